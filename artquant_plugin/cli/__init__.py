@@ -1,0 +1,52 @@
+"""The `artquant` command: one parser, thin sub-commands, one-line errors.
+
+Each sub-command is a module of this package with `add_parser(subparsers)`; heavy imports (torch, transformers)
+happen inside its `run`, so that `--help` answers at once.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from artquant_plugin import __version__
+from artquant_plugin.cli import data, metrics
+from artquant_plugin.errors import ArtQuantError
+
+COMMANDS = (data, metrics)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> None:  # type: ignore[override]
+        """Keep usage errors to one line, as all others."""
+        self.exit(2, f"{self.prog}: error: {message} (see `{self.prog} --help`)\n")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of the whole command line."""
+    parser = _Parser(prog="artquant", description="Score paintings as people do: data, training, metrics.")
+    parser.add_argument("--version", action="version", version=f"artquant {__version__}")
+    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for command in COMMANDS:
+        command.add_parser(subparsers)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        argv: arguments after the program's name; the process's own when None.
+
+    Returns:
+        The exit code: 0, or 2 for an error that the user can mend (printed as one line on stderr).
+    """
+    args = build_parser().parse_args(argv)
+    try:
+        args.run(args)
+    except ArtQuantError as error:
+        print(f"artquant: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("artquant: interrupted", file=sys.stderr)
+        return 130
+    return 0

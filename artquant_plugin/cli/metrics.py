@@ -1,0 +1,2 @@
+"""`artquant metrics`."""
+def add_parser(subparsers): pass

@@ -1,0 +1,1 @@
+"""Everything before a checkpoint exists: dataset sources, labels on disk, losses, trainer, stages."""
