@@ -1,0 +1,136 @@
+"""What the task YAMLs name: data, prompts, results and metrics of a task that asks for a score.
+
+A YAML names its dataset by the attributes ``NAME_file`` and ``NAME_docs`` of this module, ``baid_file`` for example:
+they are resolved when the task is loaded, so that a dataset that is not there stops the run before anything else
+happens, with the command that imports it.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from artquant_plugin.dataset import Dataset, find_dataset
+from artquant_plugin.errors import ArtQuantError
+from artquant_plugin.images import open_image
+from artquant_plugin.levels import LEVEL_NAMES, LEVEL_VALUES
+from artquant_plugin.metrics import Scores, evaluate
+from artquant_plugin.replies import parse_reply
+
+SPLIT = "test"
+Record = dict[str, Any]  # id, prediction, reason, truth, category; what the samples file keeps of a painting
+
+
+def __getattr__(name: str) -> Any:
+    """`NAME_file` and `NAME_docs` of any dataset."""
+    dataset, _, kind = name.rpartition("_")
+    if dataset and kind == "file":
+        return _manifest(dataset)
+    if dataset and kind == "docs":
+        return _documents(dataset)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def _manifest(dataset: str) -> str:
+    folder = find_dataset(dataset)
+    if SPLIT not in Dataset.load(folder).info.splits:
+        raise ArtQuantError(f"dataset {folder} has no {SPLIT} split; import it again with one")
+    return str(folder / f"{SPLIT}.jsonl")
+
+
+def _documents(dataset: str) -> Callable[[Any], Any]:
+    """The function that turns manifest rows into the harness's documents."""
+
+    def documents(rows: Any) -> Any:
+        loaded = Dataset.load(find_dataset(dataset))
+        missing = sum(loaded.info.splits[SPLIT].missing.values())
+        paintings = loaded.split(SPLIT)
+        paths = [str(loaded.image_path(painting)) for painting in paintings]
+        low, high = loaded.info.score_range
+        values = loaded.info.level_values or LEVEL_VALUES
+        extra = {
+            "image": paths,
+            "score_range": [[low, high]] * len(paths),
+            "level_values": [list(values)] * len(paths),
+            "missing": [missing] * len(paths),
+        }
+        rows = rows.select_columns(["id", "score", "category"])
+        for column, content in extra.items():
+            rows = rows.add_column(column, content)
+        return rows
+
+    return documents
+
+
+def doc_to_visual(doc: Record) -> list[Image.Image]:
+    """The painting, as a viewer shows it."""
+    return [open_image(doc["image"])]
+
+
+def doc_to_text(doc: Record, lmms_eval_specific_kwargs: dict[str, str] | None = None) -> str:
+    """The question, with the dataset's scale filled in."""
+    low, high = doc["score_range"]
+    template = (lmms_eval_specific_kwargs or {}).get("prompt", "")
+    return template.replace("{low}", f"{low:g}").replace("{high}", f"{high:g}")
+
+
+def doc_to_target(doc: Record) -> float:
+    """The human score."""
+    return doc["score"]
+
+
+def process_results(doc: Record, results: Sequence[str]) -> dict[str, Any]:
+    """Read one reply; an unreadable one stays unscored, with its reason.
+
+    Args:
+        doc: a document of `_documents`.
+        results: the model's one reply.
+
+    Returns:
+        One entry per metric. `scored` carries the record that reports are made from; the metrics that need pairs
+        share one short list (id, prediction or None, truth).
+    """
+    low, high = doc["score_range"]
+    levels = dict(zip(LEVEL_NAMES, doc["level_values"], strict=True))
+    reply = parse_reply(results[0], score_range=(low, high), level_values=levels)
+    pair = [doc["id"], reply.score, doc["score"]]
+    return {
+        "srocc": pair,
+        "plcc": pair,
+        "mae": pair,
+        "rmse": pair,
+        "scored": {
+            "id": doc["id"],
+            "prediction": reply.score,
+            "reason": reply.reason,
+            "truth": doc["score"],
+            "category": doc["category"],
+        },
+        "failed": reply.score is None,
+        "missing": doc["missing"],
+        "spearman_low": pair,
+        "spearman_high": pair,
+        "pearson_low": pair,
+        "pearson_high": pair,
+    }
+
+
+def _scores(pairs: Sequence[Sequence[Any]], resamples: int) -> Scores | None:
+    known = [pair for pair in pairs if pair[1] is not None]
+    if not known:
+        return None
+    ids, predictions, truths = zip(*known, strict=True)
+    return evaluate(ids, np.array(predictions), np.array(truths), resamples=resamples)
+
+
+def srocc(pairs: Sequence[Sequence[Any]]) -> float:
+    """Spearman's rank correlation over the scored paintings; NaN when none was."""
+    scores = _scores(pairs, resamples=0)
+    return float("nan") if scores is None else scores.srocc.value
+
+
+def plcc(pairs: Sequence[Sequence[Any]]) -> float:
+    """Pearson's correlation over the scored paintings; NaN when none was."""
+    scores = _scores(pairs, resamples=0)
+    return float("nan") if scores is None else scores.plcc.value

@@ -1,0 +1,81 @@
+"""What lmms-eval loads of us: the model's manifest, and the hook that makes our tasks known to every run.
+
+lmms-eval has an entry point for models and none for tasks, but it loads every model entry point in every run. So the
+manifest's factory also makes sure that each `TaskManager` indexes our task folder. Nothing heavy is imported here,
+and nothing may raise: lmms-eval loads all plugins in one try block, and one that fails takes the others with it.
+"""
+
+import functools
+import importlib.abc
+import importlib.machinery
+import sys
+from collections.abc import Sequence
+from importlib.resources import files
+from types import ModuleType
+from typing import Any
+
+MODEL_ID = "artquant"
+_TASKS_MODULE = "lmms_eval.tasks"
+
+
+def model_manifest() -> Any:
+    """Entry point of the group ``lmms_eval.models``."""
+    from lmms_eval.models.registry_v2 import ModelManifest
+
+    register_tasks()
+    return ModelManifest(model_id=MODEL_ID, chat_class_path="artquant_plugin.model.ArtQuant")
+
+
+def tasks_folder() -> str:
+    """Where the task YAMLs are, in a checkout and installed."""
+    return str(files("artquant_plugin.tasks"))
+
+
+def register_tasks() -> None:
+    """Have every `TaskManager` index our task folder; doing it again changes nothing.
+
+    lmms-eval 0.7.3 offers no public hook: `TaskManager` reads `--include_path` alone (lmms_eval/tasks/__init__.py,
+    `initialize_tasks`). When that module is not imported yet, the change waits for its import, so that commands that
+    need no tasks stay free of torch.
+    """
+    module = sys.modules.get(_TASKS_MODULE)
+    if module is not None and hasattr(module, "TaskManager"):
+        _index_our_folder(module)
+    elif not any(isinstance(finder, _AfterImport) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _AfterImport())
+
+
+def _index_our_folder(module: ModuleType) -> None:
+    original = module.TaskManager.initialize_tasks
+    if getattr(original, "_artquant", False):
+        return
+
+    @functools.wraps(original)
+    def initialize_tasks(self: Any, include_path: Any = None, include_defaults: bool = True) -> Any:
+        paths = [include_path] if isinstance(include_path, str) else list(include_path or [])
+        return original(self, include_path=[*paths, tasks_folder()], include_defaults=include_defaults)
+
+    initialize_tasks._artquant = True  # type: ignore[attr-defined]
+    module.TaskManager.initialize_tasks = initialize_tasks
+
+
+class _AfterImport(importlib.abc.MetaPathFinder):
+    """Waits for `lmms_eval.tasks`, lets it load as usual, then changes it; leaves the import system afterwards."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        if fullname != _TASKS_MODULE:
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
+        if spec is None or spec.loader is None:
+            return spec
+        load = spec.loader.exec_module
+
+        def load_then_change(module: ModuleType) -> None:
+            load(module)
+            _index_our_folder(module)
+
+        spec.loader.exec_module = load_then_change  # type: ignore[method-assign]
+        return spec

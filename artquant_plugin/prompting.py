@@ -1,0 +1,229 @@
+"""From a processor to token ids: the chat prompt, the answers, and the position at which the level is decided.
+
+Training and scoring both build their ids here, so that the token that is scored is the token that was trained.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from artquant_plugin.errors import ArtQuantError
+from artquant_plugin.levels import ANSWER_PREFIX, LevelScale
+from artquant_plugin.prompts import DESCRIBE_QUESTION, SCORE_QUESTION
+
+_MARK = "\u2063answer\u2063"  # stands for an answer while a template is rendered; no template writes it
+
+
+@dataclass(frozen=True, slots=True)
+class PromptSpec:
+    """What is asked and how the answer begins; part of a checkpoint's scoring file.
+
+    Args:
+        question: the user's text of a score request.
+        describe_question: the user's text of a description request.
+        answer_prefix: the assistant's words before the level word.
+        image_first: whether the image stands before the question in the user's turn.
+    """
+
+    question: str = SCORE_QUESTION
+    describe_question: str = DESCRIBE_QUESTION
+    answer_prefix: str = ANSWER_PREFIX
+    image_first: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An assistant's turn as text and token ids.
+
+    Args:
+        text: the conversation up to the end of the answer, as given to the processor with one image.
+        ids: the token ids of the answer alone, its end of turn included; the last ids of `text`.
+        level: index in `ids` of the token that tells the level; None in a description.
+    """
+
+    text: str
+    ids: tuple[int, ...]
+    level: int | None = None
+
+
+class Prompter:
+    """Prompts and answers of one processor.
+
+    Args:
+        processor: an `AutoProcessor` with a chat template and a tokenizer.
+        spec: questions and answer prefix.
+        scale: the levels.
+
+    Raises:
+        ArtQuantError: the processor has no chat template, or its tokenizer cannot tell the level words apart.
+    """
+
+    def __init__(self, processor: Any, spec: PromptSpec, scale: LevelScale) -> None:
+        self.processor = processor
+        self.spec = spec
+        self.scale = scale
+        if getattr(processor, "chat_template", None) is None:
+            raise ArtQuantError(
+                f"{type(processor).__name__} has no chat template; use an instruction-tuned checkpoint, or add a "
+                "chat_template.jinja to its folder"
+            )
+        self._chat, self._end = self._render(spec.question)
+        self._describe_chat, _ = self._render(spec.describe_question)
+        tails = [self._tail(self._chat, f"{spec.answer_prefix} {name}") for name in scale.names]
+        start = len(self._tail(self._chat, spec.answer_prefix))
+        self._level_index, self.level_ids = _first_difference(scale.names, tails, start)
+
+    def score_answer(self, level: int) -> Answer:
+        """The answer that names a level: "The quality of the painting is good." and the end of the turn.
+
+        Args:
+            level: index into the scale's names.
+        """
+        answer = f"{self.spec.answer_prefix} {self.scale.names[level]}.{self._end}"
+        ids = self._tail(self._chat, answer)
+        if ids[self._level_index] != self.level_ids[level]:
+            raise ArtQuantError(
+                f"the tokenizer splits {self.scale.names[level]!r} differently before a full stop, so that its "
+                "score could not be read; choose other level words"
+            )
+        return Answer(text=self._chat + answer, ids=ids, level=self._level_index)
+
+    def describe_answer(self, description: str) -> Answer:
+        """The answer that is a description, with the end of the turn."""
+        answer = description + self._end
+        return Answer(text=self._describe_chat + answer, ids=self._tail(self._describe_chat, answer))
+
+    @property
+    def score_request(self) -> Answer:
+        """What is fed to read a score: an answer whose level word stands behind the position that is read.
+
+        A causal model does not see it there; `until_level` cuts it off. All levels share the ids before it.
+        """
+        return self.score_answer(0)
+
+    @property
+    def describe_text(self) -> str:
+        """The prompt after which a description is generated."""
+        return self._describe_chat
+
+    def inputs(self, texts: Sequence[str], images: Sequence[Any]) -> dict[str, Any]:
+        """Model inputs of a batch, padded on the right.
+
+        Args:
+            texts: n texts with one image each.
+            images: n RGB images (PIL).
+
+        Returns:
+            What the processor gives: input_ids and attention_mask of shape (n, L), pixel values and the like.
+        """
+        return dict(
+            self.processor(
+                text=list(texts),
+                images=[[image] for image in images],
+                padding=True,
+                padding_side="right",
+                return_tensors="pt",
+                add_special_tokens=self._adds_special_tokens(texts[0]),
+            )
+        )
+
+    def _adds_special_tokens(self, text: str) -> bool:
+        # Most chat templates write the beginning-of-sequence token themselves; twice would be another prompt.
+        bos = self.processor.tokenizer.bos_token
+        return bos is None or not text.startswith(bos)
+
+    def _render(self, question: str) -> tuple[str, str]:
+        """The prompt of a question and what ends an answer to it."""
+        parts = [{"type": "image"}, {"type": "text", "text": question}]
+        if not self.spec.image_first:
+            parts.reverse()
+        user = {"role": "user", "content": parts}
+        # Models with a thinking mode read this variable in their template; others ignore it.
+        prompt = self.processor.apply_chat_template(
+            [user], add_generation_prompt=True, tokenize=False, enable_thinking=False
+        )
+        assistant = {"role": "assistant", "content": [{"type": "text", "text": _MARK}]}
+        whole = self.processor.apply_chat_template([user, assistant], tokenize=False, enable_thinking=False)
+        _, mark, end = whole.partition(_MARK)
+        if not mark:
+            raise ArtQuantError("the chat template does not show the assistant's turn; use another template")
+        return prompt, end
+
+    def _tail(self, prompt: str, answer: str) -> tuple[int, ...]:
+        """Token ids that `answer` adds to `prompt`."""
+        tokenizer = self.processor.tokenizer
+        special = self._adds_special_tokens(prompt)
+        whole = tokenizer(prompt + answer, add_special_tokens=special)["input_ids"]
+        head = tokenizer(prompt, add_special_tokens=special)["input_ids"]
+        if special and head and head[-1] == tokenizer.eos_token_id:
+            head, whole = head[:-1], whole[:-1]  # an end that the tokenizer appends is no part of either text
+        if whole[: len(head)] != head:
+            raise ArtQuantError(
+                "the tokenizer joins the end of the prompt with the answer; end the chat template's generation "
+                "prompt with a special token, a line break or no space"
+            )
+        return tuple(whole[len(head) :])
+
+
+def level_positions(attention_mask: Any, answers: Sequence[Answer]) -> Any:
+    """Positions whose logits predict the level token.
+
+    Args:
+        attention_mask: torch tensor of shape (n, L), 1 for real tokens, which stand on the left.
+        answers: n score answers that end the n rows.
+
+    Returns:
+        Torch tensor of shape (n,).
+
+    Example:
+        >>> import torch
+        >>> answer = Answer(text="", ids=(7, 8, 9, 2), level=2)
+        >>> level_positions(torch.tensor([[1, 1, 1, 1, 1, 0], [1, 1, 1, 1, 1, 1]]), [answer, answer])
+        tensor([2, 3])
+    """
+    behind = [len(answer.ids) - answer.level + 1 for answer in answers if answer.level is not None]
+    lengths = attention_mask.sum(dim=1)
+    return lengths - lengths.new_tensor(behind)
+
+
+def until_level(inputs: dict[str, Any], positions: Any) -> dict[str, Any]:
+    """The inputs without the columns behind the last position that is read.
+
+    Args:
+        inputs: a batch with input_ids of shape (n, L).
+        positions: shape (n,), as `level_positions` gives.
+    """
+    shape = inputs["input_ids"].shape
+    end = int(positions.max()) + 1
+    return {
+        name: value[:, :end] if getattr(value, "shape", ())[:2] == shape and value.ndim == 2 else value
+        for name, value in inputs.items()
+    }
+
+
+def _first_difference(
+    names: Sequence[str], tails: Sequence[tuple[int, ...]], start: int
+) -> tuple[int, tuple[int, ...]]:
+    """Where the answers part, and the token of each level there.
+
+    Args:
+        names: K level words.
+        tails: K answers up to and including the level word, as ids.
+        start: number of ids of the answer before the level word.
+
+    Returns:
+        Index into the tails and the K ids at it, all different.
+
+    Raises:
+        ArtQuantError: at the first id in which any two differ, some two are still alike.
+    """
+    for index in range(start, min(map(len, tails))):
+        ids = tuple(tail[index] for tail in tails)
+        if len(set(ids)) == len(ids):
+            return index, ids
+        if len(set(ids)) > 1:
+            break
+    clashing = ", ".join(f"{name}={list(tail[start:])}" for name, tail in zip(names, tails, strict=True))
+    raise ArtQuantError(
+        f"the tokenizer does not tell the level words apart by one token ({clashing}); choose other level words"
+    )

@@ -1,0 +1,25 @@
+"""The questions that training and scoring put to a model; the answer's form is in `artquant_plugin.levels`."""
+
+SCORE_QUESTION = "How would you rate the quality of this painting?"
+DESCRIBE_QUESTION = (
+    "Describe the aesthetics of this painting on three levels: perception, cognition and emotion."
+)
+DESCRIPTION_LEVELS = ("perception", "cognition", "emotion")
+
+
+def join_description(description: dict[str, str]) -> str:
+    """The three levels as the one text that a model learns to write.
+
+    Args:
+        description: a text for each of perception, cognition and emotion.
+
+    Returns:
+        One line per level, "Perception: …".
+
+    Example:
+        >>> print(join_description({"perception": "Warm reds.", "cognition": "A harbour.", "emotion": "Calm."}))
+        Perception: Warm reds.
+        Cognition: A harbour.
+        Emotion: Calm.
+    """
+    return "\n".join(f"{level.capitalize()}: {description[level]}" for level in DESCRIPTION_LEVELS)
