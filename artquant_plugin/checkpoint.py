@@ -107,9 +107,7 @@ def locate(pretrained: str) -> Path:
         raise ArtQuantError(f"{pretrained!r} could not be fetched from the Hub ({reason}); try again") from error
 
 
-def load_checkpoint(
-    pretrained: str, *, dtype: str = "auto", device: str = "cpu", attn: str = "sdpa"
-) -> Checkpoint:
+def load_checkpoint(pretrained: str, *, dtype: str = "auto", device: str = "cpu", attn: str = "sdpa") -> Checkpoint:
     """Load weights, processor and scoring file.
 
     Args:

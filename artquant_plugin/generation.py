@@ -6,6 +6,7 @@ import torch
 
 from artquant_plugin.checkpoint import Checkpoint
 from artquant_plugin.errors import ArtQuantError
+from artquant_plugin.prompting import adds_special_tokens, render_chat
 
 GENERATION_OPTIONS = ("max_new_tokens", "temperature", "top_p", "num_beams", "do_sample")
 
@@ -40,15 +41,12 @@ def generate(checkpoint: Checkpoint, messages: list[dict[str, Any]] | str, optio
             else:
                 raise ArtQuantError(f"a request holds {part['type']}; artquant reads images and text only")
         chat.append({"role": message["role"], "content": parts})
-    text = checkpoint.processor.apply_chat_template(
-        chat, add_generation_prompt=True, tokenize=False, enable_thinking=False
-    )
-    bos = checkpoint.processor.tokenizer.bos_token
+    text = render_chat(checkpoint.processor, chat, add_generation_prompt=True)
     inputs = checkpoint.processor(
         text=[text],
         images=[images] if images else None,
         return_tensors="pt",
-        add_special_tokens=bos is None or not text.startswith(bos),
+        add_special_tokens=adds_special_tokens(checkpoint.processor, text),
     )
     inputs = inputs.to(checkpoint.model.device, dtype=checkpoint.model.dtype)
     chosen = {name: options[name] for name in GENERATION_OPTIONS if options.get(name) is not None}
@@ -56,9 +54,7 @@ def generate(checkpoint: Checkpoint, messages: list[dict[str, Any]] | str, optio
         del chosen["temperature"]
         chosen["do_sample"] = False
     output = checkpoint.model.generate(**inputs, **{"max_new_tokens": 512, **chosen})
-    answer = checkpoint.processor.tokenizer.decode(
-        output[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True
-    )
+    answer = checkpoint.processor.tokenizer.decode(output[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
     until = options.get("until") or []
     for stop in [until] if isinstance(until, str) else until:
         answer = answer.split(stop)[0] if stop else answer

@@ -123,14 +123,9 @@ class Prompter:
                 padding=True,
                 padding_side="right",
                 return_tensors="pt",
-                add_special_tokens=self._adds_special_tokens(texts[0]),
+                add_special_tokens=adds_special_tokens(self.processor, texts[0]),
             )
         )
-
-    def _adds_special_tokens(self, text: str) -> bool:
-        # Most chat templates write the beginning-of-sequence token themselves; twice would be another prompt.
-        bos = self.processor.tokenizer.bos_token
-        return bos is None or not text.startswith(bos)
 
     def _render(self, question: str) -> tuple[str, str]:
         """The prompt of a question and what ends an answer to it."""
@@ -138,12 +133,9 @@ class Prompter:
         if not self.spec.image_first:
             parts.reverse()
         user = {"role": "user", "content": parts}
-        # Models with a thinking mode read this variable in their template; others ignore it.
-        prompt = self.processor.apply_chat_template(
-            [user], add_generation_prompt=True, tokenize=False, enable_thinking=False
-        )
+        prompt = render_chat(self.processor, [user], add_generation_prompt=True)
         assistant = {"role": "assistant", "content": [{"type": "text", "text": _MARK}]}
-        whole = self.processor.apply_chat_template([user, assistant], tokenize=False, enable_thinking=False)
+        whole = render_chat(self.processor, [user, assistant], add_generation_prompt=False)
         _, mark, end = whole.partition(_MARK)
         if not mark:
             raise ArtQuantError("the chat template does not show the assistant's turn; use another template")
@@ -152,7 +144,7 @@ class Prompter:
     def _tail(self, prompt: str, answer: str) -> tuple[int, ...]:
         """Token ids that `answer` adds to `prompt`."""
         tokenizer = self.processor.tokenizer
-        special = self._adds_special_tokens(prompt)
+        special = adds_special_tokens(self.processor, prompt)
         whole = tokenizer(prompt + answer, add_special_tokens=special)["input_ids"]
         head = tokenizer(prompt, add_special_tokens=special)["input_ids"]
         if special and head and head[-1] == tokenizer.eos_token_id:
@@ -163,6 +155,30 @@ class Prompter:
                 "prompt with a special token, a line break or no space"
             )
         return tuple(whole[len(head) :])
+
+
+def render_chat(processor: Any, messages: list[dict[str, Any]], *, add_generation_prompt: bool) -> str:
+    """A conversation as text, through the processor's own template, with a thinking mode off where there is one.
+
+    Args:
+        processor: with a chat template.
+        messages: in the form of `transformers`, images as ``{"type": "image"}``.
+        add_generation_prompt: whether to open the assistant's turn.
+    """
+    template = processor.chat_template
+    options = {"enable_thinking": False} if "enable_thinking" in str(template) else {}
+    return processor.apply_chat_template(
+        messages, add_generation_prompt=add_generation_prompt, tokenize=False, **options
+    )
+
+
+def adds_special_tokens(processor: Any, text: str) -> bool:
+    """Whether the tokenizer is to add its special tokens to a rendered chat.
+
+    Most templates write the beginning-of-sequence token themselves; twice would be another prompt.
+    """
+    bos = processor.tokenizer.bos_token
+    return bos is None or not text.startswith(bos)
 
 
 def level_positions(attention_mask: Any, answers: Sequence[Answer]) -> Any:

@@ -1,9 +1,7 @@
 """The questions that training and scoring put to a model; the answer's form is in `artquant_plugin.levels`."""
 
 SCORE_QUESTION = "How would you rate the quality of this painting?"
-DESCRIBE_QUESTION = (
-    "Describe the aesthetics of this painting on three levels: perception, cognition and emotion."
-)
+DESCRIBE_QUESTION = "Describe the aesthetics of this painting on three levels: perception, cognition and emotion."
 DESCRIPTION_LEVELS = ("perception", "cognition", "emotion")
 
 

@@ -5,7 +5,17 @@ import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-PACKAGES = ("artquant-plugin", "lmms-eval", "torch", "transformers", "peft", "accelerate", "datasets", "numpy", "scipy")
+PACKAGES = (
+    "artquant-plugin",
+    "lmms-eval",
+    "torch",
+    "transformers",
+    "peft",
+    "accelerate",
+    "datasets",
+    "numpy",
+    "scipy",
+)
 
 
 def versions() -> dict[str, str]:

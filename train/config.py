@@ -9,8 +9,9 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from artquant_plugin.errors import ArtQuantError
-from artquant_plugin.levels import LEVEL_NAMES, LEVEL_VALUES, LevelScale
+from artquant_plugin.levels import ANSWER_PREFIX, LEVEL_NAMES, LEVEL_VALUES, LevelScale
 from artquant_plugin.prompting import PromptSpec
+from artquant_plugin.prompts import DESCRIBE_QUESTION, SCORE_QUESTION
 
 
 class _Section(BaseModel):
@@ -58,9 +59,9 @@ class LevelsSection(_Section):
 class PromptSection(_Section):
     """Questions and answer prefix; the defaults are the paper's (artquant_plugin/prompts.py)."""
 
-    question: str = PromptSpec.question
-    describe_question: str = PromptSpec.describe_question
-    answer_prefix: str = PromptSpec.answer_prefix
+    question: str = SCORE_QUESTION
+    describe_question: str = DESCRIBE_QUESTION
+    answer_prefix: str = ANSWER_PREFIX
     image_first: bool = True
 
     def spec(self) -> PromptSpec:
@@ -185,8 +186,8 @@ def _override(content: dict[str, Any], override: str) -> None:
 
 
 def _explain(error: ValidationError) -> str:
-    """The first problem as one line."""
-    problem = error.errors()[0]
+    """One problem as one line; an unknown key before all else, as it may explain the rest."""
+    problem = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
     place = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
         known = _keys_at(problem["loc"][:-1])

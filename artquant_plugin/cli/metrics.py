@@ -1,2 +1,5 @@
 """`artquant metrics`."""
-def add_parser(subparsers): pass
+
+
+def add_parser(subparsers):
+    pass

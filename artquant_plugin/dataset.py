@@ -1,0 +1,345 @@
+"""The dataset form that training, RAD, tasks and publishing read: manifests per split and one dataset.json.
+
+A folder with ``dataset.json`` and ``train.jsonl``, ``validation.jsonl``, ``test.jsonl`` (those that exist). A row of a
+manifest is a `Painting`; every row of a file has the same keys, so that any JSON-lines reader infers one schema.
+"""
+
+import json
+import math
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from artquant_plugin.errors import ArtQuantError
+from artquant_plugin.files import atomic_write
+from artquant_plugin.images import resolve_inside
+from artquant_plugin.levels import LEVEL_VALUES
+from artquant_plugin.prompts import DESCRIPTION_LEVELS
+
+FORM_VERSION = 1
+INFO_FILE = "dataset.json"
+SPLITS = ("train", "validation", "test")
+PUBLISHED = ("apdd", "baid", "vaps")  # importers of their own; see artquant_plugin.train.sources
+
+
+@dataclass(frozen=True, slots=True)
+class Painting:
+    """One row of a manifest.
+
+    Args:
+        id: unique in the dataset.
+        image: path relative to the image root, forward slashes.
+        sha256: of the image file's bytes; empty when the file was missing at import and never read.
+        score: mean human score, in the dataset's score range.
+        category: as the dataset's authors write it.
+        attributes: scores of single aspects; None where raters gave none.
+        comment: a rater's words.
+        description: texts for perception, cognition and emotion.
+    """
+
+    id: str
+    image: str
+    sha256: str
+    score: float
+    category: str | None = None
+    attributes: dict[str, float | None] | None = None
+    comment: str | None = None
+    description: dict[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SplitInfo:
+    """Statistics of one split's scores (population variance), and the images that import could not use.
+
+    Args:
+        missing: count by reason, such as ``{"missing": 3, "broken": 1}``.
+    """
+
+    n: int
+    mean: float
+    median: float
+    variance: float
+    missing: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetInfo:
+    """dataset.json.
+
+    Args:
+        name: also the folder's name under $ARTQUANT_DATA.
+        score_range: lowest and highest possible score.
+        image_root: folder of the images; relative to the dataset's folder, or absolute.
+        splits: statistics by split.
+        source: where the annotations are from.
+        license: terms of the data.
+        level_values: scores of the five levels, best first, for a dataset that needs others than the default.
+        split_method: how a split was made that its authors do not publish; None for a published one.
+        split_seed: its seed.
+        folds: number of cross-validation folds in folds.json; None without.
+    """
+
+    name: str
+    score_range: tuple[float, float]
+    image_root: str
+    splits: dict[str, SplitInfo]
+    source: str
+    license: str
+    level_values: tuple[float, ...] | None = None
+    split_method: str | None = None
+    split_seed: int | None = None
+    folds: int | None = None
+    form_version: int = FORM_VERSION
+
+
+class Dataset:
+    """A dataset folder, opened for reading; manifests are read when they are asked for.
+
+    Args:
+        folder: with dataset.json.
+        info: its content.
+    """
+
+    def __init__(self, folder: Path, info: DatasetInfo) -> None:
+        self.folder = folder
+        self.info = info
+
+    @classmethod
+    def load(cls, folder: Path) -> "Dataset":
+        """Open a dataset folder.
+
+        Raises:
+            ArtQuantError: no dataset.json, or one that is not of this form.
+        """
+        path = folder / INFO_FILE
+        if not path.is_file():
+            raise ArtQuantError(f"'{folder}' holds no {INFO_FILE}; import the dataset with `artquant data import`")
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            version = content["form_version"]
+            if version != FORM_VERSION:
+                raise ArtQuantError(f"'{path}' has form version {version}, this release reads {FORM_VERSION}")
+            low, high = content["score_range"]
+            content["score_range"] = (float(low), float(high))
+            content["splits"] = {name: SplitInfo(**split) for name, split in content["splits"].items()}
+            if content["level_values"] is not None:
+                content["level_values"] = tuple(content["level_values"])
+            return cls(folder, DatasetInfo(**content))
+        except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
+            if isinstance(error, ArtQuantError):
+                raise
+            raise ArtQuantError(
+                f"'{path}' is not of the dataset form ({error!r}); import the dataset again"
+            ) from error
+
+    @property
+    def image_root(self) -> Path:
+        """Folder that the images' paths are relative to."""
+        return self.folder / self.info.image_root
+
+    def image_path(self, painting: Painting) -> Path:
+        """Absolute path of a painting's image, checked to be inside the image root."""
+        return resolve_inside(self.image_root, painting.image).absolute()
+
+    def split(self, name: str) -> list[Painting]:
+        """All paintings of a split, checked.
+
+        Raises:
+            ArtQuantError: no such split, or a row that is not of the form (file and line are named).
+        """
+        if name not in self.info.splits:
+            raise ArtQuantError(f"dataset '{self.folder}' has no split {name!r}; it has {', '.join(self.info.splits)}")
+        path = self.folder / f"{name}.jsonl"
+        if not path.is_file():
+            raise ArtQuantError(f"'{path}' is missing although {INFO_FILE} lists it; import the dataset again")
+        paintings = list(_read(path, self.info.score_range))
+        if len(paintings) != self.info.splits[name].n:
+            raise ArtQuantError(
+                f"'{path}' has {len(paintings)} rows, {INFO_FILE} says {self.info.splits[name].n}; "
+                "import the dataset again"
+            )
+        return paintings
+
+
+def _read(path: Path, score_range: tuple[float, float]) -> Iterator[Painting]:
+    names = {item.name for item in fields(Painting)}
+    low, high = score_range
+    with path.open(encoding="utf-8") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                row = json.loads(line)
+                unknown = set(row) - names
+                if unknown:
+                    raise ValueError(f"unknown key {sorted(unknown)[0]!r}")
+                painting = Painting(**row)
+                if not isinstance(painting.score, int | float) or not low <= painting.score <= high:
+                    raise ValueError(f"score {painting.score!r} is outside [{low:g}, {high:g}]")
+                if painting.description is not None and set(painting.description) != set(DESCRIPTION_LEVELS):
+                    raise ValueError(f"description has {sorted(painting.description)}, not {DESCRIPTION_LEVELS}")
+            except (ValueError, TypeError) as error:
+                raise ArtQuantError(f"{path}:{number}: {error}; mend the row or import the dataset again") from error
+            yield painting
+
+
+def write_dataset(
+    folder: Path,
+    *,
+    name: str,
+    score_range: tuple[float, float],
+    splits: Mapping[str, Sequence[Painting]],
+    image_root: str,
+    source: str,
+    license: str,
+    missing: Mapping[str, Mapping[str, int]] | None = None,
+    level_values: Sequence[float] | None = None,
+    split_method: str | None = None,
+    split_seed: int | None = None,
+    folds: Mapping[str, int] | None = None,
+) -> Dataset:
+    """Write a dataset folder; dataset.json comes last, so that a folder half written does not load.
+
+    Args:
+        folder: made when absent; manifests of splits that are not given are removed.
+        name: of the dataset.
+        score_range: lowest and highest possible score.
+        splits: paintings by split name (train, validation, test), in the order to be kept.
+        image_root: see `DatasetInfo`.
+        source: where the annotations are from.
+        license: terms of the data.
+        missing: images that could not be used, by split and reason.
+        level_values: see `DatasetInfo`.
+        split_method: see `DatasetInfo`.
+        split_seed: see `DatasetInfo`.
+        folds: fold of each painting's id, for cross-validation; written to folds.json.
+
+    Raises:
+        ArtQuantError: nothing to write, a split of another name, a painting twice, a score outside the range.
+    """
+    for split in splits:
+        if split not in SPLITS:
+            raise ArtQuantError(f"split {split!r} is not one of {', '.join(SPLITS)}; rename it")
+    if not any(splits.values()):
+        raise ArtQuantError(f"dataset {name!r} has no paintings; check the annotations and the image folder")
+    _check_unique(splits)
+    attributes = sorted({key for rows in splits.values() for row in rows for key in row.attributes or {}})
+    low, high = score_range
+    statistics = {}
+    for split, rows in splits.items():
+        for row in rows:
+            if not low <= row.score <= high:
+                raise ArtQuantError(
+                    f"score {row.score:g} of '{row.image}' is outside [{low:g}, {high:g}]; mend the annotations or "
+                    "pass another score range"
+                )
+        scores = np.array([row.score for row in rows], dtype=np.float64)
+        nothing = scores.size == 0
+        statistics[split] = SplitInfo(
+            n=scores.size,
+            mean=0.0 if nothing else float(scores.mean()),
+            median=0.0 if nothing else float(np.median(scores)),
+            variance=0.0 if nothing else float(scores.var()),
+            missing=dict((missing or {}).get(split, {})),
+        )
+    info = DatasetInfo(
+        name=name,
+        score_range=(float(low), float(high)),
+        image_root=image_root,
+        splits=statistics,
+        source=source,
+        license=license,
+        level_values=None if level_values is None else tuple(float(value) for value in level_values),
+        split_method=split_method,
+        split_seed=split_seed,
+        folds=None if folds is None else len(set(folds.values())),
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / INFO_FILE).unlink(missing_ok=True)
+    for split in SPLITS:
+        path = folder / f"{split}.jsonl"
+        if split not in splits:
+            path.unlink(missing_ok=True)
+            continue
+        with atomic_write(path) as file:
+            for row in splits[split]:
+                file.write(json.dumps(_row(row, attributes), ensure_ascii=False, allow_nan=False) + "\n")
+    folds_path = folder / "folds.json"
+    if folds is None:
+        folds_path.unlink(missing_ok=True)
+    else:
+        content = {"seed": split_seed, "method": split_method, "folds": dict(folds)}
+        with atomic_write(folds_path) as file:
+            file.write(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    with atomic_write(folder / INFO_FILE) as file:
+        file.write(json.dumps(asdict(info), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    return Dataset(folder, info)
+
+
+def _row(painting: Painting, attributes: Sequence[str]) -> dict[str, Any]:
+    row = asdict(painting)
+    if attributes:
+        given = painting.attributes or {}
+        row["attributes"] = {
+            key: None if (value := given.get(key)) is None or math.isnan(value) else value for key in attributes
+        }
+    return row
+
+
+def _check_unique(splits: Mapping[str, Sequence[Painting]]) -> None:
+    """One painting may stand in one place only: a test image in training would make its score worthless."""
+    for key in ("id", "image"):
+        where: dict[str, list[str]] = {}
+        for split, rows in splits.items():
+            for row in rows:
+                where.setdefault(getattr(row, key), []).append(split)
+        twice = {value: found for value, found in where.items() if len(found) > 1}
+        if twice:
+            value, found = next(iter(twice.items()))
+            kinds = Counter("within a split" if len(set(f)) == 1 else "across splits" for f in twice.values())
+            counts = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
+            raise ArtQuantError(
+                f"{key} {value!r} stands in {' and '.join(found)}; a painting may stand in one split once "
+                f"(duplicates: {counts}); remove the repeated rows"
+            )
+
+
+def data_home() -> Path:
+    """Where imported datasets are: $ARTQUANT_DATA, or ~/.cache/artquant/data."""
+    return Path(os.environ.get("ARTQUANT_DATA") or Path.home() / ".cache" / "artquant" / "data").expanduser()
+
+
+def find_dataset(name_or_path: str) -> Path:
+    """Folder of a dataset.
+
+    Args:
+        name_or_path: a name under `data_home`, or a folder.
+
+    Raises:
+        ArtQuantError: it is not there; the message has the command that makes it.
+    """
+    folder = Path(name_or_path).expanduser()
+    named = data_home() / name_or_path
+    for candidate in (named, folder):
+        if (candidate / INFO_FILE).is_file():
+            return candidate
+    if name_or_path == "artquant_demo":
+        remedy = "`artquant data demo`"
+    else:
+        kind = name_or_path if name_or_path in PUBLISHED else f"csv --name {folder.name}"
+        remedy = f"`artquant data import {kind} --annotations FILE_OR_FOLDER --images FOLDER`"
+    raise ArtQuantError(f"dataset {name_or_path!r} is not in '{data_home()}'; make it with {remedy}")
+
+
+def outside_levels(scores: Sequence[float], values: Sequence[float] | None = None) -> int:
+    """How many scores no distribution over the levels can express.
+
+    Args:
+        scores: of a dataset.
+        values: level values; the default ones when None.
+    """
+    chosen = values or LEVEL_VALUES
+    return sum(not min(chosen) <= score <= max(chosen) for score in scores)

@@ -1,0 +1,128 @@
+"""Opening images as a viewer shows them, with every failure named."""
+
+import hashlib
+import warnings
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Literal
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from artquant_plugin.errors import ArtQuantError
+
+MAX_PIXELS = 200_000_000  # a decoded RGB image of 0.6 GB; the largest scans of museums stay below
+
+Reason = Literal["missing", "not_an_image", "broken", "too_large", "outside_folder"]
+
+
+class ImageError(ArtQuantError):
+    """An image that cannot be used.
+
+    Args:
+        message: one line with file, rule and remedy.
+        reason: the kind of failure, for reports and counts.
+    """
+
+    def __init__(self, message: str, reason: Reason) -> None:
+        super().__init__(message)
+        self.reason: Reason = reason
+
+    def __reduce__(self) -> tuple[type["ImageError"], tuple[str, Reason]]:
+        """Travel between processes with the reason."""
+        return ImageError, (str(self), self.reason)
+
+
+def open_image(path: Path | str, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """Decode an image as a viewer shows it.
+
+    EXIF rotation is applied, transparency stands on white, of an animation the first frame is taken, 16-bit and
+    floating-point grey values are scaled to 8 bits by their format's range, every colour space becomes RGB.
+
+    Args:
+        path: the file.
+        max_pixels: width × height beyond which the file is refused from its header, before decoding.
+
+    Returns:
+        An RGB image, decoded in full.
+
+    Raises:
+        ImageError: missing, no image, broken or cut short, or too large.
+    """
+    path = Path(path)
+    try:
+        with warnings.catch_warnings(), Image.open(path) as image:
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit follows
+            width, height = image.size
+            if width * height > max_pixels:
+                raise _too_large(path, f"{width} x {height}", max_pixels)
+            image.load()
+            return _as_shown(image)
+    except FileNotFoundError as error:
+        raise ImageError(f"image '{path}' does not exist; mend the path or the image folder", "missing") from error
+    except Image.DecompressionBombError as error:
+        raise _too_large(path, "over twice Pillow's own limit of", max_pixels) from error
+    except UnidentifiedImageError as error:
+        raise ImageError(
+            f"'{path}' is no image that Pillow knows; replace it with a JPEG, PNG or WebP", "not_an_image"
+        ) from error
+    except IsADirectoryError as error:
+        raise ImageError(f"'{path}' is a folder, not an image; name a file", "not_an_image") from error
+    except ImageError:
+        raise
+    except (OSError, ValueError, SyntaxError, EOFError, MemoryError) as error:
+        detail = " ".join(str(error).split()) or type(error).__name__
+        raise ImageError(f"image '{path}' is broken ({detail}); fetch it again", "broken") from error
+
+
+def _too_large(path: Path, size: str, max_pixels: int) -> ImageError:
+    return ImageError(f"image '{path}' has {size} pixels, more than {max_pixels:,}; scale it down first", "too_large")
+
+
+def _as_shown(image: Image.Image) -> Image.Image:
+    rotated = ImageOps.exif_transpose(image)
+    if rotated.mode in ("I", "F") or rotated.mode.startswith("I;16"):
+        return _eight_bits(rotated)
+    if rotated.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in rotated.info:
+        layer = rotated.convert("RGBA")
+        ground = Image.new("RGBA", layer.size, "white")
+        return Image.alpha_composite(ground, layer).convert("RGB")
+    return rotated.convert("RGB")
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """Grey values of 16 or 32 bits or floats, scaled by the range that their values imply."""
+    values = np.nan_to_num(np.asarray(image, dtype=np.float64))
+    if image.mode == "F":
+        top = 1.0 if values.max(initial=0.0) <= 1.0 else 255.0 if values.max(initial=0.0) <= 255.0 else 65535.0
+    else:
+        top = 65535.0 if values.max(initial=0.0) <= 65535.0 else float(2**31 - 1)
+    grey = np.rint(values.clip(0, top) / top * 255).astype(np.uint8)
+    return Image.fromarray(grey).convert("RGB")
+
+
+def sha256_file(path: Path) -> str:
+    """Hash of a file's bytes, as hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def resolve_inside(root: Path, name: str) -> Path:
+    """The path of a file that annotations name relative to an image folder.
+
+    Symbolic links inside the folder are the owner's own and are followed; a name that climbs out is not.
+
+    Args:
+        root: the image folder.
+        name: relative path with forward slashes.
+
+    Raises:
+        ImageError: the name is absolute, empty or leaves the folder.
+    """
+    parts = PurePosixPath(name)
+    climbs = not name or parts.is_absolute() or ".." in parts.parts or PureWindowsPath(name).drive or "\\" in name
+    if climbs or "\0" in name:
+        raise ImageError(
+            f"image path {name!r} leaves the image folder '{root}'; paths must be relative to it and without '..'",
+            "outside_folder",
+        )
+    return root / parts
