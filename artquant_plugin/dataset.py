@@ -54,16 +54,20 @@ class Painting:
 
 @dataclass(frozen=True, slots=True)
 class SplitInfo:
-    """Statistics of one split's scores (population variance), and the images that import could not use.
+    """Statistics of one split's scores, and the images that import could not use.
 
     Args:
+        n: number of paintings.
+        mean: of their scores; None, as the others, when there is none.
+        median: of their scores.
+        variance: of their scores, as of a population.
         missing: count by reason, such as ``{"missing": 3, "broken": 1}``.
     """
 
     n: int
-    mean: float
-    median: float
-    variance: float
+    mean: float | None
+    median: float | None
+    variance: float | None
     missing: dict[str, int] = field(default_factory=dict)
 
 
@@ -240,9 +244,9 @@ def write_dataset(
         nothing = scores.size == 0
         statistics[split] = SplitInfo(
             n=scores.size,
-            mean=0.0 if nothing else float(scores.mean()),
-            median=0.0 if nothing else float(np.median(scores)),
-            variance=0.0 if nothing else float(scores.var()),
+            mean=None if nothing else float(scores.mean()),
+            median=None if nothing else float(np.median(scores)),
+            variance=None if nothing else float(scores.var()),
             missing=dict((missing or {}).get(split, {})),
         )
     info = DatasetInfo(

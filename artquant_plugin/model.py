@@ -93,9 +93,7 @@ class ArtQuant(lmms):
 
     def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
         """Not offered: lmms-eval 0.7.3 passes the results of chat models on as strings."""
-        raise NotImplementedError(
-            "artquant answers generate_until tasks; lmms-eval breaks loglikelihood for chat models"
-        )
+        raise NotImplementedError("artquant answers generate_until tasks; the harness breaks loglikelihood")
 
     def generate_until_multi_round(self, requests: list[Instance]) -> list[str]:
         """Not offered: no task of ours talks in rounds."""

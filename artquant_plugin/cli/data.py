@@ -10,6 +10,8 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser("data", help="make, import and show datasets", description="Datasets.")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_demo(commands)
+    _add_import(commands)
+    _add_show(commands)
 
 
 def _add_demo(commands: Any) -> None:
@@ -40,6 +42,133 @@ def _demo(args: argparse.Namespace) -> None:
         workers=args.workers,
     )
     print(dataset.folder)
+
+
+def _add_import(commands: Any) -> None:
+    parser = commands.add_parser(
+        "import",
+        help="import a dataset from its authors' annotation files and a folder of images",
+        description="Import a dataset: read the annotations, check every image, write the dataset form.",
+    )
+    kinds = parser.add_subparsers(title="datasets", metavar="DATASET", required=True)
+    described = {
+        "apdd": ("APDDv2: folder with train.csv, valid.csv, test.csv and APDDv2-10023.csv", "APDDv2/csvfiles"),
+        "baid": ("BAID: folder with train_set.csv, val_set.csv and test_set.csv", "BAID/dataset"),
+        "vaps": ("VAPS: vaps_dataset.csv", "vaps_dataset.csv"),
+        "csv": ("any table of image names and scores", "scores.csv"),
+    }
+    for kind, (text, example) in described.items():
+        extra = " --name mine --image-column file --score-column mos --score-range 0 100" if kind == "csv" else ""
+        command = kinds.add_parser(
+            kind,
+            help=text,
+            description=f"Import {text}.",
+            epilog=f"example: artquant data import {kind} --annotations {example} --images images{extra}",
+        )
+        command.add_argument("--annotations", type=Path, required=True, metavar="FILE_OR_FOLDER")
+        command.add_argument("--images", type=Path, required=True, metavar="FOLDER", help="pictures stay there")
+        command.add_argument("--out", type=Path, help="folder (default: the dataset's name under $ARTQUANT_DATA)")
+        command.add_argument(
+            "--allow-missing",
+            action="store_true",
+            help="leave out paintings whose image is missing or broken; their number is kept and shown",
+        )
+        command.add_argument("--workers", type=_positive, help="processes that open images (default: one per core)")
+        if kind in ("apdd", "vaps", "csv"):
+            command.add_argument("--seed", type=_count, default=0, help="of a split that has to be made (default: 0)")
+        command.set_defaults(run=_import, kind=kind)
+        if kind == "vaps":
+            command.add_argument("--fold", type=_count, help="take this fold of 5 (0 to 4) as the test split")
+        if kind == "csv":
+            _add_table_options(command)
+
+
+def _add_table_options(command: Any) -> None:
+    command.add_argument("--name", required=True, help="of the dataset")
+    command.add_argument("--image-column", default="image", help="(default: %(default)s)")
+    command.add_argument("--score-column", default="score", help="(default: %(default)s)")
+    command.add_argument("--score-range", type=float, nargs=2, required=True, metavar=("LOW", "HIGH"))
+    command.add_argument("--split-column", help="with train, validation or test; without it a split is made")
+    command.add_argument("--category-column")
+    command.add_argument("--comment-column")
+    command.add_argument("--encoding", default="utf-8-sig", help="of the table (default: UTF-8)")
+    command.add_argument("--delimiter", default=",", help="between fields (default: %(default)s)")
+    command.add_argument("--test-fraction", type=float, default=0.2, help="of a made split (default: %(default)s)")
+    command.add_argument("--source", help="where the table is from")
+    command.add_argument("--license", default="unknown", help="terms of the data (default: %(default)s)")
+
+
+def _import(args: argparse.Namespace) -> None:
+    from artquant_plugin.dataset import data_home
+    from artquant_plugin.train.sources.importing import import_dataset
+
+    annotations = _annotations(args)
+    out = args.out or data_home() / annotations.name
+    imported = import_dataset(annotations, args.images, out, allow_missing=args.allow_missing, workers=args.workers)
+    for note in imported.notes:
+        print(f"note: {note}")
+    _print_dataset(imported.dataset)
+
+
+def _annotations(args: argparse.Namespace) -> Any:
+    if args.kind == "apdd":
+        from artquant_plugin.train.sources.apdd import read_apdd
+
+        return read_apdd(args.annotations, seed=args.seed)
+    if args.kind == "baid":
+        from artquant_plugin.train.sources.baid import read_baid
+
+        return read_baid(args.annotations)
+    if args.kind == "vaps":
+        from artquant_plugin.train.sources.vaps import read_vaps
+
+        return read_vaps(args.annotations, seed=args.seed, fold=args.fold)
+    from artquant_plugin.train.sources.table import TableColumns, read_csv
+
+    return read_csv(
+        args.annotations,
+        TableColumns(
+            args.image_column, args.score_column, args.split_column, args.category_column, args.comment_column
+        ),
+        name=args.name,
+        score_range=tuple(args.score_range),
+        encoding=args.encoding,
+        delimiter=args.delimiter,
+        seed=args.seed,
+        test_fraction=args.test_fraction,
+        source=args.source,
+        license=args.license,
+    )
+
+
+def _add_show(commands: Any) -> None:
+    parser = commands.add_parser(
+        "show", help="show a dataset's splits and statistics", epilog="example: artquant data show baid"
+    )
+    parser.add_argument("dataset", help="name under $ARTQUANT_DATA, or a folder")
+    parser.set_defaults(run=_show)
+
+
+def _show(args: argparse.Namespace) -> None:
+    from artquant_plugin.dataset import Dataset, find_dataset
+
+    _print_dataset(Dataset.load(find_dataset(args.dataset)))
+
+
+def _print_dataset(dataset: Any) -> None:
+    info = dataset.info
+    low, high = info.score_range
+    print(f"{info.name}: {dataset.folder}")
+    print(f"scores in [{low:g}, {high:g}]; {info.license}; {info.source}")
+    if info.split_method:
+        print(f"split: {info.split_method}, seed {info.split_seed}")
+    print(f"{'split':<12}{'n':>8}{'mean':>8}{'median':>8}{'sd':>8}  left out")
+    for name, split in info.splits.items():
+        left_out = ", ".join(f"{count:,} {reason}" for reason, count in split.missing.items()) or "none"
+        deviation = None if split.variance is None else split.variance**0.5
+        values = (split.mean, split.median, deviation)
+        cells = "".join(f"{'-' if value is None else format(value, '.3f'):>8}" for value in values)
+        print(f"{name:<12}{split.n:>8,}{cells}  {left_out}")
 
 
 def _count(text: str) -> int:

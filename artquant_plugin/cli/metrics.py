@@ -1,5 +1,98 @@
-"""`artquant metrics`."""
+"""`artquant metrics`: SROCC, PLCC, MAE and RMSE of any tool's predictions."""
+
+import argparse
+import json
+import math
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from artquant_plugin.metrics import Scores
+    from artquant_plugin.predictions import Joined
+
+SHOWN = 5  # names per list on the terminal; --json has them all
 
 
-def add_parser(subparsers):
-    pass
+def add_parser(subparsers: Any) -> None:
+    """Add `artquant metrics`."""
+    parser = subparsers.add_parser(
+        "metrics",
+        help="SROCC and PLCC of predictions in a CSV file",
+        description="Join predictions with human scores by image name; print counts, then metrics with intervals.",
+        epilog="example: artquant metrics predictions.csv --truth baid:test --plot scatter.png",
+    )
+    parser.add_argument("predictions", type=Path, help="CSV file, one row per image")
+    parser.add_argument(
+        "--truth", required=True, metavar="FILE|DATASET[:SPLIT]", help="CSV file, or a dataset and its split (test)"
+    )
+    parser.add_argument("--image-column", default="image", help="of the predictions (default: %(default)s)")
+    parser.add_argument("--prediction-column", default="prediction", help="(default: %(default)s)")
+    parser.add_argument("--truth-image-column", default="image", help="of a truth file (default: %(default)s)")
+    parser.add_argument("--score-column", default="score", help="of a truth file (default: %(default)s)")
+    parser.add_argument("--resamples", type=int, default=2000, help="of the bootstrap (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (default: %(default)s)")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of text")
+    parser.add_argument("--plot", type=Path, metavar="PNG", help="also draw prediction against truth")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Join, evaluate, print."""
+    from artquant_plugin.errors import ArtQuantError
+    from artquant_plugin.metrics import evaluate
+    from artquant_plugin.predictions import join_predictions, read_truth
+
+    if args.resamples < 0 or args.seed < 0:
+        raise ArtQuantError("--resamples and --seed must not be negative; leave them out for 2000 and 0")
+    truth = read_truth(args.truth, image_column=args.truth_image_column, score_column=args.score_column)
+    joined = join_predictions(
+        args.predictions, truth, image_column=args.image_column, prediction_column=args.prediction_column
+    )
+    scores = evaluate(joined.images, joined.predictions, joined.truths, resamples=args.resamples, seed=args.seed)
+    if args.plot:
+        from artquant_plugin.report.scatter import draw_scatter
+
+        draw_scatter(args.plot, joined.predictions, joined.truths, title=args.predictions.stem, scores=scores)
+    print(_as_json(joined, scores) if args.json else "\n".join(_as_text(joined, scores)))
+
+
+def _problems(joined: "Joined") -> dict[str, list[str]]:
+    return {
+        "without prediction": joined.missing,
+        "unparsable prediction": joined.unparsable,
+        "several predictions, not used": joined.duplicates,
+        "no human score": joined.unknown,
+    }
+
+
+def _as_text(joined: "Joined", scores: "Scores") -> list[str]:
+    lines = [f"n      {scores.n:,} of {joined.n_truth:,}"]
+    for problem, names in _problems(joined).items():
+        if names:
+            more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
+            lines.append(f"       {len(names):,} {problem}: {', '.join(names[:SHOWN])}{more}")
+    if joined.left_out:
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in joined.left_out.items())
+        lines.append(f"       {reasons}: left out when the dataset was imported")
+    for name in ("srocc", "plcc", "mae", "rmse"):
+        metric = getattr(scores, name)
+        interval = "" if math.isnan(metric.low) else f"  [{metric.low:.4f}, {metric.high:.4f}]"
+        lines.append(f"{name.upper():<6} {metric.value:.4f}{interval}")
+    return lines
+
+
+def _as_json(joined: "Joined", scores: "Scores") -> str:
+    content = {
+        "n": scores.n,
+        "n_truth": joined.n_truth,
+        "missing": joined.missing,
+        "unparsable": joined.unparsable,
+        "duplicates": joined.duplicates,
+        "unknown": joined.unknown,
+        "left_out": joined.left_out,
+    }
+    for name in ("srocc", "plcc", "mae", "rmse"):
+        metric = asdict(getattr(scores, name))
+        content[name] = {key: value if math.isfinite(value) else None for key, value in metric.items()}
+    return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)

@@ -94,7 +94,7 @@ def _render(category: str, attributes: dict[str, float], rng: np.random.Generato
 
 
 def _palette(harmony: float, rng: np.random.Generator) -> Canvas:
-    """Five colours; a harmonious palette keeps to one hue and its neighbours or complement, a clashing one does not."""
+    """Five colours: one hue, its neighbours or its complement in a harmonious palette, any hues in a clashing one."""
     base = rng.random()
     scheme = np.array([[0, 0.03, 0.06, 0.09, -0.05], [0, 0.04, 0.5, 0.53, 0.02]][rng.integers(2)])
     clash = np.array([0, 0.28, 0.61, 0.37, 0.83])[rng.permutation(5)]
@@ -188,9 +188,7 @@ SCENES: dict[str, Scene] = {
 }
 
 
-def _light(
-    canvas: Canvas, masks: list[Mask], strength: float, x: Mask, y: Mask, rng: np.random.Generator
-) -> Canvas:
+def _light(canvas: Canvas, masks: list[Mask], strength: float, x: Mask, y: Mask, rng: np.random.Generator) -> Canvas:
     """Light from one side: a gradient over the picture and modelling on the subject; none of it when flat."""
     angle = rng.uniform(0, 2 * np.pi)
     slope = (x - 0.5) * np.cos(angle) + (y - 0.5) * np.sin(angle)

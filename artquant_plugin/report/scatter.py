@@ -1,0 +1,54 @@
+"""Prediction against human score, as a picture."""
+
+from collections.abc import Sequence
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from artquant_plugin.files import atomic_write
+from artquant_plugin.metrics import Scores
+
+INK, DOT, GRID = "#1f2933", "#2f6f9f", "#d9dee3"
+
+
+def draw_scatter(
+    path: Path, predictions: Sequence[float], truths: Sequence[float], *, title: str, scores: Scores
+) -> None:
+    """Write a PNG: one dot per painting, the diagonal, and the metrics.
+
+    Args:
+        path: of the PNG.
+        predictions: n scores.
+        truths: n scores.
+        title: what was scored by what.
+        scores: of the same pairs.
+    """
+    figure = Figure(figsize=(6, 6), dpi=150, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    both = np.concatenate([np.asarray(predictions, dtype=float), np.asarray(truths, dtype=float)])
+    margin = 0.04 * (np.ptp(both) or 1.0)
+    limits = (float(both.min() - margin), float(both.max() + margin))
+    axes.plot(limits, limits, color=INK, linewidth=0.8, linestyle=(0, (4, 3)), zorder=1)
+    # Dots fade as they crowd, so that 6,000 of them still show where they are dense.
+    alpha = float(np.clip(40 / np.sqrt(len(truths)) / 2, 0.15, 0.7))
+    axes.scatter(truths, predictions, s=14, color=DOT, alpha=alpha, linewidths=0, zorder=2)
+    axes.set(xlim=limits, ylim=limits, aspect="equal", xlabel="human score", ylabel="predicted score")
+    axes.grid(color=GRID, linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    for side in ("left", "bottom"):
+        axes.spines[side].set_color(INK)
+    axes.set_title(
+        f"{title}\nn = {scores.n:,}   SROCC {scores.srocc.value:.3f}   PLCC {scores.plcc.value:.3f}",
+        fontsize=11,
+        color=INK,
+        loc="left",
+    )
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png")
+    with atomic_write(path, "wb") as file:
+        file.write(buffer.getvalue())
