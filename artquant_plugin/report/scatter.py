@@ -34,7 +34,7 @@ def draw_scatter(
     limits = (float(both.min() - margin), float(both.max() + margin))
     axes.plot(limits, limits, color=INK, linewidth=0.8, linestyle=(0, (4, 3)), zorder=1)
     # Dots fade as they crowd, so that 6,000 of them still show where they are dense.
-    alpha = float(np.clip(40 / np.sqrt(len(truths)) / 2, 0.15, 0.7))
+    alpha = float(np.clip(10 / np.sqrt(len(truths)), 0.08, 0.7))
     axes.scatter(truths, predictions, s=14, color=DOT, alpha=alpha, linewidths=0, zorder=2)
     axes.set(xlim=limits, ylim=limits, aspect="equal", xlabel="human score", ylabel="predicted score")
     axes.grid(color=GRID, linewidth=0.6)

@@ -1,0 +1,67 @@
+"""`artquant results`: what lmms-eval left in its output folder, as a table and a plot."""
+
+import argparse
+import json
+import math
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add `artquant results`."""
+    parser = subparsers.add_parser(
+        "results",
+        help="table and scatter plot of lmms-eval's output folders",
+        description="Read the samples that lmms-eval logged; print counts, SROCC and PLCC with intervals per run.",
+        epilog="example: artquant results results/ --plot results/scatter.png",
+    )
+    parser.add_argument("folders", type=Path, nargs="+", help="what --output_path named")
+    parser.add_argument("--resamples", type=int, default=2000, help="of the bootstrap (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (default: %(default)s)")
+    parser.add_argument("--plot", type=Path, metavar="PNG", help="draw prediction against truth (one run only)")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    form.add_argument("--markdown", action="store_true", help="print a Markdown table")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Read, evaluate, print."""
+    from artquant_plugin.errors import ArtQuantError
+    from artquant_plugin.metrics import evaluate
+    from artquant_plugin.report.samples import read_runs
+    from artquant_plugin.report.table import ResultRow, markdown_table, text_table
+
+    if args.resamples < 0 or args.seed < 0:
+        raise ArtQuantError("--resamples and --seed must not be negative; leave them out for 2000 and 0")
+    runs = read_runs(args.folders)
+    rows = []
+    for found in runs:
+        scores = None
+        if found.ids:
+            scores = evaluate(found.ids, found.predictions, found.truths, resamples=args.resamples, seed=args.seed)
+        rows.append(ResultRow(found.task, found.model, found.failures, found.missing, scores))
+    if args.plot:
+        if len(runs) != 1 or rows[0].scores is None:
+            raise ArtQuantError(f"--plot draws one run, here are {len(runs)}; name the folder of one with scores")
+        from artquant_plugin.report.scatter import draw_scatter
+
+        title = f"{runs[0].model} on {runs[0].task}"
+        draw_scatter(args.plot, runs[0].predictions, runs[0].truths, title=title, scores=rows[0].scores)
+    if args.json:
+        print(json.dumps([_finite(asdict(row)) for row in rows], indent=2, ensure_ascii=False, allow_nan=False))
+        return
+    print(markdown_table(rows) if args.markdown else text_table(rows))
+    for found in runs:
+        if found.older:
+            print(f"{found.model} on {found.task}: {found.older} older runs passed over, {found.date} shown")
+    if args.plot:
+        print(f"plot: {args.plot}")
+
+
+def _finite(value: Any) -> Any:
+    """The same with null for NaN."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value

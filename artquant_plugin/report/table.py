@@ -1,0 +1,81 @@
+"""Results as a table: counts first, then metrics with their intervals."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from artquant_plugin.metrics import Metric, Scores
+
+HEADER = (
+    "task",
+    "model",
+    "scored",
+    "failed",
+    "missing",
+    "SROCC [95 % interval]",
+    "PLCC [95 % interval]",
+    "MAE",
+    "RMSE",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ResultRow:
+    """One line of the table.
+
+    Args:
+        task: its name.
+        model: its name.
+        failures: paintings without a prediction, by reason.
+        missing: paintings that the dataset's import could not use.
+        scores: metrics over the scored paintings; None when none was scored.
+    """
+
+    task: str
+    model: str
+    failures: Mapping[str, int]
+    missing: int
+    scores: Scores | None
+
+    def cells(self) -> tuple[str, ...]:
+        """The line as text, in the header's order."""
+        failed = sum(self.failures.values())
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(self.failures.items()))
+        counts = (f"{failed:,}" + (f" ({reasons})" if failed else ""), f"{self.missing:,}")
+        if self.scores is None:
+            return (self.task, self.model, "0", *counts, "-", "-", "-", "-")
+        return (
+            self.task,
+            self.model,
+            f"{self.scores.n:,}",
+            *counts,
+            _with_interval(self.scores.srocc),
+            _with_interval(self.scores.plcc),
+            _number(self.scores.mae.value),
+            _number(self.scores.rmse.value),
+        )
+
+
+def text_table(rows: Sequence[ResultRow]) -> str:
+    """Columns aligned by spaces, for a terminal."""
+    lines = [HEADER, *(row.cells() for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(HEADER))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
+    )
+
+
+def markdown_table(rows: Sequence[ResultRow]) -> str:
+    """A Markdown table."""
+    lines = [HEADER, ("---",) * len(HEADER), *(row.cells() for row in rows)]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def _with_interval(metric: Metric) -> str:
+    if math.isnan(metric.low):
+        return _number(metric.value)
+    return f"{_number(metric.value)} [{metric.low:.3f}, {metric.high:.3f}]"
+
+
+def _number(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.3f}"
