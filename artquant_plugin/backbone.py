@@ -3,11 +3,11 @@
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 
-def last_hidden_states(model: nn.Module, inputs: dict[str, Any]) -> Tensor:
+def last_hidden_states(model: Any, inputs: dict[str, Any]) -> Tensor:
     """Hidden states before the output head, without a key/value cache.
 
     Args:
@@ -21,7 +21,7 @@ def last_hidden_states(model: nn.Module, inputs: dict[str, Any]) -> Tensor:
     return core.base_model(**inputs, use_cache=False, return_dict=True).last_hidden_state
 
 
-def token_logits(model: nn.Module, hidden: Tensor, token_ids: Tensor) -> Tensor:
+def token_logits(model: Any, hidden: Tensor, token_ids: Tensor) -> Tensor:
     """Logits of a few tokens: a matmul with their rows of the output head instead of the whole vocabulary.
 
     Args:
@@ -40,7 +40,7 @@ def token_logits(model: nn.Module, hidden: Tensor, token_ids: Tensor) -> Tensor:
     return logits if cap is None else cap * torch.tanh(logits / cap)
 
 
-def check_token_logits(model: nn.Module, inputs: dict[str, Any], token_ids: Tensor) -> float:
+def check_token_logits(model: Any, inputs: dict[str, Any], token_ids: Tensor) -> float:
     """Largest difference between `token_logits` and the model's own logits on a batch, at the last position.
 
     Architectures differ in what they do after the head; this tells whether the short way holds for one.

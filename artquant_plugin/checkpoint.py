@@ -130,7 +130,7 @@ def load_checkpoint(pretrained: str, *, dtype: str = "auto", device: str = "cpu"
     spec = ScoringSpec.load(folder)
     try:
         processor = AutoProcessor.from_pretrained(folder)
-        model = AutoModelForImageTextToText.from_pretrained(
+        model: Any = AutoModelForImageTextToText.from_pretrained(
             folder, dtype=dtype if dtype == "auto" else getattr(torch, dtype), attn_implementation=attn
         )
     except (OSError, ValueError, KeyError) as error:

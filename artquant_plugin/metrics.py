@@ -52,7 +52,7 @@ def srocc(prediction: ArrayLike, truth: ArrayLike) -> float:
         ArtQuantError: the lengths differ, or there is no pair.
 
     Example:
-        >>> srocc([1, 2, 3, 4], [1, 2, 4, 3])
+        >>> round(srocc([1, 2, 3, 4], [1, 2, 4, 3]), 4)
         0.8
     """
     prediction, truth = _pairs(prediction, truth)
@@ -161,11 +161,12 @@ def bootstrap(prediction: ArrayLike, truth: ArrayLike, *, resamples: int, seed: 
         for row, images in enumerate(drawn):
             count = np.bincount(images, minlength=n)
             counts[row] = count
-            rank_x, xx = _doubled_ranks(count, ties_x)
-            rank_y, yy = _doubled_ranks(count[by_truth], ties_y)
+            rank_x, squares_x = _doubled_ranks(count, ties_x)
+            rank_y, squares_y = _doubled_ranks(count[by_truth], ties_y)
             # Weighted in the predictions' order, then brought to the truths': one lookup instead of two.
             weighted = (counts[row] * rank_x)[by_truth]
-            ranked[start + row] = weighted @ rank_y / math.sqrt(xx * yy) if xx and yy else math.nan
+            norm = math.sqrt(squares_x * squares_y)
+            ranked[start + row] = weighted @ rank_y / norm if norm else math.nan
         sums[start : start + len(drawn)] = counts @ moments
     mean_x, mean_y, xx, yy, xy, absolute, squared = sums.T
     with np.errstate(invalid="ignore", divide="ignore"):

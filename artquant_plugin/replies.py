@@ -129,7 +129,7 @@ def _from_label(text: str, score_range: tuple[float, float], _: Mapping[str, flo
         if base <= 0:
             return Reply(reason="malformed", detail=_short(match[0]))
         if base != high:
-            value = value / base * high  # "68 out of 100" for a dataset that ends at 10
+            value = value * high / base  # "68 out of 100" for a dataset that ends at 10
     return _within(value, score_range, "labelled", from_range=bool(match["upper"]))
 
 

@@ -40,7 +40,8 @@ class AnswerCollator:
         batch = self.prompter.inputs([answer.text for answer in answers], [item["image"] for item in items])
         ids = batch["input_ids"]
         supervised = torch.zeros(ids.shape, dtype=torch.bool)
-        is_level, is_description = [], []
+        is_level: list[bool] = []
+        is_description: list[bool] = []
         lengths = batch["attention_mask"].sum(dim=1).tolist()
         for row, (sample, answer, length) in enumerate(zip(samples, answers, lengths, strict=True)):
             start = length - len(answer.ids)

@@ -36,6 +36,7 @@ def token_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
         Scalar; 0 (attached to the graph) when n is 0.
 
     Example:
+        >>> import torch
         >>> token_cross_entropy(torch.zeros(2, 4), torch.tensor([0, 3])).item()  # log 4
         1.3862943649291992
         >>> token_cross_entropy(torch.zeros(0, 4), torch.zeros(0, dtype=torch.long)).item()
@@ -56,6 +57,7 @@ def level_divergence(logits: Tensor, targets: Tensor) -> Tensor:
         Scalar >= 0; 0 (attached to the graph) when n is 0.
 
     Example:
+        >>> import torch
         >>> level_divergence(torch.zeros(1, 2), torch.tensor([[1.0, 0.0]])).item()  # log 2
         0.6931471824645996
     """

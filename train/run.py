@@ -95,7 +95,8 @@ def train(config: TrainConfig, *, overwrite: bool = False) -> Summary:
     if config.output.exists() and overwrite:
         shutil.rmtree(config.output)
     config.output.mkdir(parents=True, exist_ok=True)
-    results, curves = [], []
+    results: list[tuple[str, dict[str, float]]] = []
+    curves: list[dict[str, Any]] = []
     for stage in config.stages:
         trainer = _trainer(config, stage, model, processor, prompter, spec, samples, validation)
         trainer.train()

@@ -76,7 +76,7 @@ def build_tiny_model(sizes: TinyModel, texts: Iterable[str], seed: int) -> tuple
             bos_token_id=None,
             eos_token_id=tokenizer.eos_token_id,
         ).to_dict(),
-        image_token_index=tokenizer.convert_tokens_to_ids(IMAGE),
+        image_token_index=tokenizer.vocab[IMAGE],
         vision_feature_layer=-1,
         vision_feature_select_strategy="default",
         image_seq_length=(sizes.image_size // sizes.patch_size) ** 2,

@@ -255,6 +255,6 @@ def _paint_file(folder: Path, seed: int, index: int) -> Painting:
         sha256=sha256_file(folder / name),
         score=painted.score,
         category=painted.category,
-        attributes=painted.attributes,
+        attributes={**painted.attributes},
         description=painted.description,
     )
