@@ -23,7 +23,7 @@ def _add_demo(commands: Any) -> None:
     )
     parser.add_argument("--out", type=Path, help="folder (default: artquant_demo under $ARTQUANT_DATA)")
     parser.add_argument("--seed", type=_count, default=0, help="of all paintings (default: %(default)s)")
-    for split, size in (("train", 2400), ("validation", 200), ("test", 400)):
+    for split, size in (("train", 4000), ("validation", 200), ("test", 400)):
         parser.add_argument(f"--{split}", type=_count, default=size, help="number of paintings (default: %(default)s)")
     parser.add_argument("--workers", type=_positive, help="processes (default: one per core)")
     parser.set_defaults(run=_demo)

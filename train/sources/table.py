@@ -87,10 +87,9 @@ def read_csv(
 
 
 def _painting(row: Row, columns: TableColumns, score_range: tuple[float, float]) -> Painting:
-    image = row.values[columns.image]
     return Painting(
-        id=image.rpartition(".")[0] or image,
-        image=image,
+        id=row.values[columns.image],  # with its ending: a folder may hold a.jpg and a.png
+        image=row.values[columns.image],
         sha256="",
         score=row.number(columns.score, *score_range, "mend the table or pass another --score-range"),
         category=row.values[columns.category] or None if columns.category else None,
