@@ -14,6 +14,8 @@ from importlib.resources import files
 from types import ModuleType
 from typing import Any
 
+from artquant_plugin.errors import ArtQuantError
+
 MODEL_ID = "artquant"
 _TASKS_MODULE = "lmms_eval.tasks"
 
@@ -40,12 +42,13 @@ def register_tasks() -> None:
     """
     module = sys.modules.get(_TASKS_MODULE)
     if module is not None and hasattr(module, "TaskManager"):
-        _index_our_folder(module)
+        _change(module)
     elif not any(isinstance(finder, _AfterImport) for finder in sys.meta_path):
         sys.meta_path.insert(0, _AfterImport())
 
 
-def _index_our_folder(module: ModuleType) -> None:
+def _change(module: ModuleType) -> None:
+    """Index our task folder, and let our own errors through as they are."""
     original = module.TaskManager.initialize_tasks
     if getattr(original, "_artquant", False):
         return
@@ -57,6 +60,18 @@ def _index_our_folder(module: ModuleType) -> None:
 
     initialize_tasks._artquant = True  # type: ignore[attr-defined]
     module.TaskManager.initialize_tasks = initialize_tasks
+    load = module.TaskManager.load_task_or_group
+
+    @functools.wraps(load)
+    def load_task_or_group(self: Any, *args: Any, **options: Any) -> Any:
+        try:
+            return load(self, *args, **options)
+        except ImportError as error:  # what the loader of YAML makes of any error behind `!function`
+            if isinstance(error.__cause__, ArtQuantError):
+                raise error.__cause__ from None
+            raise
+
+    module.TaskManager.load_task_or_group = load_task_or_group
 
 
 class _AfterImport(importlib.abc.MetaPathFinder):
@@ -75,7 +90,7 @@ class _AfterImport(importlib.abc.MetaPathFinder):
 
         def load_then_change(module: ModuleType) -> None:
             load(module)
-            _index_our_folder(module)
+            _change(module)
 
         spec.loader.exec_module = load_then_change  # type: ignore[method-assign]
         return spec

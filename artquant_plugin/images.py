@@ -1,12 +1,15 @@
 """Opening images as a viewer shows them, with every failure named."""
 
 import hashlib
+import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Literal
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from artquant_plugin.errors import ArtQuantError
 
@@ -50,7 +53,7 @@ def open_image(path: Path | str, *, max_pixels: int = MAX_PIXELS) -> Image.Image
     """
     path = Path(path)
     try:
-        with warnings.catch_warnings(), Image.open(path) as image:
+        with warnings.catch_warnings(), _cut_images_are_errors(), Image.open(path) as image:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit follows
             width, height = image.size
             if width * height > max_pixels:
@@ -72,6 +75,32 @@ def open_image(path: Path | str, *, max_pixels: int = MAX_PIXELS) -> Image.Image
     except (OSError, ValueError, SyntaxError, EOFError, MemoryError) as error:
         detail = " ".join(str(error).split()) or type(error).__name__
         raise ImageError(f"image '{path}' is broken ({detail}); fetch it again", "broken") from error
+
+
+_strict_lock = threading.Lock()
+_strict_calls = 0
+_tolerant = False
+
+
+@contextmanager
+def _cut_images_are_errors() -> Iterator[None]:
+    """Have Pillow refuse images that end early, also where another library has told it to fill them with grey.
+
+    lmms-eval 0.7.3 does (lmms_eval/api/task.py). The switch is the process's own: it is put back when the last of the
+    threads that decode is through.
+    """
+    global _strict_calls, _tolerant
+    with _strict_lock:
+        if not _strict_calls:
+            _tolerant, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, False
+        _strict_calls += 1
+    try:
+        yield
+    finally:
+        with _strict_lock:
+            _strict_calls -= 1
+            if not _strict_calls:
+                ImageFile.LOAD_TRUNCATED_IMAGES = _tolerant
 
 
 def _too_large(path: Path, size: str, max_pixels: int) -> ImageError:

@@ -66,6 +66,11 @@ class ArtQuant(lmms):
         """Where the model is."""
         return self._device
 
+    def clean(self) -> None:
+        """Let go of the model: the harness asks for it after the last request, before it computes metrics."""
+        vars(self).pop("_scorer", None)
+        super().clean()
+
     def generate_until(self, requests: list[Instance]) -> list[str]:
         """Answer requests in their order: JSON text for scores, generated text otherwise."""
         answers: dict[int, str] = {}

@@ -35,8 +35,11 @@ def __getattr__(name: str) -> Any:
 
 def _manifest(dataset: str) -> str:
     folder = find_dataset(dataset)
-    if SPLIT not in Dataset.load(folder).info.splits:
-        raise ArtQuantError(f"dataset {folder} has no {SPLIT} split; import it again with one")
+    split = Dataset.load(folder).info.splits.get(SPLIT)
+    if split is None or not split.n:
+        raise ArtQuantError(
+            f"dataset '{folder}' has no painting in its {SPLIT} split; import it again with its images"
+        )
     return str(folder / f"{SPLIT}.jsonl")
 
 

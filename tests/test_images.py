@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile
 
 from artquant_plugin.images import ImageError, open_image, resolve_inside, sha256_file
 
@@ -68,11 +68,14 @@ def test_every_mode_of_pillow_is_shown_as_rgb(mode, tmp_path):
     assert (shown.mode, shown.size) == ("RGB", (5, 3))
 
 
-def test_a_truncated_jpeg_is_broken(tmp_path):
+@pytest.mark.parametrize("tolerant", [False, True])
+def test_a_truncated_jpeg_is_broken_whatever_others_told_pillow(tolerant, tmp_path, monkeypatch):
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", tolerant)
     noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
     path = saved(tmp_path, Image.fromarray(noise), "a.jpg")
     path.write_bytes(path.read_bytes()[:1500])
     assert failure(path) == "broken"
+    assert ImageFile.LOAD_TRUNCATED_IMAGES is tolerant
 
 
 def test_what_is_no_image_is_told_apart_from_what_is_missing(tmp_path):

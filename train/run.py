@@ -13,7 +13,7 @@ import yaml
 from transformers import TrainingArguments, set_seed
 
 from artquant_plugin.checkpoint import SCORING_FILE, ScoringSpec, load_checkpoint, save_checkpoint
-from artquant_plugin.dataset import Dataset, Painting, find_dataset
+from artquant_plugin.dataset import PUBLISHED, Dataset, Painting, find_dataset
 from artquant_plugin.errors import ArtQuantError
 from artquant_plugin.files import atomic_write
 from artquant_plugin.images import sha256_file
@@ -25,6 +25,7 @@ from artquant_plugin.train.samples import Sample, SampleDataset, description_sam
 from artquant_plugin.train.tiny import build_tiny_model
 from artquant_plugin.train.trainer import AestheticTrainer
 
+TASKS = (*PUBLISHED, "artquant_demo")  # datasets that have a task of their name
 RECORD_FILE = "training.json"
 CURVES_FILE = "training-curves.csv"
 
@@ -35,11 +36,13 @@ class Summary:
 
     Args:
         output: the checkpoint's folder.
+        datasets: names of what it was trained on.
         stages: name and last validation metrics of each stage.
         seconds: of the whole run.
     """
 
     output: Path
+    datasets: tuple[str, ...]
     stages: tuple[tuple[str, dict[str, float]], ...]
     seconds: float
 
@@ -50,7 +53,8 @@ class Summary:
             values = ", ".join(f"{key.removeprefix('eval_').upper()} {value:.3f}" for key, value in metrics.items())
             lines.append(f"stage {name}: validation {values}")
         lines.append(f"checkpoint {self.output} after {self.seconds:.0f} s; evaluate it with")
-        lines.append(f"  lmms-eval --model artquant --model_args pretrained={self.output} --tasks artquant")
+        tasks = [name for name in self.datasets if name in TASKS] or ["artquant"]
+        lines.append(f"  lmms-eval --model artquant --model_args pretrained={self.output} --tasks {','.join(tasks)}")
         return lines
 
 
@@ -106,7 +110,12 @@ def train(config: TrainConfig, *, overwrite: bool = False) -> Summary:
         results.append((stage.name, metrics))
         curves.extend({"stage": stage.name, **line} for line in trainer.state.log_history)
 
-    summary = Summary(output=config.output, stages=tuple(results), seconds=time.monotonic() - started)
+    summary = Summary(
+        output=config.output,
+        datasets=tuple(dataset.info.name for dataset in datasets),
+        stages=tuple(results),
+        seconds=time.monotonic() - started,
+    )
     _write_curves(config.output / CURVES_FILE, curves)
     _write_record(config, datasets, summary)
     save_checkpoint(config.output, model, processor, spec)
