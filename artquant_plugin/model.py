@@ -68,7 +68,7 @@ class ArtQuant(lmms):
 
     def clean(self) -> None:
         """Let go of the model: the harness asks for it after the last request, before it computes metrics."""
-        vars(self).pop("_scorer", None)
+        self.__dict__.pop("_scorer", None)
         super().clean()
 
     def generate_until(self, requests: list[Instance]) -> list[str]:
