@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from artquant_plugin.backbone import last_hidden_states, token_logits
+from artquant_plugin.backbones.interface import last_hidden_states, token_logits
 from artquant_plugin.checkpoint import Checkpoint, load_checkpoint
 from artquant_plugin.errors import ArtQuantError
 from artquant_plugin.images import open_image

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from artquant_plugin.backbone import check_token_logits
+from artquant_plugin.backbones.interface import check_token_logits
 from artquant_plugin.errors import ArtQuantError
 from artquant_plugin.levels import LevelScale
 from artquant_plugin.prompting import Prompter, PromptSpec, level_positions, render_chat, until_level
