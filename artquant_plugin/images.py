@@ -15,6 +15,7 @@ from artquant_plugin.errors import ArtQuantError
 
 MAX_PIXELS = 200_000_000  # a decoded RGB image of 0.6 GB; the largest scans of museums stay below
 
+Handling = Literal["as_shown", "as_stored"]
 Reason = Literal["missing", "not_an_image", "broken", "too_large", "outside_folder"]
 
 
@@ -35,14 +36,17 @@ class ImageError(ArtQuantError):
         return ImageError, (str(self), self.reason)
 
 
-def open_image(path: Path | str, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
-    """Decode an image as a viewer shows it.
+def open_image(path: Path | str, *, handling: Handling = "as_shown", max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """Decode an image as a viewer shows it, or as it is stored.
 
-    EXIF rotation is applied, transparency stands on white, of an animation the first frame is taken, 16-bit and
-    floating-point grey values are scaled to 8 bits by their format's range, every colour space becomes RGB.
+    As shown: EXIF rotation is applied, transparency stands on white, of an animation the first frame is taken, 16-bit
+    and floating-point grey values are scaled to 8 bits by their format's range, every colour space becomes RGB.
+    As stored: Pillow's plain conversion to RGB, which drops transparency and knows no EXIF rotation; checkpoints of
+    the paper's code need it.
 
     Args:
         path: the file.
+        handling: ``as_shown`` or ``as_stored``.
         max_pixels: width × height beyond which the file is refused from its header, before decoding.
 
     Returns:
@@ -59,7 +63,7 @@ def open_image(path: Path | str, *, max_pixels: int = MAX_PIXELS) -> Image.Image
             if width * height > max_pixels:
                 raise _too_large(path, f"{width} x {height}", max_pixels)
             image.load()
-            return _as_shown(image)
+            return _as_shown(image) if handling == "as_shown" else image.convert("RGB")
     except FileNotFoundError as error:
         raise ImageError(f"image '{path}' does not exist; mend the path or the image folder", "missing") from error
     except Image.DecompressionBombError as error:
