@@ -54,6 +54,7 @@ def fails(capsys, *args: str) -> str:
         (("train", "demo.yaml", "--set", "train.lr=1"), "unknown key 'train.lr'"),
         (("metrics", "nothing.csv", "--truth", "baid"), "dataset 'baid' is not in"),
         (("metrics", "nothing.csv", "--truth", "t.csv", "--resamples", "-1"), "must not be negative"),
+        (("metrics", "nothing.csv", "--truth", "truth.csv"), "'truth.csv' does not exist; name a CSV file"),
         (("results", "nowhere"), "holds no samples of a scoring task"),
     ],
 )
@@ -61,6 +62,22 @@ def test_errors_are_one_line_with_exit_code_2(args, message, capsys, tmp_path, m
     monkeypatch.setenv("ARTQUANT_DATA", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     assert message in fails(capsys, *args)
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("data", "demo", "--out", "file/demo", "--train", "1", "--validation", "1", "--test", "1"),
+        ("metrics", "p.csv", "--truth", "p.csv", "--prediction-column", "score", "--plot", "file/plot.png"),
+    ],
+)
+def test_a_place_that_cannot_be_written_is_one_line(args, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    (tmp_path / "p.csv").write_text("image,score\na,1\nb,2\n")
+    error = fails(capsys, *args)
+    assert "'file" in error
+    assert error.endswith("; mend the path, its permissions or the space on its disk")
 
 
 @pytest.fixture

@@ -46,6 +46,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ArtQuantError as error:
         print(f"artquant: error: {error}", file=sys.stderr)
         return 2
+    except OSError as error:
+        if error.filename is None:  # not about a file of the user's
+            raise
+        remedy = "mend the path, its permissions or the space on its disk"
+        print(f"artquant: error: {error.strerror}: {str(error.filename)!r}; {remedy}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("artquant: interrupted", file=sys.stderr)
         return 130

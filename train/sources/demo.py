@@ -20,7 +20,7 @@ from PIL import Image
 from scipy import ndimage
 from tqdm import tqdm
 
-from artquant_plugin.dataset import Dataset, Painting, write_dataset
+from artquant_plugin.dataset import INFO_FILE, Dataset, Painting, write_dataset
 from artquant_plugin.files import atomic_write
 from artquant_plugin.images import sha256_file
 from artquant_plugin.train.sources import demo_words
@@ -220,6 +220,8 @@ def write_demo(
     """
     sizes = {"train": train, "validation": validation, "test": test}
     total = sum(sizes.values())
+    (folder / "images").mkdir(parents=True, exist_ok=True)
+    (folder / INFO_FILE).unlink(missing_ok=True)  # pictures of two seeds must never pass for one dataset
     with ProcessPoolExecutor(workers) as pool:
         painted = pool.map(partial(_paint_file, folder, seed), range(total), chunksize=32)
         rows = iter(list(tqdm(painted, total=total, desc="paint", unit="image")))
