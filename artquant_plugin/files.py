@@ -35,6 +35,30 @@ def atomic_write(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
         raise
 
 
+@contextmanager
+def atomic_files(folder: Path, *, last: str) -> Iterator[Path]:
+    """Write files of a folder together: all of them appear once the last one is written, or none does.
+
+    Args:
+        folder: made when absent; files of other names stay as they are.
+        last: name of the file by which a reader knows the folder as complete. It is absent while the others are moved,
+            so that files of before and after are never read together.
+
+    Yields:
+        A temporary folder to write them to.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".part-") as name:
+        part = Path(name)
+        yield part
+        (folder / last).unlink(missing_ok=True)
+        for path in sorted(part.rglob("*"), key=lambda path: path.name == last):
+            if path.is_file():
+                target = folder / path.relative_to(part)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                os.replace(path, target)
+
+
 def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
