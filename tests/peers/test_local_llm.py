@@ -48,7 +48,9 @@ def test_a_batch_goes_from_file_to_file():
     with LocalLLM(last_words) as llm, OpenAI(base_url=llm.url, api_key="none") as client:
         content = io.BytesIO("".join(json.dumps(line) + "\n" for line in lines).encode())
         uploaded = client.files.create(file=("in.jsonl", content), purpose="batch")
-        batch = client.batches.create(input_file_id=uploaded.id, endpoint=url, completion_window="24h")
+        batch = client.batches.create(
+            input_file_id=uploaded.id, endpoint="/v1/chat/completions", completion_window="24h"
+        )
         assert batch.status == "validating"
         done = client.batches.retrieve(batch.id)
         answers = [json.loads(line) for line in client.files.content(done.output_file_id).text.splitlines()]
