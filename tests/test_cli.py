@@ -146,6 +146,17 @@ def test_metrics_as_json_hold_every_name_and_no_nan(predictions, capsys, tmp_pat
     assert plot.is_file()
 
 
+def test_warnings_are_one_line_each(predictions, capsys, tmp_path):
+    (tmp_path / "p.csv").write_text("image,prediction\na,5\nb,5\nc,5\n")
+    assert main(["metrics", predictions[0], "--truth", predictions[1]]) == 0
+    captured = capsys.readouterr()
+    assert "SROCC  nan" in captured.out
+    assert captured.err.splitlines() == [
+        "artquant: warning: SROCC is NaN: all 3 predictions equal 5",
+        "artquant: warning: PLCC is NaN: all 3 predictions equal 5",
+    ]
+
+
 def test_metrics_of_a_real_peer_on_baid(capsys):
     predictions, truth = shared("data/baid/saan_test_predictions.csv"), shared("data/baid/test_set.csv")
     assert main(["metrics", str(predictions), "--truth", str(truth)]) == 0

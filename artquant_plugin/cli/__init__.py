@@ -6,7 +6,9 @@ happen inside its `run`, so that `--help` answers at once.
 
 import argparse
 import sys
+import warnings
 from collections.abc import Sequence
+from typing import Any
 
 from artquant_plugin import __version__
 from artquant_plugin.cli import data, metrics, results, train
@@ -31,6 +33,11 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    """Without the place in the source, which helps no user."""
+    print(f"artquant: warning: {message}", file=sys.stderr)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
@@ -42,7 +49,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     args = build_parser().parse_args(argv)
     try:
-        args.run(args)
+        with warnings.catch_warnings():  # which also puts back the function below
+            warnings.showwarning = _show_warning
+            args.run(args)
     except ArtQuantError as error:
         print(f"artquant: error: {error}", file=sys.stderr)
         return 2
