@@ -8,7 +8,7 @@ import argparse
 import sys
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import TextIO
 
 from artquant_plugin import __version__
 from artquant_plugin.cli import data, metrics, results, train
@@ -33,8 +33,15 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-    """Without the place in the source, which helps no user."""
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """As `warnings.showwarning`, without the place in the source, which helps no user."""
     print(f"artquant: warning: {message}", file=sys.stderr)
 
 
