@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from artquant_plugin.errors import ArtQuantError
-from artquant_plugin.files import atomic_write
+from artquant_plugin.files import atomic_files, atomic_write
 from artquant_plugin.images import Handling
 from artquant_plugin.levels import LevelScale
 from artquant_plugin.prompting import PromptSpec
@@ -189,7 +189,7 @@ def _placed(model: Any, dtype: str, device: str) -> Any:
 
 
 def save_checkpoint(folder: Path, model: Any, processor: Any, spec: ScoringSpec) -> None:
-    """Write what `load_checkpoint` reads: safetensors, processor, tokenizer and the scoring file, which comes last.
+    """Write what `load_checkpoint` reads: safetensors, processor, tokenizer and the scoring file, together.
 
     Args:
         folder: made when absent.
@@ -197,7 +197,7 @@ def save_checkpoint(folder: Path, model: Any, processor: Any, spec: ScoringSpec)
         processor: its processor.
         spec: the scoring file.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    model.save_pretrained(folder)
-    processor.save_pretrained(folder)
-    spec.save(folder)
+    with atomic_files(folder, last="config.json") as part:  # without which `locate` takes a folder for none
+        model.save_pretrained(part)
+        processor.save_pretrained(part)
+        spec.save(part)

@@ -38,6 +38,20 @@ def test_a_checkpoint_holds_safetensors_and_no_pickle(saved):
     assert not [name for name in names if name.endswith((".bin", ".pt", ".pkl"))]
 
 
+def test_a_save_that_fails_leaves_the_checkpoint_of_before(saved, tmp_path):
+    class Full:
+        def save_pretrained(self, folder):
+            (Path(folder) / "tokenizer.json").write_text("{")
+            raise OSError("no space left")
+
+    folder = tmp_path / "copy"
+    shutil.copytree(saved, folder)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    with pytest.raises(OSError, match="no space"):
+        save_checkpoint(folder, tiny_llava()[0], Full(), ScoringSpec())
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
 def test_the_scoring_file_is_read_back(saved):
     assert ScoringSpec.load(saved) == SPEC
 
