@@ -1,0 +1,220 @@
+"""peft adapters, and the weights of the base model that were trained beside one; safetensors only."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from artquant_plugin.checkpoint.locate import ADAPTER_CONFIG_FILE, split_revision
+from artquant_plugin.errors import ArtQuantError
+
+ADAPTER_FILE = "adapter_model.safetensors"
+EXTRA_FILE = "extra_weights.safetensors"  # keys of the base model's state dict; whole tensors, no differences
+_WRAPPER = "base_model.model."  # what peft puts before the base model's own names
+
+
+def base_of(folder: Path, pretrained: str) -> str:
+    """The base model that an adapter names: a folder, or a Hub id with its revision behind ``@``.
+
+    Args:
+        folder: of the adapter.
+        pretrained: what the user typed, for messages.
+
+    Raises:
+        ArtQuantError: it names none, or a folder that is not there.
+    """
+    path = folder / ADAPTER_CONFIG_FILE
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        name, revision = content.get("base_model_name_or_path"), content.get("revision")
+    except (json.JSONDecodeError, AttributeError) as error:
+        raise ArtQuantError(f"{path} is not an adapter's configuration ({error}); save the adapter again") from error
+    if not name:
+        raise ArtQuantError(f"adapter {pretrained!r} names no base; set base_model_name_or_path in {path}")
+    # A relative path is meant from where the adapter lies, or from where it was trained.
+    for candidate in (folder / name, Path(name).expanduser()):
+        if candidate.is_dir():
+            return str(candidate)
+    identifier, own_revision = split_revision(name)
+    if identifier.count("/") != 1 or identifier.startswith((".", "/", "~")):
+        raise ArtQuantError(
+            f"the base {name!r} of adapter {pretrained!r} is no folder and no Hub id; mend "
+            f"base_model_name_or_path in {path}"
+        )
+    revision = own_revision or revision
+    return f"{identifier}@{revision}" if revision else identifier
+
+
+def add_adapter(base: Any, folder: Path, pretrained: str) -> Any:
+    """The base model with its adapter, each weight of which must have its place.
+
+    Args:
+        base: a `transformers` model.
+        folder: of the adapter.
+        pretrained: what the user typed, for messages.
+
+    Returns:
+        A `peft.PeftModel`; the adapter's weights stay trainable.
+
+    Raises:
+        ArtQuantError: configuration, names or shapes do not fit the base.
+    """
+    from peft import PeftConfig, PeftModel, set_peft_model_state_dict
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    path = folder / ADAPTER_FILE
+    if not path.is_file():
+        raise ArtQuantError(
+            f"adapter {pretrained!r} holds no {ADAPTER_FILE}; save it as safetensors, pickles are not read"
+        )
+    misfit = f"adapter {pretrained!r} does not fit its base {type(base).__name__}"
+    remedy = f"name the base that it was trained on in {ADAPTER_CONFIG_FILE}"
+    try:
+        config = PeftConfig.from_pretrained(str(folder))
+        if config.is_prompt_learning:
+            raise ArtQuantError(
+                f"adapter {pretrained!r} is of type {config.peft_type.value}, which moves the positions of tokens; "
+                "use LoRA or another adapter of weights"
+            )
+        model: Any = PeftModel(base, config, autocast_adapter_dtype=False)
+        model.set_requires_grad("default", requires_grad=True)
+        result: Any = set_peft_model_state_dict(model, load_file(path))
+    except (SafetensorError, OSError) as error:
+        raise ArtQuantError(f"{path} cannot be read ({_line(error)}); fetch it again") from error
+    except (ValueError, TypeError, KeyError, RuntimeError) as error:
+        if isinstance(error, ArtQuantError):
+            raise
+        raise ArtQuantError(f"{misfit} ({_line(error)}); {remedy}") from error
+    if result.unexpected_keys:
+        raise ArtQuantError(f"{misfit}: {_list(result.unexpected_keys)} match nothing in it; {remedy}")
+    own = {name for name, _ in model.named_parameters() if _is_adapter(name, model)}
+    missing = own.intersection(result.missing_keys)
+    if missing:
+        raise ArtQuantError(f"adapter {pretrained!r} lacks {_list(missing)}; save it again, or {remedy}")
+    return model
+
+
+def load_extra_weights(base: Any, folder: Path) -> list[str]:
+    """Put the weights of `EXTRA_FILE`, where there is one, in their places.
+
+    Args:
+        base: a `transformers` model, without its adapter.
+        folder: of the checkpoint.
+
+    Returns:
+        The names of the weights.
+
+    Raises:
+        ArtQuantError: a name or a shape does not fit.
+    """
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    path = folder / EXTRA_FILE
+    if not path.is_file():
+        return []
+    try:
+        weights = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise ArtQuantError(f"{path} cannot be read ({_line(error)}); fetch it again") from error
+    own = base.state_dict()
+    remedy = "use the base model that they were trained with"
+    if strangers := [name for name in weights if name not in own]:
+        raise ArtQuantError(f"{path}: {_list(strangers)} match nothing in {type(base).__name__}; {remedy}")
+    for name, value in weights.items():
+        if value.shape != own[name].shape:
+            raise ArtQuantError(
+                f"{path}: {name} has shape {list(value.shape)}, {type(base).__name__} has {list(own[name].shape)}; "
+                f"{remedy}"
+            )
+        with torch.no_grad():
+            own[name].copy_(value)
+    return list(weights)
+
+
+def extra_names(folder: Path) -> list[str]:
+    """The names of a checkpoint's extra weights, without reading them."""
+    from safetensors import SafetensorError, safe_open
+
+    path = folder / EXTRA_FILE
+    if not path.is_file():
+        return []
+    try:
+        with safe_open(path, framework="pt") as file:
+            return list(file.keys())
+    except SafetensorError as error:
+        raise ArtQuantError(f"{path} cannot be read ({_line(error)}); fetch it again") from error
+
+
+def mark_trained(model: Any, names: Iterable[str]) -> None:
+    """Have extra weights count as trained, so that they are saved again beside the adapter."""
+    wanted = set(names)
+    for name, parameter in model.get_base_model().named_parameters():
+        if _plain(name) in wanted:
+            parameter.requires_grad_(True)
+
+
+def save_adapter(model: Any, folder: Path) -> None:
+    """Write adapter, its configuration, and the weights of the base that were trained beside it.
+
+    Args:
+        model: a `peft.PeftModel`; what of its base requires gradients and is no part of the adapter is extra.
+        folder: exists.
+    """
+    from peft import get_peft_model_state_dict
+    from safetensors.torch import save_file
+
+    model.save_pretrained(str(folder))
+    _name_base(folder / ADAPTER_CONFIG_FILE)
+    adapter = get_peft_model_state_dict(model)
+    extra = {
+        _plain(name): parameter.detach().cpu().contiguous()
+        for name, parameter in model.get_base_model().named_parameters()
+        if parameter.requires_grad and not _is_adapter(_WRAPPER + name, model) and _WRAPPER + name not in adapter
+    }
+    if extra:
+        temporary = folder / f".{EXTRA_FILE}.tmp"
+        save_file(extra, temporary, metadata={"format": "pt"})
+        temporary.replace(folder / EXTRA_FILE)
+    else:
+        (folder / EXTRA_FILE).unlink(missing_ok=True)
+
+
+def _name_base(path: Path) -> None:
+    """Write a base's revision where peft looks for it, so that peft finds the base, too."""
+    from artquant_plugin.files import atomic_write
+
+    content = json.loads(path.read_text(encoding="utf-8"))
+    name = content.get("base_model_name_or_path")
+    if name and not Path(name).is_dir():
+        identifier, revision = split_revision(name)
+        content["base_model_name_or_path"] = identifier
+        content["revision"] = revision or content.get("revision")
+        with atomic_write(path) as file:
+            file.write(json.dumps(content, indent=2, sort_keys=True) + "\n")
+
+
+def _is_adapter(name: str, model: Any) -> bool:
+    """Whether a parameter's name is one that peft added: of the adapter itself, or a copy of a trained module."""
+    parts = name.split(".")
+    return any(part.startswith(model.base_model.prefix) for part in parts) or bool(
+        {"modules_to_save", "original_module", "token_adapter"}.intersection(parts)
+    )
+
+
+def _plain(name: str) -> str:
+    """A name inside a base that peft has changed, as the base itself has it."""
+    return name.replace(".base_layer.", ".")
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]
+
+
+def _list(names: Iterable[str]) -> str:
+    """The first names and how many more there are."""
+    ordered = sorted(names)
+    more = f" and {len(ordered) - 2} more" if len(ordered) > 2 else ""
+    return ", ".join(ordered[:2]) + more
