@@ -29,7 +29,7 @@ def base_of(folder: Path, pretrained: str) -> str:
         name, revision = content.get("base_model_name_or_path"), content.get("revision")
     except (json.JSONDecodeError, AttributeError) as error:
         raise ArtQuantError(f"{path} is not an adapter's configuration ({error}); save the adapter again") from error
-    if not name:
+    if not name or not isinstance(name, str):
         raise ArtQuantError(f"adapter {pretrained!r} names no base; set base_model_name_or_path in {path}")
     # A relative path is meant from where the adapter lies, or from where it was trained.
     for candidate in (folder / name, Path(name).expanduser()):
@@ -166,9 +166,10 @@ def save_adapter(model: Any, folder: Path) -> None:
     from peft import get_peft_model_state_dict
     from safetensors.torch import save_file
 
-    model.save_pretrained(str(folder))
+    # Left to itself, peft asks the Hub about the base's vocabulary at every save.
+    model.save_pretrained(str(folder), save_embedding_layers=False)
     _name_base(folder / ADAPTER_CONFIG_FILE)
-    adapter = get_peft_model_state_dict(model)
+    adapter = get_peft_model_state_dict(model, save_embedding_layers=False)
     extra = {
         _plain(name): parameter.detach().cpu().contiguous()
         for name, parameter in model.get_base_model().named_parameters()
@@ -200,7 +201,7 @@ def _is_adapter(name: str, model: Any) -> bool:
     """Whether a parameter's name is one that peft added: of the adapter itself, or a copy of a trained module."""
     parts = name.split(".")
     return any(part.startswith(model.base_model.prefix) for part in parts) or bool(
-        {"modules_to_save", "original_module", "token_adapter"}.intersection(parts)
+        {"modules_to_save", "token_adapter"}.intersection(parts)
     )
 
 
