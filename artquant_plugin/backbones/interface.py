@@ -1,5 +1,6 @@
 """What scoring needs of any Hugging Face vision-language model: hidden states, and logits of a few tokens."""
 
+import itertools
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -104,6 +105,19 @@ def logit_transform(model: Any) -> LogitTransform:
     return _transforms[inner]
 
 
+def _ordinary_token(model: Any) -> int:
+    """A token that stands for itself: padding has no embedding, and an image's would ask for pixels."""
+    contents = model.config.to_dict(), model.config.get_text_config().to_dict()
+    special = {
+        value
+        for content in contents
+        for key, value in content.items()
+        if key.endswith(("_token_id", "_token_index"))
+        if isinstance(value, int)
+    }
+    return next(token for token in itertools.count(1) if token not in special)
+
+
 def _measure(model: Any) -> LogitTransform:
     small, large = 2.0**-10, 1e6
     checked = [-40.0, -7.0, -1.0, 0.0, 0.5, 3.0, 25.0]
@@ -116,7 +130,7 @@ def _measure(model: Any) -> LogitTransform:
         logits[..., : len(shown)] = shown.to(output.device)
         return logits
 
-    inputs = {"input_ids": torch.zeros((1, 1), dtype=torch.long, device=model.device)}
+    inputs = {"input_ids": torch.tensor([[_ordinary_token(model)]], device=model.device)}
     inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
     hook = model.get_output_embeddings().register_forward_hook(show)
     try:

@@ -2,10 +2,11 @@
 
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 from transformers import TrainingArguments
 
 from artquant_plugin.backbones.interface import check_token_logits, last_hidden_states, token_logits
-from artquant_plugin.checkpoint import Checkpoint, ScoringSpec, save_checkpoint
+from artquant_plugin.checkpoint import Checkpoint, ScoringSpec, load_checkpoint, save_checkpoint
 from artquant_plugin.generation import generate
 from artquant_plugin.levels import LevelScale
 from artquant_plugin.prompting import Prompter, PromptSpec, level_positions, until_level
@@ -142,3 +143,20 @@ def test_one_step_is_trained_and_the_saved_checkpoint_scores_alike(name, tmp_pat
     loaded = ArtQuantScorer.from_pretrained(str(tmp_path / "saved"), device="cpu", batch_size=2)
     assert type(loaded.checkpoint.processor) is type(processor)
     assert [result.score for result in loaded.score(IMAGES)] == scores(trained)
+
+
+def test_adapter_and_trained_projector_score_alike_after_loading(name, tmp_path):
+    save_checkpoint(tmp_path / "base", *family(name), ScoringSpec())
+    base = load_checkpoint(str(tmp_path / "base"))
+    lora = LoraConfig(r=2, target_modules="all-linear", init_lora_weights=False)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = get_peft_model(base.model, lora).eval()
+        for key, parameter in model.named_parameters():
+            if any(word in key for word in ("projector", "merger", "connector")) and "lora" not in key:
+                torch.nn.init.normal_(parameter.requires_grad_(True), std=0.15)
+    trained = Checkpoint(model, base.processor, ScoringSpec(), "trained")
+    assert scores(trained) != pytest.approx(scores(checkpoint(name)), abs=1e-4)
+    save_checkpoint(tmp_path / "adapter", model, base.processor, ScoringSpec())
+    assert (tmp_path / "adapter" / "extra_weights.safetensors").is_file()
+    assert scores(load_checkpoint(str(tmp_path / "adapter"))) == scores(trained)

@@ -213,7 +213,10 @@ def test_an_adapter_that_moves_positions_is_one_line(base, tmp_path):
 @pytest.mark.parametrize(
     ("weights", "message"),
     [
-        ({"model.nothing.weight": (1,)}, "model.nothing.weight match nothing in LlavaForConditionalGeneration; use the"),
+        (
+            {"model.nothing.weight": (1,)},
+            "model.nothing.weight match nothing in LlavaForConditionalGeneration; use the",
+        ),
         (
             {"model.multi_modal_projector.linear_1.bias": (7,)},
             r"linear_1.bias has shape \[7\], LlavaForConditionalGeneration has \[32\]; use the base model",
