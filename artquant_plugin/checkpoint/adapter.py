@@ -59,39 +59,45 @@ def add_adapter(base: Any, folder: Path, pretrained: str) -> Any:
     Raises:
         ArtQuantError: configuration, names or shapes do not fit the base.
     """
-    from peft import PeftConfig, PeftModel, set_peft_model_state_dict
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    from peft import PeftConfig, PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
 
     path = folder / ADAPTER_FILE
     if not path.is_file():
         raise ArtQuantError(
             f"adapter {pretrained!r} holds no {ADAPTER_FILE}; save it as safetensors, pickles are not read"
         )
+    weights = _read(path)
+    try:
+        config = PeftConfig.from_pretrained(str(folder))
+    except (ValueError, TypeError, KeyError) as error:
+        raise ArtQuantError(
+            f"{folder / ADAPTER_CONFIG_FILE} is unknown to peft ({first_line(error)}); update peft"
+        ) from error
+    if config.is_prompt_learning:
+        raise ArtQuantError(
+            f"adapter {pretrained!r} is of type {config.peft_type.value}, which moves the positions of tokens; "
+            "use LoRA or another adapter of weights"
+        )
     misfit = f"adapter {pretrained!r} does not fit its base {type(base).__name__}"
     remedy = f"name the base that it was trained on in {ADAPTER_CONFIG_FILE}"
     try:
-        config = PeftConfig.from_pretrained(str(folder))
-        if config.is_prompt_learning:
-            raise ArtQuantError(
-                f"adapter {pretrained!r} is of type {config.peft_type.value}, which moves the positions of tokens; "
-                "use LoRA or another adapter of weights"
-            )
         model: Any = PeftModel(base, config, autocast_adapter_dtype=False)
         model.set_requires_grad("default", requires_grad=True)
-        result: Any = set_peft_model_state_dict(model, load_file(path))
-    except (SafetensorError, OSError) as error:
-        raise ArtQuantError(f"{path} cannot be read ({_line(error)}); fetch it again") from error
+        own = get_peft_model_state_dict(model, save_embedding_layers=False)
+        for name, value in weights.items():
+            if name in own and value.shape != own[name].shape:
+                shapes = f"{name} has shape {list(value.shape)}, there {list(own[name].shape)}"
+                raise ArtQuantError(f"{misfit}: {shapes}; {remedy}")
+        result: Any = set_peft_model_state_dict(model, weights)
+    except ArtQuantError:
+        raise
     except (ValueError, TypeError, KeyError, RuntimeError) as error:
-        if isinstance(error, ArtQuantError):
-            raise
-        raise ArtQuantError(f"{misfit} ({_line(error)}); {remedy}") from error
+        raise ArtQuantError(f"{misfit} ({first_line(error)}); {remedy}") from error
     if result.unexpected_keys:
-        raise ArtQuantError(f"{misfit}: {_list(result.unexpected_keys)} match nothing in it; {remedy}")
-    own = {name for name, _ in model.named_parameters() if _is_adapter(name, model)}
-    missing = own.intersection(result.missing_keys)
-    if missing:
-        raise ArtQuantError(f"adapter {pretrained!r} lacks {_list(missing)}; save it again, or {remedy}")
+        raise ArtQuantError(f"{misfit}: {some(result.unexpected_keys)} match nothing in it; {remedy}")
+    added = {name for name, _ in model.named_parameters() if _is_adapter(name, model)}
+    if missing := added.intersection(result.missing_keys):
+        raise ArtQuantError(f"adapter {pretrained!r} lacks {some(missing)}; save it again, or {remedy}")
     return model
 
 
@@ -109,20 +115,15 @@ def load_extra_weights(base: Any, folder: Path) -> list[str]:
         ArtQuantError: a name or a shape does not fit.
     """
     import torch
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
 
     path = folder / EXTRA_FILE
     if not path.is_file():
         return []
-    try:
-        weights = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise ArtQuantError(f"{path} cannot be read ({_line(error)}); fetch it again") from error
+    weights = _read(path)
     own = base.state_dict()
     remedy = "use the base model that they were trained with"
     if strangers := [name for name in weights if name not in own]:
-        raise ArtQuantError(f"{path}: {_list(strangers)} match nothing in {type(base).__name__}; {remedy}")
+        raise ArtQuantError(f"{path}: {some(strangers)} match nothing in {type(base).__name__}; {remedy}")
     for name, value in weights.items():
         if value.shape != own[name].shape:
             raise ArtQuantError(
@@ -145,7 +146,7 @@ def extra_names(folder: Path) -> list[str]:
         with safe_open(path, framework="pt") as file:
             return list(file.keys())
     except SafetensorError as error:
-        raise ArtQuantError(f"{path} cannot be read ({_line(error)}); fetch it again") from error
+        raise ArtQuantError(f"{path} cannot be read ({first_line(error)}); fetch it again") from error
 
 
 def mark_trained(model: Any, names: Iterable[str]) -> None:
@@ -210,12 +211,24 @@ def _plain(name: str) -> str:
     return name.replace(".base_layer.", ".")
 
 
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]
+def _read(path: Path) -> dict[str, Any]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise ArtQuantError(f"{path} cannot be read ({first_line(error)}); fetch it again") from error
 
 
-def _list(names: Iterable[str]) -> str:
-    """The first names and how many more there are."""
+def first_line(error: Exception) -> str:
+    """What an error of another library says, in one line of bearable length."""
+    text = " ".join(str(error).split())
+    return text if len(text) <= 300 else text[:300] + "…"
+
+
+def some(names: Iterable[str]) -> str:
+    """The first names, and how many more there are."""
     ordered = sorted(names)
     more = f" and {len(ordered) - 2} more" if len(ordered) > 2 else ""
     return ", ".join(ordered[:2]) + more

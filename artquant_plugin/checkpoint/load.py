@@ -12,8 +12,10 @@ from artquant_plugin.checkpoint.adapter import (
     add_adapter,
     base_of,
     extra_names,
+    first_line,
     load_extra_weights,
     mark_trained,
+    some,
 )
 from artquant_plugin.checkpoint.locate import ADAPTER_CONFIG_FILE, locate
 from artquant_plugin.checkpoint.spec import ScoringSpec
@@ -154,7 +156,8 @@ def _load_processor(folder: Path, base_folder: Path, pretrained: str, trust_remo
     )
     if not any((source / name).is_file() for name in PROCESSOR_FILES):
         raise ArtQuantError(missing)
-    with _one_line(f"the processor of {pretrained!r}"):
+    remedy = "copy the processor's and the tokenizer's files from the model that it was trained from"
+    with _one_line(f"the processor of {pretrained!r}", remedy):
         processor = AutoProcessor.from_pretrained(source, trust_remote_code=trust_remote_code)
     if not isinstance(processor, ProcessorMixin):
         raise ArtQuantError(f"{missing} ({type(processor).__name__} alone was found)")
@@ -168,30 +171,39 @@ def _load_model(folder: Path, name: str, options: dict[str, Any], trust_remote_c
     loader: Any = AutoModelForImageTextToText
     if (folder / ADAPTER_FILE).is_file():
         raise ArtQuantError(f"{name!r} holds {ADAPTER_FILE} without {ADAPTER_CONFIG_FILE}; save the adapter again")
-    with _one_line(f"checkpoint {name!r}"):
+    with _one_line(f"checkpoint {name!r}", "save or fetch it again"):
         model, info = loader.from_pretrained(
             folder,
             use_safetensors=True,
+            ignore_mismatched_sizes=True,  # to name them below
             output_loading_info=True,
             trust_remote_code=trust_remote_code,
             **options,
         )
-    if info["missing_keys"]:
-        missing = sorted(info["missing_keys"])
+    for key, found, wanted in sorted(info["mismatched_keys"]):
         raise ArtQuantError(
-            f"checkpoint {name!r} lacks {len(missing)} weights, {missing[0]} among them; save it again whole"
+            f"checkpoint {name!r}: {key} has shape {list(found)}, its config.json asks for {list(wanted)}; "
+            "save or fetch it again"
         )
+    if info["missing_keys"]:
+        raise ArtQuantError(f"checkpoint {name!r} lacks {some(info['missing_keys'])}; save or fetch it again, whole")
     model.name_or_path = name if not Path(name).is_dir() else str(folder.resolve())  # what an adapter will name
     return model
 
 
 @contextmanager
-def _one_line(what: str) -> Iterator[None]:
+def _one_line(what: str, remedy: str) -> Iterator[None]:
     """Turn what `transformers` raises into one line."""
+    from safetensors import SafetensorError
+
+    failures = (OSError, ValueError, KeyError, RuntimeError, ImportError, AttributeError, TypeError, SafetensorError)
     try:
         yield
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError, AttributeError, TypeError) as error:
+    except failures as error:
         if isinstance(error, ArtQuantError):
             raise
-        reason = " ".join(str(error).split())
-        raise ArtQuantError(f"{what} cannot be loaded: {reason}") from error
+        if "trust_remote_code" in str(error):
+            raise ArtQuantError(
+                f"{what} needs Python code of its own; read it, then pass trust_remote_code=true"
+            ) from error
+        raise ArtQuantError(f"{what} cannot be loaded ({first_line(error)}); {remedy}") from error

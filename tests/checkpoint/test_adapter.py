@@ -177,7 +177,10 @@ def test_a_base_that_is_no_checkpoint_is_one_line(copy, tmp_path):
 @pytest.mark.parametrize(
     ("sizes", "message"),
     [
-        ({"hidden": 48, "heads": 4}, r"does not fit its base LlavaForConditionalGeneration .*size mismatch"),
+        (
+            {"hidden": 48, "heads": 4},
+            r"q_proj.lora_A.weight has shape \[4, 32\], there \[4, 48\]; name the base that it was",
+        ),
         ({"text_layers": 2}, r"lacks .*layers\.1\.self_attn\.q_proj.* and 2 more; save it again, or name the base"),
     ],
     ids=["wider base", "deeper base"],
