@@ -205,14 +205,13 @@ def until_level(inputs: dict[str, Any], positions: Any) -> dict[str, Any]:
     """The inputs without the columns behind the last position that is read.
 
     Args:
-        inputs: a batch with input_ids of shape (n, L).
+        inputs: a batch with input_ids of shape (n, L); whatever else begins with that shape is cut alike.
         positions: shape (n,), as `level_positions` gives.
     """
     shape = inputs["input_ids"].shape
     end = int(positions.max()) + 1
     return {
-        name: value[:, :end] if getattr(value, "shape", ())[:2] == shape and value.ndim == 2 else value
-        for name, value in inputs.items()
+        name: value[:, :end] if getattr(value, "shape", ())[:2] == shape else value for name, value in inputs.items()
     }
 
 

@@ -156,9 +156,11 @@ def _load_processor(folder: Path, base_folder: Path, pretrained: str, trust_remo
     )
     if not any((source / name).is_file() for name in PROCESSOR_FILES):
         raise ArtQuantError(missing)
+    # Where mistral-common is installed, transformers prefers its tokenizer, which knows no chat templates.
+    options = {"mistral_format": False} if (source / "tekken.json").is_file() else {}
     remedy = "copy the processor's and the tokenizer's files from the model that it was trained from"
     with _one_line(f"the processor of {pretrained!r}", remedy):
-        processor = AutoProcessor.from_pretrained(source, trust_remote_code=trust_remote_code)
+        processor = AutoProcessor.from_pretrained(source, trust_remote_code=trust_remote_code, **options)
     if not isinstance(processor, ProcessorMixin):
         raise ArtQuantError(f"{missing} ({type(processor).__name__} alone was found)")
     return processor
@@ -205,5 +207,9 @@ def _one_line(what: str, remedy: str) -> Iterator[None]:
         if "trust_remote_code" in str(error):
             raise ArtQuantError(
                 f"{what} needs Python code of its own; read it, then pass trust_remote_code=true"
+            ) from error
+        if isinstance(error, ImportError):
+            raise ArtQuantError(
+                f"{what} needs a package that is not there ({first_line(error)}); install it"
             ) from error
         raise ArtQuantError(f"{what} cannot be loaded ({first_line(error)}); {remedy}") from error

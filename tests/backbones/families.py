@@ -18,10 +18,14 @@ from transformers import (
     InternVLProcessor,
     InternVLVideoProcessor,
     LlamaTokenizer,
+    LlavaNextImageProcessor,
+    LlavaNextProcessor,
     LlavaOnevisionImageProcessor,
     LlavaOnevisionProcessor,
     LlavaOnevisionVideoProcessor,
     LlavaProcessor,
+    MllamaImageProcessor,
+    MllamaProcessor,
     PaliGemmaProcessor,
     PixtralImageProcessor,
     PixtralProcessor,
@@ -110,6 +114,30 @@ def llava() -> tuple[dict[str, Any], Any]:
         "text_config": {"model_type": "llama", **_ids(tokenizer)},
         "image_token_index": tokenizer.image_token_id,
         "vision_feature_layer": -2,
+    }, processor
+
+
+@_family
+def llava_next() -> tuple[dict[str, Any], Any]:
+    """LLaVA-NeXT: CLIP over the best-fitting grid of tiles, padding cut off again, a row break behind each row."""
+    tokenizer = sentencepiece_like(LlamaTokenizer, [], image_token="<image>")
+    grid = [[28, 56], [56, 28], [56, 56]]
+    processor = LlavaNextProcessor(
+        image_processor=LlavaNextImageProcessor(
+            size={"shortest_edge": 28}, crop_size={"height": 28, "width": 28}, image_grid_pinpoints=grid
+        ),
+        tokenizer=tokenizer,
+        patch_size=14,
+        vision_feature_select_strategy="default",
+        num_additional_image_tokens=1,
+        chat_template=templates.LLAVA,
+    )
+    return {
+        "model_type": "llava_next",
+        "vision_config": {"model_type": "clip_vision_model", **VISION, "image_size": 28, "patch_size": 14},
+        "text_config": {"model_type": "llama", **_ids(tokenizer)},
+        "image_token_index": tokenizer.image_token_id,
+        "image_grid_pinpoints": grid,
     }, processor
 
 
@@ -416,4 +444,38 @@ def mistral3() -> tuple[dict[str, Any], Any]:
         "text_config": {"model_type": "mistral", **_ids(tokenizer, head_dim=8)},
         "image_token_index": tokenizer.convert_tokens_to_ids("[IMG]"),
         "spatial_merge_size": 2,
+    }, processor
+
+
+@_family
+def mllama() -> tuple[dict[str, Any], Any]:
+    """Llama 3.2 Vision: the image enters by cross-attention, through a mask with a row for each text token."""
+    tokenizer = byte_level(
+        ["<|start_header_id|>", "<|end_header_id|>", "<|python_tag|>"],
+        end="<|eot_id|>",
+        pad="<|finetune_right_pad_id|>",
+        bos="<|begin_of_text|>",
+        image_token="<|image|>",
+    )
+    processor = MllamaProcessor(
+        image_processor=MllamaImageProcessor(size={"height": 28, "width": 28}, max_image_tiles=2),
+        tokenizer=tokenizer,
+        chat_template=templates.MLLAMA,
+    )
+    return {
+        "model_type": "mllama",
+        "vision_config": {
+            **{key: VISION[key] for key in ("hidden_size", "intermediate_size", "initializer_range")},
+            "num_hidden_layers": 2,
+            "num_global_layers": 1,
+            "attention_heads": 4,
+            "image_size": 28,
+            "patch_size": 14,
+            "max_num_tiles": 2,
+            "intermediate_layers_indices": [0],
+            "vision_output_dim": 2 * WIDTH,
+            "supported_aspect_ratios": [[1, 1], [1, 2], [2, 1]],
+        },
+        "text_config": _ids(tokenizer, cross_attention_layers=[1], num_hidden_layers=3),
+        "image_token_index": tokenizer.image_token_id,
     }, processor

@@ -112,3 +112,13 @@ MISTRAL3 = """\
 {%- endif -%}
 {%- endfor -%}
 """
+
+MLLAMA = """\
+{{- bos_token -}}
+{%- for message in messages -%}
+{{- '<|start_header_id|>' + message.role + '<|end_header_id|>\\n\\n' -}}
+{%- for part in message.content -%}{{- '<|image|>' if part.type == 'image' else part.text -}}{%- endfor -%}
+{{- '<|eot_id|>' -}}
+{%- endfor -%}
+{{- '<|start_header_id|>assistant<|end_header_id|>\\n\\n' if add_generation_prompt else '' -}}
+"""

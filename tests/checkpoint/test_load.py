@@ -122,6 +122,18 @@ def test_quantisation_needs_a_gpu(saved, tmp_path, monkeypatch):
     refused(saved, "quantization 8bit needs a GPU, not 'cpu'; leave it out on the CPU", quantization="8bit")
 
 
+def test_mistrals_own_tokenizer_file_is_passed_over(copy, saved):
+    """The tokenizer that transformers would make of it, where mistral-common is installed, knows no templates."""
+    (copy / "tekken.json").write_text("{}")
+    tokenizer = load_checkpoint(str(copy)).processor.tokenizer
+    assert type(tokenizer) is type(load_checkpoint(str(saved)).processor.tokenizer)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("flash_attn") is not None, reason="flash-attn is installed")
+def test_attention_that_is_not_installed_is_one_line(saved):
+    refused(saved, "flash_attention_2|FlashAttention2", attn="flash_attention_2")
+
+
 def test_code_of_a_checkpoint_runs_on_request_alone(copy, tmp_path):
     (copy / "own.py").write_text(
         f"import pathlib\npathlib.Path({str(tmp_path / 'ran')!r}).touch()\n"
