@@ -4,6 +4,7 @@ What differs between families is told by the processor itself, never by a model'
 """
 
 import inspect
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -32,7 +33,9 @@ def render_chat(processor: Any, messages: list[dict[str, Any]], *, add_generatio
             f"{type(processor).__name__} has no chat template; use an instruction-tuned checkpoint, or add a "
             "chat_template.jinja to its folder"
         )
-    options = {flag: False for flag in THINKING_FLAGS if flag in str(template)}
+    code = " ".join(re.findall(r"\{[{%].*?[%}]\}", str(template), re.DOTALL))
+    names = re.sub(r"'[^']*'|\"[^\"]*\"", "", code)  # without what it writes
+    options = {flag: False for flag in THINKING_FLAGS if re.search(rf"\b{flag}\b", names)}
     try:
         return processor.apply_chat_template(
             messages, add_generation_prompt=add_generation_prompt, tokenize=False, **options

@@ -13,6 +13,7 @@ from artquant_plugin.levels import ANSWER_PREFIX, LevelScale
 from artquant_plugin.prompts import DESCRIBE_QUESTION, SCORE_QUESTION
 
 _MARK = "\u2063answer\u2063"  # stands for an answer while a template is rendered; no template writes it
+_OF_IMAGES = ("pixel", "image")  # how processors begin the names of what they make of images
 _THOUGHTS = "<think>"  # what opens the thoughts of models that think
 
 
@@ -67,8 +68,9 @@ class Prompter:
         self._chat, self._lead, self._end = self._render(spec.question)
         self._describe_chat, _, _ = self._render(spec.describe_question)
         prefix = self._lead + spec.answer_prefix
-        tails = [self._tail(self._chat, f"{prefix} {name}") for name in scale.names]
-        start = len(self._tail(self._chat, prefix))
+        self._appended = self._count_appended()
+        tails = [self._before_end(f"{prefix} {name}") for name in scale.names]
+        start = len(self._before_end(prefix))
         self._level_index, self.level_ids = _first_difference(scale.names, tails, start)
 
     def score_answer(self, level: int) -> Answer:
@@ -162,16 +164,29 @@ class Prompter:
             return end
         return (end if end.strip() else "") + (tokenizer.eos_token or "")
 
+    def _count_appended(self) -> int:
+        """How many ids the tokenizer puts behind every text: 1 where it is set to add an end token, else 0."""
+        if takes_answers_apart(self.processor):
+            return 0
+        tokenizer, special = self.processor.tokenizer, adds_special_tokens(self.processor, self._chat)
+        ids = tokenizer(self._chat, add_special_tokens=special)["input_ids"]
+        plain = tokenizer(self._chat, add_special_tokens=False)["input_ids"]
+        return int(ids[-1] == tokenizer.eos_token_id and ids[-len(plain) :] != plain)
+
+    def _before_end(self, answer: str) -> tuple[int, ...]:
+        """Ids of the beginning of a score answer."""
+        ids = self._tail(self._chat, answer)
+        return ids[: len(ids) - self._appended]
+
     def _tail(self, prompt: str, answer: str) -> tuple[int, ...]:
-        """Token ids that `answer` adds to `prompt`."""
+        """Token ids that `answer` adds to `prompt`, with those that the tokenizer appends to every text."""
         tokenizer = self.processor.tokenizer
         if takes_answers_apart(self.processor):
             return tuple(tokenizer(answer, add_special_tokens=False)["input_ids"])
         special = adds_special_tokens(self.processor, prompt)
         whole = tokenizer(prompt + answer, add_special_tokens=special)["input_ids"]
         head = tokenizer(prompt, add_special_tokens=special)["input_ids"]
-        if special and head and head[-1] == tokenizer.eos_token_id:
-            head, whole = head[:-1], whole[:-1]  # an end that the tokenizer appends is no part of either text
+        head = head[: len(head) - self._appended]
         if whole[: len(head)] != head:
             raise ArtQuantError(
                 "the tokenizer joins the end of the prompt with the answer; end the chat template's generation "
@@ -205,13 +220,15 @@ def until_level(inputs: dict[str, Any], positions: Any) -> dict[str, Any]:
     """The inputs without the columns behind the last position that is read.
 
     Args:
-        inputs: a batch with input_ids of shape (n, L); whatever else begins with that shape is cut alike.
+        inputs: a batch with input_ids of shape (n, L); what else has a value for each of its tokens, such as
+            token types or the mask of a cross-attention, is cut alike.
         positions: shape (n,), as `level_positions` gives.
     """
     shape = inputs["input_ids"].shape
     end = int(positions.max()) + 1
     return {
-        name: value[:, :end] if getattr(value, "shape", ())[:2] == shape else value for name, value in inputs.items()
+        name: value[:, :end] if getattr(value, "shape", ())[:2] == shape and not name.startswith(_OF_IMAGES) else value
+        for name, value in inputs.items()
     }
 
 

@@ -395,6 +395,57 @@ def gemma3() -> tuple[dict[str, Any], Any]:
 
 
 @_family
+def gemma4() -> tuple[dict[str, Any], Any]:
+    """Gemma 4: an embedding in every layer, logits capped behind the head, thoughts in a channel of their own."""
+    from transformers import Gemma4AudioFeatureExtractor, Gemma4ImageProcessor, Gemma4Processor, Gemma4VideoProcessor
+
+    tokenizer = sentencepiece_like(
+        GemmaTokenizer,
+        ["<|turn>", "<turn|>", "<|channel>", "<channel|>", "<|think|>"],
+        boi_token="<|image>",
+        eoi_token="<image|>",
+        image_token="<|image|>",
+        boa_token="<|audio>",
+        eoa_token="<audio|>",
+        audio_token="<|audio|>",
+    )
+    processor = Gemma4Processor(
+        feature_extractor=Gemma4AudioFeatureExtractor(),
+        image_processor=Gemma4ImageProcessor(patch_size=8, max_soft_tokens=70, pooling_kernel_size=2),
+        tokenizer=tokenizer,
+        video_processor=Gemma4VideoProcessor(),
+        chat_template=templates.GEMMA4,
+    )
+    text = {
+        "num_hidden_layers": 6,
+        "head_dim": 8,
+        "global_head_dim": 8,
+        "hidden_size_per_layer_input": 8,
+        "vocab_size_per_layer_input": len(tokenizer),
+        "final_logit_softcapping": 30.0,
+        "use_bidirectional_attention": "vision",
+        "sliding_window": 64,
+    }
+    return {
+        "model_type": "gemma4",
+        "vision_config": {
+            **VISION,
+            "num_key_value_heads": 4,
+            "head_dim": 8,
+            "patch_size": 8,
+            "pooling_kernel_size": 2,
+            "position_embedding_size": 256,
+        },
+        "text_config": _ids(tokenizer, **text),
+        "audio_config": None,
+        "boi_token_id": tokenizer.boi_token_id,
+        "eoi_token_id": tokenizer.eoi_token_id,
+        "image_token_id": tokenizer.image_token_id,
+        "audio_token_id": tokenizer.audio_token_id,
+    }, processor
+
+
+@_family
 def paligemma() -> tuple[dict[str, Any], Any]:
     """PaliGemma 2: the prompt sees itself in both directions, no chat template, logits capped behind the head."""
     tokenizer = sentencepiece_like(GemmaTokenizer, [], image_token="<image>")

@@ -98,6 +98,23 @@ GEMMA3 = """\
 {{- '<start_of_turn>model\\n' if add_generation_prompt else '' -}}
 """
 
+# Gemma 4: thinks when its system turn says so; told not to, the prompt closes an empty channel of thoughts.
+GEMMA4 = """\
+{{- bos_token -}}
+{%- if enable_thinking is defined and enable_thinking -%}{{- '<|turn>system\\n<|think|><turn|>\\n' -}}{%- endif -%}
+{%- for message in messages -%}
+{{- '<|turn>' + ('model' if message.role == 'assistant' else message.role) + '\\n' -}}
+{%- for part in message.content -%}
+{{- '<|image|>' if part.type == 'image' else part.text | trim -}}
+{%- endfor -%}
+{{- '<turn|>\\n' -}}
+{%- endfor -%}
+{%- if add_generation_prompt -%}
+{{- '<|turn>model\\n' -}}
+{{- '' if enable_thinking is defined and enable_thinking else '<|channel>thought\\n<channel|>' -}}
+{%- endif -%}
+"""
+
 # Mistral Small 3.1: no generation prompt at all, the answer follows [/INST].
 MISTRAL3 = """\
 {{- bos_token -}}

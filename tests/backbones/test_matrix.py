@@ -153,7 +153,7 @@ def test_adapter_and_trained_projector_score_alike_after_loading(name, tmp_path)
         torch.manual_seed(0)
         model = get_peft_model(base.model, lora).eval()
         for key, parameter in model.named_parameters():
-            if any(word in key for word in ("projector", "merger", "connector")) and "lora" not in key:
+            if any(word in key for word in ("projector", "merger", "connector", "embed_vision")) and "lora" not in key:
                 torch.nn.init.normal_(parameter.requires_grad_(True), std=0.15)
     trained = Checkpoint(model, base.processor, ScoringSpec(), "trained")
     assert scores(trained) != pytest.approx(scores(checkpoint(name)), abs=1e-4)

@@ -4,12 +4,15 @@ import copy
 
 import pytest
 import torch
+from tokenizers import processors
 
 from artquant_plugin.chat import chat_inputs, render_chat
 from artquant_plugin.errors import ArtQuantError
 from artquant_plugin.levels import LevelScale
-from artquant_plugin.prompting import Prompter, PromptSpec
-from tests.backbones.families import family
+from artquant_plugin.prompting import Prompter, PromptSpec, level_positions
+from artquant_plugin.train.collate import AnswerCollator
+from artquant_plugin.train.samples import Sample
+from tests.backbones.families import FAMILIES, family
 from tests.backbones.tokenizers import DESCRIPTION
 from tests.tiny import pictures
 
@@ -44,6 +47,11 @@ def prompter(name: str, scale: LevelScale | None = None, template: str | None = 
             "gemma3",
             f"<bos><start_of_turn>user\n<start_of_image>{QUESTION}<end_of_turn>\n"
             f"<start_of_turn>model\n{ANSWER}<end_of_turn>\n",
+        ),
+        (
+            "gemma4",
+            f"<bos><|turn>user\n<|image|>{QUESTION}<turn|>\n"
+            f"<|turn>model\n<|channel>thought\n<channel|>{ANSWER}<turn|>\n",
         ),
         ("paligemma", f"<image>{QUESTION}{ANSWER}<eos>"),
         ("mistral3", f"<s>[INST][IMG]{QUESTION}[/INST]{ANSWER}</s>"),
@@ -80,6 +88,20 @@ def test_an_order_that_a_family_does_not_know_is_an_error(name):
         prompter(name, image_first=False)
 
 
+@pytest.mark.parametrize("flag", ["enable_thinking", "thinking"])
+def test_a_thinking_mode_is_switched_off(flag):
+    template = (
+        "{{ '<think> aloud' if FLAG else '' }}{% for m in messages %}{{ m.content[-1].text }}<|im_end|>{% endfor %}"
+    )
+    assert prompter("qwen2_vl", template=template.replace("FLAG", flag)).score_answer(1).text.startswith(QUESTION)
+
+
+def test_a_template_that_writes_of_thinking_is_told_nothing(caplog):
+    template = "Without thinking:{{ 'thinking' }}{% for m in messages %}{{ m.content[-1].text }}<|im_end|>{% endfor %}"
+    prompter("qwen2_vl", template=template)
+    assert not caplog.records
+
+
 def test_thoughts_that_cannot_be_switched_off_stay_empty():
     template = family("qwen3_vl")[1].chat_template.replace("assistant\\n' if", "assistant\\n<think>\\n' if")
     assert template.count("<think>") == 1
@@ -96,6 +118,29 @@ def test_a_template_that_refuses_is_one_line():
 def test_a_template_that_is_broken_is_one_line():
     with pytest.raises(ArtQuantError, match="the chat template refuses the conversation"):
         prompter("qwen2_vl", template="{% for %}")
+
+
+def test_a_tokenizer_that_ends_every_text_is_no_obstacle():
+    """As LLaMA's with add_eos_token: what it appends is the end of every row, in training and in scoring."""
+    _, processor = FAMILIES["llava"]()
+    tokenizer = processor.tokenizer
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", pair="<s> $A $B </s>", special_tokens=[("<s>", 1), ("</s>", 2)]
+    )
+    asks = Prompter(processor, PromptSpec(), LevelScale())
+    answer = asks.score_answer(1)
+    assert tokenizer.decode(answer.ids[answer.level :]) == "good.</s></s>"
+    batch = AnswerCollator(asks)(
+        [{"sample": Sample("score", "s", None, label=torch.eye(5)[1].numpy()), "image": pictures(1)[0]}]
+    )
+    at = level_positions(batch["attention_mask"], [answer])
+    assert batch["input_ids"][0, at + 1].tolist() == [asks.level_ids[1]]
+
+
+def test_a_prompt_that_ends_with_the_end_token_is_no_obstacle():
+    template = "{% for m in messages %}{{ m.content[-1].text }}<|im_end|>{% endfor %}"
+    answer = prompter("qwen2_vl", template=template).score_answer(1)
+    assert answer.text == f"{QUESTION}<|im_end|>{ANSWER}<|im_end|>"
 
 
 @pytest.mark.parametrize("name", ["qwen2_vl", "llava", "gemma3", "paligemma", "mistral3"])
