@@ -167,8 +167,12 @@ def save_adapter(model: Any, folder: Path) -> None:
     from peft import get_peft_model_state_dict
     from safetensors.torch import save_file
 
+    card = folder / "README.md"
+    had_card = card.exists()
     # Left to itself, peft asks the Hub about the base's vocabulary at every save.
     model.save_pretrained(str(folder), save_embedding_layers=False)
+    if not had_card:
+        card.unlink(missing_ok=True)  # a form to fill in, which says nothing about this adapter
     _name_base(folder / ADAPTER_CONFIG_FILE)
     adapter = get_peft_model_state_dict(model, save_embedding_layers=False)
     extra = {

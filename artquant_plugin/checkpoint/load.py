@@ -98,7 +98,12 @@ def load_checkpoint(
 def _check_options(dtype: str, device: str, attn: str, quantization: str | None) -> None:
     import torch
 
-    kind = torch.device(device).type
+    try:
+        kind = torch.device(device).type
+    except RuntimeError as error:
+        raise ArtQuantError(f"device {device!r} is unknown; use cpu, cuda or cuda:1") from error
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise ArtQuantError(f"device {device!r} is not there, torch finds no GPU; use cpu")
     if dtype not in DTYPES:
         raise ArtQuantError(f"dtype {dtype!r} is unknown; use {', '.join(DTYPES[:-1])} or {DTYPES[-1]}")
     if dtype == "float16" and kind == "cpu":

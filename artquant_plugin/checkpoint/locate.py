@@ -60,4 +60,7 @@ def _downloaded(pretrained: str, ignore: Sequence[str]) -> Path:
         raise ArtQuantError(f"checkpoint {pretrained!r} is no folder and no Hub id; mend the path") from error
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise ArtQuantError(f"{pretrained!r} could not be fetched from the Hub ({reason}); try again") from error
+        raise ArtQuantError(
+            f"{pretrained!r} is no folder, and could not be fetched from the Hub ({reason}); mend the path or try "
+            "again"
+        ) from error

@@ -82,6 +82,7 @@ def test_the_folder_holds_what_was_trained_alone(saved):
     names = {path.name for path in saved.iterdir()}
     assert {"adapter_config.json", "adapter_model.safetensors", "extra_weights.safetensors", "artquant.json"} <= names
     assert not [name for name in names if name.endswith((".bin", ".pt", ".pkl")) or name == "model.safetensors"]
+    assert "README.md" not in names
     assert sorted(load_file(saved / "extra_weights.safetensors")) == [
         f"model.multi_modal_projector.linear_{index}.{kind}" for index in (1, 2) for kind in ("bias", "weight")
     ]

@@ -104,11 +104,17 @@ def test_level_words_that_the_tokenizer_cannot_tell_apart_are_one_line(copy):
         ),
         ({"attn": "someone/kernel"}, "attn 'someone/kernel' is unknown"),
         ({"dtype": "float16"}, "dtype float16 needs a GPU; use float32 or bfloat16 on the CPU"),
+        ({"device": "gpu"}, "device 'gpu' is unknown; use cpu, cuda or cuda:1"),
         ({"quantization": "2bit"}, "quantization '2bit' is unknown; use 4bit or 8bit"),
     ],
 )
 def test_wrong_options_are_one_line(options, message, saved):
     refused(saved, message, **options)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is there")
+def test_a_gpu_that_is_not_there_is_one_line(saved):
+    refused(saved, "device 'cuda:1' is not there, torch finds no GPU; use cpu", device="cuda:1")
 
 
 @needs_no_bitsandbytes
