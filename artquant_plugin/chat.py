@@ -82,6 +82,9 @@ def chat_inputs(
 
     Returns:
         What the processor gives: input_ids and attention_mask of shape (n, L), pixel values and the like.
+
+    Raises:
+        ArtQuantError: the processor refuses the texts, such as one whose template leaves images out.
     """
     options: dict[str, Any] = {}
     texts = list(prompts)
@@ -90,17 +93,23 @@ def chat_inputs(
             options["suffix"] = [answer.removesuffix(processor.tokenizer.eos_token) for answer in answers]
     elif answers is not None:
         texts = [prompt + answer for prompt, answer in zip(prompts, answers, strict=True)]
-    inputs = dict(
-        processor(
-            text=texts,
-            images=[list(each) for each in images] if any(images) else None,
-            padding=True,
-            padding_side=padding_side,
-            return_tensors="pt",
-            add_special_tokens=adds_special_tokens(processor, texts[0]),
-            **options,
+    try:
+        inputs = dict(
+            processor(
+                text=texts,
+                images=[list(each) for each in images] if any(images) else None,
+                padding=True,
+                padding_side=padding_side,
+                return_tensors="pt",
+                add_special_tokens=adds_special_tokens(processor, texts[0]),
+                **options,
+            )
         )
-    )
+    except ValueError as error:
+        reason = " ".join(str(error).split())
+        raise ArtQuantError(
+            f"{type(processor).__name__} does not take the prompt ({reason}); mend its chat template"
+        ) from error
     inputs.pop("labels", None)  # what is supervised is decided in training, not here
     return inputs
 

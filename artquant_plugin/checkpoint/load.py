@@ -187,6 +187,11 @@ def _load_model(folder: Path, name: str, options: dict[str, Any], trust_remote_c
             trust_remote_code=trust_remote_code,
             **options,
         )
+    if model.config.is_encoder_decoder:
+        raise ArtQuantError(
+            f"checkpoint {name!r} is an encoder-decoder ({type(model).__name__}), which reads no prompt before its "
+            "answer; use a decoder-only model"
+        )
     for key, found, wanted in sorted(info["mismatched_keys"]):
         raise ArtQuantError(
             f"checkpoint {name!r}: {key} has shape {list(found)}, its config.json asks for {list(wanted)}; "

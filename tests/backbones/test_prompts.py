@@ -115,6 +115,16 @@ def test_a_template_that_refuses_is_one_line():
         prompter("qwen2_vl", template=template)
 
 
+def test_a_template_that_leaves_the_image_out_is_one_line():
+    template = "{% for m in messages %}{{ m.content[-1].text }}<|im_end|>{% endfor %}"
+    asks = prompter("qwen2_vl", template=template)
+    with pytest.raises(
+        ArtQuantError, match=r"Qwen2VLProcessor does not take the prompt \(.*\); mend its chat"
+    ) as raised:
+        asks.inputs([asks.score_request.text], pictures(1))
+    assert "\n" not in str(raised.value)
+
+
 def test_a_template_that_is_broken_is_one_line():
     with pytest.raises(ArtQuantError, match="the chat template refuses the conversation"):
         prompter("qwen2_vl", template="{% for %}")

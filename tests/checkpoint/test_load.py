@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import AutoConfig, AutoModelForImageTextToText
 
 from artquant_plugin.checkpoint import ScoringSpec, load_checkpoint, save_checkpoint
 from artquant_plugin.errors import ArtQuantError
@@ -176,3 +177,15 @@ def test_the_attention_that_was_asked_for_is_used(attn, saved):
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_the_type_that_was_asked_for_is_used(dtype, saved):
     assert load_checkpoint(str(saved), dtype=dtype).model.dtype == getattr(torch, dtype)
+
+
+def test_an_encoder_decoder_is_one_line(copy):
+    text = {"vocab_size": 64, "d_model": 16, "encoder_layers": 1, "decoder_layers": 1, "encoder_ffn_dim": 16}
+    text |= {"decoder_ffn_dim": 16, "encoder_attention_heads": 2, "decoder_attention_heads": 2}
+    vision = {"embed_dim": [8], "depths": [1], "num_heads": [2], "num_groups": [2], "patch_size": [4]}
+    vision |= {"patch_stride": [4], "patch_padding": [0], "patch_prenorm": [False], "projection_dim": 16}
+    config = AutoConfig.for_model("florence2", text_config=text, vision_config=vision)
+    AutoModelForImageTextToText.from_config(config).save_pretrained(copy)
+    refused(
+        copy, r"is an encoder-decoder \(Florence2ForConditionalGeneration\), which reads no prompt before its answer"
+    )
