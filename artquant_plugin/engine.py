@@ -40,7 +40,7 @@ class Engine:
     Args:
         model: for its device.
         size: images per batch.
-        workers: processes that prepare images; 0 for a thread of this process.
+        workers: processes that prepare images; 0 for threads of this process.
         by_size: whether images of like size are to stand together, see `batches`.
     """
 

@@ -19,7 +19,8 @@ from artquant_plugin.batching import Batch, Source
 from artquant_plugin.errors import ArtQuantError
 from artquant_plugin.images import ImageError, open_image, source_name
 
-AHEAD = 2  # batches that each worker keeps ready
+AHEAD = 2  # batches that each worker process keeps ready
+THREADS = 2  # where there are no worker processes; decoding and scaling release the interpreter's lock
 MAX_WORKERS = 12  # by default; each opens and scales some 70 images of 1024 pixels a second
 
 MakeInputs = Callable[[list[Image.Image]], dict[str, Any]]
@@ -115,7 +116,7 @@ def prepared(
     Args:
         batches: taken in this process, a few ahead, never collected.
         prepare: what is done to each.
-        workers: processes; 0 for one thread of this process.
+        workers: processes; 0 for threads of this process.
         pin_memory: put the inputs where a GPU copies from without waiting.
 
     Yields:
@@ -125,11 +126,11 @@ def prepared(
 
 
 def _by_thread(batches: Iterable[Batch], prepare: Preparer) -> Iterator[tuple[Batch, Prepared]]:
-    with ThreadPoolExecutor(1, thread_name_prefix="artquant-images") as pool:
+    with ThreadPoolExecutor(THREADS, thread_name_prefix="artquant-images") as pool:
         ahead: deque[tuple[Batch, Future[Prepared]]] = deque()
         for batch in batches:
             ahead.append((batch, pool.submit(prepare, batch.sources)))
-            if len(ahead) > 1:
+            if len(ahead) > THREADS:
                 first, future = ahead.popleft()
                 yield first, future.result()
         for first, future in ahead:

@@ -53,7 +53,7 @@ class ArtQuantScorer:
         checkpoint: model, processor and scoring file.
         batch_size: images per forward pass, ``auto`` or ``auto:N``, see `BatchSize`.
         max_batch_size: the largest that ``auto`` tries.
-        workers: processes that open and process images ahead of the model; 0 for a thread of this process, None for
+        workers: processes that open and process images ahead of the model; 0 for threads of this process, None for
             what suits the device, see `default_workers`.
         compile: run the model through `torch.compile`; the first batches then take minutes, and the part of the
             prompt before the image is not shared.
@@ -74,8 +74,8 @@ class ArtQuantScorer:
     ) -> None:
         model = checkpoint.model
         size = BatchSize(batch_size, device=str(model.device), ceiling=max_batch_size)
-        if workers is not None and workers < 0:
-            raise ArtQuantError(f"workers {workers} is negative; use 0 for none, or leave it out")
+        if workers is not None and not (isinstance(workers, int) and workers >= 0):
+            raise ArtQuantError(f"workers {workers!r} is no number of processes; use 0 for none, or leave it out")
         self.checkpoint = checkpoint
         self.prompter = Prompter(checkpoint.processor, checkpoint.spec.prompt, checkpoint.spec.scale)
         self._request = self.prompter.score_request
@@ -110,6 +110,11 @@ class ArtQuantScorer:
             workers=workers,
             compile=compile,
         )
+
+    @property
+    def size(self) -> BatchSize:
+        """What decides the batch size, for others who put batches through the checkpoint."""
+        return self._engine.size
 
     @property
     def batch_size(self) -> int:
