@@ -11,7 +11,7 @@ from torch import Tensor
 
 from artquant_plugin.batching import Batch, BatchSize, Source, batches, halving
 from artquant_plugin.errors import ArtQuantError
-from artquant_plugin.images import source_name
+from artquant_plugin.images import Handling, source_name
 from artquant_plugin.pipeline import MakeInputs, Prepared, Preparer, dead_workers_are_errors, prepared
 from artquant_plugin.timings import Timings
 
@@ -42,13 +42,17 @@ class Engine:
         size: images per batch.
         workers: processes that prepare images; 0 for threads of this process.
         by_size: whether images of like size are to stand together, see `batches`.
+        handling: how images are opened, see `open_image`.
     """
 
-    def __init__(self, model: Any, *, size: BatchSize, workers: int, by_size: bool) -> None:
+    def __init__(
+        self, model: Any, *, size: BatchSize, workers: int, by_size: bool, handling: Handling = "as_shown"
+    ) -> None:
         self.model = model
         self.size = size
         self.workers = workers
         self.by_size = by_size
+        self.handling = handling
         # A GPU works on the next batch while the results of this one are read; a CPU gains nothing by waiting.
         self._lag = 1 if torch.device(model.device).type == "cuda" else 0
 
@@ -76,7 +80,7 @@ class Engine:
             ArtQuantError: a worker process died.
         """
         device = self.model.device
-        prepare = Preparer(make_inputs)
+        prepare = Preparer(make_inputs, self.handling)
         stream = batches(images, self.size, by_size=self.by_size)
         ahead = prepared(stream, prepare, workers=self.workers, pin_memory=device.type == "cuda")
         launched: deque[_Launched] = deque()

@@ -10,7 +10,7 @@ from transformers import StoppingCriteria, StoppingCriteriaList
 
 from artquant_plugin.checkpoint import Checkpoint
 from artquant_plugin.errors import ArtQuantError
-from artquant_plugin.images import open_image
+from artquant_plugin.images import Handling, as_rgb, open_image
 from artquant_plugin.prompting import adds_special_tokens, render_chat
 
 GENERATION_OPTIONS = ("max_new_tokens", "temperature", "top_p", "top_k", "num_beams", "do_sample")
@@ -51,7 +51,7 @@ def rendered(checkpoint: Checkpoint, chat: Messages | str) -> tuple[str, list[Im
         for part in message["content"]:
             if part["type"] == "image":
                 image = part["url"]
-                images.append(image.convert("RGB") if isinstance(image, Image.Image) else open_image(image))
+                images.append(_opened(image, checkpoint.spec.images))
                 parts.append({"type": "image"})
             elif part["type"] == "text":
                 parts.append({"type": "text", "text": part["text"]})
@@ -132,6 +132,10 @@ def to_model(value: Any, model: Any) -> Any:
     moved = value.to(model.device, non_blocking=True)
     # In two steps: a copy that changes the type as well would convert on the CPU, and wait.
     return moved.to(model.dtype) if value.is_floating_point() else moved
+
+
+def _opened(image: Image.Image | str, handling: Handling) -> Image.Image:
+    return as_rgb(image, handling) if isinstance(image, Image.Image) else open_image(image, handling=handling)
 
 
 def _stops(options: dict[str, Any]) -> list[str]:

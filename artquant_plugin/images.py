@@ -16,6 +16,7 @@ from artquant_plugin.errors import ArtQuantError
 
 MAX_PIXELS = 200_000_000  # a decoded RGB image of 0.6 GB; the largest scans of museums stay below
 
+Handling = Literal["as_shown", "as_stored"]
 Reason = Literal["missing", "not_an_image", "broken", "too_large", "outside_folder"]
 
 
@@ -36,20 +37,23 @@ class ImageError(ArtQuantError):
         return ImageError, (str(self), self.reason)
 
 
-def open_image(source: Path | str | bytes, *, max_pixels: int = MAX_PIXELS, as_shown: bool = True) -> Image.Image:
-    """Decode an image as a viewer shows it.
+def open_image(
+    source: Path | str | bytes, *, handling: Handling = "as_shown", max_pixels: int = MAX_PIXELS
+) -> Image.Image:
+    """Decode an image as a viewer shows it, or as it is stored.
 
-    EXIF rotation is applied, transparency stands on white, of an animation the first frame is taken, 16-bit and
-    floating-point grey values are scaled to 8 bits by their format's range, every colour space becomes RGB.
+    As shown: EXIF rotation is applied, transparency stands on white, of an animation the first frame is taken, 16-bit
+    and floating-point grey values are scaled to 8 bits by their format's range, every colour space becomes RGB.
+    As stored: Pillow's plain conversion to RGB, which drops transparency and knows no EXIF rotation; checkpoints of
+    the paper's code need it.
 
     JPEG files are decoded at full size. Decoding at half or a quarter of it ("draft") would save 1-5 ms for 1024
     pixels, but moves pixels by up to 8 of 255 after scaling to 448, and no tolerance of scores covers that.
 
     Args:
         source: a file, or a file's content.
+        handling: ``as_shown`` or ``as_stored``.
         max_pixels: width × height beyond which the image is refused from its header, before decoding.
-        as_shown: False gives the stored pixels as Pillow converts them to RGB: no EXIF rotation, alpha dropped. For
-            checkpoints that were trained on such.
 
     Returns:
         An RGB image, decoded in full.
@@ -65,7 +69,7 @@ def open_image(source: Path | str | bytes, *, max_pixels: int = MAX_PIXELS, as_s
             if width * height > max_pixels:
                 raise _too_large(name, f"{width} x {height}", max_pixels)
             image.load()
-            return shown(image) if as_shown else image.convert("RGB")
+            return as_rgb(image, handling)
     except FileNotFoundError as error:
         raise ImageError(f"image {name} does not exist; mend the path or the image folder", "missing") from error
     except Image.DecompressionBombError as error:
@@ -145,8 +149,10 @@ def _too_large(name: str, size: str, max_pixels: int) -> ImageError:
     return ImageError(f"image {name} has {size} pixels, more than {max_pixels:,}; scale it down first", "too_large")
 
 
-def shown(image: Image.Image) -> Image.Image:
-    """An opened image of any mode as a viewer shows it: RGB, rotated as its EXIF says, transparency on white."""
+def as_rgb(image: Image.Image, handling: Handling = "as_shown") -> Image.Image:
+    """An opened image of any mode as RGB; see `open_image`."""
+    if handling == "as_stored":
+        return image.convert("RGB")
     rotated = ImageOps.exif_transpose(image)
     if rotated.mode in ("I", "F") or rotated.mode.startswith("I;16"):
         return _eight_bits(rotated)

@@ -33,6 +33,7 @@ class ArtQuant(lmms):
         device: ``cuda``, ``cuda:1``, ``cpu``; the process's own GPU, or the CPU, when left out.
         dtype: ``auto`` (the checkpoint's own), ``float32``, ``bfloat16``, ``float16``.
         attn: ``sdpa``, ``eager`` or ``flash_attention_2``.
+        base: folder or Hub id of the base model of an adapter, where it is not the one that the adapter names.
         workers: processes that open and process images, see `ArtQuantScorer`.
         compile: run the model through `torch.compile`.
     """
@@ -47,6 +48,7 @@ class ArtQuant(lmms):
         device: str | None = None,
         dtype: str = "auto",
         attn: str = "sdpa",
+        base: str | None = None,
         workers: int | None = None,
         compile: bool = False,
     ) -> None:
@@ -59,10 +61,11 @@ class ArtQuant(lmms):
         elif torch.device(device).type == "cuda" and not torch.cuda.is_available():
             device = "cpu"  # the harness passes its default, cuda:0, on machines without a GPU, too
         self._scorer = ArtQuantScorer.from_pretrained(
-            pretrained,
+            str(pretrained),
             dtype=dtype,
             device=device,
             attn=attn,
+            base=base,
             batch_size=batch_size,
             max_batch_size=None if max_batch_size is None else int(max_batch_size),
             workers=workers,

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from artquant_plugin import images
 from artquant_plugin.batching import Batch, Source
 from artquant_plugin.errors import ArtQuantError
-from artquant_plugin.images import ImageError, open_image, source_name
+from artquant_plugin.images import Handling, ImageError, open_image, source_name
 
 AHEAD = 2  # batches that each worker process keeps ready
 THREADS = 2  # where there are no worker processes; decoding and scaling release the interpreter's lock
@@ -45,12 +45,12 @@ class Preparer:
 
     Args:
         make_inputs: RGB images -> model inputs on the CPU.
-        as_shown: see `open_image`.
+        handling: see `open_image`.
     """
 
-    def __init__(self, make_inputs: MakeInputs, *, as_shown: bool = True) -> None:
+    def __init__(self, make_inputs: MakeInputs, handling: Handling = "as_shown") -> None:
         self.make_inputs = make_inputs
-        self.as_shown = as_shown
+        self.handling = handling
 
     def __call__(self, sources: Sequence[Source]) -> Prepared:
         """Prepare one batch."""
@@ -70,8 +70,8 @@ class Preparer:
     def _opened(self, source: Source) -> Image.Image | ArtQuantError:
         try:
             if not isinstance(source, Image.Image):
-                return open_image(source, as_shown=self.as_shown)
-            return source if source.mode == "RGB" else images.shown(source) if self.as_shown else source.convert("RGB")
+                return open_image(source, handling=self.handling)
+            return source if source.mode == "RGB" else images.as_rgb(source, self.handling)
         except ImageError as error:
             return error
         except (OSError, ValueError, SyntaxError) as error:  # a picture in memory that was opened and not yet decoded

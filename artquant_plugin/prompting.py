@@ -67,10 +67,11 @@ class Prompter:
                 f"{type(processor).__name__} has no chat template; use an instruction-tuned checkpoint, or add a "
                 "chat_template.jinja to its folder"
             )
-        self._chat, self._end = self._render(spec.question)
-        self._describe_chat, _ = self._render(spec.describe_question)
-        tails = [self._tail(self._chat, f"{spec.answer_prefix} {name}") for name in scale.names]
-        start = len(self._tail(self._chat, spec.answer_prefix))
+        self._chat, self._glue, self._end = self._render(spec.question)
+        self._describe_chat, _, _ = self._render(spec.describe_question)
+        prefix = self._glue + spec.answer_prefix
+        tails = [self._tail(self._chat, f"{prefix} {name}") for name in scale.names]
+        start = len(self._tail(self._chat, prefix))
         self._level_index, self.level_ids = _first_difference(scale.names, tails, start)
 
     def score_answer(self, level: int) -> Answer:
@@ -79,7 +80,7 @@ class Prompter:
         Args:
             level: index into the scale's names.
         """
-        answer = f"{self.spec.answer_prefix} {self.scale.names[level]}.{self._end}"
+        answer = f"{self._glue}{self.spec.answer_prefix} {self.scale.names[level]}.{self._end}"
         ids = self._tail(self._chat, answer)
         if ids[self._level_index] != self.level_ids[level]:
             raise ArtQuantError(
@@ -90,7 +91,7 @@ class Prompter:
 
     def describe_answer(self, description: str) -> Answer:
         """The answer that is a description, with the end of the turn."""
-        answer = description + self._end
+        answer = self._glue + description + self._end
         return Answer(text=self._describe_chat + answer, ids=self._tail(self._describe_chat, answer))
 
     @property
@@ -127,8 +128,8 @@ class Prompter:
             )
         )
 
-    def _render(self, question: str) -> tuple[str, str]:
-        """The prompt of a question and what ends an answer to it."""
+    def _render(self, question: str) -> tuple[str, str, str]:
+        """The prompt of a question, the space between it and an answer where the template has one, and the end."""
         parts = [{"type": "image"}, {"type": "text", "text": question}]
         if not self.spec.image_first:
             parts.reverse()
@@ -136,10 +137,11 @@ class Prompter:
         prompt = render_chat(self.processor, [user], add_generation_prompt=True)
         assistant = {"role": "assistant", "content": [{"type": "text", "text": _MARK}]}
         whole = render_chat(self.processor, [user, assistant], add_generation_prompt=False)
-        _, mark, end = whole.partition(_MARK)
+        head, mark, end = whole.partition(_MARK)
         if not mark:
             raise ArtQuantError("the chat template does not show the assistant's turn; use another template")
-        return prompt, end
+        between = head.removeprefix(prompt)
+        return prompt, between if between.isspace() else "", end
 
     def _tail(self, prompt: str, answer: str) -> tuple[int, ...]:
         """Token ids that `answer` adds to `prompt`."""

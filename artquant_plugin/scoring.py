@@ -84,7 +84,7 @@ class ArtQuantScorer:
         probes = [self._score_inputs([Image.new("RGB", size)]) for size in PROBES]
         dynamic = any(value.shape != probes[1][name].shape for name, value in probes[0].items())
         workers = default_workers(str(model.device)) if workers is None else workers
-        self._engine = Engine(model, size=size, workers=workers, by_size=dynamic)
+        self._engine = Engine(model, size=size, workers=workers, by_size=dynamic, handling=checkpoint.spec.images)
         self._prefix = None if compile else self._shared_prefix(probes[0])
 
     @classmethod
@@ -92,6 +92,7 @@ class ArtQuantScorer:
         cls,
         pretrained: str,
         *,
+        base: str | None = None,
         dtype: str = "auto",
         device: str | None = None,
         attn: str = "sdpa",
@@ -104,7 +105,7 @@ class ArtQuantScorer:
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         BatchSize(batch_size, device=device)  # before minutes of loading
         return cls(
-            load_checkpoint(pretrained, dtype=dtype, device=device, attn=attn),
+            load_checkpoint(pretrained, base=base, dtype=dtype, device=device, attn=attn),
             batch_size=batch_size,
             max_batch_size=max_batch_size,
             workers=workers,

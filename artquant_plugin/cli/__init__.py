@@ -9,10 +9,10 @@ import sys
 from collections.abc import Sequence
 
 from artquant_plugin import __version__
-from artquant_plugin.cli import data, metrics, results, train
+from artquant_plugin.cli import convert, data, metrics, results, train
 from artquant_plugin.errors import ArtQuantError
 
-COMMANDS = (data, train, results, metrics)
+COMMANDS = (data, train, convert, results, metrics)
 
 
 class _Parser(argparse.ArgumentParser):
