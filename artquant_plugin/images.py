@@ -2,8 +2,8 @@
 
 import hashlib
 import io
+import re
 import threading
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -63,8 +63,7 @@ def open_image(
     """
     name = source_name(source)
     try:
-        with warnings.catch_warnings(), _cut_images_are_errors(), Image.open(_readable(source)) as image:
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit follows
+        with _our_rules(), Image.open(_readable(source)) as image:
             width, height = image.size
             if width * height > max_pixels:
                 raise _too_large(name, f"{width} x {height}", max_pixels)
@@ -73,7 +72,8 @@ def open_image(
     except FileNotFoundError as error:
         raise ImageError(f"image {name} does not exist; mend the path or the image folder", "missing") from error
     except Image.DecompressionBombError as error:
-        raise _too_large(name, "over twice Pillow's own limit of", max_pixels) from error
+        pixels = re.search(r"\d+", str(error))  # Pillow names their number and no sides
+        raise _too_large(name, f"{int(pixels[0]):,}" if pixels else "too many", max_pixels) from error
     except UnidentifiedImageError as error:
         raise ImageError(
             f"{name} is no image that Pillow knows; replace it with a JPEG, PNG or WebP", "not_an_image"
@@ -102,8 +102,7 @@ def header_size(source: Path | str | bytes | Image.Image) -> tuple[int, int]:
     if isinstance(source, Image.Image):
         return source.size
     try:
-        with warnings.catch_warnings(), Image.open(_readable(source)) as image:
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        with _our_rules(), Image.open(_readable(source)) as image:
             return image.size
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError):
         return 0, 0
@@ -113,36 +112,38 @@ def _readable(source: Path | str | bytes) -> Path | io.BytesIO:
     return io.BytesIO(source) if isinstance(source, bytes) else Path(source)
 
 
-_strict_lock = threading.Lock()
-_strict_calls = 0
-_tolerant = False
+_rules_lock = threading.Lock()
+_decoding = 0
+_rules_before: tuple[bool, int | None] = (False, None)
 
 
 @contextmanager
-def _cut_images_are_errors() -> Iterator[None]:
-    """Have Pillow refuse images that end early, also where another library has told it to fill them with grey.
+def _our_rules() -> Iterator[None]:
+    """Have Pillow refuse images that end early, and no image for its size that is within our limit.
 
-    lmms-eval 0.7.3 does (lmms_eval/api/task.py). The switch is the process's own: it is put back when the last of the
-    threads that decode is through.
+    Other libraries have it fill cut images with grey (lmms-eval 0.7.3: lmms_eval/api/task.py), and its own limit is
+    lower than ours. The switches are the process's own: they are put back when the last of the threads that decode is
+    through.
     """
-    global _strict_calls, _tolerant
-    with _strict_lock:
-        if not _strict_calls:
-            _tolerant, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, False
-        _strict_calls += 1
+    global _decoding, _rules_before
+    with _rules_lock:
+        if not _decoding:
+            _rules_before = ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS
+            ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS = False, MAX_PIXELS
+        _decoding += 1
     try:
         yield
     finally:
-        with _strict_lock:
-            _strict_calls -= 1
-            if not _strict_calls:
-                ImageFile.LOAD_TRUNCATED_IMAGES = _tolerant
+        with _rules_lock:
+            _decoding -= 1
+            if not _decoding:
+                ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS = _rules_before
 
 
 def after_fork() -> None:
-    """Make the switch anew in a process that was forked while another thread decoded."""
-    global _strict_lock, _strict_calls
-    _strict_lock, _strict_calls = threading.Lock(), 0
+    """Make the lock anew in a process that was forked while another thread decoded."""
+    global _rules_lock, _decoding
+    _rules_lock, _decoding = threading.Lock(), 0
 
 
 def _too_large(name: str, size: str, max_pixels: int) -> ImageError:
