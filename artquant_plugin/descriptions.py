@@ -5,10 +5,12 @@ from dataclasses import dataclass
 
 from artquant_plugin.prompts import DESCRIPTION_LEVELS
 
-# A level's name at the beginning of a line, as models set it: "Perception:", "**Cognitive level** -", "3. Emotion".
+# A level's name at the beginning of a line, as models set it ("**Cognitive level** -", "3. Emotion"), or with a
+# capital and a colon anywhere ("Warm reds. Cognition: a harbour.").
 _HEADING = re.compile(
-    r"^[\s>#*_\-•\d.)(]*(?P<level>percept|cognit|emoti)(?:ion|ive|ual|on|onal)\w*(?:[ -](?:level|layer|aspect)s?)?"
-    r"[\s*_]*(?:[:：—–-][\s*_]*|$)",
+    r"^[\s>#*_\-•\d.)(]*(?P<line>percept|cognit|emoti)(?:ion|ive|ual|onal|on)(?:[ -](?:level|layer|aspect)s?)?"
+    r"[\s*_]*(?:[:：—–-][\s*_]*|$)"
+    r"|(?<!\w)(?-i:(?P<inside>Percept|Cognit|Emoti))(?:ion|ive|ual|onal|on)(?: level)?[*_]*[:：][\s*_]*",
     re.IGNORECASE | re.MULTILINE,
 )
 _LEVELS = dict(zip(("percept", "cognit", "emoti"), DESCRIPTION_LEVELS, strict=True))
@@ -48,8 +50,9 @@ def read_description(text: str) -> Description:
     """
     levels: dict[str, str] = {}
     headings = list(_HEADING.finditer(text))
-    for heading, following in zip(headings, [*headings[1:], None], strict=True):
-        content = text[heading.end() : following.start() if following else len(text)].strip().strip("*_ ")
+    ends = [*(heading.start() for heading in headings[1:]), len(text)]
+    for heading, end in zip(headings, ends, strict=False):  # a text without headings has one end all the same
+        content = text[heading.end() : end].strip().strip("*_ ")
         if content:
-            levels.setdefault(_LEVELS[heading["level"].lower()], content)
+            levels.setdefault(_LEVELS[(heading["line"] or heading["inside"]).lower()], content)
     return Description(text=text, levels=levels)

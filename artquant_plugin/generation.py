@@ -10,7 +10,7 @@ from transformers import StoppingCriteria, StoppingCriteriaList
 
 from artquant_plugin.checkpoint import Checkpoint
 from artquant_plugin.errors import ArtQuantError
-from artquant_plugin.images import Handling, as_rgb, open_image
+from artquant_plugin.images import open_image
 from artquant_plugin.prompting import adds_special_tokens, render_chat
 
 GENERATION_OPTIONS = ("max_new_tokens", "temperature", "top_p", "top_k", "num_beams", "do_sample")
@@ -19,7 +19,12 @@ MAX_NEW_TOKENS = 512
 Messages = list[dict[str, Any]]
 
 
-def generate(checkpoint: Checkpoint, chats: Sequence[Messages | str], options: dict[str, Any]) -> list[str]:
+def generate(checkpoint: Checkpoint, chat: Messages | str, options: dict[str, Any]) -> str:
+    """One answer to one chat; see `generate_batch`."""
+    return generate_batch(checkpoint, [chat], options)[0]
+
+
+def generate_batch(checkpoint: Checkpoint, chats: Sequence[Messages | str], options: dict[str, Any]) -> list[str]:
     """One answer to each chat of a batch.
 
     Args:
@@ -50,8 +55,7 @@ def rendered(checkpoint: Checkpoint, chat: Messages | str) -> tuple[str, list[Im
         parts = []
         for part in message["content"]:
             if part["type"] == "image":
-                image = part["url"]
-                images.append(_opened(image, checkpoint.spec.images))
+                images.append(open_image(part["url"], handling=checkpoint.spec.images))
                 parts.append({"type": "image"})
             elif part["type"] == "text":
                 parts.append({"type": "text", "text": part["text"]})
@@ -88,7 +92,7 @@ def generate_ids(checkpoint: Checkpoint, inputs: dict[str, Any], options: dict[s
     Args:
         checkpoint: model and processor.
         inputs: of `generation_inputs`.
-        options: as in `generate`.
+        options: as in `generate_batch`.
 
     Returns:
         Shape (n, longest answer), padded on the right.
@@ -117,7 +121,7 @@ def read_answers(checkpoint: Checkpoint, ids: Tensor, options: dict[str, Any]) -
     Args:
         checkpoint: with the tokenizer.
         ids: of `generate_ids`.
-        options: as in `generate`.
+        options: as in `generate_batch`.
     """
     answers = checkpoint.processor.tokenizer.batch_decode(ids, skip_special_tokens=True)
     for stop in _stops(options):
@@ -132,10 +136,6 @@ def to_model(value: Any, model: Any) -> Any:
     moved = value.to(model.device, non_blocking=True)
     # In two steps: a copy that changes the type as well would convert on the CPU, and wait.
     return moved.to(model.dtype) if value.is_floating_point() else moved
-
-
-def _opened(image: Image.Image | str, handling: Handling) -> Image.Image:
-    return as_rgb(image, handling) if isinstance(image, Image.Image) else open_image(image, handling=handling)
 
 
 def _stops(options: dict[str, Any]) -> list[str]:

@@ -5,7 +5,7 @@ import io
 import re
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Literal
 
@@ -38,7 +38,7 @@ class ImageError(ArtQuantError):
 
 
 def open_image(
-    source: Path | str | bytes, *, handling: Handling = "as_shown", max_pixels: int = MAX_PIXELS
+    source: Path | str | bytes | Image.Image, *, handling: Handling = "as_shown", max_pixels: int = MAX_PIXELS
 ) -> Image.Image:
     """Decode an image as a viewer shows it, or as it is stored.
 
@@ -51,7 +51,7 @@ def open_image(
     pixels, but moves pixels by up to 8 of 255 after scaling to 448, and no tolerance of scores covers that.
 
     Args:
-        source: a file, or a file's content.
+        source: a file, a file's content, or a picture that was opened already, and perhaps not yet decoded.
         handling: ``as_shown`` or ``as_stored``.
         max_pixels: width × height beyond which the image is refused from its header, before decoding.
 
@@ -63,12 +63,12 @@ def open_image(
     """
     name = source_name(source)
     try:
-        with _our_rules(), Image.open(_readable(source)) as image:
+        with _our_rules(), _readable(source) as image:
             width, height = image.size
             if width * height > max_pixels:
                 raise _too_large(name, f"{width} x {height}", max_pixels)
             image.load()
-            return as_rgb(image, handling)
+            return _as_rgb(image, handling)
     except FileNotFoundError as error:
         raise ImageError(f"image {name} does not exist; mend the path or the image folder", "missing") from error
     except Image.DecompressionBombError as error:
@@ -84,13 +84,14 @@ def open_image(
         raise
     except (OSError, ValueError, SyntaxError, EOFError, MemoryError) as error:
         detail = " ".join(str(error).split()) or type(error).__name__
-        raise ImageError(f"image {name} is broken ({detail}); fetch it again", "broken") from error
+        what = name if isinstance(source, Image.Image) else f"image {name}"
+        raise ImageError(f"{what} is broken ({detail}); fetch it again", "broken") from error
 
 
 def source_name(source: Path | str | bytes | Image.Image) -> str:
     """What messages call an image: its path in quotes, or what is known of one that has none."""
     if isinstance(source, Image.Image):
-        return f"a picture of {source.width} x {source.height}"
+        return "a picture"
     return f"'<{len(source):,} bytes>'" if isinstance(source, bytes) else f"'{source}'"
 
 
@@ -99,17 +100,17 @@ def header_size(source: Path | str | bytes | Image.Image) -> tuple[int, int]:
 
     Whoever decodes the image says what is wrong with it.
     """
-    if isinstance(source, Image.Image):
-        return source.size
     try:
-        with _our_rules(), Image.open(_readable(source)) as image:
+        with _our_rules(), _readable(source) as image:
             return image.size
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError):
         return 0, 0
 
 
-def _readable(source: Path | str | bytes) -> Path | io.BytesIO:
-    return io.BytesIO(source) if isinstance(source, bytes) else Path(source)
+def _readable(source: Path | str | bytes | Image.Image) -> AbstractContextManager[Image.Image]:
+    if isinstance(source, Image.Image):
+        return nullcontext(source)  # whoever opened it closes it
+    return Image.open(io.BytesIO(source) if isinstance(source, bytes) else Path(source))
 
 
 _rules_lock = threading.Lock()
@@ -150,8 +151,7 @@ def _too_large(name: str, size: str, max_pixels: int) -> ImageError:
     return ImageError(f"image {name} has {size} pixels, more than {max_pixels:,}; scale it down first", "too_large")
 
 
-def as_rgb(image: Image.Image, handling: Handling = "as_shown") -> Image.Image:
-    """An opened image of any mode as RGB; see `open_image`."""
+def _as_rgb(image: Image.Image, handling: Handling) -> Image.Image:
     if handling == "as_stored":
         return image.convert("RGB")
     rotated = ImageOps.exif_transpose(image)

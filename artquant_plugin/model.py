@@ -15,7 +15,7 @@ from tqdm import tqdm
 from artquant_plugin.batching import halving
 from artquant_plugin.descriptions import Description
 from artquant_plugin.errors import ArtQuantError
-from artquant_plugin.generation import generate
+from artquant_plugin.generation import generate_batch
 from artquant_plugin.scoring import DESCRIPTION_TOKENS, ArtQuantScorer, Score
 
 # A task's metadata `artquant: score` or `artquant: describe` asks for these instead of an answer to its question.
@@ -167,7 +167,7 @@ class ArtQuant(lmms):
 
     def _generated(self, batch: Sequence[tuple[int, Any]], options: dict[str, Any]) -> Iterator[tuple[int, str]]:
         def run(some: Sequence[tuple[int, Any]]) -> list[str]:
-            return generate(self._scorer.checkpoint, [chat for _, chat in some], options)
+            return generate_batch(self._scorer.checkpoint, [chat for _, chat in some], options)
 
         for some, texts in halving(batch, run, self._scorer.size):
             # In the place of an answer that cannot be had, the harness's own mark of one, so that the rest is kept.

@@ -67,16 +67,11 @@ class Preparer:
         errors = [image if isinstance(image, ArtQuantError) else None for image in opened]
         return Prepared(inputs, errors, time.perf_counter() - started)
 
-    def _opened(self, source: Source) -> Image.Image | ArtQuantError:
+    def _opened(self, source: Source) -> Image.Image | ImageError:
         try:
-            if not isinstance(source, Image.Image):
-                return open_image(source, handling=self.handling)
-            return source if source.mode == "RGB" else images.as_rgb(source, self.handling)
+            return open_image(source, handling=self.handling)
         except ImageError as error:
             return error
-        except (OSError, ValueError, SyntaxError) as error:  # a picture in memory that was opened and not yet decoded
-            reason = " ".join(str(error).split())
-            return ImageError(f"{source_name(source)} is broken ({reason}); fetch it again", "broken")
 
     def _refused(self, image: Image.Image | ArtQuantError, source: Source) -> Image.Image | ArtQuantError:
         """Which image it was that the processor does not take."""
