@@ -64,9 +64,9 @@ class BatchSize:
 
     def refused(self, count: int) -> None:
         """A batch of `count` did not fit."""
-        smaller = max(1, count // 2)
-        if smaller < self.current:
-            self.current = smaller
+        if count <= self.current:  # a batch made before an earlier refusal tells nothing new
+            while self.current > 1 and self.current >= count:
+                self.current //= 2
             self._searches = max(0, self._searches - 1)
             self._growing, self._calm = False, 0
 

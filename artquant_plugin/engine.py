@@ -105,14 +105,13 @@ class Engine:
 
     def _launch(self, batch: Batch, ready: Prepared, prepare: Preparer, forward: Forward) -> _Launched:
         """Put a batch through the model, in parts where it does not fit."""
-        first: list[dict[str, Any] | None] = [ready.inputs]
+        good = [source for source, error in zip(batch.sources, ready.errors, strict=True) if error is None]
 
         def run(sources: Sequence[Source]) -> Tensor:
-            inputs = first.pop() if first else prepare(sources).inputs
+            inputs = ready.inputs if len(sources) == len(good) else prepare(sources).inputs
             assert inputs is not None, "these images were opened before"
             return forward(inputs)
 
-        good = [source for source, error in zip(batch.sources, ready.errors, strict=True) if error is None]
         return _Launched(batch, ready.errors, halving(good, run, self.size) if good else [])
 
 
