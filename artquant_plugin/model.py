@@ -36,6 +36,7 @@ class ArtQuant(lmms):
         base: folder or Hub id of the base model of an adapter, where it is not the one that the adapter names.
         workers: processes that open and process images, see `ArtQuantScorer`.
         compile: run the model through `torch.compile`.
+        quantization: of the weights, see `load_checkpoint`; as stored when left out.
     """
 
     is_simple = False
@@ -51,6 +52,7 @@ class ArtQuant(lmms):
         base: str | None = None,
         workers: int | None = None,
         compile: bool = False,
+        quantization: str | None = None,
     ) -> None:
         super().__init__()
         self.accelerator = Accelerator()
@@ -70,6 +72,7 @@ class ArtQuant(lmms):
             max_batch_size=None if max_batch_size is None else int(max_batch_size),
             workers=workers,
             compile=compile,
+            quantization=quantization,
         )
         self._device = torch.device(device)
 

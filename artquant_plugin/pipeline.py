@@ -195,7 +195,7 @@ class _Prepares(Dataset[Prepared]):
         return self.prepare(sources)
 
 
-def _as_it_is(value: Prepared) -> Prepared:
+def _as_it_is(value: Any) -> Any:
     return value
 
 

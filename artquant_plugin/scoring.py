@@ -100,12 +100,14 @@ class ArtQuantScorer:
         max_batch_size: int | None = None,
         workers: int | None = None,
         compile: bool = False,
+        quantization: str | None = None,
     ) -> "ArtQuantScorer":
         """A scorer of a folder or Hub id; see `artquant_plugin.checkpoint.load_checkpoint` and the class."""
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         BatchSize(batch_size, device=device)  # before minutes of loading
+        loading = {} if quantization is None else {"quantization": quantization}
         return cls(
-            load_checkpoint(pretrained, base=base, dtype=dtype, device=device, attn=attn),
+            load_checkpoint(pretrained, base=base, dtype=dtype, device=device, attn=attn, **loading),
             batch_size=batch_size,
             max_batch_size=max_batch_size,
             workers=workers,
@@ -121,6 +123,11 @@ class ArtQuantScorer:
     def batch_size(self) -> int:
         """Images of the next forward pass."""
         return self._engine.size.current
+
+    @property
+    def shared_tokens(self) -> int:
+        """How many tokens of the prompt are computed once, not once per image."""
+        return 0 if self._prefix is None else len(self._prefix.ids)
 
     def score(self, images: Sequence[Source]) -> list[Score]:
         """Score images, in the order given.
