@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import chain, islice
 from typing import Any, NamedTuple
 
 import torch
@@ -21,6 +22,7 @@ from artquant_plugin.images import Handling, ImageError, open_image, source_name
 
 AHEAD = 2  # batches that each worker process keeps ready
 THREADS = 2  # where there are no worker processes; decoding and scaling release the interpreter's lock
+FEW = 3  # batches; fewer are prepared sooner than processes start
 MAX_WORKERS = 12  # by default; each opens and scales some 70 images of 1024 pixels a second
 
 MakeInputs = Callable[[list[Image.Image]], dict[str, Any]]
@@ -111,16 +113,22 @@ def prepared(
     Args:
         batches: taken in this process, a few ahead, never collected.
         prepare: what is done to each.
-        workers: processes; 0 for threads of this process.
+        workers: processes; 0 for threads of this process, which also do it when there are fewer than `FEW` batches.
         pin_memory: put the inputs where a GPU copies from without waiting.
 
     Yields:
         Each batch and what became of it, in the order given. See `dead_workers_are_errors`.
     """
-    return _by_processes(batches, prepare, workers, pin_memory) if workers else _by_thread(batches, prepare)
+    stream = iter(batches)
+    first = list(islice(stream, FEW)) if workers else []
+    batches = chain(first, stream)
+    if len(first) < FEW:
+        yield from _by_threads(batches, prepare)
+    else:
+        yield from _by_processes(batches, prepare, workers, pin_memory)
 
 
-def _by_thread(batches: Iterable[Batch], prepare: Preparer) -> Iterator[tuple[Batch, Prepared]]:
+def _by_threads(batches: Iterable[Batch], prepare: Preparer) -> Iterator[tuple[Batch, Prepared]]:
     with ThreadPoolExecutor(THREADS, thread_name_prefix="artquant-images") as pool:
         ahead: deque[tuple[Batch, Future[Prepared]]] = deque()
         for batch in batches:

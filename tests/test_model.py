@@ -184,6 +184,7 @@ def test_two_ranks_give_the_metrics_of_one_process(folder, tmp_path):
         done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
         found = list((tmp_path / name).rglob("*_results.json"))
         assert len(found) == 1, done.stderr[-3000:]
+        assert ("Running on rank 1" in done.stderr) == (name == "two")
         results.append(json.loads(found[0].read_text())["results"])
     one, two = results
     for task in ("baid", "baid_describe"):

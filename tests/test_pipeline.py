@@ -56,13 +56,13 @@ def test_batches_come_in_the_order_given_with_the_same_inputs_for_any_number_of_
 @pytest.mark.parametrize("workers", [0, 2])
 def test_an_image_that_fails_leaves_its_error_in_its_place(workers, files):
     (files[2].parent / "bad.jpg").write_text("<html>")
-    sources = [files[0], files[2].parent / "bad.jpg", files[1], files[2].parent / "gone.jpg", b"no image"]
+    sources = [files[0], files[2].parent / "bad.jpg", files[1], files[2].parent / "gone.jpg", b"no image", *files]
     done = list(prepared(cut(sources, 4), Preparer(means), workers=workers))
-    (_, first), (_, second) = done
+    (_, first), (_, second), (_, third) = done
+    assert third.errors == [None] * 4
     assert [type(error) for error in first.errors] == [type(None), ImageError, type(None), ImageError]
     assert [error.reason for error in first.errors if error] == ["not_an_image", "missing"]
     assert torch.equal(first.inputs["means"], means(pictures(2))["means"])
-    assert second.inputs is None
     assert "'<8 bytes>' is no image" in str(second.errors[0])
 
 
@@ -129,6 +129,15 @@ def test_a_consumer_that_stops_early_leaves_no_process_behind(files):
     assert not set(multiprocessing.active_children()) - before
 
 
+def test_a_few_images_start_no_process(files):
+    import multiprocessing
+
+    results = prepared([Batch([0], [files[0]]), Batch([1], [files[1]])], Preparer(means), workers=2)
+    before = set(multiprocessing.active_children())
+    next(results)
+    assert set(multiprocessing.active_children()) == before
+
+
 def test_an_error_of_the_stream_itself_reaches_the_caller(files):
     def stream():
         yield files[0]
@@ -149,5 +158,5 @@ def test_workers_are_none_on_a_cpu_and_share_the_cores_of_a_machine_with_gpus(mo
 
 def test_the_environment_is_left_as_it_was(files, monkeypatch):
     monkeypatch.delenv("TOKENIZERS_PARALLELISM", raising=False)
-    list(prepared([Batch([0], [files[0]])], Preparer(means), workers=1))
+    list(prepared(cut(files), Preparer(means), workers=1))
     assert "TOKENIZERS_PARALLELISM" not in os.environ

@@ -1,3 +1,4 @@
+import copy
 import math
 
 import pytest
@@ -234,13 +235,12 @@ def test_a_description_answers_the_checkpoints_own_question(scorer):
 
 
 def test_bfloat16_differs_between_batches_by_rounding_only():
-    model, processor = build_tiny_model(SIZES, tiny_texts(), seed=0)
-    half = Checkpoint(model.eval().bfloat16(), processor, ScoringSpec(), "bf16")
-    images = pictures(16)
+    tiny = dynamic_checkpoint()  # whose rows are padded in a batch
+    half = Checkpoint(copy.deepcopy(tiny.model).bfloat16(), tiny.processor, tiny.spec, "bf16")
+    images = [image.resize((40 + 20 * index, 60)) for index, image in enumerate(pictures(8))]
     alone = [result.score for result in ArtQuantScorer(half, batch_size=1).score(images)]
-    assert [result.score for result in ArtQuantScorer(half, batch_size=16).score(images)] == pytest.approx(
-        alone, abs=0.1
-    )
+    together = [result.score for result in ArtQuantScorer(half, batch_size=8).score(images)]
+    assert together == pytest.approx(alone, abs=0.02)  # of a scale from 1 to 10; 0.004 was seen
 
 
 def test_timings_say_where_the_time_goes(scorer):

@@ -30,9 +30,10 @@ class SharedPrefix:
         cache = DynamicCache(config=core.config)
         with torch.inference_mode():
             core.base_model(input_ids=ids[None].to(core.device), cache=cache, use_cache=True, return_dict=True)
-        if any(type(layer) is not DynamicLayer for layer in cache.layers) or cache.get_seq_length() != len(ids):
+        plain = [layer for layer in cache.layers if type(layer) is DynamicLayer]
+        if len(plain) != len(cache.layers) or cache.get_seq_length() != len(ids):
             raise ValueError("the model does not keep the keys and values of every position")
-        self._layers = [(layer.keys, layer.values) for layer in cache.layers]
+        self._layers: list[tuple[Any, Any]] = [(layer.keys, layer.values) for layer in plain]
 
     def begins(self, input_ids: Tensor) -> bool:
         """Whether all rows of a batch begin with the prefix and go on.
