@@ -184,7 +184,7 @@ def test_two_ranks_give_the_metrics_of_one_process(folder, tmp_path):
         done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
         found = list((tmp_path / name).rglob("*_results.json"))
         assert len(found) == 1, done.stderr[-3000:]
-        assert ("Running on rank 1" in done.stderr) == (name == "two")
+        assert ("Running on rank 1" in done.stdout + done.stderr) == (name == "two")
         results.append(json.loads(found[0].read_text())["results"])
     one, two = results
     for task in ("baid", "baid_describe"):
@@ -192,3 +192,47 @@ def test_two_ranks_give_the_metrics_of_one_process(folder, tmp_path):
         assert metrics["scored,none" if task == "baid" else "described,none"] == 11
         for name, value in metrics.items():
             assert two[task][name] == pytest.approx(value, abs=1e-6, nan_ok=True), name
+
+
+GENERIC = """
+task: generic
+dataset_path: json
+dataset_kwargs: {{data_files: {{test: {file}}}}}
+test_split: test
+output_type: generate_until
+doc_to_visual: !function artquant_plugin.tasks.scoring.doc_to_visual
+doc_to_text: "{{{{question}}}}"
+doc_to_target: "{{{{answer}}}}"
+generation_kwargs: {{max_new_tokens: 6, temperature: 0, until: ["zz"]}}
+metric_list: [{{metric: exact_match, aggregation: mean, higher_is_better: true}}]
+"""
+
+
+def test_a_general_task_of_the_harness_is_answered_with_text(folder, tmp_path, monkeypatch):
+    import lmms_eval.models  # noqa: F401  # loads the entry points
+    from lmms_eval.evaluator import simple_evaluate
+    from lmms_eval.tasks import TaskManager
+
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    tiny = tiny_checkpoint()
+    expected, rows = [], []
+    for index, image in enumerate(pictures(5)):
+        image.save(tmp_path / f"{index}.png")
+        question = "warm " * (index + 1) + "?"
+        expected.append(generate(tiny, chat(image, question), OPTIONS))
+        answer = expected[-1] if index % 2 else "something else"
+        rows.append({"image": str(tmp_path / f"{index}.png"), "question": question, "answer": answer})
+    (tmp_path / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "tasks").mkdir()
+    (tmp_path / "tasks" / "generic.yaml").write_text(GENERIC.format(file=tmp_path / "test.jsonl"))
+    results = simple_evaluate(
+        "artquant",
+        f"pretrained={folder}",
+        tasks=["generic"],
+        batch_size="2",
+        device="cpu",
+        task_manager=TaskManager(include_path=str(tmp_path / "tasks"), include_defaults=False),
+    )
+    replies = [sample["filtered_resps"][0] for sample in results["samples"]["generic"]]
+    assert replies == expected
+    assert results["results"]["generic"]["exact_match,none"] == pytest.approx(2 / 5)
