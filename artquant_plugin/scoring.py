@@ -25,7 +25,7 @@ from artquant_plugin.prompting import Prompter, level_positions, until_level
 from artquant_plugin.timings import Timings
 
 PROBES = ((336, 336), (1344, 672))  # two sizes that any model of dynamic resolution tells apart
-ROUNDING = {torch.float32: 1e-5, torch.bfloat16: 2e-2, torch.float16: 3e-3}  # of hidden states, relative
+ROUNDING = {torch.float32: 1e-5, torch.bfloat16: 5e-2, torch.float16: 1e-2}  # of hidden states, mean and relative
 DESCRIPTION_TOKENS = 512
 
 Result = TypeVar("Result")
@@ -81,11 +81,11 @@ class ArtQuantScorer:
         self._request = self.prompter.score_request
         self._level_ids = torch.tensor(self.prompter.level_ids, device=model.device)
         self._hidden_states = torch.compile(last_hidden_states) if compile else last_hidden_states
-        probes = [self._score_inputs([Image.new("RGB", size)]) for size in PROBES]
-        dynamic = any(value.shape != probes[1][name].shape for name, value in probes[0].items())
+        small, large = (self._score_inputs([Image.new("RGB", shape)]) for shape in PROBES)
+        dynamic = any(value.shape != large[name].shape for name, value in small.items() if isinstance(value, Tensor))
         workers = default_workers(str(model.device)) if workers is None else workers
         self._engine = Engine(model, size=size, workers=workers, by_size=dynamic, handling=checkpoint.spec.images)
-        self._prefix = None if compile else self._shared_prefix(probes[0])
+        self._prefix = None if compile else self._shared_prefix(small)
 
     @classmethod
     def from_pretrained(

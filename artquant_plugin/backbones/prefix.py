@@ -79,7 +79,8 @@ def shared_prefix(model: Any, inputs: dict[str, Any], ids: Tensor, *, tolerance:
         model: as above.
         inputs: a batch on the model's device whose rows begin with the prefix.
         ids: token ids of shape (P,).
-        tolerance: largest difference, relative to the largest hidden value, that still is rounding.
+        tolerance: mean difference, relative to the mean hidden value, that still is rounding. Of means, because a few
+            hidden values of large models are a thousand times the others.
 
     Returns:
         None where the prefix is shorter than `LEAST`, or where the model cannot or does not go on from it.
@@ -99,8 +100,8 @@ def shared_prefix(model: Any, inputs: dict[str, Any], ids: Tensor, *, tolerance:
     except (TypeError, ValueError, RuntimeError, IndexError, AttributeError):
         return None  # each architecture that has no such way fails in its own manner, and is scored without
     real = inputs["attention_mask"][:, len(ids) :].bool()
-    difference = (whole - rest)[real].abs().max()
-    return prefix if difference <= tolerance * whole[real].abs().max() else None
+    difference = (whole.float() - rest.float())[real].abs().mean()
+    return prefix if difference <= tolerance * whole[real].float().abs().mean() else None
 
 
 def _core(model: Any) -> Any:
