@@ -13,7 +13,7 @@ from artquant_plugin.errors import ArtQuantError
 from artquant_plugin.images import open_image
 from artquant_plugin.prompts import DESCRIPTION_LEVELS
 
-_HEADING = re.compile(rf"\b({'|'.join(DESCRIPTION_LEVELS)})\b[*_]*\s*:[*_]*\s*", re.IGNORECASE)
+_HEADING = re.compile(rf"[*_]*(?<![^\W_])({'|'.join(DESCRIPTION_LEVELS)})[*_]*\s*:[*_]*\s*", re.IGNORECASE)
 
 
 def split_description(text: str) -> dict[str, str | None]:

@@ -24,6 +24,7 @@ KEY_VARIABLE = "OPENAI_API_KEY"
 LISTED = 20  # tokens per position: the protocol's limit, and vLLM's default one
 RETRIES = 5  # by the client, with its own waits
 TIMEOUT = 120.0  # seconds per attempt
+AHEAD = 4  # times the concurrency: images taken while an earlier one is still being answered, as rows keep their order
 REFUSED = (400, 413, 415, 422)  # statuses that are about one request, once another went well
 # vLLM and SGLang: go on with the assistant's last words instead of opening a new turn, with a thinking mode off.
 PREFILL = {
@@ -136,13 +137,14 @@ class EndpointEngine:
         thread = threading.Thread(target=loop.run_forever, name="artquant-endpoint", daemon=True)
         thread.start()
         client = AsyncOpenAI(base_url=self.url, api_key=self.key or "none", max_retries=RETRIES, timeout=TIMEOUT)
+        free = asyncio.Semaphore(self.concurrency)
         waiting: deque[Future[dict[str, Any] | ArtQuantError]] = deque()
         stream = iter(images)
         try:
             while True:
-                room = (self.concurrency if self._answered else 1) - len(waiting)
+                room = (AHEAD * self.concurrency if self._answered else 1) - len(waiting)
                 for image in islice(stream, max(room, 0)):
-                    waiting.append(asyncio.run_coroutine_threadsafe(self._ask(client, image), loop))
+                    waiting.append(asyncio.run_coroutine_threadsafe(self._ask(client, free, image), loop))
                 if not waiting:
                     return
                 yield waiting.popleft().result()
@@ -154,15 +156,17 @@ class EndpointEngine:
             thread.join()
             loop.close()
 
-    async def _ask(self, client: Any, image: Path | Image.Image) -> dict[str, Any] | ArtQuantError:
+    async def _ask(
+        self, client: Any, free: asyncio.Semaphore, image: Path | Image.Image
+    ) -> dict[str, Any] | ArtQuantError:
         import openai
 
         try:
-            url = await asyncio.to_thread(_data_uri, image)
+            async with free:
+                url = await asyncio.to_thread(_data_uri, image)
+                reply = await client.chat.completions.create(**self.body(url))
         except ArtQuantError as error:
             return error
-        try:
-            reply = await client.chat.completions.create(**self.body(url))
         except openai.APIConnectionError as error:
             raise EndpointError(
                 f"no answer from '{self.url}' ({error.__cause__ or error}); start the server or mend --endpoint, and "

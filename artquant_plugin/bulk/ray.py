@@ -1,11 +1,13 @@
 """Shards on a Ray cluster, through Ray Data: actors hold the scorer and write their shards themselves."""
 
+import logging
+import os
 from pathlib import Path
 from typing import Any
 
 from artquant_plugin.bulk.engine import Engine
 from artquant_plugin.bulk.meter import Meter, Summary
-from artquant_plugin.bulk.run import wanted
+from artquant_plugin.bulk.run import EMPTY, wanted
 from artquant_plugin.bulk.shards import Share, begin, finish, layout, score_shard, shard_path, shards_of
 from artquant_plugin.bulk.sinks import parquet_counts
 from artquant_plugin.bulk.sources import Source
@@ -20,9 +22,11 @@ class ShardScorer:
         engine: what scores; its model is loaded at the first shard and kept.
         out: the folder, on storage that all machines share.
         shard_size: rows per shard.
+        folder: in which relative paths are meant.
     """
 
-    def __init__(self, source: Source, engine: Engine, out: str, shard_size: int) -> None:
+    def __init__(self, source: Source, engine: Engine, out: str, shard_size: int, folder: str) -> None:
+        os.chdir(folder)
         self.source = source
         self.engine = engine
         self.out = Path(out)
@@ -101,7 +105,7 @@ def score_on_ray(
         return finished
     shards = count_shards(source, shard_size)
     if not shards:
-        raise ArtQuantError("the input has no rows; name another")
+        raise ArtQuantError(EMPTY)
     total = source.count()
     meter = Meter(total, show=True)
     open_shards = []
@@ -115,13 +119,14 @@ def score_on_ray(
             ray.init(log_to_driver=False, logging_level="WARNING")
         gpus = int(ray.cluster_resources().get("GPU", 0))
         actors = min(actors or max(gpus, 1), len(open_shards))
+        logging.getLogger("ray.data").setLevel(logging.WARNING)  # our own bar shows the progress
         ray.data.DataContext.get_current().enable_progress_bars = False
         results = ray.data.from_items(
             [{"index": index} for index in open_shards], override_num_blocks=len(open_shards)
         )
         results = results.map_batches(
             ShardScorer,
-            fn_constructor_args=(source, engine, str(out), shard_size),
+            fn_constructor_args=(source, engine, str(out), shard_size, str(Path.cwd())),
             batch_size=1,
             compute=ray.data.ActorPoolStrategy(size=actors),
             num_gpus=1 if gpus else 0,

@@ -15,6 +15,8 @@ from artquant_plugin.bulk.sinks import Journal, write_rows
 from artquant_plugin.bulk.sources import Source
 from artquant_plugin.errors import ArtQuantError
 
+EMPTY = "the input has no rows; name another"
+
 
 def score_rows(engine: Engine, items: Iterable[Item]) -> Iterator[Row]:
     """Rows of a stream of items, in order; an image that fails is a row with its reason."""
@@ -90,7 +92,13 @@ def score_to_file(source: Source, engine: Engine, out: Path, *, overwrite: bool 
 
 
 def complete(
-    out: Path, journal_path: Path, engine: Engine, records: Iterator[tuple[Part, int, Any]], meter: Meter
+    out: Path,
+    journal_path: Path,
+    engine: Engine,
+    records: Iterator[tuple[Part, int, Any]],
+    meter: Meter,
+    *,
+    allow_empty: bool = False,
 ) -> None:
     """Bring a journal to the end of its records, then write the result file; the journal stays.
 
@@ -100,6 +108,10 @@ def complete(
         engine: what scores.
         records: all records of the file, those that the journal has included.
         meter: counts the rows.
+        allow_empty: write a file without rows, too.
+
+    Raises:
+        ArtQuantError: there are no rows.
     """
     with Journal(journal_path) as journal:
         meter.earlier(journal.rows, journal.failed)
@@ -110,4 +122,6 @@ def complete(
             for row in score_rows(engine, chain([first], items)):
                 journal.append(row)
                 meter.row(row)
+        if not journal.rows and not allow_empty:
+            raise ArtQuantError(EMPTY)
         write_rows(out, engine.form, journal.read())

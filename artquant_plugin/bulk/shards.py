@@ -13,7 +13,7 @@ from artquant_plugin.bulk.engine import Engine
 from artquant_plugin.bulk.items import Part
 from artquant_plugin.bulk.meter import Meter, Summary
 from artquant_plugin.bulk.record import Wanted, only_writer, read_record, refuse_other, write_record
-from artquant_plugin.bulk.run import complete, wanted
+from artquant_plugin.bulk.run import EMPTY, complete, wanted
 from artquant_plugin.bulk.sinks import parquet_counts
 from artquant_plugin.bulk.sources import Source
 from artquant_plugin.errors import ArtQuantError
@@ -84,7 +84,7 @@ def score_to_folder(
         if index in share:
             score_shard(out, index, engine, records, meter)
     if not shards:
-        raise ArtQuantError("the input has no rows; name another")
+        raise ArtQuantError(EMPTY)
     finish(out, shards)
     return meter.close()
 
@@ -163,7 +163,7 @@ def score_shard(out: Path, index: int, engine: Engine, records: Iterator[Record]
     if not path.is_file():
         with only_writer(journal.with_suffix(".lock"), out):
             if not path.is_file():
-                complete(path, journal, engine, records, meter)
+                complete(path, journal, engine, records, meter, allow_empty=True)
                 journal.unlink()
                 return
     meter.earlier(*parquet_counts(path))
