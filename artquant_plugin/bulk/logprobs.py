@@ -59,7 +59,7 @@ def score_listed(
     Example:
         >>> scale = LevelScale(("good", "bad"), (10.0, 0.0))
         >>> listed = [(" good", math.log(0.6)), (" bad", math.log(0.2)), (" a", math.log(0.1))]
-        >>> score_listed(listed, scale, tokens=("good", "bad"), ask="prefill", min_mass=0.1).score.__round__(6)
+        >>> round(score_listed(listed, scale, tokens=("good", "bad"), ask="prefill", min_mass=0.1).score, 6)
         7.5
     """
     found = _found(listed, tokens, ask)

@@ -11,7 +11,7 @@ from artquant_plugin.bulk.items import Item, Part, opened
 from artquant_plugin.bulk.meter import Meter, Summary
 from artquant_plugin.bulk.record import Wanted, only_writer, read_record, refuse_other, write_record
 from artquant_plugin.bulk.rows import Row
-from artquant_plugin.bulk.sinks import Journal, write_rows
+from artquant_plugin.bulk.sinks import Journal, has_rows, write_rows
 from artquant_plugin.bulk.sources import Source
 from artquant_plugin.errors import ArtQuantError
 
@@ -73,7 +73,8 @@ def score_to_file(source: Source, engine: Engine, out: Path, *, overwrite: bool 
                 path.unlink(missing_ok=True)
         record = read_record(record_path)
         if record is not None:
-            refuse_other(record, now, out)
+            if out.exists() or has_rows(journal_path):
+                refuse_other(record, now, out)
             if record["result"] is not None and out.is_file():
                 result = record["result"]
                 return Summary(rows=result["rows"], failed=result["failed"], finished=True)

@@ -14,7 +14,7 @@ from artquant_plugin.bulk.items import Part
 from artquant_plugin.bulk.meter import Meter, Summary
 from artquant_plugin.bulk.record import Wanted, only_writer, read_record, refuse_other, write_record
 from artquant_plugin.bulk.run import EMPTY, complete, wanted
-from artquant_plugin.bulk.sinks import parquet_counts
+from artquant_plugin.bulk.sinks import has_rows, parquet_counts
 from artquant_plugin.bulk.sources import Source
 from artquant_plugin.errors import ArtQuantError
 from artquant_plugin.files import atomic_write
@@ -117,9 +117,10 @@ def begin(out: Path, now: Wanted, *, overwrite: bool, share: Share) -> Summary |
             for path in (*out.glob("shard-*.parquet"), *journals, out / RECORD_FILE, out / DONE_FILE):
                 path.unlink(missing_ok=True)
         record = read_record(out / RECORD_FILE)
-        if record is not None:
+        others = (path.name for path in out.iterdir() if path.name not in (RECORD_FILE, WORK_FOLDER))
+        if record is not None and (any(others) or any(map(has_rows, (out / WORK_FOLDER).glob("*.jsonl")))):
             refuse_other(record, now, out)
-        elif any(not path.name.startswith(".") for path in out.iterdir()):
+        elif record is None and any(others):
             raise ArtQuantError(f"folder '{out}' holds other files; name a new folder for --out")
         else:
             write_record(out / RECORD_FILE, now)

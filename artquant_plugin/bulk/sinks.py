@@ -64,6 +64,11 @@ class Journal:
                 yield json.loads(line)
 
 
+def has_rows(journal_path: Path) -> bool:
+    """Whether there is a journal with anything in it."""
+    return journal_path.is_file() and journal_path.stat().st_size > 0
+
+
 def write_rows(path: Path, form: Form, rows: Iterable[Row]) -> None:
     """Write a result file in one step; rows are streamed.
 

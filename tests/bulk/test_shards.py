@@ -12,6 +12,7 @@ from pyarrow import parquet
 from artquant_plugin.bulk.record import only_writer
 from artquant_plugin.bulk.shards import Share, score_to_folder, shard_path
 from artquant_plugin.bulk.sources import find_source
+from artquant_plugin.cli import main
 from artquant_plugin.errors import ArtQuantError
 from tests.bulk.engines import Brightness
 from tests.bulk.test_sources import archive, png
@@ -130,23 +131,23 @@ def test_a_folder_with_other_files_is_refused(paintings, tmp_path):
         run(paintings, tmp_path / "out")
 
 
-def test_two_real_processes_give_the_rows_of_one(paintings, tiny_folder, tmp_path):
-    def score(out: str, *launcher: str) -> str:
-        command = [*launcher, "-m", "artquant_plugin.cli", "score", str(paintings), "--model", str(tiny_folder)]
-        done = subprocess.run(
-            [sys.executable, *command, "--out", out, "--shard-size", "3", "--device", "cpu"],
-            env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    printed = score("two/", "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
-    assert "rank 0: scored 6, failed 0" in printed and "rank 1: scored 4, failed 0" in printed
-    assert score("one/").startswith("scored 10, failed 0\n")
-    two, one = parquet.read_table(tmp_path / "two"), parquet.read_table(tmp_path / "one")
-    assert two["path"].to_pylist() == one["path"].to_pylist()
-    assert two["score"].to_pylist() == pytest.approx(one["score"].to_pylist(), abs=1e-6)
-    assert "nothing to do" in score("one/")
+def test_two_real_processes_give_the_rows_of_one(paintings, tiny_folder, tmp_path, capsys):
+    arguments = ["score", str(paintings), "--model", str(tiny_folder), "--shard-size", "3", "--device", "cpu", "--out"]
+    two, one = f"{tmp_path}/two/", f"{tmp_path}/one/"
+    launcher = ["torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "artquant_plugin.cli"]
+    done = subprocess.run(
+        [sys.executable, "-m", *launcher, *arguments, two],
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "rank 0: scored 6, failed 0" in done.stdout and "rank 1: scored 4, failed 0" in done.stdout
+    assert main([*arguments, one]) == 0
+    assert capsys.readouterr().out.startswith("scored 10, failed 0\n")
+    assert shards(Path(two)) == shards(Path(one))
+    tables = parquet.read_table(two), parquet.read_table(one)
+    assert tables[0]["path"].to_pylist() == tables[1]["path"].to_pylist()
+    assert tables[0]["score"].to_pylist() == pytest.approx(tables[1]["score"].to_pylist(), abs=1e-6)
+    assert main([*arguments, two]) == 0
+    assert "nothing to do" in capsys.readouterr().out
