@@ -41,7 +41,7 @@ class LibraryDataset:
     def label(self) -> str:
         """Id, split and file."""
         whole = f"{self.name}:{self.split}"
-        return whole if self.files == 1 else f"{whole} file {self.file + 1} of {self.files}"
+        return whole if self.files == 1 else f"{whole}/{self.file}"
 
     def records(self) -> Iterator[dict[str, Any]]:
         """Rows, streamed, with the image still encoded.
@@ -77,11 +77,11 @@ class LibraryDataset:
         for wanted in filter(None, (self.columns.image, self.columns.name)):
             if wanted not in record:
                 raise missing_column(self.label, wanted, list(record))
-        name = record[self.columns.name] if self.columns.name else None
         root = Path(self.columns.root) if self.columns.root else None
         # The library names an embedded image after its file alone, which may stand in many rows; a place does not.
-        fallback = f"{self.label}#{index}"
-        return cell_item(record[self.columns.image], fallback=fallback, root=root, name=name or fallback)
+        place = f"{self.label}#{index}"
+        name = record[self.columns.name] if self.columns.name else place
+        return cell_item(record[self.columns.image], fallback=place, root=root, name=name)
 
     def count(self) -> int | None:
         """As the dataset's card says, where it does."""
