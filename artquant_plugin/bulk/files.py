@@ -71,14 +71,22 @@ class Folder:
         """Number of files, and a hash of their names and sizes."""
         digest, count = hashlib.sha256(), 0
         for path in self.records():
-            digest.update(f"{os.path.relpath(path, self.path)}\0{os.stat(path).st_size}\n".encode())
+            digest.update(f"{os.path.relpath(path, self.path)}\0{_size(path)}\n".encode(errors="surrogateescape"))
             count += 1
         return {"folder": self.path, "images": count, "names": digest.hexdigest()[:16]}
 
 
+def _size(path: str) -> int | None:
+    """In bytes; None for a link to nothing."""
+    return os.stat(path).st_size if os.path.exists(path) else None
+
+
 def _walk(folder: str) -> Iterator[str]:
-    with os.scandir(folder) as entries:
-        found = sorted(entries, key=lambda entry: entry.name)
+    try:
+        with os.scandir(folder) as entries:
+            found = sorted(entries, key=lambda entry: entry.name)
+    except OSError as error:
+        raise ArtQuantError(f"folder '{folder}' cannot be listed ({error.strerror}); check its permissions") from error
     for entry in found:
         if entry.name.startswith("."):
             continue

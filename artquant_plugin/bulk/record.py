@@ -110,11 +110,13 @@ def only_writer(path: Path, out: Path) -> Iterator[None]:
     Raises:
         ArtQuantError: another process holds it.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path, timeout=0)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire()
-    except Timeout as error:
+    except OSError as error:
+        if not isinstance(error, Timeout):
+            raise ArtQuantError(f"'{out}' cannot be written ({error}); choose another --out") from error
         raise ArtQuantError(
             f"another process is writing '{out}'; wait for it, or stop it, or pass another --out"
         ) from error

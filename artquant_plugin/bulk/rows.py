@@ -45,11 +45,11 @@ class Form:
         self, name: str, score: float, levels: Mapping[str, float], entropy: float, extras: Mapping[str, float]
     ) -> Row:
         """The row of an image that has a score."""
-        return {"path": name, "score": score, **levels, "entropy": entropy, **extras, "reason": None}
+        return {"path": _text(name), "score": score, **levels, "entropy": entropy, **extras, "reason": None}
 
     def failed(self, name: str, reason: str) -> Row:
         """The row of an image that has none."""
-        return {"path": name, **dict.fromkeys(self.numbers), "reason": reason}
+        return {"path": _text(name), **dict.fromkeys(self.numbers), "reason": _text(reason)}
 
     def nested(self, row: Row) -> dict[str, Any]:
         """A row with its levels in one object, as JSON lines hold it."""
@@ -63,3 +63,8 @@ class Form:
             **extras,
             "reason": row["reason"],
         }
+
+
+def _text(text: str) -> str:
+    """The same with ? for what UTF-8 cannot hold: file names may be any bytes."""
+    return text.encode("utf-8", "replace").decode()

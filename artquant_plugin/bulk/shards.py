@@ -107,8 +107,10 @@ def begin(out: Path, now: Wanted, *, overwrite: bool, share: Share) -> Summary |
         raise ArtQuantError(
             f"--overwrite with {share.world} processes would let one remove another's shards; remove '{out}' first"
         )
-    out.mkdir(parents=True, exist_ok=True)
-    (out / WORK_FOLDER).mkdir(exist_ok=True)
+    try:
+        (out / WORK_FOLDER).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ArtQuantError(f"'{out}' cannot be written ({error}); choose another --out") from error
     with FileLock(
         out / WORK_FOLDER / "record.lock"
     ):  # held for an instant; processes of one launch come here together
@@ -127,6 +129,8 @@ def begin(out: Path, now: Wanted, *, overwrite: bool, share: Share) -> Summary |
     if not (out / DONE_FILE).is_file():
         return None
     result = json.loads((out / DONE_FILE).read_text(encoding="utf-8"))
+    if not all(shard_path(out, index).is_file() for index in range(result["shards"])):
+        return None  # somebody removed one
     return Summary(rows=result["rows"], failed=result["failed"], finished=True)
 
 

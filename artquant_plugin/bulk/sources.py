@@ -18,7 +18,7 @@ from artquant_plugin.bulk.hub import LibraryDataset, is_saved_dataset, library_p
 from artquant_plugin.bulk.items import Item, Part
 from artquant_plugin.bulk.manifests import Columns, CsvTable, JsonLines
 from artquant_plugin.bulk.places import is_remote, suffix
-from artquant_plugin.dataset import INFO_FILE, Dataset, data_home
+from artquant_plugin.dataset import INFO_FILE, SPLITS, Dataset, data_home
 from artquant_plugin.errors import ArtQuantError
 
 TABLE_SUFFIXES = (".jsonl", ".csv", ".parquet", ".tar")
@@ -107,6 +107,9 @@ def _parts(name: str, split: str | None, columns: Columns) -> Iterable[Part]:
 def _file(location: str, columns: Columns) -> Part:
     kind = suffix(location)
     if kind == ".jsonl":
+        path = Path(location)
+        if columns.root is None and path.stem in SPLITS and (path.parent / INFO_FILE).is_file():
+            return _imported(path.parent, path.stem)
         return JsonLines(location, columns)
     if kind == ".csv":
         return CsvTable(location, columns)

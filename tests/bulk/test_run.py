@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 
 import pytest
 from pyarrow import parquet
@@ -108,6 +109,16 @@ def test_a_second_writer_stops(paintings, tmp_path):
     with only_writer(tmp_path / ".s.csv.lock", out), pytest.raises(ArtQuantError, match="another process is writing"):
         run(paintings, out)
     assert run(paintings, out).rows == 10
+
+
+@pytest.mark.parametrize("form", ["parquet", "csv", "jsonl"])
+def test_names_that_are_no_text_are_rows_too(tmp_path, paintings, form):
+    for name in (b"\xff.png", b"\xfe.png"):
+        (paintings / os.fsdecode(name)).write_bytes(
+            (paintings / "early" / "1.png").read_bytes()[: 40 + name[0] % 2 * 999]
+        )
+    summary = run(paintings, tmp_path / f"s.{form}")
+    assert (summary.rows, summary.failed) == (12, 1)
 
 
 def test_images_that_never_reach_the_engine_keep_their_place(tmp_path, paintings):

@@ -109,6 +109,8 @@ def test_an_option_may_be_mended_when_nothing_was_scored_yet(score, paintings, t
         (("a.png", "--out", "s.csv", "--model", "gone"), "checkpoint 'gone' is no folder and no Hub id"),
         (("a.png", "--model", "empty"), "'empty' holds no config.json"),
         (("m.csv", "--out", "s.csv"), "'m.csv' has no column 'image', only file, mos; pass --image-column"),
+        (("a.png", "--out", "m.csv/s.csv"), "'m.csv/s.csv' cannot be written"),
+        (("a.png", "--out", "m.csv/s/"), "'m.csv/s' cannot be written"),
         (("a.png", "--batch-size", "0"), "'0' is not a whole number from 1"),
         (
             ("a.png", "--engine", "ray", "--out", "s.csv"),

@@ -60,7 +60,6 @@ def test_a_restart_computes_what_is_missing_and_nothing_twice(paintings, tmp_pat
 def test_a_shard_that_is_lost_is_made_again(paintings, tmp_path):
     out = tmp_path / "out"
     run(paintings, out)
-    (out / "_done.json").unlink()
     shard_path(out, 1).unlink()
     engine = Brightness()
     assert run(paintings, out, engine).computed == 4
