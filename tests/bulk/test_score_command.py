@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import os
 import re
 import signal
@@ -160,6 +161,35 @@ def test_scores_through_a_server_take_the_key_from_the_environment_alone(paintin
     assert "default levels and prompts; pass --scoring-file" in captured.err
     assert "secret" not in captured.out + captured.err + (tmp_path / "s.csv.run.json").read_text()
     assert {body["model"] for body in server.bodies} == {"served"}
+
+
+def test_levels_and_values_of_a_server_come_from_the_scoring_file(paintings, tmp_path):
+    from artquant_plugin.checkpoint import ScoringSpec
+    from artquant_plugin.levels import LevelScale
+    from artquant_plugin.prompting import PromptSpec
+
+    folder = tmp_path / "checkpoint"
+    folder.mkdir()
+    ScoringSpec(LevelScale(("fine", "poor"), (5.0, 1.0)), PromptSpec(question="Fine?")).save(folder)
+    arguments = ["score", str(paintings / "early"), "--out", str(tmp_path / "s.csv"), "--min-level-mass", "0.5"]
+    with LogprobServer(lambda body: [(" fine", math.log(0.6)), (" poor", math.log(0.2))]) as server:
+        assert main([*arguments, "--endpoint", server.url, "--model", "m", "--scoring-file", str(folder)]) == 0
+        by_folder = [
+            *arguments[:2],
+            "--out",
+            str(tmp_path / "t.csv"),
+            "--endpoint",
+            server.url,
+            "--model",
+            str(folder),
+        ]
+        assert main(by_folder) == 0
+    assert {body["messages"][0]["content"][1]["text"] for body in server.bodies} == {"Fine?"}
+    for name in ("s.csv", "t.csv"):
+        with (tmp_path / name).open() as file:
+            rows = list(csv.DictReader(file))
+        assert [float(row["score"]) for row in rows] == pytest.approx([0.75 * 5 + 0.25 * 1] * 4)
+        assert (float(rows[0]["level_mass"]), float(rows[0]["score_bound"])) == pytest.approx((0.8, 0.0))
 
 
 def test_ray_that_is_not_installed_is_one_line(tiny_folder, paintings, tmp_path, monkeypatch, capsys):
