@@ -15,8 +15,8 @@ def commands(parser, path=()):
     """Every command and sub-command."""
     yield path
     for action in parser._actions:
-        for name, sub in (getattr(action, "choices", None) or {}).items():
-            if hasattr(sub, "_actions"):
+        if isinstance(action.choices, dict):  # of an option they are a tuple of values
+            for name, sub in action.choices.items():
                 yield from commands(sub, (*path, name))
 
 

@@ -70,4 +70,5 @@ def test_the_wheel_works_from_a_checkout_that_shadows_it(clean_venv):
 @pytest.mark.slow
 def test_the_command_runs_from_any_folder(clean_venv, tmp_path):
     assert "artquant 0." in run(clean_venv / "bin/artquant", "--version", cwd=tmp_path)
+    assert "hf://" in run(clean_venv / "bin/artquant", "score", "--help", cwd=tmp_path)
     assert "import" in run(clean_venv / "bin/artquant", "data", "--help", cwd=tmp_path)

@@ -5,16 +5,17 @@ happen inside its `run`, so that `--help` answers at once.
 """
 
 import argparse
+import os
 import sys
 import warnings
 from collections.abc import Sequence
 from typing import TextIO
 
 from artquant_plugin import __version__
-from artquant_plugin.cli import convert, data, metrics, results, train
+from artquant_plugin.cli import convert, data, describe, metrics, results, score, train
 from artquant_plugin.errors import ArtQuantError
 
-COMMANDS = (data, train, convert, results, metrics)
+COMMANDS = (data, train, score, describe, convert, results, metrics)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -52,7 +53,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: arguments after the program's name; the process's own when None.
 
     Returns:
-        The exit code: 0, or 2 for an error that the user can mend (printed as one line on stderr).
+        The exit code: 0; 2 for an error that the user can mend (printed as one line on stderr); 130 and 141 when the
+        user, or the reader of the output, stops it.
     """
     args = build_parser().parse_args(argv)
     try:
@@ -71,4 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("artquant: interrupted", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # the reader, `head` perhaps, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     return 0

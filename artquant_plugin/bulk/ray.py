@@ -1,0 +1,149 @@
+"""Shards on a Ray cluster, through Ray Data: actors hold the scorer and write their shards themselves."""
+
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+from artquant_plugin.bulk.engine import Engine
+from artquant_plugin.bulk.meter import Meter, Summary
+from artquant_plugin.bulk.run import EMPTY, wanted
+from artquant_plugin.bulk.shards import Share, begin, finish, layout, score_shard, shard_path, shards_of
+from artquant_plugin.bulk.sinks import parquet_counts
+from artquant_plugin.bulk.sources import Source
+from artquant_plugin.errors import ArtQuantError
+
+
+class ShardScorer:
+    """One actor: takes indices of shards, scores them, writes them.
+
+    Args:
+        source: what to score; read here, not sent through the cluster.
+        engine: what scores; its model is loaded at the first shard and kept.
+        out: the folder, on storage that all machines share.
+        shard_size: rows per shard.
+        folder: in which relative paths are meant.
+    """
+
+    def __init__(self, source: Source, engine: Engine, out: str, shard_size: int, folder: str) -> None:
+        os.chdir(folder)
+        self.source = source
+        self.engine = engine
+        self.out = Path(out)
+        self.shard_size = shard_size
+        self._rewind()
+
+    def _rewind(self) -> None:
+        self._shards = shards_of(self.source, self.shard_size, self.out, Share())
+        self._position = 0  # the shard that comes next
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Score shards.
+
+        Args:
+            batch: ``index``, an array of shard numbers.
+
+        Returns:
+            The same, with ``error``: a message of ours, or an empty text.
+        """
+        errors = []
+        for index in batch["index"]:
+            try:
+                self._score(int(index))
+                errors.append("")
+            except ArtQuantError as error:
+                errors.append(str(error))  # one line for the user, instead of the cluster's trace
+        return {"index": batch["index"], "error": errors}
+
+    def _score(self, index: int) -> None:
+        # Indices rise as a rule, so that the source is passed over once; what stands between is not parsed.
+        if index < self._position:
+            self._rewind()
+        for found, records in self._shards:
+            self._position = found + 1
+            if found == index:
+                score_shard(self.out, index, self.engine, records, Meter(None, show=False))
+                return
+
+
+def score_on_ray(
+    source: Source,
+    engine: Engine,
+    out: Path,
+    *,
+    shard_size: int,
+    actors: int | None = None,
+    overwrite: bool = False,
+) -> Summary:
+    """Score into a folder of shards on the cluster that this machine belongs to, or on this machine alone.
+
+    The shards are those that `artquant_plugin.bulk.shards.score_to_folder` writes, and either can go on with the
+    other's.
+
+    Args:
+        source: what to score; its paths must mean the same on every machine.
+        engine: what scores.
+        out: the folder, on storage that all machines share.
+        shard_size: rows per shard.
+        actors: scorers; one per GPU of the cluster, else one, when left out.
+        overwrite: drop earlier results.
+
+    Raises:
+        ArtQuantError: Ray is not installed; as `score_to_folder`.
+    """
+    try:
+        import ray
+        import ray.data
+    except ImportError as error:
+        raise ArtQuantError(
+            f"--engine ray needs Ray ({error}); install it with `pip install 'artquant-plugin[ray]'`"
+        ) from error
+
+    out = out.absolute()
+    finished = begin(out, wanted(source, engine, layout(source, shard_size)), overwrite=overwrite, share=Share())
+    if finished is not None:
+        return finished
+    shards = count_shards(source, shard_size)
+    if not shards:
+        raise ArtQuantError(EMPTY)
+    total = source.count()
+    meter = Meter(total, show=True)
+    open_shards = []
+    for index in range(shards):
+        if shard_path(out, index).is_file():
+            meter.earlier(*parquet_counts(shard_path(out, index)))
+        else:
+            open_shards.append(index)
+    if open_shards:
+        if not ray.is_initialized():
+            ray.init(log_to_driver=False, logging_level="WARNING")
+        gpus = int(ray.cluster_resources().get("GPU", 0))
+        actors = min(actors or max(gpus, 1), len(open_shards))
+        logging.getLogger("ray.data").setLevel(logging.WARNING)  # our own bar shows the progress
+        ray.data.DataContext.get_current().enable_progress_bars = False
+        results = ray.data.from_items(
+            [{"index": index} for index in open_shards], override_num_blocks=len(open_shards)
+        )
+        results = results.map_batches(
+            ShardScorer,
+            fn_constructor_args=(source, engine, str(out), shard_size, str(Path.cwd())),
+            batch_size=1,
+            compute=ray.data.ActorPoolStrategy(size=actors),
+            num_gpus=1 if gpus else 0,
+        )
+        for row in results.iter_rows():
+            if row["error"]:
+                raise ArtQuantError(row["error"])
+            meter.computed(*parquet_counts(shard_path(out, row["index"])))
+    finish(out, shards)
+    return meter.close()
+
+
+def count_shards(source: Source, shard_size: int) -> int:
+    """Number of shards; a source that does not know its rows is passed over once."""
+    if source.file_per_shard:
+        return len(source.parts)
+    rows = source.count()
+    if rows is None:
+        rows = sum(1 for _ in source.records())
+    return -(-rows // shard_size)

@@ -1,0 +1,7 @@
+"""`python -m artquant_plugin.cli`: the `artquant` command for launchers that start modules."""
+
+import sys
+
+from artquant_plugin.cli import main
+
+sys.exit(main())

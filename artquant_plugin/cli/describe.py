@@ -1,0 +1,65 @@
+"""`artquant describe`: what a checkpoint sees in images, on the three levels of the paper."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from artquant_plugin.errors import ArtQuantError
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add `artquant describe`."""
+    parser = subparsers.add_parser(
+        "describe",
+        help="describe images on three levels: perception, cognition, emotion",
+        description="Describe images with the question that the checkpoint was trained with. An image that cannot be "
+        "read has a reason instead, is counted, and leaves the exit code at 0 (2 with --strict).",
+        epilog="example: artquant describe painting.jpg --model runs/demo",
+    )
+    parser.add_argument("inputs", nargs="+", metavar="INPUT", help="as for `artquant score`")
+    parser.add_argument("--model", required=True, metavar="PATH_OR_ID", help="checkpoint")
+    parser.add_argument("--out", type=Path, metavar="FILE.jsonl", help="write JSON lines instead of printing text")
+    parser.add_argument("--overwrite", action="store_true", help="replace --out")
+    parser.add_argument("--strict", action="store_true", help="exit with 2 when an image could not be described")
+    parser.add_argument("--split", help="of a dataset (default: its only one; test for an imported one)")
+    parser.add_argument("--max-new-tokens", type=int, default=512, help="(default: %(default)s)")
+    parser.add_argument("--dtype", default="auto", choices=("auto", "float32", "bfloat16", "float16"))
+    parser.add_argument("--attn", default="sdpa", help="sdpa, eager or flash_attention_2 (default: %(default)s)")
+    parser.add_argument("--device", help="cuda, cuda:1, cpu (default: a GPU where there is one)")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Describe, and print or write."""
+    from artquant_plugin.bulk.sources import find_source
+
+    if args.max_new_tokens < 1:
+        raise ArtQuantError(f"--max-new-tokens {args.max_new_tokens} is not positive; leave it out for 512")
+    if args.out and args.out.suffix != ".jsonl":
+        raise ArtQuantError(f"--out '{args.out}' does not end with .jsonl; descriptions are written as JSON lines")
+    if args.out and args.out.exists() and not args.overwrite:
+        raise ArtQuantError(f"'{args.out}' exists; pass --overwrite or another --out")
+    source = find_source(args.inputs, split=args.split)
+    from artquant_plugin.bulk.describe import Describer, describe_items
+    from artquant_plugin.files import atomic_write
+
+    describer = Describer.from_pretrained(
+        args.model, dtype=args.dtype, attn=args.attn, device=args.device, max_new_tokens=args.max_new_tokens
+    )
+    rows = describe_items(describer, source.items())
+    counts = {True: 0, False: 0}
+    if args.out:
+        with atomic_write(args.out) as file:
+            for row in rows:
+                counts[row["reason"] is None] += 1
+                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+        print(f"described {counts[True]:,}, failed {counts[False]:,}")
+        print(args.out)
+    else:
+        for row in rows:
+            counts[row["reason"] is None] += 1
+            print(f"{row['path']}\n{row['text'] if row['reason'] is None else row['reason']}\n", flush=True)
+    if args.strict and counts[False]:
+        total = sum(counts.values())
+        raise ArtQuantError(f"{counts[False]:,} of {total:,} images have no description; see the reasons (--strict)")

@@ -1,0 +1,240 @@
+"""`artquant score`: scores of any number of images, into a file, a folder of shards, or the terminal."""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from artquant_plugin.errors import ArtQuantError
+
+if TYPE_CHECKING:
+    from artquant_plugin.bulk.engine import Engine
+    from artquant_plugin.bulk.meter import Summary
+    from artquant_plugin.bulk.rows import Form, Row
+
+DESCRIPTION = """Score images. Each one gives a row with path, score, the probability of every level, entropy and
+reason. An image that cannot be read is a row with a reason; it is counted and leaves the exit code at 0 (2 with
+--strict). A rerun of the same command continues an interrupted run and does nothing for a finished one."""
+INPUTS = """image, folder of images, table (.jsonl, .csv, .parquet with an image column), webdataset archive (.tar),
+imported dataset NAME[:SPLIT], dataset on the Hub OWNER/NAME, or a location such as hf://datasets/OWNER/NAME/*.parquet"""
+OUT = """.parquet, .csv or .jsonl file, or a folder of Parquet shards (ends with /); without it, a table is printed"""
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add `artquant score`."""
+    parser = subparsers.add_parser(
+        "score",
+        help="score images, folders and datasets",
+        description=DESCRIPTION,
+        epilog="example: artquant score paintings/ --model runs/demo --out scores.parquet",
+    )
+    parser.add_argument("inputs", nargs="+", metavar="INPUT", help=INPUTS)
+    parser.add_argument(
+        "--model", required=True, metavar="PATH_OR_ID", help="checkpoint; the server's with --endpoint"
+    )
+    parser.add_argument("--out", help=OUT)
+    parser.add_argument("--overwrite", action="store_true", help="drop what --out holds and compute it again")
+    parser.add_argument("--strict", action="store_true", help="exit with 2 when an image could not be scored")
+    _add_table_options(parser.add_argument_group("tables and datasets"))
+    _add_model_options(parser.add_argument_group("model"))
+    _add_scale_options(parser.add_argument_group("many images"))
+    _add_endpoint_options(parser.add_argument_group("server with the OpenAI protocol (docs/scoring.md)"))
+    parser.set_defaults(run=run)
+
+
+def _add_table_options(group: Any) -> None:
+    group.add_argument("--split", help="of a dataset (default: its only one; test for an imported one)")
+    group.add_argument("--image-column", default="image", help="(default: %(default)s)")
+    group.add_argument("--id-column", help="names the rows (default: the image's path)")
+    group.add_argument("--image-root", metavar="FOLDER", help="of relative paths (default: the table's own folder)")
+
+
+def _add_model_options(group: Any) -> None:
+    group.add_argument("--batch-size", type=_batch_size, default="auto", help="images per forward pass, or auto")
+    group.add_argument("--dtype", default="auto", choices=("auto", "float32", "bfloat16", "float16"))
+    group.add_argument("--attn", default="sdpa", help="sdpa, eager or flash_attention_2 (default: %(default)s)")
+    group.add_argument("--device", help="cuda, cuda:1, cpu (default: a GPU where there is one)")
+
+
+def _add_scale_options(group: Any) -> None:
+    group.add_argument(
+        "--shard-size", type=_positive, default=10_000, help="rows per shard of a folder (default: %(default)s)"
+    )
+    group.add_argument(
+        "--engine",
+        default="local",
+        choices=("local", "ray"),
+        help="ray spreads shards over a Ray cluster ([ray] extra)",
+    )
+    group.add_argument("--actors", type=_positive, help="scorers on the cluster (default: one per GPU, else one)")
+
+
+def _add_endpoint_options(group: Any) -> None:
+    group.add_argument("--endpoint", metavar="URL", help="score through this server, such as http://localhost:8000/v1")
+    group.add_argument(
+        "--prompt",
+        default="prefill",
+        choices=("prefill", "word"),
+        help="begin the assistant's answer, as in training, or ask for one level word (default: %(default)s)",
+    )
+    group.add_argument("--concurrency", type=_positive, default=16, help="requests at once (default: %(default)s)")
+    group.add_argument(
+        "--min-level-mass",
+        type=float,
+        default=0.1,
+        help="least probability of the level words together; below it a row has no score (default: %(default)s)",
+    )
+    group.add_argument("--level-tokens", metavar="A,B,…", help="first token of each level word, best level first")
+    group.add_argument(
+        "--scoring-file", type=Path, help="artquant.json with levels and prompts (default: the model's)"
+    )
+    group.add_argument("--extra-body", metavar="JSON", help="further fields of every request")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Score, then print counts and where the results are."""
+    from artquant_plugin.bulk.manifests import Columns
+    from artquant_plugin.bulk.sinks import check_output, is_folder
+    from artquant_plugin.bulk.sources import find_source
+
+    out = check_output(args.out) if args.out else None
+    rank, world = _rank()
+    if world > 1 and not (args.out and is_folder(args.out)):
+        raise ArtQuantError(f"{world} processes write shards, not one file; pass --out FOLDER/")
+    if args.engine == "ray":
+        if not (args.out and is_folder(args.out)):
+            raise ArtQuantError("--engine ray writes shards, not one file; pass --out FOLDER/")
+        if world > 1:
+            raise ArtQuantError(f"--engine ray runs from one process, here are {world}; start it without a launcher")
+    columns = Columns(args.image_column, args.id_column, args.image_root)
+    source = find_source(args.inputs, split=args.split, columns=columns)
+    engine = _engine(args, world)
+    if out is None:
+        from artquant_plugin.bulk.run import score_rows
+
+        _print_table(engine.form, score_rows(engine, source.items()), strict=args.strict)
+        return
+    if not is_folder(args.out):
+        from artquant_plugin.bulk.run import score_to_file
+
+        summary = score_to_file(source, engine, out, overwrite=args.overwrite)
+    elif args.engine == "ray":
+        from artquant_plugin.bulk.ray import score_on_ray
+
+        summary = score_on_ray(
+            source, engine, out, shard_size=args.shard_size, actors=args.actors, overwrite=args.overwrite
+        )
+    else:
+        from artquant_plugin.bulk.shards import Share, score_to_folder
+
+        summary = score_to_folder(
+            source,
+            engine,
+            out,
+            shard_size=args.shard_size,
+            share=Share(rank, world),
+            overwrite=args.overwrite,
+            show=rank == 0,
+        )
+    _print_summary(summary, out, rank, world)
+    _check_strict(summary.rows, summary.failed, strict=args.strict)
+
+
+def _rank() -> tuple[int, int]:
+    """Rank and number of processes, as torchrun and `accelerate launch` tell them."""
+    return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def _engine(args: argparse.Namespace, world: int) -> "Engine":
+    if args.endpoint:
+        if args.engine == "ray":
+            raise ArtQuantError("--endpoint and --engine ray exclude each other; a server needs no cluster here")
+        return _endpoint(args)
+    from artquant_plugin.bulk.engine import LocalEngine
+
+    device = args.device
+    if device is None and world > 1:
+        import torch
+
+        if torch.cuda.is_available():
+            device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+    return LocalEngine(args.model, dtype=args.dtype, attn=args.attn, device=device, batch_size=args.batch_size)
+
+
+def _endpoint(args: argparse.Namespace) -> "Engine":
+    from artquant_plugin.bulk.endpoint import KEY_VARIABLE, EndpointEngine
+    from artquant_plugin.checkpoint import SCORING_FILE, ScoringSpec
+
+    folder = Path(args.model).expanduser()
+    if args.scoring_file:
+        file = args.scoring_file / SCORING_FILE if args.scoring_file.is_dir() else args.scoring_file
+        if not file.is_file() or file.name != SCORING_FILE:
+            raise ArtQuantError(f"--scoring-file '{args.scoring_file}' is no {SCORING_FILE}; name the checkpoint's")
+        spec = ScoringSpec.load(file.parent)
+    elif (folder / SCORING_FILE).is_file():
+        spec = ScoringSpec.load(folder)
+    else:
+        spec = ScoringSpec()
+        print(
+            f"note: default levels and prompts; pass --scoring-file if '{args.model}' was trained with others",
+            file=sys.stderr,
+        )
+    extra = None
+    if args.extra_body:
+        try:
+            extra = json.loads(args.extra_body)
+        except ValueError as error:
+            raise ArtQuantError(f"--extra-body is not JSON ({error}); quote it for the shell") from error
+        if not isinstance(extra, dict):
+            raise ArtQuantError(f"--extra-body is {type(extra).__name__}, not an object; pass '{{\"field\": value}}'")
+    return EndpointEngine(
+        args.endpoint,
+        args.model,
+        spec,
+        ask=args.prompt,
+        tokens=tuple(args.level_tokens.split(",")) if args.level_tokens else None,
+        concurrency=args.concurrency,
+        min_mass=args.min_level_mass,
+        extra_body=extra,
+        key=os.environ.get(KEY_VARIABLE),
+    )
+
+
+def _print_table(form: "Form", rows: Iterable["Row"], *, strict: bool) -> None:
+    """Rows as they come; paths stand last, as their widths are not known."""
+    widths = [max(len(name), 6) for name in form.numbers]
+    print("  ".join([*(name.rjust(width) for name, width in zip(form.numbers, widths, strict=True)), "path"]))
+    total = failed = 0
+    for row in rows:
+        total += 1
+        failed += row["reason"] is not None
+        cells = ["-" if row[name] is None else f"{row[name]:.3f}" for name in form.numbers]
+        aligned = [cell.rjust(width) for cell, width in zip(cells, widths, strict=True)]
+        reason = f"  ({row['reason']})" if row["reason"] else ""
+        print("  ".join([*aligned, row["path"]]) + reason, flush=True)
+    print(f"scored {total - failed:,}, failed {failed:,}", file=sys.stderr)
+    _check_strict(total, failed, strict=strict)
+
+
+def _print_summary(summary: "Summary", out: Path, rank: int, world: int) -> None:
+    prefix = f"rank {rank}: " if world > 1 else ""
+    for line in [*summary.lines(), str(out)]:
+        print(f"{prefix}{line}")
+
+
+def _check_strict(rows: int, failed: int, *, strict: bool) -> None:
+    if strict and failed:
+        raise ArtQuantError(f"{failed:,} of {rows:,} images have no score; the column reason says why (--strict)")
+
+
+def _batch_size(text: str) -> int | str:
+    return text if text == "auto" else _positive(text)
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
+    return int(text)

@@ -1,0 +1,171 @@
+"""Scoring through a server: real HTTP on loopback."""
+
+import json
+import math
+import threading
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from artquant_plugin.bulk.endpoint import EndpointEngine, EndpointError
+from artquant_plugin.bulk.run import score_rows, score_to_file
+from artquant_plugin.bulk.sources import find_source
+from artquant_plugin.checkpoint import ScoringSpec
+from artquant_plugin.errors import ArtQuantError
+from artquant_plugin.prompting import PromptSpec
+from artquant_plugin.scoring import ArtQuantScorer
+from tests.peers.logprob_server import LogprobServer, checkpoint_answer, picture_of
+from tests.tiny import pictures, tiny_checkpoint, tiny_llava
+
+
+def by_brightness(body):
+    """Good with the picture's brightness, bad with the rest, 0.1 on something else."""
+    light = 0.9 * np.asarray(picture_of(body)).mean() / 255
+    return [(" good", math.log(light + 1e-9)), (" bad", math.log(0.9 - light + 1e-9)), (" x", math.log(0.1))]
+
+
+def engine(server, **options):
+    return EndpointEngine(server.url, "m", ScoringSpec(), **options)
+
+
+def test_the_server_gives_the_scores_of_the_checkpoint_itself():
+    images = pictures(6)
+    expected = ArtQuantScorer(tiny_checkpoint()).score(images)
+    with LogprobServer(checkpoint_answer(*tiny_llava())) as server:
+        results = list(engine(server, min_mass=1e-9).results(images))
+    for result, score in zip(results, expected, strict=True):
+        assert result["score"] == pytest.approx(score.score, abs=1e-5)
+        assert result["levels"] == pytest.approx(score.levels, abs=1e-6)
+        assert result["extras"]["score_bound"] == 0
+
+
+def test_a_level_beyond_the_servers_list_stays_within_the_bound():
+    images = pictures(6)
+    expected = ArtQuantScorer(tiny_checkpoint()).score(images)
+    with LogprobServer(checkpoint_answer(*tiny_llava(), limit=250)) as server:
+        results = list(engine(server, min_mass=1e-9).results(images))
+    bounds = [result["extras"]["score_bound"] for result in results]
+    assert max(bounds) > 0.01
+    for result, score, bound in zip(results, expected, bounds, strict=True):
+        assert abs(result["score"] - score.score) <= bound + 1e-6
+
+
+def test_the_request_begins_the_answer(paintings):
+    spec = ScoringSpec(prompt=PromptSpec(question="How good?", answer_prefix="It is", image_first=False))
+    with LogprobServer(by_brightness) as server:
+        chosen = EndpointEngine(server.url, "m", spec, extra_body={"seed": 1})
+        list(chosen.results([Image.new("RGB", (5, 3), (1, 2, 3))]))
+    (body,) = server.bodies
+    user, assistant = body["messages"]
+    assert [part["type"] for part in user["content"]] == ["text", "image_url"]
+    assert user["content"][0]["text"] == "How good?"
+    assert assistant == {"role": "assistant", "content": "It is"}
+    assert (body["continue_final_message"], body["add_generation_prompt"]) == (True, False)
+    assert (body["max_tokens"], body["logprobs"], body["top_logprobs"], body["temperature"]) == (1, True, 20, 1.0)
+    assert (body["chat_template_kwargs"], body["seed"]) == ({"enable_thinking": False}, 1)
+    assert picture_of(body).size == (5, 3) and picture_of(body).getpixel((0, 0)) == (1, 2, 3)
+
+
+def test_the_other_prompt_asks_for_one_word_and_sends_nothing_special():
+    with LogprobServer(by_brightness) as server:
+        list(engine(server, ask="word").results(pictures(1)))
+    (body,) = server.bodies
+    text = body["messages"][-1]["content"][1]["text"]
+    assert text.endswith("painting? Answer with one word: excellent, good, fair, poor or bad.")
+    assert len(body["messages"]) == 1
+    assert not {"continue_final_message", "add_generation_prompt", "chat_template_kwargs"} & set(body)
+
+
+def test_rows_keep_their_order_while_requests_overlap(paintings):
+    def slowly(body):
+        time.sleep(0.3 if picture_of(body).getpixel((0, 0))[0] % 20 == 0 else 0.0)
+        return by_brightness(body)
+
+    (paintings / "early" / "2.png").write_text("<html>")
+    with LogprobServer(slowly) as server:
+        rows = list(score_rows(engine(server, concurrency=4), find_source([str(paintings)]).items()))
+    assert server.peak == 4
+    assert [row["score"] is None for row in rows] == [index == 2 for index in range(10)]
+    assert "is no image" in rows[2]["reason"]
+    expected = [7.5 * light + 1 * (1 - light) for light in (index * 10 / 255 for index in range(10))]
+    assert [row["score"] for row in rows if row["score"]] == pytest.approx([*expected[:2], *expected[3:]], abs=1e-4)
+    assert rows[5]["level_mass"] == pytest.approx(0.9)
+    assert len(server.bodies) == 9
+
+
+def test_a_server_without_log_probabilities_costs_one_request(paintings):
+    with LogprobServer(lambda body: None) as server, pytest.raises(EndpointError, match="lists no log-probabilities"):
+        list(score_rows(engine(server), find_source([str(paintings)]).items()))
+    assert len(server.bodies) == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "message", "requests"),
+    [
+        ((401, "no key"), r"wants a key in \$OPENAI_API_KEY \(", 1),
+        ((404, "no model"), r"knows no model 'm' \(.*mend --model, or end --endpoint with /v1", 1),
+        ((422, "unknown field"), r"answers 422 \(.*unknown field.*pass --prompt word", 1),
+        ((500, "crash"), r"answers 500 \(.*run again to go on", 6),  # the client's own five retries
+    ],
+)
+def test_a_refused_first_request_stops_the_run(answer, message, requests, monkeypatch):
+    monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.001)
+    with LogprobServer(lambda body: answer) as server, pytest.raises(EndpointError, match=message) as stopped:
+        list(engine(server).results(pictures(3)))
+    assert len(server.bodies) == requests
+    assert "\n" not in str(stopped.value)
+
+
+def test_a_wrong_key_is_told_from_a_missing_one():
+    with LogprobServer(by_brightness, key="right") as server:
+        assert len(list(engine(server, key="right").results(pictures(2)))) == 2
+        with pytest.raises(EndpointError, match=r"refuses the key of \$OPENAI_API_KEY"):
+            list(engine(server, key="wrong").results(pictures(2)))
+        assert "right" not in repr(engine(server, key="right"))
+
+
+def test_a_server_that_is_not_there_is_told(monkeypatch):
+    monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.001)
+    absent = EndpointEngine("http://127.0.0.1:9/v1", "m", ScoringSpec())
+    with pytest.raises(EndpointError, match=r"no answer from 'http://127.0.0.1:9/v1' \(.*start the server"):
+        list(absent.results(pictures(1)))
+
+
+def test_an_image_that_the_server_refuses_is_a_row(paintings):
+    def refuse(body):
+        return (400, "too many tokens") if picture_of(body).getpixel((0, 0))[0] == 50 else by_brightness(body)
+
+    with LogprobServer(refuse) as server:
+        rows = list(score_rows(engine(server), find_source([str(paintings)]).items()))
+    assert [index for index, row in enumerate(rows) if row["score"] is None] == [5]
+    assert "too many tokens" in rows[5]["reason"]
+
+
+def test_a_server_that_dies_loses_no_finished_row(paintings, tmp_path, monkeypatch):
+    monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.001)
+    alive, lock = [6], threading.Lock()
+
+    def dies(body):
+        with lock:
+            alive[0] -= 1
+            return by_brightness(body) if alive[0] >= 0 else (503, "gone")
+
+    source, out = find_source([str(paintings)]), tmp_path / "s.jsonl"
+    with LogprobServer(dies) as server, pytest.raises(EndpointError, match="answers 503"):
+        score_to_file(source, engine(server, concurrency=1), out, show=False)
+    with LogprobServer(by_brightness) as server:
+        summary = score_to_file(source, engine(server), out, show=False)
+    assert (summary.rows, summary.computed, len(server.bodies)) == (10, 4, 4)
+    assert list(json.loads(out.read_text().splitlines()[0])) == [
+        *("path", "score", "levels", "entropy", "level_mass", "score_bound", "reason")
+    ]
+    with pytest.raises(ArtQuantError, match="options.prompt prefill -> word"):
+        score_to_file(source, replace(engine(server), ask="word"), out, show=False)
+
+
+def test_level_tokens_must_be_as_many_as_levels():
+    with pytest.raises(ArtQuantError, match="2 level tokens for 5 levels; give one for each of excellent, good"):
+        EndpointEngine("http://x/v1", "m", ScoringSpec(), tokens=("a", "b"))

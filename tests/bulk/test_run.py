@@ -1,0 +1,152 @@
+"""One output file: rows, formats, resuming, refusing."""
+
+import csv
+import json
+import os
+
+import pytest
+from pyarrow import parquet
+
+from artquant_plugin.bulk.manifests import JsonLines
+from artquant_plugin.bulk.record import only_writer
+from artquant_plugin.bulk.run import score_rows, score_to_file
+from artquant_plugin.bulk.sources import find_source
+from artquant_plugin.errors import ArtQuantError
+from tests.bulk.engines import Brightness
+
+SCORES = [float(index * 10) for index in range(10)]
+
+
+def run(paintings, out, engine=None, **options):
+    engine = engine or Brightness()
+    return score_to_file(find_source([str(paintings)]), engine, out, show=False, **options)
+
+
+def test_rows_have_the_columns_in_order_and_the_images_order(paintings, tmp_path):
+    summary = run(paintings, tmp_path / "s.parquet")
+    table = parquet.read_table(tmp_path / "s.parquet")
+    assert table.column_names == ["path", "score", "light", "dark", "entropy", "reason"]
+    assert table["score"].to_pylist() == SCORES
+    assert table["path"].to_pylist()[::9] == [str(paintings / "early/0.png"), str(paintings / "late/9.png")]
+    assert (summary.rows, summary.failed, summary.computed) == (10, 0, 10)
+
+
+def test_csv_and_json_lines_say_the_same(paintings, tmp_path):
+    (paintings / "late" / "bad.png").write_text("<html>")
+    for name in ("s.csv", "s.jsonl"):
+        assert run(paintings, tmp_path / name).failed == 1
+    with (tmp_path / "s.csv").open() as file:
+        table = list(csv.DictReader(file))
+    lines = [json.loads(line) for line in (tmp_path / "s.jsonl").read_text().splitlines()]
+    assert [row["path"] for row in table] == [line["path"] for line in lines]
+    assert [float(row["score"]) for row in table[:10]] == [line["score"] for line in lines[:10]] == SCORES
+    assert lines[3]["levels"] == {"light": 30 / 255, "dark": 1 - 30 / 255}
+    assert (table[10]["score"], lines[10]["score"], lines[10]["levels"]) == ("", None, None)
+    assert "is no image" in table[10]["reason"] and table[10]["reason"] == lines[10]["reason"]
+    assert lines[0]["reason"] is None
+
+
+def test_an_interrupted_run_goes_on_where_it_stopped(paintings, tmp_path):
+    out = tmp_path / "s.parquet"
+    with pytest.raises(KeyboardInterrupt):
+        run(paintings, out, Brightness(stop_after=6))
+    assert not out.exists()
+    engine = Brightness()
+    summary = run(paintings, out, engine)
+    assert (engine.asked, summary.rows, summary.computed) == (4, 10, 4)
+    run(paintings, tmp_path / "whole.parquet")
+    assert parquet.read_table(out).equals(parquet.read_table(tmp_path / "whole.parquet"))
+    assert not (tmp_path / ".s.parquet.partial.jsonl").exists()
+
+
+def test_a_row_that_was_cut_short_on_disk_is_computed_again(paintings, tmp_path):
+    out = tmp_path / "s.csv"
+    with pytest.raises(KeyboardInterrupt):
+        run(paintings, out, Brightness(stop_after=6))
+    journal = tmp_path / ".s.csv.partial.jsonl"
+    journal.write_bytes(journal.read_bytes()[:-9])
+    engine = Brightness()
+    assert run(paintings, out, engine).rows == 10
+    assert engine.asked == 5
+    with out.open() as file:
+        assert [float(row["score"]) for row in csv.DictReader(file)] == SCORES
+
+
+def test_a_finished_run_does_nothing_and_says_so(paintings, tmp_path):
+    out = tmp_path / "s.jsonl"
+    (paintings / "x.png").write_text("")
+    run(paintings, out)
+    before = out.stat().st_mtime_ns
+    engine = Brightness(stop_after=0)
+    summary = run(paintings, out, engine)
+    assert (summary.finished, summary.rows, summary.failed, engine.asked) == (True, 11, 1, 0)
+    assert summary.lines()[0] == "scored 10, failed 1"
+    assert "nothing to do" in summary.lines()[1]
+    assert out.stat().st_mtime_ns == before
+
+
+def test_another_model_or_input_is_refused_and_named(paintings, tmp_path):
+    out = tmp_path / "s.jsonl"
+    run(paintings, out)
+    with pytest.raises(ArtQuantError, match=r"made from something else: model.name brightness -> other; pass --over"):
+        run(paintings, out, Brightness(name="other"))
+    (paintings / "early" / "0.png").unlink()
+    with pytest.raises(ArtQuantError, match=r"inputs\[0\].images 10 -> 9; inputs\[0\].names"):
+        run(paintings, out)
+    assert run(paintings, out, overwrite=True).rows == 9
+    assert len(out.read_text().splitlines()) == 9
+
+
+def test_a_file_that_no_run_wrote_is_kept(paintings, tmp_path):
+    (tmp_path / "s.csv").write_text("precious")
+    with pytest.raises(ArtQuantError, match="no record of a run is beside it"):
+        run(paintings, tmp_path / "s.csv")
+    assert (tmp_path / "s.csv").read_text() == "precious"
+
+
+def test_a_second_writer_stops(paintings, tmp_path):
+    out = tmp_path / "s.csv"
+    with only_writer(tmp_path / ".s.csv.lock", out), pytest.raises(ArtQuantError, match="another process is writing"):
+        run(paintings, out)
+    assert run(paintings, out).rows == 10
+
+
+@pytest.mark.parametrize("form", ["parquet", "csv", "jsonl"])
+def test_names_that_are_no_text_are_rows_too(tmp_path, paintings, form):
+    for name in (b"\xff.png", b"\xfe.png"):
+        (paintings / os.fsdecode(name)).write_bytes(
+            (paintings / "early" / "1.png").read_bytes()[: 40 + name[0] % 2 * 999]
+        )
+    summary = run(paintings, tmp_path / f"s.{form}")
+    assert (summary.rows, summary.failed) == (12, 1)
+
+
+def test_images_that_never_reach_the_engine_keep_their_place(tmp_path, paintings):
+    from artquant_plugin.bulk.items import Item
+
+    good = paintings / "early" / "1.png"
+    items = [Item("a", ArtQuantError("none")), Item("b", good), Item("c", b"junk"), Item("d", good.read_bytes())]
+    rows = list(score_rows(Brightness(), [*items, Item("e", ArtQuantError("end"))]))
+    assert [(row["path"], row["score"]) for row in rows] == [
+        ("a", None),
+        ("b", 10.0),
+        ("c", None),
+        ("d", 10.0),
+        ("e", None),
+    ]
+    assert rows[2]["reason"].startswith("'c' is no image")
+
+
+def test_a_table_without_the_image_column_is_told_before_the_engine_starts(tmp_path):
+    (tmp_path / "m.jsonl").write_text('{"file": "a.png", "score": 1}\n')
+    engine = Brightness(stop_after=0)
+    with pytest.raises(ArtQuantError, match=r"m.jsonl:1' has no column 'image', only file, score; pass --image-col"):
+        score_to_file(find_source([str(tmp_path / "m.jsonl")]), engine, tmp_path / "s.csv", show=False)
+
+
+def test_an_input_without_rows_is_an_error(tmp_path):
+    (tmp_path / "m.jsonl").write_text("\n")
+    source = find_source([str(tmp_path / "m.jsonl")])
+    assert isinstance(source.parts[0], JsonLines)
+    with pytest.raises(ArtQuantError, match="has no rows"):
+        score_to_file(source, Brightness(), tmp_path / "s.csv", show=False)

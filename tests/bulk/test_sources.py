@@ -1,0 +1,287 @@
+"""What can be named, what wins, what is said when it is nothing; streams are never collected."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+import tarfile
+
+import pyarrow
+import pytest
+from datasets import Dataset, DatasetDict, Image
+from PIL import Image as Pillow
+from pyarrow import parquet
+
+from artquant_plugin.bulk.items import opened
+from artquant_plugin.bulk.manifests import Columns
+from artquant_plugin.bulk.sources import find_source
+from artquant_plugin.dataset import Painting, write_dataset
+from artquant_plugin.errors import ArtQuantError
+from artquant_plugin.images import ImageError
+from tests.paths import ROOT
+
+
+def png(value: int) -> bytes:
+    buffer = io.BytesIO()
+    Pillow.new("RGB", (4, 4), (value,) * 3).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def names(source) -> list[str]:
+    return [item.name for item in source.items()]
+
+
+def brightness(source) -> list[int]:
+    found = []
+    for item in source.items():
+        image = opened(item)
+        picture = image if isinstance(image, Pillow.Image) else Pillow.open(image)
+        found.append(picture.getpixel((0, 0))[0])
+    return found
+
+
+def test_folders_are_read_in_order_and_hidden_files_are_not(paintings):
+    (paintings / ".trash").mkdir()
+    (paintings / ".trash" / "x.png").write_bytes(png(1))
+    (paintings / "notes.txt").write_text("none")
+    source = find_source([str(paintings)])
+    assert brightness(source) == [0, 10, 20, 30, 40, 50, 60, 70, 80, 90]
+    assert source.count() == 10
+
+
+def test_arguments_keep_their_order(paintings):
+    late, early = paintings / "late", paintings / "early" / "2.png"
+    assert brightness(find_source([str(late), str(early), str(early)])) == [40, 50, 60, 70, 80, 90, 20, 20]
+
+
+def test_a_file_of_any_suffix_that_was_named_is_tried(tmp_path):
+    (tmp_path / "photo.dat").write_bytes(png(7))
+    assert brightness(find_source([str(tmp_path / "photo.dat")])) == [7]
+
+
+@pytest.fixture
+def manifests(paintings):
+    rows = [{"image": f"early/{i}.png", "key": f"k{i}"} for i in (3, 1)]
+    (paintings / "m.jsonl").write_text("".join(json.dumps(row) + "\n\n" for row in rows))
+    (paintings / "m.csv").write_text("\ufeffkey,image\nk3,early/3.png\nk1,early/1.png\n")
+    parquet.write_table(pyarrow.Table.from_pylist(rows), paintings / "m.parquet")
+    return paintings
+
+
+@pytest.mark.parametrize("name", ["m.jsonl", "m.csv", "m.parquet"])
+def test_tables_name_images_relative_to_themselves(manifests, name):
+    source = find_source([str(manifests / name)])
+    assert brightness(source) == [30, 10]
+    assert names(source) == ["early/3.png", "early/1.png"]
+    assert names(find_source([str(manifests / name)], columns=Columns(name="key"))) == ["k3", "k1"]
+    assert source.count() == 2
+
+
+@pytest.mark.parametrize("name", ["m.jsonl", "m.csv", "m.parquet"])
+def test_a_table_without_the_column_names_those_it_has(manifests, name):
+    with pytest.raises(
+        ArtQuantError, match=r"has no column 'picture', only .*(image, key|key, image).*; pass --image"
+    ):
+        next(find_source([str(manifests / name)], columns=Columns(image="picture")).items())
+
+
+def test_images_may_be_elsewhere(manifests, tmp_path):
+    (tmp_path / "m.csv").write_text("image\nearly/2.png\n")
+    assert brightness(find_source([str(tmp_path / "m.csv")], columns=Columns(root=str(manifests)))) == [20]
+
+
+def test_lines_that_are_no_rows_are_named(tmp_path):
+    for content, message in (("{", "m.jsonl:1: not JSON"), ("[]", "m.jsonl:1: list instead of an object")):
+        (tmp_path / "m.jsonl").write_text(content)
+        with pytest.raises(ArtQuantError, match=message):
+            next(find_source([str(tmp_path / "m.jsonl")]).items())
+
+
+def test_a_row_without_an_image_is_a_row_with_a_reason(tmp_path):
+    (tmp_path / "m.jsonl").write_text('{"image": null}\n{"image": 3}\n{"image": ""}\n')
+    for item in find_source([str(tmp_path / "m.jsonl")]).items():
+        with pytest.raises(ArtQuantError, match="not a path or bytes"):
+            opened(item)
+
+
+@pytest.mark.parametrize("content", [b"not a table", b""])
+def test_what_is_no_parquet_file_is_named(tmp_path, content):
+    (tmp_path / "x.parquet").write_bytes(content)
+    with pytest.raises(ArtQuantError, match=r"x.parquet' is no Parquet file"):
+        next(find_source([str(tmp_path / "x.parquet")]).items())
+
+
+def archive(path, members):
+    with tarfile.open(path, "w") as file:
+        for name, content in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            file.addfile(info, io.BytesIO(content))
+
+
+def test_archives_give_their_images(tmp_path):
+    path = tmp_path / "train-0.tar"
+    members = {"a.jpg": png(5), "a.json": b"{}", "a.mask.png": png(9), "b.jpg": b"broken", "./c.jpg": png(6)}
+    archive(path, members)
+    source = find_source([str(path)])
+    assert names(source) == [f"{path}/{name}" for name in ("a.jpg", "a.mask.png", "b.jpg", "./c.jpg")]
+    only = find_source([str(path)], columns=Columns(image="jpg"))
+    assert names(only) == [f"{path}/{name}" for name in ("a.jpg", "b.jpg", "./c.jpg")]
+    with pytest.raises(ImageError, match=f"'{path}/b.jpg' is no image"):
+        opened(list(only.items())[1])
+
+
+def test_an_archive_that_is_cut_short_is_named(tmp_path):
+    path = tmp_path / "x.tar"
+    archive(path, {"a.jpg": png(5), "b.jpg": png(6) * 50})
+    path.write_bytes(path.read_bytes()[:1800])
+    with pytest.raises(ArtQuantError, match=r"x.tar' is broken"):
+        list(find_source([str(path)]).items())
+
+
+def test_folders_of_archives_and_tables_give_a_part_each(tmp_path):
+    for index in range(3):
+        archive(tmp_path / f"{index}.tar", {"a.png": png(index)})
+    source = find_source([str(tmp_path)])
+    assert (len(source.parts), source.file_per_shard, source.count()) == (3, True, None)
+    assert brightness(source) == [0, 1, 2]
+    assert not find_source([str(tmp_path / "0.tar")]).file_per_shard
+
+
+def test_tables_with_embedded_images_as_the_datasets_library_writes_them(tmp_path):
+    rows = {"picture": [{"bytes": png(3), "path": None}, {"bytes": png(4), "path": "x.png"}], "n": [1, 2]}
+    saved = Dataset.from_dict(rows).cast_column("picture", Image())
+    saved.to_parquet(str(tmp_path / "t.parquet"))
+    source = find_source([str(tmp_path / "t.parquet")], columns=Columns(image="picture"))
+    assert brightness(source) == [3, 4]
+    assert names(source) == [f"{tmp_path}/t.parquet#0", "x.png"]
+    assert names(find_source([str(tmp_path / "t.parquet")], columns=Columns(image="picture", name="n"))) == ["1", "2"]
+
+
+def test_folders_that_the_datasets_library_saved(tmp_path):
+    rows = {"image": [{"bytes": png(3), "path": None}, {"bytes": png(4), "path": None}]}
+    saved = Dataset.from_dict(rows).cast_column("image", Image())
+    DatasetDict(train=saved, test=saved.select([1])).save_to_disk(str(tmp_path / "d"))
+    folder = str(tmp_path / "d")
+    assert brightness(find_source([folder], split="train")) == [3, 4]
+    assert brightness(find_source([f"{folder}:test"])) == [4]
+    assert names(find_source([folder], split="test")) == [f"{folder}:test#0"]
+    with pytest.raises(ArtQuantError, match="has train, test, and no split is chosen; pass --split"):
+        find_source([folder])
+    with pytest.raises(ArtQuantError, match="has no column 'file', only image"):
+        next(find_source([folder], split="test", columns=Columns(image="file")).items())
+
+
+@pytest.fixture
+def imported(paintings, tmp_path, monkeypatch):
+    monkeypatch.setenv("ARTQUANT_DATA", str(tmp_path / "home"))
+    rows = [Painting(id=str(i), image=f"early/{i}.png", sha256="", score=5) for i in range(4)]
+    return write_dataset(
+        tmp_path / "home" / "mine",
+        name="mine",
+        score_range=(0, 10),
+        splits={"train": rows[:3], "test": rows[3:]},
+        image_root=str(paintings),
+        source="here",
+        license="none",
+    )
+
+
+def test_imported_datasets_by_name_split_and_folder(imported):
+    assert names(find_source(["mine"])) == ["early/3.png"]
+    assert brightness(find_source(["mine:train"])) == [0, 10, 20]
+    assert brightness(find_source(["mine"], split="train")) == [0, 10, 20]
+    assert brightness(find_source([str(imported.folder)])) == [30]
+    assert find_source(["mine:train"]).count() == 3
+    with pytest.raises(ArtQuantError, match="has no split 'gold'; it has train, test"):
+        find_source(["mine:gold"])
+
+
+def test_a_manifest_of_an_imported_dataset_finds_its_images(imported):
+    assert brightness(find_source([str(imported.folder / "train.jsonl")])) == [0, 10, 20]
+
+
+def test_links_to_nothing_are_rows_and_do_not_stop_the_listing(paintings):
+    (paintings / "late" / "3.png").symlink_to("gone.png")
+    source = find_source([str(paintings)])
+    assert source.count() == source.identity()[0]["images"] == 11
+
+
+def test_a_folder_wins_over_a_dataset_of_its_name(imported, paintings, monkeypatch):
+    monkeypatch.chdir(paintings)
+    (paintings / "mine").mkdir()
+    (paintings / "mine" / "x.png").write_bytes(png(77))
+    assert brightness(find_source(["mine"])) == [77]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("nothing", "'nothing' is no file, no folder, no dataset under '.*', and no Hub id"),
+        ("gone/a.jpg", "'gone/a.jpg' does not exist; mend the path"),
+        ("./gone", "'./gone' does not exist"),
+        ("empty", r"no image is in 'empty' or below it \(looked for .jpg, .*and no .parquet or .tar"),
+        ("nope://x/a.png", "'nope://x/a.png' cannot be read"),
+    ],
+)
+def test_what_is_nothing_is_told_with_what_was_tried(name, message, tmp_path, monkeypatch):
+    monkeypatch.setenv("ARTQUANT_DATA", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ArtQuantError, match=message):
+        find_source([name])
+
+
+def test_locations_are_read_through_fsspec(tmp_path):
+    import fsspec
+
+    system = fsspec.filesystem("memory")
+    for index in range(2):
+        buffer = io.BytesIO()
+        archive_rows = [{"image": {"bytes": png(index), "path": None}}]
+        parquet.write_table(pyarrow.Table.from_pylist(archive_rows), buffer)
+        system.pipe_file(f"/set/{index}.parquet", buffer.getvalue())
+    system.pipe_file("/pictures/a.png", png(8))
+    source = find_source(["memory://set/*.parquet"])
+    assert (len(source.parts), source.file_per_shard, source.count()) == (2, True, 2)
+    assert brightness(source) == [0, 1]
+    assert brightness(find_source(["memory://pictures"])) == [8]
+    with pytest.raises(ArtQuantError, match="nothing is at 'memory://gone'"):
+        find_source(["memory://gone"])
+
+
+FLAT = """
+import json, resource, sys
+from artquant_plugin.bulk.sources import find_source
+source = find_source([sys.argv[1]])
+next(source.items())
+source.identity(), source.count()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+rows = sum(1 for _ in source.items())
+after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(json.dumps([rows, (after - before) // 1024]))
+"""
+
+
+@pytest.mark.parametrize("name", ["m.jsonl", "m.csv", "m.parquet"])
+def test_200_000_rows_need_no_more_memory_than_one(name, tmp_path):
+    path = tmp_path / name
+    rows = ({"image": f"{'folder' * 10}/{index:08d}.jpg"} for index in range(200_000))
+    if name == "m.jsonl":
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    elif name == "m.csv":
+        path.write_text("image\n" + "".join(row["image"] + "\n" for row in rows))
+    else:
+        parquet.write_table(pyarrow.Table.from_pylist(list(rows)), path)
+    done = subprocess.run(
+        [sys.executable, "-c", FLAT, str(path)],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    count, mebibytes = json.loads(done.stdout)
+    assert count == 200_000
+    # Held at once, the 200,000 items would take more than 60 MiB; Parquet keeps one decoded row group.
+    assert mebibytes < (40 if name == "m.parquet" else 8)
