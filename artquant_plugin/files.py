@@ -2,7 +2,7 @@
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -33,6 +33,33 @@ def atomic_write(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def atomic_files(folder: Path, *, last: str, replaced: Sequence[str] = ()) -> Iterator[Path]:
+    """Write files of a folder together: all of them appear once the last one is written, or none does.
+
+    Args:
+        folder: made when absent; files of other names stay as they are.
+        last: name of the file by which a reader knows the folder as complete. It is absent while the others are moved,
+            so that files of before and after are never read together.
+        replaced: names of files of before that go even where none of their name is written now.
+
+    Yields:
+        A temporary folder to write them to.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".part-") as temporary:
+        part = Path(temporary)
+        yield part
+        for name in (last, *replaced):
+            (folder / name).unlink(missing_ok=True)
+        for path in sorted(part.rglob("*"), key=lambda path: path.name == last):
+            if path.is_file():
+                target = folder / path.relative_to(part)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                path.chmod(0o666 & ~_umask())  # safetensors writes for its owner's eyes alone
+                os.replace(path, target)
 
 
 def _umask() -> int:

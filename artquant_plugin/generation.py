@@ -4,9 +4,9 @@ from typing import Any
 
 import torch
 
+from artquant_plugin.chat import chat_inputs, render_chat
 from artquant_plugin.checkpoint import Checkpoint
 from artquant_plugin.errors import ArtQuantError
-from artquant_plugin.prompting import adds_special_tokens, render_chat
 
 GENERATION_OPTIONS = ("max_new_tokens", "temperature", "top_p", "num_beams", "do_sample")
 
@@ -42,18 +42,18 @@ def generate(checkpoint: Checkpoint, messages: list[dict[str, Any]] | str, optio
                 raise ArtQuantError(f"a request holds {part['type']}; artquant reads images and text only")
         chat.append({"role": message["role"], "content": parts})
     text = render_chat(checkpoint.processor, chat, add_generation_prompt=True)
-    inputs = checkpoint.processor(
-        text=[text],
-        images=[images] if images else None,
-        return_tensors="pt",
-        add_special_tokens=adds_special_tokens(checkpoint.processor, text),
-    )
-    inputs = inputs.to(checkpoint.model.device, dtype=checkpoint.model.dtype)
+    model = checkpoint.model
+    inputs = {
+        name: value.to(model.device, dtype=model.dtype if value.is_floating_point() else None)
+        if isinstance(value, torch.Tensor)
+        else value
+        for name, value in chat_inputs(checkpoint.processor, [text], [images], padding_side="left").items()
+    }
     chosen = {name: options[name] for name in GENERATION_OPTIONS if options.get(name) is not None}
     if chosen.get("temperature") == 0:
         del chosen["temperature"]
         chosen["do_sample"] = False
-    output = checkpoint.model.generate(**inputs, **{"max_new_tokens": 512, **chosen})
+    output = model.generate(**inputs, **{"max_new_tokens": 512, **chosen})
     answer = checkpoint.processor.tokenizer.decode(output[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
     until = options.get("until") or []
     for stop in [until] if isinstance(until, str) else until:

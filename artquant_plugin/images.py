@@ -1,8 +1,8 @@
 """Opening images as a viewer shows them, with every failure named."""
 
 import hashlib
+import re
 import threading
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -15,6 +15,7 @@ from artquant_plugin.errors import ArtQuantError
 
 MAX_PIXELS = 200_000_000  # a decoded RGB image of 0.6 GB; the largest scans of museums stay below
 
+Handling = Literal["as_shown", "as_stored"]
 Reason = Literal["missing", "not_an_image", "broken", "too_large", "outside_folder"]
 
 
@@ -35,14 +36,17 @@ class ImageError(ArtQuantError):
         return ImageError, (str(self), self.reason)
 
 
-def open_image(path: Path | str, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
-    """Decode an image as a viewer shows it.
+def open_image(path: Path | str, *, handling: Handling = "as_shown", max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """Decode an image as a viewer shows it, or as it is stored.
 
-    EXIF rotation is applied, transparency stands on white, of an animation the first frame is taken, 16-bit and
-    floating-point grey values are scaled to 8 bits by their format's range, every colour space becomes RGB.
+    As shown: EXIF rotation is applied, transparency stands on white, of an animation the first frame is taken, 16-bit
+    and floating-point grey values are scaled to 8 bits by their format's range, every colour space becomes RGB.
+    As stored: Pillow's plain conversion to RGB, which drops transparency and knows no EXIF rotation; checkpoints of
+    the paper's code need it.
 
     Args:
         path: the file.
+        handling: ``as_shown`` or ``as_stored``.
         max_pixels: width × height beyond which the file is refused from its header, before decoding.
 
     Returns:
@@ -53,17 +57,17 @@ def open_image(path: Path | str, *, max_pixels: int = MAX_PIXELS) -> Image.Image
     """
     path = Path(path)
     try:
-        with warnings.catch_warnings(), _cut_images_are_errors(), Image.open(path) as image:
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit follows
+        with _our_rules(), Image.open(path) as image:
             width, height = image.size
             if width * height > max_pixels:
                 raise _too_large(path, f"{width} x {height}", max_pixels)
             image.load()
-            return _as_shown(image)
+            return _as_shown(image) if handling == "as_shown" else image.convert("RGB")
     except FileNotFoundError as error:
         raise ImageError(f"image '{path}' does not exist; mend the path or the image folder", "missing") from error
     except Image.DecompressionBombError as error:
-        raise _too_large(path, "over twice Pillow's own limit of", max_pixels) from error
+        pixels = re.search(r"\d+", str(error))  # Pillow names their number and no sides
+        raise _too_large(path, f"{int(pixels[0]):,}" if pixels else "too many", max_pixels) from error
     except UnidentifiedImageError as error:
         raise ImageError(
             f"'{path}' is no image that Pillow knows; replace it with a JPEG, PNG or WebP", "not_an_image"
@@ -77,30 +81,32 @@ def open_image(path: Path | str, *, max_pixels: int = MAX_PIXELS) -> Image.Image
         raise ImageError(f"image '{path}' is broken ({detail}); fetch it again", "broken") from error
 
 
-_strict_lock = threading.Lock()
-_strict_calls = 0
-_tolerant = False
+_rules_lock = threading.Lock()
+_decoding = 0
+_rules_before: tuple[bool, int | None] = (False, None)
 
 
 @contextmanager
-def _cut_images_are_errors() -> Iterator[None]:
-    """Have Pillow refuse images that end early, also where another library has told it to fill them with grey.
+def _our_rules() -> Iterator[None]:
+    """Have Pillow refuse images that end early, and no image for its size that is within our limit.
 
-    lmms-eval 0.7.3 does (lmms_eval/api/task.py). The switch is the process's own: it is put back when the last of the
-    threads that decode is through.
+    Other libraries have it fill cut images with grey (lmms-eval 0.7.3: lmms_eval/api/task.py), and its own limit is
+    lower than ours. The switches are the process's own: they are put back when the last of the threads that decode is
+    through.
     """
-    global _strict_calls, _tolerant
-    with _strict_lock:
-        if not _strict_calls:
-            _tolerant, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, False
-        _strict_calls += 1
+    global _decoding, _rules_before
+    with _rules_lock:
+        if not _decoding:
+            _rules_before = ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS
+            ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS = False, MAX_PIXELS
+        _decoding += 1
     try:
         yield
     finally:
-        with _strict_lock:
-            _strict_calls -= 1
-            if not _strict_calls:
-                ImageFile.LOAD_TRUNCATED_IMAGES = _tolerant
+        with _rules_lock:
+            _decoding -= 1
+            if not _decoding:
+                ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS = _rules_before
 
 
 def _too_large(path: Path, size: str, max_pixels: int) -> ImageError:

@@ -15,7 +15,7 @@ from PIL import Image
 from artquant_plugin.backbones.interface import last_hidden_states, token_logits
 from artquant_plugin.checkpoint import Checkpoint, load_checkpoint
 from artquant_plugin.errors import ArtQuantError
-from artquant_plugin.images import open_image
+from artquant_plugin.images import Handling, open_image
 from artquant_plugin.levels import entropy
 from artquant_plugin.prompting import Prompter, level_positions, until_level
 
@@ -104,8 +104,9 @@ class ArtQuantScorer:
         with ThreadPoolExecutor(DECODERS) as pool:
             ahead: deque[list[tuple[str, Future[Image.Image]]]] = deque()
             stream = iter(images)
+            handling = self.checkpoint.spec.images
             while batch := list(islice(stream, self.batch_size)):
-                ahead.append([(_name(image), pool.submit(_opened, image)) for image in batch])
+                ahead.append([(_name(image), pool.submit(_opened, image, handling)) for image in batch])
                 if len(ahead) > 1:
                     yield from self._score_batch(ahead.popleft())
             while ahead:
@@ -156,8 +157,8 @@ def _to_model(value: Any, model: Any) -> Any:
     return value.to(model.device, dtype=model.dtype if value.is_floating_point() else None)
 
 
-def _opened(image: Source) -> Image.Image:
-    return image if isinstance(image, Image.Image) else open_image(Path(image))
+def _opened(image: Source, handling: Handling) -> Image.Image:
+    return image if isinstance(image, Image.Image) else open_image(Path(image), handling=handling)
 
 
 def _name(image: Source) -> str:

@@ -1,4 +1,5 @@
 import struct
+import warnings
 import zlib
 from pathlib import Path
 
@@ -87,14 +88,32 @@ def test_what_is_no_image_is_told_apart_from_what_is_missing(tmp_path):
     assert failure(tmp_path / "b.jpg") == "missing"
 
 
-def test_an_enormous_image_is_refused_from_its_header(tmp_path):
+def png_header(path: Path, width: int, height: int) -> Path:
+    """A grey PNG of that size without pixels."""
+
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 50_000, 50_000, 8, 2, 0, 0, 0))
-    path = tmp_path / "a.png"
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b""))
+    return path
+
+
+def test_an_enormous_image_is_refused_from_its_header_with_its_size(tmp_path):
+    path = png_header(tmp_path / "a.png", 50_000, 50_000)
     assert failure(path) == "too_large"
+    with pytest.raises(ImageError, match="has 2,500,000,000 pixels, more than 200,000,000; scale it down first"):
+        open_image(path)
+
+
+@pytest.mark.parametrize(("width", "reason"), [(19_999, "broken"), (20_001, "too_large"), (39_999, "too_large")])
+def test_the_limit_is_ours_and_not_pillows(width, reason, tmp_path):
+    path = png_header(tmp_path / "a.png", width, 10_000)
+    before = Image.MAX_IMAGE_PIXELS
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore" if reason == "too_large" else "error")
+        assert failure(path) == reason
+    assert Image.MAX_IMAGE_PIXELS == before
 
 
 def test_the_limit_of_pixels_is_inclusive(tmp_path):

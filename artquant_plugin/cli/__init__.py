@@ -7,13 +7,15 @@ happen inside its `run`, so that `--help` answers at once.
 import argparse
 import os
 import sys
+import warnings
 from collections.abc import Sequence
+from typing import TextIO
 
 from artquant_plugin import __version__
-from artquant_plugin.cli import data, describe, metrics, results, score, train
+from artquant_plugin.cli import convert, data, describe, metrics, results, score, train
 from artquant_plugin.errors import ArtQuantError
 
-COMMANDS = (data, train, score, describe, results, metrics)
+COMMANDS = (data, train, convert, score, describe, results, metrics)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -32,6 +34,18 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """As `warnings.showwarning`, without the place in the source, which helps no user."""
+    print(f"artquant: warning: {message}", file=sys.stderr)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
@@ -44,14 +58,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     args = build_parser().parse_args(argv)
     try:
-        args.run(args)
+        with warnings.catch_warnings():  # which also puts back the function below
+            warnings.showwarning = _show_warning
+            args.run(args)
     except ArtQuantError as error:
         print(f"artquant: error: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # the reader, `head` perhaps, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except OSError as error:
+        if error.filename is None:  # not about a file of the user's
+            raise
+        remedy = "mend the path, its permissions or the space on its disk"
+        print(f"artquant: error: {error.strerror}: {str(error.filename)!r}; {remedy}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("artquant: interrupted", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # the reader, `head` perhaps, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
     return 0

@@ -1,0 +1,189 @@
+"""The visual abstractor of mPLUG-Owl2: learnable queries gather an image's patches into a few tokens."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import PreTrainedModel, initialization
+from transformers.modeling_layers import GradientCheckpointingLayer
+
+from artquant_plugin.backbones.mplug_owl2.configuration import MPLUGOwl2AbstractorConfig
+from artquant_plugin.backbones.mplug_owl2.vision import full_attention
+
+FloatArray = NDArray[np.float64]
+
+
+def sincos(positions: FloatArray, size: int) -> FloatArray:
+    """Fixed sine and cosine terms of positions on a line (arXiv:1706.03762, sines first, cosines behind).
+
+    Args:
+        positions: shape (n,).
+        size: of a vector; even.
+
+    Returns:
+        Shape (n, size).
+    """
+    omega = 1.0 / 10000 ** (np.arange(size // 2) / (size / 2))
+    angles = np.outer(positions, omega)
+    return np.concatenate([np.sin(angles), np.cos(angles)], axis=1)
+
+
+def sincos_grid(side: int, size: int) -> FloatArray:
+    """The same on a square grid (MAE, arXiv:2111.06377): the first half tells the column, the second the row.
+
+    Args:
+        side: of the grid.
+        size: of a vector; divisible by 4.
+
+    Returns:
+        Shape (side², size), row by row.
+    """
+    row, column = np.meshgrid(np.arange(side), np.arange(side), indexing="ij")
+    return np.concatenate([sincos(axis.ravel(), size // 2) for axis in (column, row)], axis=1)
+
+
+class AbstractorAttention(nn.Module):
+    """Queries attend to themselves and to the image; keys know their positions, values do not."""
+
+    def __init__(self, config: MPLUGOwl2AbstractorConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.heads = config.num_attention_heads
+        self.scaling = (config.hidden_size // config.num_attention_heads) ** -0.5
+        self.dropout = config.attention_dropout
+        self.num_key_value_groups = 1
+        self.is_causal = False
+        self.query = nn.Linear(config.hidden_size, config.hidden_size)
+        self.key = nn.Linear(config.encoder_hidden_size, config.hidden_size)
+        self.value = nn.Linear(config.encoder_hidden_size, config.hidden_size)
+        # Part of the state dict, as in the original, and never trained.
+        self.register_buffer("q_pos_embed", self.query_positions())
+        self.register_buffer("k_pos_embed", self.image_positions())
+
+    def query_positions(self) -> Tensor:
+        """Position terms of the queries, shape (queries, hidden)."""
+        terms = sincos(np.arange(self.config.num_learnable_queries), self.config.hidden_size)
+        return torch.from_numpy(terms).float()
+
+    def image_positions(self) -> Tensor:
+        """Position terms of the class token, which are zero, and of the patches; shape (grid² + 1, hidden)."""
+        terms = sincos_grid(self.config.grid_size, self.config.hidden_size)
+        return torch.from_numpy(np.pad(terms, ((1, 0), (0, 0)))).float()
+
+    def forward(self, queries: Tensor, image: Tensor) -> Tensor:
+        both = torch.cat([queries, image], dim=1)
+        positions = torch.cat([self.q_pos_embed, self.k_pos_embed]).to(queries.dtype)
+        query = self._split(self.query(queries + self.q_pos_embed.to(queries.dtype)))
+        key, value = self._split(self.key(both + positions)), self._split(self.value(both))
+        return full_attention(self, query, key, value)
+
+    def _split(self, hidden: Tensor) -> Tensor:
+        return hidden.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+
+class AbstractorMLP(nn.Module):
+    """SwiGLU with a norm before the last layer."""
+
+    def __init__(self, config: MPLUGOwl2AbstractorConfig) -> None:
+        super().__init__()
+        self.w1 = nn.Linear(config.hidden_size, config.intermediate_size)
+        self.w2 = nn.Linear(config.intermediate_size, config.hidden_size)
+        self.w3 = nn.Linear(config.hidden_size, config.intermediate_size)
+        self.ffn_ln = nn.LayerNorm(config.intermediate_size, eps=config.layer_norm_eps)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        return self.w2(self.ffn_ln(functional.silu(self.w1(hidden)) * self.w3(hidden)))
+
+
+class AbstractorOutput(nn.Module):
+    """What follows the attention: its projection, and the MLP."""
+
+    def __init__(self, config: MPLUGOwl2AbstractorConfig) -> None:
+        super().__init__()
+        self.out_proj = nn.Linear(config.hidden_size, config.hidden_size)
+        self.norm2 = nn.LayerNorm(config.hidden_size, eps=config.attention_norm_eps)
+        self.mlp = AbstractorMLP(config)
+
+    def forward(self, attended: Tensor, residual: Tensor) -> Tensor:
+        hidden = residual + self.out_proj(attended)
+        return hidden + self.mlp(self.norm2(hidden))
+
+
+class CrossAttention(nn.Module):
+    """Attention and output; the residual starts from the normed queries."""
+
+    def __init__(self, config: MPLUGOwl2AbstractorConfig) -> None:
+        super().__init__()
+        self.attention = AbstractorAttention(config)
+        self.output = AbstractorOutput(config)
+        self.norm1 = nn.LayerNorm(config.hidden_size, eps=config.attention_norm_eps)
+        self.normk = nn.LayerNorm(config.encoder_hidden_size, eps=config.attention_norm_eps)
+
+    def forward(self, queries: Tensor, image: Tensor) -> Tensor:
+        queries = self.norm1(queries)
+        return self.output(self.attention(queries, self.normk(image)), queries)
+
+
+class AbstractorLayer(GradientCheckpointingLayer):
+    """One layer; the wrapper carries the original's key ``crossattention``."""
+
+    def __init__(self, config: MPLUGOwl2AbstractorConfig) -> None:
+        super().__init__()
+        self.crossattention = CrossAttention(config)
+
+    def forward(self, queries: Tensor, image: Tensor) -> Tensor:
+        return self.crossattention(queries, image)
+
+
+class AbstractorEncoder(nn.Module):
+    """The stack of layers."""
+
+    def __init__(self, config: MPLUGOwl2AbstractorConfig) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(AbstractorLayer(config) for _ in range(config.num_hidden_layers))
+
+    def forward(self, queries: Tensor, image: Tensor) -> Tensor:
+        for layer in self.layers:
+            queries = layer(queries, image)
+        return queries
+
+
+class MPLUGOwl2VisualAbstractor(PreTrainedModel):
+    """Hidden states of an image (n, positions, hidden) -> tokens of the language model (n, queries + 1, width).
+
+    Args:
+        config: sizes.
+        width: of the language model.
+    """
+
+    config: MPLUGOwl2AbstractorConfig
+    base_model_prefix = "visual_abstractor"
+    supports_gradient_checkpointing = True
+    _no_split_modules = ["AbstractorLayer"]
+    _supports_flash_attn = True
+    _supports_sdpa = True
+    _supports_attention_backend = True
+
+    def __init__(self, config: MPLUGOwl2AbstractorConfig, width: int) -> None:
+        super().__init__(config)
+        self.query_embeds = nn.Parameter(torch.zeros(1, config.num_learnable_queries, config.hidden_size))
+        self.vit_eos = nn.Parameter(torch.zeros(1, 1, width))
+        self.encoder = AbstractorEncoder(config)
+        self.visual_fc = nn.Linear(config.hidden_size, width)
+        self.post_init()
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, MPLUGOwl2VisualAbstractor):
+            initialization.normal_(module.query_embeds, std=self.config.initializer_range)
+            initialization.normal_(module.vit_eos, std=self.config.initializer_range)
+        elif isinstance(module, AbstractorAttention):
+            initialization.copy_(module.q_pos_embed, module.query_positions())
+            initialization.copy_(module.k_pos_embed, module.image_positions())
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Args: image of shape (n, positions, hidden of the ViT). Returns: shape (n, queries + 1, width)."""
+        tokens = self.encoder(self.query_embeds.expand(len(image), -1, -1), image)
+        return torch.cat([self.visual_fc(tokens), self.vit_eos.expand(len(image), -1, -1)], dim=1)

@@ -1,0 +1,226 @@
+"""Checkpoints as the original writes them: base models, and LoRA folders with the other trained weights beside them.
+
+Source: GitHub Henglin-Liu/ArtQuant at f6b1fca, which writes them, and X-PLUG/mPLUG-Owl, whose base model it trains.
+The state dict of a base model has the keys of our own. A LoRA folder holds `adapter_model.bin` or `.safetensors`,
+`non_lora_trainables.bin` and a `config.json`; the original merges it when it loads it, and so do we, in float32.
+Pickled files are read with `weights_only`, which runs no code of theirs.
+"""
+
+import json
+import pickle
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from artquant_plugin.backbones.mplug_owl2.configuration import MPLUGOwl2Config
+from artquant_plugin.backbones.mplug_owl2.modeling import MPLUGOwl2ForConditionalGeneration
+from artquant_plugin.backbones.mplug_owl2.processing import MPLUGOwl2ImageProcessor, MPLUGOwl2Processor
+from artquant_plugin.backbones.mplug_owl2.tokenization import tokenizer_from_sentencepiece
+from artquant_plugin.errors import ArtQuantError
+
+PUBLISHED_BASE = "MAGAer13/mplug-owl2-llama2-7b"
+ADAPTER_CONFIG = "adapter_config.json"
+OTHER_WEIGHTS = "non_lora_trainables.bin"
+PEFT_PREFIX = "base_model.model."
+WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # whole, or with .index.json behind when in shards
+
+StateDict = dict[str, Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Original:
+    """An original checkpoint, read and merged.
+
+    Args:
+        config: of our architecture.
+        weights: complete state dict; untouched tensors as they are stored, merged ones in float32.
+        processor: with the original's image handling and tokens.
+        level_values: the config's, best level first; None when it names none.
+    """
+
+    config: MPLUGOwl2Config
+    weights: StateDict
+    processor: MPLUGOwl2Processor
+    level_values: tuple[float, ...] | None
+
+
+def is_original(folder: Path) -> bool:
+    """Whether a folder holds a checkpoint in the original's layout."""
+    try:
+        content = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(content, dict) and content.get("model_type") == "mplug_owl2" and "visual_config" in content
+
+
+def base_name(folder: Path, given: str | None = None) -> str | None:
+    """Folder or Hub id of a LoRA folder's base model; None for a base model.
+
+    Args:
+        folder: the checkpoint.
+        given: by the user; else the one that the adapter's configuration names.
+
+    Raises:
+        ArtQuantError: neither names one.
+    """
+    if not (folder / ADAPTER_CONFIG).is_file():
+        return None
+    name = given or _json(folder / ADAPTER_CONFIG).get("base_model_name_or_path")
+    if not name:
+        raise ArtQuantError(f"{folder / ADAPTER_CONFIG} names no base model; give it with base=FOLDER_OR_ID")
+    # Those who train have the published base in a folder of their own.
+    return PUBLISHED_BASE if Path(name).name == PUBLISHED_BASE.split("/")[1] and not Path(name).is_dir() else name
+
+
+def read_original(folder: Path, base: Path | None = None) -> Original:
+    """Read a base model, or a LoRA folder merged into its base.
+
+    Args:
+        folder: the checkpoint.
+        base: folder of the base model; needed for a LoRA folder.
+
+    Raises:
+        ArtQuantError: a file is missing, unreadable or unsafe, or weights and configuration do not fit.
+    """
+    source = base if (folder / ADAPTER_CONFIG).is_file() else folder
+    if source is None:
+        raise ArtQuantError(f"{folder} is an adapter; give its base model's folder with base=FOLDER_OR_ID")
+    if not is_original(source):
+        raise ArtQuantError(
+            f"base model '{source}' is no mPLUG-Owl2 in the original's layout; give a copy of {PUBLISHED_BASE}"
+        )
+    content = _json(source / "config.json")
+    try:
+        config = MPLUGOwl2Config.from_original(content)
+    except (KeyError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise ArtQuantError(f"{source / 'config.json'} is not an mPLUG-Owl2's ({reason}); fetch it again") from error
+    weights = {name: value for name, value in _base_weights(source) if not name.endswith("rotary_emb.inv_freq")}
+    _check(weights, config, source)
+    if source is not folder:
+        content = _json(folder / "config.json")
+        _merge(weights, folder)
+    values = content.get("score_weight")
+    return Original(
+        config=config,
+        weights=weights,
+        processor=_processor(source, config),
+        level_values=tuple(float(value) for value in values) if values else None,
+    )
+
+
+def _processor(folder: Path, config: MPLUGOwl2Config) -> MPLUGOwl2Processor:
+    settings = _json(folder / "preprocessor_config.json")
+    vocabulary = folder / "tokenizer.model"
+    if not vocabulary.is_file():
+        raise ArtQuantError(f"{folder} holds no tokenizer.model; copy it from {PUBLISHED_BASE}")
+    side = config.vision_config.image_size  # type: ignore[union-attr]
+    images = MPLUGOwl2ImageProcessor(
+        size={"height": side, "width": side}, image_mean=settings["image_mean"], image_std=settings["image_std"]
+    )
+    tokenizer = tokenizer_from_sentencepiece(vocabulary, max_length=config.max_position_embeddings)
+    return MPLUGOwl2Processor(images, tokenizer, tokens_per_image=config.tokens_per_image)
+
+
+def _base_weights(folder: Path) -> Iterator[tuple[str, Tensor]]:
+    for name in WEIGHTS:
+        if (folder / name).is_file():
+            yield from _tensors(folder / name)
+            return
+        index = folder / f"{name}.index.json"
+        if index.is_file():
+            for shard in sorted(set(_json(index)["weight_map"].values())):
+                yield from _tensors(folder / shard)
+            return
+    raise ArtQuantError(f"{folder} holds no weights ({' or '.join(WEIGHTS)}, whole or in shards); fetch it again")
+
+
+def _tensors(path: Path) -> Iterator[tuple[str, Tensor]]:
+    """All tensors of a file; mapped from the disk, so that a large model is read once, when it is used."""
+    try:
+        if path.suffix == ".safetensors":
+            with safe_open(path, "pt") as file:
+                for name in file.keys():  # noqa: SIM118 (not a dict)
+                    yield name, file.get_tensor(name)
+        else:
+            yield from torch.load(path, map_location="cpu", weights_only=True, mmap=True).items()
+    except FileNotFoundError as error:
+        raise ArtQuantError(f"{path} is missing; fetch the checkpoint again") from error
+    except pickle.UnpicklingError as error:
+        raise ArtQuantError(f"{path} holds more than tensors and is not unpickled; get it as safetensors") from error
+    except (SafetensorError, RuntimeError, OSError, EOFError, AttributeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ArtQuantError(f"{path} is no weights file ({reason}); fetch it again") from error
+
+
+def _check(weights: StateDict, config: MPLUGOwl2Config, folder: Path) -> None:
+    with torch.device("meta"):
+        expected = MPLUGOwl2ForConditionalGeneration(config).state_dict()
+    for problem, names in (("lack", expected.keys() - weights.keys()), ("hold", weights.keys() - expected.keys())):
+        if names:
+            also = "" if problem == "lack" else ", which the architecture has not"
+            raise ArtQuantError(
+                f"the weights of {folder} {problem} {len(names)} tensors such as {min(names)!r}{also}; fetch it again"
+            )
+    for name, value in expected.items():
+        _same_shape(weights[name], value, name, folder)
+
+
+def _same_shape(found: Tensor, wanted: Tensor, name: str, folder: Path) -> None:
+    if found.shape != wanted.shape:
+        raise ArtQuantError(
+            f"{name!r} of {folder} has shape {tuple(found.shape)}, the model's has {tuple(wanted.shape)}; give the "
+            "base model and the configuration that it was trained with"
+        )
+
+
+def _merge(weights: StateDict, folder: Path) -> None:
+    """Add a LoRA folder's matrices to the weights, and put its other trained weights in their places."""
+    settings = _json(folder / ADAPTER_CONFIG)
+    unusual = [key for key in ("use_rslora", "use_dora", "fan_in_fan_out", "modules_to_save") if settings.get(key)]
+    if unusual or settings.get("bias", "none") != "none":
+        raise ArtQuantError(f"{folder / ADAPTER_CONFIG} uses {(unusual or ['bias'])[0]}, which the original does not")
+    files = [folder / name for name in ("adapter_model.safetensors", "adapter_model.bin") if (folder / name).is_file()]
+    if not files:
+        raise ArtQuantError(f"{folder} holds no adapter_model.bin or .safetensors; fetch it again")
+    adapter = {name.removeprefix(PEFT_PREFIX): value for name, value in _tensors(files[0])}
+    downs = [name for name in adapter if name.endswith(".lora_A.weight")]
+    if len(downs) * 2 != len(adapter) or not downs:
+        raise ArtQuantError(
+            f"{files[0]} holds {len(adapter)} tensors that are no pairs lora_A, lora_B; fetch it again"
+        )
+    for name in downs:
+        target = name.replace(".lora_A", "")
+        up = adapter.get(name.replace("lora_A", "lora_B"))
+        if target not in weights or up is None:
+            raise ArtQuantError(
+                f"adapter weight {name!r} of {folder} has no counterpart; give the base it was made of"
+            )
+        change = up.float() @ adapter[name].float() * (settings["lora_alpha"] / settings["r"])
+        _same_shape(change, weights[target], target, folder)
+        weights[target] = weights[target].float() + change
+    if not (folder / OTHER_WEIGHTS).is_file():
+        raise ArtQuantError(f"{folder} holds no {OTHER_WEIGHTS} (trained ViT and abstractor); fetch it again")
+    for name, value in _tensors(folder / OTHER_WEIGHTS):
+        target = name.removeprefix(PEFT_PREFIX)
+        if target not in weights:
+            raise ArtQuantError(f"{name!r} of {folder / OTHER_WEIGHTS} is no weight of the base; give the right base")
+        _same_shape(value, weights[target], target, folder)
+        weights[target] = value
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ArtQuantError(f"{path} is missing; fetch the checkpoint again") from error
+    except (OSError, ValueError) as error:
+        raise ArtQuantError(f"{path} is not JSON; fetch it again") from error
+    if not isinstance(content, dict):
+        raise ArtQuantError(f"{path} holds no JSON object; fetch it again")
+    return content

@@ -1,0 +1,35 @@
+"""`artquant convert`: a checkpoint as the paper's code writes it -> one that `from_pretrained` loads."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add `artquant convert`."""
+    parser = subparsers.add_parser(
+        "convert",
+        help="turn a checkpoint of the paper's own code into a transformers folder",
+        description=(
+            "Read an mPLUG-Owl2 base model, or an ArtQuant LoRA folder and its base, merge it, and write safetensors, "
+            "processor and scoring file. Nothing is rounded."
+        ),
+        epilog="example: artquant convert Liuuuu123/ArtQuant runs/artquant --base MAGAer13/mplug-owl2-llama2-7b",
+    )
+    parser.add_argument("source", help="folder or Hub id[@revision] of the checkpoint")
+    parser.add_argument("destination", type=Path, help="folder to be made")
+    parser.add_argument(
+        "--base", help="folder or Hub id[@revision] of a LoRA folder's base model; what its adapter names by default"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Convert, and say how to score with the result."""
+    from artquant_plugin.backbones.mplug_owl2.conversion import convert
+    from artquant_plugin.checkpoint import locate_original
+
+    source, base = locate_original(args.source, args.base)
+    original = convert(source, args.destination, base)
+    print(f"{len(original.weights)} tensors of {args.source} in {args.destination}; score with")
+    print(f"  artquant score IMAGES --model {args.destination}")
