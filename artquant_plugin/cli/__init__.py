@@ -15,7 +15,7 @@ from artquant_plugin import __version__
 from artquant_plugin.cli import convert, data, describe, metrics, results, score, train
 from artquant_plugin.errors import ArtQuantError
 
-COMMANDS = (data, train, score, describe, convert, results, metrics)
+COMMANDS = (data, train, convert, score, describe, results, metrics)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -64,6 +64,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ArtQuantError as error:
         print(f"artquant: error: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # the reader, `head` perhaps, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except OSError as error:
         if error.filename is None:  # not about a file of the user's
             raise
@@ -73,7 +76,4 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("artquant: interrupted", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # the reader, `head` perhaps, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
     return 0

@@ -10,8 +10,7 @@ from datasets import Dataset, Image
 
 from tests.bulk.test_sources import archive, png
 from tests.paths import ROOT
-
-local_hub = pytest.importorskip("tests.peers.local_hub", reason="the Hub on loopback is not here")
+from tests.peers.local_hub import LocalHub
 
 UPLOAD = """
 import sys
@@ -53,7 +52,7 @@ def read(tmp_path_factory):
         table.to_parquet(str(content / "data" / f"test-{index:05d}-of-00003.parquet"))
     archive(content / "a.tar", {"x.png": png(90)})
     (content / "pictures" / "p.png").write_bytes(png(55))
-    with local_hub.LocalHub(tmp_path_factory.mktemp("hub")) as hub:
+    with LocalHub(tmp_path_factory.mktemp("hub")) as hub:
         environment = os.environ | {
             "PYTHONPATH": str(ROOT),
             "HF_ENDPOINT": hub.url,

@@ -81,6 +81,21 @@ def test_without_out_a_table_is_printed(score, paintings):
     assert len({line.index(str(paintings)) for line in lines[1:]}) == 1
 
 
+def test_a_reader_that_has_seen_enough_ends_the_command_quietly(tiny_folder, paintings):
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-m", "artquant_plugin.cli", "score", str(paintings), "--model", str(tiny_folder)],
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    os.close(writer)
+    assert done.returncode == 141
+    assert "Traceback" not in done.stderr and "BrokenPipe" not in done.stderr
+
+
 def test_the_rows_of_a_dataset_join_with_its_scores(score, paintings, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("ARTQUANT_DATA", str(tmp_path / "home"))
     (tmp_path / "t.csv").write_text("file,mos\n" + "".join(f"early/{i}.png,{i}\n" for i in range(4)))
