@@ -229,7 +229,7 @@ def write_dataset(
             raise ArtQuantError(f"split {split!r} is not one of {', '.join(SPLITS)}; rename it")
     if not any(splits.values()):
         raise ArtQuantError(f"dataset {name!r} has no paintings; check the annotations and the image folder")
-    _check_unique(splits)
+    check_unique(splits)
     attributes = sorted({key for rows in splits.values() for row in rows for key in row.attributes or {}})
     low, high = score_range
     statistics = {}
@@ -293,8 +293,15 @@ def _row(painting: Painting, attributes: Sequence[str]) -> dict[str, Any]:
     return row
 
 
-def _check_unique(splits: Mapping[str, Sequence[Painting]]) -> None:
-    """One painting may stand in one place only: a test image in training would make its score worthless."""
+def check_unique(splits: Mapping[str, Sequence[Painting]]) -> None:
+    """One painting may stand in one place only: a test image in training would make its score worthless.
+
+    Args:
+        splits: paintings by split name.
+
+    Raises:
+        ArtQuantError: an id or an image stands twice.
+    """
     for key in ("id", "image"):
         where: dict[str, list[str]] = {}
         for split, rows in splits.items():

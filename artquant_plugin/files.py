@@ -1,9 +1,8 @@
 """Atomic writes: a reader sees the old file or the new one, never a part."""
 
 import os
-import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -37,27 +36,30 @@ def atomic_write(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
 
 
 @contextmanager
-def atomic_folder(path: Path) -> Iterator[Path]:
-    """Fill a new folder beside the target, then rename it; on an error nothing is left.
+def atomic_files(folder: Path, *, last: str, replaced: Sequence[str] = ()) -> Iterator[Path]:
+    """Write files of a folder together: all of them appear once the last one is written, or none does.
 
     Args:
-        path: the target, which must not exist, or be an empty folder.
+        folder: made when absent; files of other names stay as they are.
+        last: name of the file by which a reader knows the folder as complete. It is absent while the others are moved,
+            so that files of before and after are never read together.
+        replaced: names of files of before that go even where none of their name is written now.
 
     Yields:
-        The folder to write into.
+        A temporary folder to write them to.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp"))
-    try:
-        yield temporary
-        for file in temporary.rglob("*"):
-            if file.is_file():
-                file.chmod(0o666 & ~_umask())  # safetensors writes for the owner's eyes alone
-        temporary.chmod(0o777 & ~_umask())
-        os.replace(temporary, path)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".part-") as temporary:
+        part = Path(temporary)
+        yield part
+        for name in (last, *replaced):
+            (folder / name).unlink(missing_ok=True)
+        for path in sorted(part.rglob("*"), key=lambda path: path.name == last):
+            if path.is_file():
+                target = folder / path.relative_to(part)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                path.chmod(0o666 & ~_umask())  # safetensors writes for its owner's eyes alone
+                os.replace(path, target)
 
 
 def _umask() -> int:

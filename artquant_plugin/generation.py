@@ -8,10 +8,10 @@ from PIL import Image
 from torch import Tensor
 from transformers import StoppingCriteria, StoppingCriteriaList
 
+from artquant_plugin.chat import chat_inputs, render_chat
 from artquant_plugin.checkpoint import Checkpoint
 from artquant_plugin.errors import ArtQuantError
 from artquant_plugin.images import open_image
-from artquant_plugin.prompting import adds_special_tokens, render_chat
 
 GENERATION_OPTIONS = ("max_new_tokens", "temperature", "top_p", "top_k", "num_beams", "do_sample")
 MAX_NEW_TOKENS = 512
@@ -73,16 +73,7 @@ def generation_inputs(processor: Any, texts: Sequence[str], images: Sequence[Seq
         texts: n rendered chats.
         images: those of each; all have some, or none has.
     """
-    return dict(
-        processor(
-            text=list(texts),
-            images=[list(row) for row in images] if any(images) else None,
-            padding=True,
-            padding_side="left",
-            return_tensors="pt",
-            add_special_tokens=adds_special_tokens(processor, texts[0]),
-        )
-    )
+    return chat_inputs(processor, texts, images, padding_side="left")
 
 
 @torch.inference_mode()

@@ -8,9 +8,11 @@ and nothing may raise: lmms-eval loads all plugins in one try block, and one tha
 import functools
 import importlib.abc
 import importlib.machinery
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -48,7 +50,7 @@ def register_tasks() -> None:
 
 
 def _change(module: ModuleType) -> None:
-    """Index our task folder, and let our own errors through as they are."""
+    """Index our task folder, look for data early, and let our own errors through as they are."""
     original = module.TaskManager.initialize_tasks
     if getattr(original, "_artquant", False):
         return
@@ -72,6 +74,33 @@ def _change(module: ModuleType) -> None:
             raise
 
     module.TaskManager.load_task_or_group = load_task_or_group
+    match = module.TaskManager.match_tasks
+
+    @functools.wraps(match)
+    def match_tasks(self: Any, task_list: Sequence[str]) -> Any:
+        names = match(self, task_list)
+        for name in names:
+            _find_data(self.task_index[name])
+        return names
+
+    module.TaskManager.match_tasks = match_tasks
+
+
+def _find_data(entry: Mapping[str, Any]) -> None:
+    """Resolve the dataset of a task of ours, or of the tasks in a group of ours, and raise where it is absent.
+
+    The command line matches the names of tasks before it loads the model, and loads the tasks after it: without this
+    look ahead, a user waits for the weights of a large model to read that a dataset is missing.
+    """
+    path = Path(str(entry["yaml_path"]))
+    if path.parent != Path(tasks_folder()):
+        return
+    text = path.read_text(encoding="utf-8")
+    for member in re.findall(r"^task: \[(.*)\]$", text, re.MULTILINE):
+        for name in member.split(","):
+            _find_data({"yaml_path": path.with_name(f"{name.strip()}.yaml")})
+    for module, name in re.findall(r"!function (\S+)\.(\w+_file)\b", text):
+        getattr(importlib.import_module(module), name)
 
 
 class _AfterImport(importlib.abc.MetaPathFinder):

@@ -4,14 +4,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import elementwise
-from scipy.special import entr, softmax
+from scipy.special import entr
 
+from artquant_plugin import soft_labels
 from artquant_plugin.errors import ArtQuantError
 
 LEVEL_NAMES = ("excellent", "good", "fair", "poor", "bad")
 LEVEL_VALUES = (10.0, 7.5, 5.0, 3.5, 1.0)
 ANSWER_PREFIX = "The quality of the painting is"
+LABEL_METHODS = ("sbde", "sbde_constrained", "gaussian", "onehot")
 
 FloatArray = NDArray[np.float64]
 
@@ -69,71 +70,69 @@ class LevelScale:
         """
         return np.asarray(probabilities, dtype=np.float64) @ self._array
 
-    def soft_labels(self, scores: ArrayLike, method: str = "sbde", *, sigma: float | None = None) -> FloatArray:
-        """Distributions over the levels whose expectation is the score.
+    def soft_labels(
+        self,
+        scores: ArrayLike,
+        method: str = "sbde",
+        *,
+        sigma: float | None = None,
+        deviations: ArrayLike | None = None,
+    ) -> FloatArray:
+        """Distributions over the levels that stand for scores.
 
-        ``sbde`` (Score-Based Distribution Estimation, ArtQuant, Eqs. 3-5) is the normalised Gaussian on the level
-        values, p_i ∝ exp(-(l_i - mu)² / 2 sigma²), with mu solved per score. The equations leave sigma free: it is
-        fixed here at a ninth of the levels' range unless given, 1.0 for values from 1 to 10, the scale of the
-        released solver's solutions. A score at an end of the range gets a one-hot row.
+        - ``sbde``, Score-Based Distribution Estimation (ArtQuant, Eqs. 3-5): the normalised Gaussian on the level
+          values, p_i ∝ exp(-(l_i - mu)² / 2 sigma²), with mu solved per score. The equations leave sigma free: it is
+          a ninth of the levels' range unless given, 1.0 for values from 1 to 10, the scale of the released solver's
+          solutions (median 1.04). A score at an end of the range gets a one-hot row.
+        - ``sbde_constrained``: sigma such that the density's values sum to 1 unnormalised, as Eq. 5 is written; most
+          scores have no such sigma.
+        - ``gaussian``: DeQA's, which needs the raters' standard deviations.
+        - ``onehot``: Q-Align's.
 
         Args:
             scores: n scores in [low, high], in the unit of `values`.
-            method: ``sbde``.
-            sigma: the Gaussian's standard deviation in the unit of `values`; positive.
+            method: one of the above.
+            sigma: the Gaussian's standard deviation in the unit of `values`; positive; of ``sbde``.
+            deviations: n standard deviations in the unit of `values`; positive; of ``gaussian``.
 
         Returns:
-            Shape (n, K), float64; |expectation - score| <= 1e-9.
+            Shape (n, K), float64; of ``sbde`` with |expectation - score| <= 1e-9.
 
         Raises:
-            ArtQuantError: a score is not finite or outside [low, high]; sigma is not positive; unknown method.
+            ArtQuantError: a score is not finite or outside [low, high]; sigma or a deviation is not positive; a score
+                has no solution; unknown method.
 
         Example:
             >>> LevelScale().soft_labels([10.0, 5.0]).round(3).tolist()
             [[1.0, 0.0, 0.0, 0.0, 0.0], [0.0, 0.086, 0.771, 0.143, 0.0]]
         """
-        if method != "sbde":
-            raise ArtQuantError(f"label method {method!r} is unknown; use 'sbde'")
+        if method not in LABEL_METHODS:
+            raise ArtQuantError(f"label method {method!r} is unknown; use one of {', '.join(LABEL_METHODS)}")
         scores = np.atleast_1d(np.asarray(scores, dtype=np.float64))
-        sigma = (self.high - self.low) / 9 if sigma is None else sigma
-        if not (np.isfinite(sigma) and sigma > 0):
-            raise ArtQuantError(f"sigma {sigma} is not a positive number; leave it out or pass one such as 1.0")
         bad = ~((scores >= self.low) & (scores <= self.high))
         if bad.any():
             raise ArtQuantError(
                 f"score {scores[bad][0]:g} ({int(bad.sum())} of {scores.size} scores) is outside the levels' range "
                 f"[{self.low:g}, {self.high:g}]; set levels.values so that they span the dataset's scores"
             )
-        return self._sbde(scores, sigma)
-
-    def _sbde(self, scores: FloatArray, sigma: float) -> FloatArray:
-        # mu enters only as the tilt t = mu / sigma² of exp(-l² / 2 sigma²), in which the expectation rises strictly.
-        centred = self._array - self._array.mean()
-        base = -(centred**2) / (2 * sigma**2)
-        labels = np.zeros((scores.size, len(self.values)))
-        labels[scores == self.high, 0] = 1.0
-        labels[scores == self.low, -1] = 1.0
-        inside = (scores > self.low) & (scores < self.high)
-        if not inside.any():
+        if method == "gaussian":
+            given = None if deviations is None else np.atleast_1d(np.asarray(deviations, dtype=np.float64))
+            return soft_labels.gaussian(self._array, scores, soft_labels.check_deviations(given, scores))
+        if method == "onehot":
+            return soft_labels.onehot(self._array, scores)
+        if method == "sbde_constrained":
+            different, places = np.unique(scores, return_inverse=True)
+            labels, solved = (part[places] for part in soft_labels.sbde_constrained(self._array, different))
+            if not solved.all():
+                raise ArtQuantError(
+                    f"score {scores[~solved][0]:g} ({int((~solved).sum())} of {scores.size} scores) has no Gaussian "
+                    "whose density sums to 1 on the levels: they are too far apart there; use 'sbde', which normalises"
+                )
             return labels
-
-        def probabilities(tilt: FloatArray) -> FloatArray:
-            return softmax(tilt[..., None] * centred + base, axis=-1)
-
-        def gap(tilt: FloatArray, score: FloatArray) -> FloatArray:
-            return probabilities(tilt) @ self._array - score
-
-        # Past this tilt every level but the outermost has underflowed, so that the root is inside.
-        bound = (750.0 + np.ptp(base)) / np.abs(np.diff(centred)).min()
-        found = elementwise.find_root(
-            gap,
-            (np.full(int(inside.sum()), -bound), np.full(int(inside.sum()), bound)),
-            args=(scores[inside],),
-            tolerances={"xatol": 0.0, "xrtol": 1e-15, "fatol": 1e-13, "frtol": 0.0},
-            maxiter=400,
-        )
-        labels[inside] = probabilities(found.x)
-        return labels
+        sigma = (self.high - self.low) / 9 if sigma is None else sigma
+        if not (np.isfinite(sigma) and sigma > 0):
+            raise ArtQuantError(f"sigma {sigma} is not a positive number; leave it out or pass one such as 1.0")
+        return soft_labels.sbde(self._array, scores, sigma)
 
 
 def entropy(probabilities: ArrayLike) -> FloatArray:

@@ -37,6 +37,7 @@ class ArtQuant(lmms):
         workers: processes that open and process images, see `ArtQuantScorer`.
         compile: run the model through `torch.compile`.
         quantization: of the weights, see `load_checkpoint`; as stored when left out.
+        trust_remote_code: whether Python code of the checkpoint's repository may run.
     """
 
     is_simple = False
@@ -53,6 +54,7 @@ class ArtQuant(lmms):
         workers: int | None = None,
         compile: bool = False,
         quantization: str | None = None,
+        trust_remote_code: bool = False,
     ) -> None:
         super().__init__()
         self.accelerator = Accelerator()
@@ -73,6 +75,7 @@ class ArtQuant(lmms):
             workers=workers,
             compile=compile,
             quantization=quantization,
+            trust_remote_code=trust_remote_code,
         )
         self._device = torch.device(device)
 

@@ -75,6 +75,8 @@ def read_truth(truth: str, *, image_column: str = "image", score_column: str = "
     name, colon, split = truth.rpartition(":")
     if not colon:
         name, split = truth, "test"
+    if path.suffix.lower() in (".csv", ".tsv", ".txt"):
+        raise ArtQuantError(f"'{truth}' does not exist; name a CSV file, or a dataset with an optional :split")
     dataset = Dataset.load(find_dataset(name))
     scores = {painting.image: painting.score for painting in dataset.split(split)}
     return Truth(scores, dataset.info.splits[split].missing)

@@ -7,11 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from artquant_plugin.chat import adds_special_tokens, chat_inputs, render_chat, takes_answers_apart
 from artquant_plugin.errors import ArtQuantError
 from artquant_plugin.levels import ANSWER_PREFIX, LevelScale
 from artquant_plugin.prompts import DESCRIBE_QUESTION, SCORE_QUESTION
 
 _MARK = "\u2063answer\u2063"  # stands for an answer while a template is rendered; no template writes it
+_OF_IMAGES = ("pixel", "image")  # how processors begin the names of what they make of images
+_THOUGHTS = "<think>"  # what opens the thoughts of models that think
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,16 +65,12 @@ class Prompter:
         self.processor = processor
         self.spec = spec
         self.scale = scale
-        if getattr(processor, "chat_template", None) is None:
-            raise ArtQuantError(
-                f"{type(processor).__name__} has no chat template; use an instruction-tuned checkpoint, or add a "
-                "chat_template.jinja to its folder"
-            )
-        self._chat, self._glue, self._end = self._render(spec.question)
+        self._chat, self._lead, self._end = self._render(spec.question)
         self._describe_chat, _, _ = self._render(spec.describe_question)
-        prefix = self._glue + spec.answer_prefix
-        tails = [self._tail(self._chat, f"{prefix} {name}") for name in scale.names]
-        start = len(self._tail(self._chat, prefix))
+        prefix = self._lead + spec.answer_prefix
+        self._appended = self._count_appended()
+        tails = [self._before_end(f"{prefix} {name}") for name in scale.names]
+        start = len(self._before_end(prefix))
         self._level_index, self.level_ids = _first_difference(scale.names, tails, start)
 
     def score_answer(self, level: int) -> Answer:
@@ -80,7 +79,7 @@ class Prompter:
         Args:
             level: index into the scale's names.
         """
-        answer = f"{self._glue}{self.spec.answer_prefix} {self.scale.names[level]}.{self._end}"
+        answer = f"{self._lead}{self.spec.answer_prefix} {self.scale.names[level]}.{self._end}"
         ids = self._tail(self._chat, answer)
         if ids[self._level_index] != self.level_ids[level]:
             raise ArtQuantError(
@@ -91,7 +90,7 @@ class Prompter:
 
     def describe_answer(self, description: str) -> Answer:
         """The answer that is a description, with the end of the turn."""
-        answer = self._glue + description + self._end
+        answer = self._lead + description + self._end
         return Answer(text=self._describe_chat + answer, ids=self._tail(self._describe_chat, answer))
 
     @property
@@ -117,70 +116,83 @@ class Prompter:
         Returns:
             What the processor gives: input_ids and attention_mask of shape (n, L), pixel values and the like.
         """
-        return dict(
-            self.processor(
-                text=list(texts),
-                images=[[image] for image in images],
-                padding=True,
-                padding_side="right",
-                return_tensors="pt",
-                add_special_tokens=adds_special_tokens(self.processor, texts[0]),
+        answers = None
+        if takes_answers_apart(self.processor):
+            chats = [max((chat for chat in self._chats if text.startswith(chat)), key=len) for text in texts]
+            answers = [text[len(chat) :] for text, chat in zip(texts, chats, strict=True)]
+            texts = chats
+        inputs = chat_inputs(self.processor, texts, [[image] for image in images], answers=answers)
+        if not inputs["attention_mask"][:, 0].all():
+            raise ArtQuantError(
+                f"{type(self.processor).__name__} pads on the left whatever it is told, so that scores could not be "
+                "read; use a processor that knows padding_side"
             )
-        )
+        return inputs
+
+    @property
+    def _chats(self) -> tuple[str, str]:
+        return self._chat, self._describe_chat
 
     def _render(self, question: str) -> tuple[str, str, str]:
-        """The prompt of a question, the space between it and an answer where the template has one, and the end."""
+        """The prompt of a question, what the template puts before an answer to it, and what ends the answer."""
         parts = [{"type": "image"}, {"type": "text", "text": question}]
-        if not self.spec.image_first:
-            parts.reverse()
-        user = {"role": "user", "content": parts}
+        user = {"role": "user", "content": parts if self.spec.image_first else parts[::-1]}
         prompt = render_chat(self.processor, [user], add_generation_prompt=True)
+        if not self.spec.image_first:
+            first = render_chat(self.processor, [{"role": "user", "content": parts}], add_generation_prompt=True)
+            if prompt == first:
+                raise ArtQuantError("the chat template puts the image first, always; set prompt.image_first: true")
+        if self.processor.chat_template is None:
+            return prompt, "", self.processor.tokenizer.eos_token
         assistant = {"role": "assistant", "content": [{"type": "text", "text": _MARK}]}
         whole = render_chat(self.processor, [user, assistant], add_generation_prompt=False)
-        head, mark, end = whole.partition(_MARK)
+        before, mark, end = whole.partition(_MARK)
         if not mark:
             raise ArtQuantError("the chat template does not show the assistant's turn; use another template")
-        between = head.removeprefix(prompt)
-        return prompt, between if between.isspace() else "", end
+        # Templates that write "ASSISTANT: " before an answer end the prompt with "ASSISTANT:"; the space is the
+        # answer's. Where the history's form is another one than the prompt's, the prompt's holds.
+        lead = before[len(prompt) :] if before.startswith(prompt) else ""
+        if (prompt + lead).rstrip().endswith(_THOUGHTS):
+            lead += f"\n{_THOUGHTS.replace('<', '</')}\n\n"  # the template always opens thoughts: they stay empty
+        return prompt, lead, self._closed(end)
+
+    def _closed(self, end: str) -> str:
+        """What ends an answer: the template's end where it has a token for it, else the tokenizer's own."""
+        tokenizer = self.processor.tokenizer
+        tokens = {*tokenizer.get_added_vocab(), *tokenizer.all_special_tokens}
+        if any(token in end for token in tokens if token.strip()):
+            return end
+        return (end if end.strip() else "") + (tokenizer.eos_token or "")
+
+    def _count_appended(self) -> int:
+        """How many ids the tokenizer puts behind every text: 1 where it is set to add an end token, else 0."""
+        if takes_answers_apart(self.processor):
+            return 0
+        tokenizer, special = self.processor.tokenizer, adds_special_tokens(self.processor, self._chat)
+        ids = tokenizer(self._chat, add_special_tokens=special)["input_ids"]
+        plain = tokenizer(self._chat, add_special_tokens=False)["input_ids"]
+        return int(ids[-1] == tokenizer.eos_token_id and ids[-len(plain) :] != plain)
+
+    def _before_end(self, answer: str) -> tuple[int, ...]:
+        """Ids of the beginning of a score answer."""
+        ids = self._tail(self._chat, answer)
+        return ids[: len(ids) - self._appended]
 
     def _tail(self, prompt: str, answer: str) -> tuple[int, ...]:
-        """Token ids that `answer` adds to `prompt`."""
+        """Token ids that `answer` adds to `prompt`, with those that the tokenizer appends to every text."""
         tokenizer = self.processor.tokenizer
+        if takes_answers_apart(self.processor):
+            return tuple(tokenizer(answer, add_special_tokens=False)["input_ids"])
         special = adds_special_tokens(self.processor, prompt)
         whole = tokenizer(prompt + answer, add_special_tokens=special)["input_ids"]
         head = tokenizer(prompt, add_special_tokens=special)["input_ids"]
-        if special and head and head[-1] == tokenizer.eos_token_id:
-            head, whole = head[:-1], whole[:-1]  # an end that the tokenizer appends is no part of either text
+        head = head[: len(head) - self._appended]
         if whole[: len(head)] != head:
             raise ArtQuantError(
                 "the tokenizer joins the end of the prompt with the answer; end the chat template's generation "
                 "prompt with a special token, a line break or no space"
             )
         return tuple(whole[len(head) :])
-
-
-def render_chat(processor: Any, messages: list[dict[str, Any]], *, add_generation_prompt: bool) -> str:
-    """A conversation as text, through the processor's own template, with a thinking mode off where there is one.
-
-    Args:
-        processor: with a chat template.
-        messages: in the form of `transformers`, images as ``{"type": "image"}``.
-        add_generation_prompt: whether to open the assistant's turn.
-    """
-    template = processor.chat_template
-    options = {"enable_thinking": False} if "enable_thinking" in str(template) else {}
-    return processor.apply_chat_template(
-        messages, add_generation_prompt=add_generation_prompt, tokenize=False, **options
-    )
-
-
-def adds_special_tokens(processor: Any, text: str) -> bool:
-    """Whether the tokenizer is to add its special tokens to a rendered chat.
-
-    Most templates write the beginning-of-sequence token themselves; twice would be another prompt.
-    """
-    bos = processor.tokenizer.bos_token
-    return bos is None or not text.startswith(bos)
 
 
 def level_positions(attention_mask: Any, answers: Sequence[Answer]) -> Any:
@@ -208,13 +220,14 @@ def until_level(inputs: dict[str, Any], positions: Any) -> dict[str, Any]:
     """The inputs without the columns behind the last position that is read.
 
     Args:
-        inputs: a batch with input_ids of shape (n, L).
+        inputs: a batch with input_ids of shape (n, L); what else has a value for each of its tokens, such as
+            token types or the mask of a cross-attention, is cut alike.
         positions: shape (n,), as `level_positions` gives.
     """
     shape = inputs["input_ids"].shape
     end = int(positions.max()) + 1
     return {
-        name: value[:, :end] if getattr(value, "shape", ())[:2] == shape and value.ndim == 2 else value
+        name: value[:, :end] if getattr(value, "shape", ())[:2] == shape and not name.startswith(_OF_IMAGES) else value
         for name, value in inputs.items()
     }
 

@@ -102,13 +102,22 @@ class ArtQuantScorer:
         workers: int | None = None,
         compile: bool = False,
         quantization: str | None = None,
+        trust_remote_code: bool = False,
     ) -> "ArtQuantScorer":
         """A scorer of a folder or Hub id; see `artquant_plugin.checkpoint.load_checkpoint` and the class."""
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         BatchSize(batch_size, device=device)  # before minutes of loading
-        loading = {} if quantization is None else {"quantization": quantization}
+        checkpoint = load_checkpoint(
+            pretrained,
+            base=base,
+            dtype=dtype,
+            device=device,
+            attn=attn,
+            quantization=quantization,
+            trust_remote_code=trust_remote_code,
+        )
         return cls(
-            load_checkpoint(pretrained, base=base, dtype=dtype, device=device, attn=attn, **loading),
+            checkpoint,
             batch_size=batch_size,
             max_batch_size=max_batch_size,
             workers=workers,

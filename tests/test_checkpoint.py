@@ -38,6 +38,20 @@ def test_a_checkpoint_holds_safetensors_and_no_pickle(saved):
     assert not [name for name in names if name.endswith((".bin", ".pt", ".pkl"))]
 
 
+def test_a_save_that_fails_leaves_the_checkpoint_of_before(saved, tmp_path):
+    class Full:
+        def save_pretrained(self, folder):
+            (Path(folder) / "tokenizer.json").write_text("{")
+            raise OSError("no space left")
+
+    folder = tmp_path / "copy"
+    shutil.copytree(saved, folder)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    with pytest.raises(OSError, match="no space"):
+        save_checkpoint(folder, tiny_llava()[0], Full(), ScoringSpec())
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
 def test_the_scoring_file_is_read_back(saved):
     assert ScoringSpec.load(saved) == SPEC
 
@@ -74,8 +88,8 @@ def without(saved: Path, folder: Path, *names: str) -> str:
     ("missing", "message"),
     [
         (["config.json"], "holds no config.json"),
-        (["model.safetensors"], "cannot be loaded: .*no file named"),
-        (["processor_config.json", "tokenizer.json", "tokenizer_config.json"], "cannot be loaded"),
+        (["model.safetensors"], "cannot be loaded .*no file named"),
+        (["processor_config.json", "tokenizer.json", "tokenizer_config.json"], "has no whole processor; copy"),
     ],
 )
 def test_an_incomplete_checkpoint_is_one_line(missing, message, saved, tmp_path):

@@ -54,6 +54,7 @@ def fails(capsys, *args: str) -> str:
         (("train", "demo.yaml", "--set", "train.lr=1"), "unknown key 'train.lr'"),
         (("metrics", "nothing.csv", "--truth", "baid"), "dataset 'baid' is not in"),
         (("metrics", "nothing.csv", "--truth", "t.csv", "--resamples", "-1"), "must not be negative"),
+        (("metrics", "nothing.csv", "--truth", "truth.csv"), "'truth.csv' does not exist; name a CSV file"),
         (("results", "nowhere"), "holds no samples of a scoring task"),
     ],
 )
@@ -61,6 +62,22 @@ def test_errors_are_one_line_with_exit_code_2(args, message, capsys, tmp_path, m
     monkeypatch.setenv("ARTQUANT_DATA", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     assert message in fails(capsys, *args)
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("data", "demo", "--out", "file/demo", "--train", "1", "--validation", "1", "--test", "1"),
+        ("metrics", "p.csv", "--truth", "p.csv", "--prediction-column", "score", "--plot", "file/plot.png"),
+    ],
+)
+def test_a_place_that_cannot_be_written_is_one_line(args, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    (tmp_path / "p.csv").write_text("image,score\na,1\nb,2\n")
+    error = fails(capsys, *args)
+    assert "'file" in error
+    assert error.endswith("; mend the path, its permissions or the space on its disk")
 
 
 @pytest.fixture
@@ -127,6 +144,17 @@ def test_metrics_as_json_hold_every_name_and_no_nan(predictions, capsys, tmp_pat
     assert content["srocc"] == {"value": pytest.approx(0.5), "low": None, "high": None}
     assert (content["n"], content["n_truth"], content["missing"], content["unknown"]) == (3, 4, ["d"], ["x"])
     assert plot.is_file()
+
+
+def test_warnings_are_one_line_each(predictions, capsys, tmp_path):
+    (tmp_path / "p.csv").write_text("image,prediction\na,5\nb,5\nc,5\n")
+    assert main(["metrics", predictions[0], "--truth", predictions[1]]) == 0
+    captured = capsys.readouterr()
+    assert "SROCC  nan" in captured.out
+    assert captured.err.splitlines() == [
+        "artquant: warning: SROCC is NaN: all 3 predictions equal 5",
+        "artquant: warning: PLCC is NaN: all 3 predictions equal 5",
+    ]
 
 
 def test_metrics_of_a_real_peer_on_baid(capsys):

@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from artquant_plugin.files import atomic_write
+from artquant_plugin.files import atomic_files, atomic_write
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path):
@@ -32,3 +32,38 @@ def test_the_file_has_the_users_default_mode(tmp_path):
     finally:
         os.umask(old)
     assert (tmp_path / "a").stat().st_mode & 0o777 == 0o640
+
+
+def test_files_of_a_folder_come_together_or_not_at_all(tmp_path):
+    (tmp_path / "a").write_text("old")
+    (tmp_path / "mine").write_text("mine")
+    with pytest.raises(RuntimeError), atomic_files(tmp_path, last="a") as part:
+        (part / "a").write_text("new")
+        raise RuntimeError
+    assert sorted(os.listdir(tmp_path)) == ["a", "mine"]
+    assert (tmp_path / "a").read_text() == "old"
+    with atomic_files(tmp_path, last="a") as part:
+        (part / "a").write_text("new")
+        (part / "deep").mkdir()
+        (part / "deep" / "b").write_text("b")
+    assert sorted(os.listdir(tmp_path)) == ["a", "deep", "mine"]
+    assert ((tmp_path / "a").read_text(), (tmp_path / "deep" / "b").read_text()) == ("new", "b")
+
+
+def test_while_files_are_moved_the_last_one_is_absent(tmp_path, monkeypatch):
+    (tmp_path / "a").write_text("old")
+    (tmp_path / "b").write_text("old")
+    moved = []
+    replace = os.replace
+
+    def watched(source, target):
+        moved.append((target.name, (tmp_path / "a").exists()))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", watched)
+    with atomic_files(tmp_path, last="a") as part:
+        for name in "abc":
+            (part / name).write_text("new")
+    assert moved[-1] == ("a", False)
+    assert sorted(name for name, _ in moved[:-1]) == ["b", "c"]
+    assert not any(there for _, there in moved)

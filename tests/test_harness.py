@@ -7,6 +7,8 @@ import sys
 import pytest
 
 from artquant_plugin import harness
+from artquant_plugin.dataset import Painting, write_dataset
+from artquant_plugin.errors import ArtQuantError
 
 LIGHT = """
 import sys
@@ -58,6 +60,37 @@ def test_registering_twice_indexes_the_folder_once():
     assert TaskManager.initialize_tasks is once
 
 
+@pytest.mark.parametrize(("task", "dataset"), [("baid", "baid"), ("artquant", "apdd"), ("va*", "vaps")])
+def test_an_absent_dataset_is_missed_before_a_model_is_loaded(task, dataset, tmp_path, monkeypatch):
+    """The command line matches names, then loads the model, then loads tasks."""
+    from lmms_eval.tasks import TaskManager
+
+    harness.register_tasks()
+    monkeypatch.setenv("ARTQUANT_DATA", str(tmp_path))
+    with pytest.raises(ArtQuantError, match=f"artquant data import {dataset} --annotations FILE_OR_FOLDER"):
+        TaskManager(include_defaults=False).match_tasks([task])
+
+
+def test_tasks_whose_data_is_there_and_those_of_others_are_matched(tmp_path, monkeypatch):
+    from lmms_eval.tasks import TaskManager
+
+    harness.register_tasks()
+    monkeypatch.setenv("ARTQUANT_DATA", str(tmp_path / "data"))
+    row = Painting("a", "a.png", "", 5.0)
+    write_dataset(
+        tmp_path / "data" / "baid",
+        name="baid",
+        score_range=(0, 10),
+        splits={"test": [row]},
+        image_root=".",
+        source="",
+        license="",
+    )
+    (tmp_path / "other.yaml").write_text("task: other\ndataset_path: json\n")
+    manager = TaskManager(include_path=str(tmp_path), include_defaults=False)
+    assert manager.match_tasks(["baid", "other"]) == ["baid", "other"]
+
+
 def test_lmms_eval_still_has_what_we_rely_on():
     from lmms_eval.api.instance import Instance
     from lmms_eval.models.registry_v2 import ModelManifest
@@ -68,6 +101,8 @@ def test_lmms_eval_still_has_what_we_rely_on():
         "include_path",
         "include_defaults",
     ]
+    assert list(inspect.signature(TaskManager.match_tasks).parameters) == ["self", "task_list"]
+    assert "task_index" in vars(TaskManager) and "load_task_or_group" in vars(TaskManager)
     assert {"model_id", "chat_class_path"} <= set(inspect.signature(ModelManifest).parameters)
     assert {"metadata", "arguments"} <= set(inspect.signature(Instance).parameters)
 

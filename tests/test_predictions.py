@@ -57,6 +57,9 @@ def test_the_truth_may_be_a_dataset_and_brings_what_its_import_left_out(tmp_path
     assert read_truth("baid").scores == {"test1.jpg": 5.0}
     assert read_truth("baid:train").scores == {"train1.jpg": 5.0}
     assert read_truth("baid").left_out == {"missing": 2}
+    assert read_truth(f"{tmp_path / 'baid'}:train").scores == {"train1.jpg": 5.0}
+    with pytest.raises(ArtQuantError, match="'mine/truth.csv' does not exist; name a CSV file, or a dataset"):
+        read_truth("mine/truth.csv")
     with pytest.raises(ArtQuantError, match="no split 'dev'; it has train, test"):
         read_truth("baid:dev")
 

@@ -92,3 +92,23 @@ def test_level_logits_equal_the_models_own(prompter):
     inputs = until_level(inputs, level_positions(inputs["attention_mask"], [request] * 2))
     difference = check_token_logits(tiny_llava()[0].eval(), inputs, torch.tensor(prompter.level_ids))
     assert difference <= 1e-6
+
+
+def test_what_belongs_to_tokens_is_cut_and_what_belongs_to_images_is_not():
+    inputs = {
+        "input_ids": torch.zeros(2, 9),
+        "token_type_ids": torch.zeros(2, 9),
+        "cross_attention_mask": torch.zeros(2, 9, 1, 4),
+        "pixel_values": torch.zeros(2, 9, 12),  # as many patches as tokens, by chance
+        "image_position_ids": torch.zeros(2, 9, 2),
+        "image_sizes": torch.zeros(2, 2),
+    }
+    cut = until_level(inputs, torch.tensor([3, 5]))
+    assert {name: value.shape[1] for name, value in cut.items()} == {
+        "input_ids": 6,
+        "token_type_ids": 6,
+        "cross_attention_mask": 6,
+        "pixel_values": 9,
+        "image_position_ids": 9,
+        "image_sizes": 2,
+    }

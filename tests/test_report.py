@@ -43,6 +43,20 @@ def test_the_newest_run_of_each_model_and_task_is_read(tmp_path):
     assert (second.failures, second.missing) == ({"empty": 2}, 3)
 
 
+@pytest.mark.parametrize(
+    ("results", "models"),
+    [
+        ([{"model_name": "", "model_source": "dummy"}, {"model_name": "", "model_source": "vllm"}], ["dummy", "vllm"]),
+        ([{"model_name": "runs/demo", "model_source": "artquant"}, {}], ["out"]),
+    ],
+)
+def test_models_that_share_a_folder_are_told_apart(results, models, tmp_path):
+    for date, content in zip(("20260101_000000", "20260102_000000"), results, strict=True):
+        write_samples(tmp_path / "out", date, "baid", [sample("a", 9.0, 1.0)])
+        (tmp_path / "out" / f"{date}_results.json").write_text(json.dumps(content))
+    assert [run.model for run in read_runs([tmp_path])] == models
+
+
 @pytest.mark.parametrize("content", [None, '{"doc_id": 0, "mme_score": 1}\n', "nonsense\n", ""])
 def test_a_folder_without_our_samples_says_how_to_get_them(content, tmp_path):
     if content is not None:

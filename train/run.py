@@ -2,20 +2,20 @@
 
 import csv
 import json
-import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 from transformers import TrainingArguments, set_seed
 
 from artquant_plugin.checkpoint import SCORING_FILE, ScoringSpec, load_checkpoint, save_checkpoint
 from artquant_plugin.dataset import PUBLISHED, Dataset, Painting, find_dataset
 from artquant_plugin.errors import ArtQuantError
-from artquant_plugin.files import atomic_write
+from artquant_plugin.files import atomic_files, atomic_write
 from artquant_plugin.images import sha256_file
 from artquant_plugin.prompting import Prompter
 from artquant_plugin.provenance import git_commit, versions
@@ -96,8 +96,6 @@ def train(config: TrainConfig, *, overwrite: bool = False) -> Summary:
     model, processor = _model(config, spec, samples)
     prompter = Prompter(processor, spec.prompt, scale)
 
-    if config.output.exists() and overwrite:
-        shutil.rmtree(config.output)
     config.output.mkdir(parents=True, exist_ok=True)
     results: list[tuple[str, dict[str, float]]] = []
     curves: list[dict[str, Any]] = []
@@ -116,9 +114,10 @@ def train(config: TrainConfig, *, overwrite: bool = False) -> Summary:
         stages=tuple(results),
         seconds=time.monotonic() - started,
     )
-    _write_curves(config.output / CURVES_FILE, curves)
-    _write_record(config, datasets, summary)
-    save_checkpoint(config.output, model, processor, spec)
+    with atomic_files(config.output, last="config.json") as part:  # a checkpoint and its own record, or neither
+        _write_curves(part / CURVES_FILE, curves)
+        _write_record(part, config, datasets, summary)
+        save_checkpoint(part, model, processor, spec)
     return summary
 
 
@@ -158,6 +157,7 @@ def _trainer(
         save_strategy="no",
         report_to="none",
         remove_unused_columns=False,
+        dataloader_pin_memory=torch.cuda.is_available(),
         **options,
     )
     return AestheticTrainer(
@@ -183,7 +183,7 @@ def _write_curves(path: Path, lines: Sequence[dict[str, Any]]) -> None:
         writer.writerows(lines)
 
 
-def _write_record(config: TrainConfig, datasets: Sequence[Dataset], summary: Summary) -> None:
+def _write_record(folder: Path, config: TrainConfig, datasets: Sequence[Dataset], summary: Summary) -> None:
     record = {
         "config": config.model_dump(mode="json"),
         "data": {dataset.info.name: sha256_file(dataset.folder / "dataset.json") for dataset in datasets},
@@ -192,7 +192,7 @@ def _write_record(config: TrainConfig, datasets: Sequence[Dataset], summary: Sum
         "git_commit": git_commit(),
         "versions": versions(),
     }
-    with atomic_write(summary.output / RECORD_FILE) as file:
+    with atomic_write(folder / RECORD_FILE) as file:
         file.write(json.dumps(record, indent=2) + "\n")
-    with atomic_write(summary.output / "config.train.yaml") as file:
+    with atomic_write(folder / "config.train.yaml") as file:
         file.write(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))

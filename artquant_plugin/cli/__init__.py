@@ -6,7 +6,9 @@ happen inside its `run`, so that `--help` answers at once.
 
 import argparse
 import sys
+import warnings
 from collections.abc import Sequence
+from typing import TextIO
 
 from artquant_plugin import __version__
 from artquant_plugin.cli import convert, data, metrics, results, train
@@ -31,6 +33,18 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """As `warnings.showwarning`, without the place in the source, which helps no user."""
+    print(f"artquant: warning: {message}", file=sys.stderr)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
@@ -42,9 +56,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     args = build_parser().parse_args(argv)
     try:
-        args.run(args)
+        with warnings.catch_warnings():  # which also puts back the function below
+            warnings.showwarning = _show_warning
+            args.run(args)
     except ArtQuantError as error:
         print(f"artquant: error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        if error.filename is None:  # not about a file of the user's
+            raise
+        remedy = "mend the path, its permissions or the space on its disk"
+        print(f"artquant: error: {error.strerror}: {str(error.filename)!r}; {remedy}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("artquant: interrupted", file=sys.stderr)

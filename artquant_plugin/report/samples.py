@@ -16,7 +16,7 @@ class TaskRun:
 
     Args:
         task: its name.
-        model: as lmms-eval names the run's folder.
+        model: as lmms-eval names the run's folder, or its kind where it has no name.
         date: of the run, as in the file names.
         ids: of the paintings that have a prediction.
         predictions: of these paintings.
@@ -56,7 +56,7 @@ def read_runs(folders: Iterable[Path]) -> list[TaskRun]:
                 f"{folder}, and look at its log, as it exits with 0 on errors, too"
             )
         for file in files:
-            newest.setdefault((file.parent.name, _task(file)), []).append(file)
+            newest.setdefault((_model(file), _task(file)), []).append(file)
     runs = []
     for (model, task), files in sorted(newest.items(), key=lambda item: (item[0][1], item[0][0])):
         *older, file = sorted(set(files), key=lambda path: path.name)
@@ -66,6 +66,17 @@ def read_runs(folders: Iterable[Path]) -> list[TaskRun]:
 
 def _task(file: Path) -> str:
     return file.stem.partition("_samples_")[2]
+
+
+def _model(file: Path) -> str:
+    """The folder's name, which lmms-eval takes from `--model_args`; the kind of model where it finds no name there."""
+    results = file.with_name(f"{file.name.partition('_samples_')[0]}_results.json")
+    try:
+        content = json.loads(results.read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError):
+        return file.parent.name
+    named = content.get("model_name", file.parent.name)
+    return file.parent.name if named else content["model_source"]
 
 
 def _is_ours(file: Path) -> bool:

@@ -1,13 +1,17 @@
 """The tasks through the real harness, with our model and with another's."""
 
+import base64
 import json
 import math
 import os
 import subprocess
 import sys
+from io import BytesIO
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from artquant_plugin.checkpoint import save_checkpoint
 from artquant_plugin.dataset import Painting, write_dataset
@@ -16,6 +20,7 @@ from artquant_plugin.images import sha256_file
 from artquant_plugin.report.samples import read_runs
 from artquant_plugin.scoring import ArtQuantScorer
 from artquant_plugin.tasks import scoring
+from tests.peers.local_llm import LocalLLM
 from tests.tiny import pictures, tiny_checkpoint
 
 
@@ -147,17 +152,54 @@ def test_other_tasks_are_answered_with_text(checkpoint):
         generate(tiny_checkpoint(), [{"role": "user", "content": [{"type": "video", "url": "x"}]}], {})
 
 
+def command_line(folder: Path, home: Path, *options: str) -> str:
+    """lmms-eval as a user runs it; its standard error, as it exits with 0 whatever happened."""
+    environment = os.environ | {"ARTQUANT_DATA": str(home), "HF_HOME": str(folder / "hf")}
+    command = [Path(sys.executable).parent / "lmms-eval", *options]
+    command += ["--log_samples", "--output_path", str(folder / "out")]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True).stderr
+
+
 @pytest.mark.slow
 def test_the_command_line_from_model_to_table(home, checkpoint, tmp_path):
-    environment = os.environ | {"ARTQUANT_DATA": str(home), "HF_HOME": str(tmp_path / "hf")}
-    command = ["--model", "artquant", "--model_args", f"pretrained={checkpoint}", "--tasks", "baid"]
-    command += ["--batch_size", "auto", "--log_samples", "--output_path", str(tmp_path / "out")]
-    done = subprocess.run(
-        [Path(sys.executable).parent / "lmms-eval", *command],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
+    options = ["--model", "artquant", "--model_args", f"pretrained={checkpoint}", "--tasks", "baid"]
+    log = command_line(tmp_path, home, *options, "--batch_size", "auto")
     (run,) = read_runs([tmp_path / "out"])
-    assert (run.task, len(run.ids), run.failures, run.missing) == ("baid", 7, {"unscored": 1}, 1), done.stderr[-2000:]
+    assert (run.task, len(run.ids), run.failures, run.missing) == ("baid", 7, {"unscored": 1}, 1), log[-2000:]
+
+
+@pytest.mark.slow
+def test_the_command_line_with_a_model_behind_an_api(home, tmp_path):
+    images = {f"p{index}": Image.open(home / "pictures" / f"p{index}.png") for index in range(7)}
+    brightness = {name: round(float(np.mean(image)), 2) for name, image in images.items()}
+    rows = [json.loads(line) for line in (home / "baid" / "test.jsonl").read_text().splitlines()]
+    write_dataset(
+        tmp_path / "data" / "apdd",
+        name="apdd",
+        score_range=(0, 100),
+        splits={"test": [Painting(**row) for row in rows if row["id"] in images]},
+        image_root=str(home / "pictures"),
+        source="made up",
+        license="CC0",
+    )
+
+    def answer(body: dict) -> str:
+        image, question = body["messages"][0]["content"]
+        assert "from 0 (worst) to 100 (best)" in question["text"]
+        picture = Image.open(BytesIO(base64.b64decode(image["image_url"]["url"].partition(",")[2])))
+        shown = round(float(np.mean(picture)), 2)
+        if shown == brightness["p3"]:
+            return "Beauty has no number."
+        if shown == brightness["p5"]:
+            raise RuntimeError("the endpoint answers with status 500")
+        return f'I see a painting.\n```json\n{{"score": {shown / 2.56:.3f}}}\n```'
+
+    with LocalLLM(answer) as llm:
+        options = f"model_version=scripted,base_url={llm.url},api_key=none,max_retries=1"
+        log = command_line(
+            tmp_path, tmp_path / "data", "--model", "openai", "--model_args", options, "--tasks", "apdd"
+        )
+    (run,) = read_runs([tmp_path / "out"])
+    assert run.failures == {"no_score": 1, "failed_request": 1}, log[-2000:]
+    expected = {name: value / 2.56 for name, value in brightness.items() if name not in ("p3", "p5")}
+    assert dict(zip(run.ids, run.predictions, strict=True)) == pytest.approx(expected, abs=1e-3)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from artquant_plugin.dataset import Dataset
+from artquant_plugin.errors import ArtQuantError
 from artquant_plugin.metrics import plcc, srocc
 from artquant_plugin.train.sources.demo import CATEGORIES, LEVEL_VALUES, WEIGHTS, paint, write_demo
 from tests.paths import ROOT
@@ -59,6 +60,15 @@ def test_descriptions_tell_every_attribute_in_words_and_never_the_score(painting
     worst = min(paintings, key=lambda painting: painting.attributes["light"])
     assert "light" in best.description["perception"]
     assert re.search("flat|no light", worst.description["perception"])
+
+
+def test_a_set_that_was_painted_over_in_part_does_not_load(tmp_path, monkeypatch):
+    write_demo(tmp_path, seed=0, train=2, validation=1, test=1, workers=1)
+    monkeypatch.setattr("artquant_plugin.train.sources.demo.SIZE", 0)  # painting the second set fails
+    with pytest.raises(ValueError):
+        write_demo(tmp_path, seed=1, train=2, validation=1, test=1, workers=1)
+    with pytest.raises(ArtQuantError, match="holds no dataset.json"):
+        Dataset.load(tmp_path)
 
 
 def test_the_dataset_is_the_same_for_any_number_of_workers(tmp_path):

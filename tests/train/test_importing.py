@@ -100,9 +100,9 @@ def test_nothing_usable_is_an_error_even_when_missing_is_allowed(images, tmp_pat
 @pytest.mark.parametrize(
     ("annotations", "message"),
     [
-        (annotated("a.png", "a.png"), "1 ids of d stand more than once .'a'; the first in train"),
-        (annotated("a.png", test=("a.png",)), "the first in train and test"),
-        (annotated("a.png", "x/a.png", "x/a.png"), "stand more than once"),
+        (annotated("a.png", "a.png"), "id 'a' stands in train and train; a painting may .*1 within a split"),
+        (annotated("a.png", test=("a.png",)), "id 'a' stands in train and test; a painting may .*1 across splits"),
+        (annotated("a.png", "x/a.png", "x/a.png"), "id 'a' stands in train and train and train"),
     ],
 )
 def test_repeated_rows_and_overlapping_splits_are_refused_before_images_are_read(annotations, message, tmp_path):
@@ -114,6 +114,9 @@ def test_repeated_rows_and_overlapping_splits_are_refused_before_images_are_read
 def test_an_absent_image_folder_is_named(tmp_path):
     with pytest.raises(ArtQuantError, match="nowhere' does not exist; mend --images"):
         import_dataset(annotated("a.png"), tmp_path / "nowhere", tmp_path / "out")
+    (tmp_path / "file").touch()
+    with pytest.raises(ArtQuantError, match="file' is a file; mend --images"):
+        import_dataset(annotated("a.png"), tmp_path / "file", tmp_path / "out")
 
 
 def test_scores_outside_the_default_levels_are_reported_with_the_remedy(images, tmp_path):

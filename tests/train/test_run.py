@@ -90,6 +90,20 @@ def test_a_finished_run_is_not_trained_over_unless_asked(finished, data, tmp_pat
         train(load_config(path))
 
 
+def test_training_over_a_checkpoint_that_fails_leaves_it_and_every_other_file(data, tmp_path):
+    output = train(load_config(config_file(tmp_path, data))).output
+    (output / "notes.txt").write_text("mine")
+    before = {path.name: path.read_bytes() for path in output.iterdir() if path.is_file()}
+    path = config_file(tmp_path, data, train={"learning_rate": 1e30, "per_device_train_batch_size": 2})
+    with pytest.raises(ArtQuantError, match="the loss became"):
+        train(load_config(path), overwrite=True)
+    assert {path.name: path.read_bytes() for path in output.iterdir() if path.is_file()} == before
+    train(load_config(config_file(tmp_path, data, seed=1)), overwrite=True)
+    assert (output / "notes.txt").read_text() == "mine"
+    assert json.loads((output / "training.json").read_text())["config"]["seed"] == 1
+    assert (output / "model.safetensors").read_bytes() != before["model.safetensors"]
+
+
 def test_the_same_seed_gives_the_same_weights(finished, data, tmp_path):
     from safetensors.torch import load_file
 

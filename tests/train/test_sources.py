@@ -115,6 +115,35 @@ def test_an_absent_file_is_named(tmp_path):
         read_baid(tmp_path / "nothing")
 
 
+def test_a_painting_that_stands_twice_is_named_with_both_lines(tmp_path):
+    write_baid(tmp_path)
+    (tmp_path / "test_set.csv").write_text("image,score\nnew.jpg,1\ntr.jpg,2\n")
+    with pytest.raises(ArtQuantError) as raised:
+        read_baid(tmp_path)
+    assert str(raised.value) == (
+        f"{tmp_path}/test_set.csv:3: image 'tr.jpg' stands already at {tmp_path}/train_set.csv:2 (1 such rows); a "
+        "painting may stand in one split, once: remove the repeated rows"
+    )
+    path = table(tmp_path, "image,score\na.jpg,1\nb.jpg,1\na.jpg,2\nb.jpg,2\n")
+    with pytest.raises(ArtQuantError, match=r"t.csv:4: image 'a.jpg' stands already at .*t.csv:2 .2 such rows"):
+        read_csv(path, TableColumns("image", "score"), name="d", score_range=(0, 10))
+    (write_vaps(tmp_path) / "vaps_dataset.csv").open("a").write("007.jpg,3\n")
+    with pytest.raises(ArtQuantError, match=r"vaps_dataset.csv:52: File Number '007.jpg' stands already"):
+        read_vaps(tmp_path)
+
+
+def test_apdds_two_kinds_of_files_are_searched_for_repeated_paintings(tmp_path):
+    write_apdd(tmp_path)
+    with (tmp_path / "APDDv2-10023.csv").open("ab") as file:
+        file.write((apdd_row("a.jpg", "71.5", "7", "other") + "\r\n").encode("gbk"))
+    with pytest.raises(ArtQuantError, match=r"APDDv2-10023.csv:5: filename 'a.jpg' stands already"):
+        read_apdd(tmp_path)
+    write_apdd(tmp_path, big=False)
+    (tmp_path / "valid.csv").write_text("\n".join([SPLIT_HEADER, apdd_row("a.jpg", "7.15")]))
+    with pytest.raises(ArtQuantError, match=r"valid.csv:2: filename 'a.jpg' stands already at .*train.csv:2"):
+        read_apdd(tmp_path)
+
+
 def write_vaps(folder: Path, count: int = 50) -> Path:
     lines = ["File Number,Liking", *[f"{index:03d}.jpg,{1 + 9 * index / count:.3f}" for index in range(count)]]
     (folder / "vaps_dataset.csv").write_text("\n".join(lines) + "\n")
@@ -157,6 +186,12 @@ def test_any_table_with_its_own_columns_and_splits(tmp_path):
     assert annotations.splits["train"][0].category is None
 
 
+def test_a_tabulator_may_be_written_as_people_type_it(tmp_path):
+    path = table(tmp_path, "image\tscore\tset\na.jpg\t1\ttest\n")
+    annotations = read_csv(path, TableColumns("image", "score", "set"), name="d", score_range=(0, 10), delimiter="\\t")
+    assert annotations.splits["test"][0].image == "a.jpg"
+
+
 def test_a_table_without_splits_gets_a_seeded_one(tmp_path):
     path = table(tmp_path, "image,score\n" + "".join(f"{index}.jpg,1\n" for index in range(10)))
     annotations = read_csv(path, TableColumns("image", "score"), name="mine", score_range=(0, 1), test_fraction=0.3)
@@ -174,6 +209,13 @@ def test_a_table_without_splits_gets_a_seeded_one(tmp_path):
             {},
             r"score 99 is outside \[0, 10\]; mend the table or pass another --score-range",
         ),
+        ("image,score\na.jpg,1\n", {"score_range": (0, float("inf"))}, "score range 0 inf is not of two numbers"),
+        ("image,score\na.jpg,1\n", {"delimiter": ";;"}, "delimiter ';;' is not one character"),
+        ("image,score\na.jpg,1\n", {"delimiter": ""}, "delimiter '' is not one character"),
+        ("image,score\na.jpg,1\n", {"name": "../d"}, "dataset name '../d' is no plain name"),
+        ("image,score\na.jpg,1\n", {"name": ""}, "dataset name '' is no plain name"),
+        ("image,score,score\na.jpg,1,2\n", {}, "has 2 columns 'score'"),
+        ("image,score\na.jpg,1\nb.jpg,1\n", {}, "2 rows leave no painting for the test split; raise --test-fraction"),
         ("image,mos\na.jpg,9\n", {}, "no column 'score', only image, mos; pass the right --image-column"),
     ],
 )

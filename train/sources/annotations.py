@@ -3,7 +3,7 @@
 import csv
 import io
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,7 +63,11 @@ def read_table(
         ArtQuantError: no such file, other encoding, missing column, a line of another length, or no rows.
     """
     if not path.is_file():
-        raise ArtQuantError(f"annotation file '{path}' does not exist; mend --annotations")
+        raise ArtQuantError(f"annotation file '{path}' {_absent(path)}; mend --annotations")
+    if delimiter == "\\t":  # as people type it
+        delimiter = "\t"
+    if len(delimiter) != 1:
+        raise ArtQuantError(f"delimiter {delimiter!r} is not one character; pass one such as ';' or '\\t'")
     try:
         text = path.read_bytes().decode(encoding)
     except UnicodeDecodeError as error:
@@ -88,6 +92,9 @@ def _rows(path: Path, reader: Iterator[list[str]], columns: Sequence[str], remed
     if absent:
         remedy = remedy or "name the file that the dataset's authors publish"
         raise ArtQuantError(f"'{path}' has no column {absent[0]!r}, only {', '.join(header) or 'nothing'}; {remedy}")
+    for column in columns:
+        if header.count(column) > 1:
+            raise ArtQuantError(f"'{path}' has {header.count(column)} columns {column!r}; rename all but one")
     for line in reader:
         if not any(field.strip() for field in line):
             continue
@@ -95,3 +102,32 @@ def _rows(path: Path, reader: Iterator[list[str]], columns: Sequence[str], remed
         if len(line) != len(header):
             raise ArtQuantError(f"{path}:{number}: {len(line)} fields for {len(header)} columns; mend the line")
         yield Row(path, number, {name: field.strip() for name, field in zip(header, line, strict=True)})
+
+
+def check_once(tables: Iterable[Sequence[Row]], column: str) -> None:
+    """A painting may stand in one table, once: one that is trained on and tested with makes its score worthless.
+
+    Args:
+        tables: of the splits.
+        column: with the images' names.
+
+    Raises:
+        ArtQuantError: a name stands twice; both places are named.
+    """
+    places: dict[str, str] = {}
+    repeated: list[Row] = []
+    for table in tables:
+        for row in table:
+            if places.setdefault(row.values[column], row.place) != row.place:
+                repeated.append(row)
+    if repeated:
+        row = repeated[0]
+        name = row.values[column]
+        raise ArtQuantError(
+            f"{row.place}: {column} {name!r} stands already at {places[name]} ({len(repeated):,} such rows); a "
+            "painting may stand in one split, once: remove the repeated rows"
+        )
+
+
+def _absent(path: Path) -> str:
+    return "is no file" if path.exists() else "does not exist"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from artquant_plugin.dataset import Painting
 from artquant_plugin.errors import ArtQuantError
-from artquant_plugin.train.sources.annotations import Row, read_table
+from artquant_plugin.train.sources.annotations import Row, check_once, read_table
 from artquant_plugin.train.sources.importing import Annotations, seeded_split
 
 FILES = {"train": "train.csv", "validation": "valid.csv", "test": "test.csv"}
@@ -60,6 +60,7 @@ def read_apdd(annotations: Path, *, seed: int = 0) -> Annotations:
     if not annotations.is_dir():
         raise ArtQuantError(f"'{annotations}' does not exist; name the folder that holds {', '.join(FILES.values())}")
     tables = {split: read_table(annotations / name, (NAME, CATEGORY, SCORE)) for split, name in FILES.items()}
+    check_once(tables.values(), NAME)
     big = next((path for folder in (annotations, annotations.parent) if (path := folder / BIG_FILE).is_file()), None)
     notes = []
     comments: Mapping[str, str] = {}
@@ -96,7 +97,9 @@ def _annotations(
 
 
 def _read_big(path: Path) -> list[Row]:
-    return read_table(path, (NAME, CATEGORY, TOTAL, COMMENT), encoding="gbk")
+    rows = read_table(path, (NAME, CATEGORY, TOTAL, COMMENT), encoding="gbk")
+    check_once([rows], NAME)
+    return rows
 
 
 def _painting(row: Row, score_column: str, unit: float, comment: str | None) -> Painting:

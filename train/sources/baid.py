@@ -4,7 +4,7 @@ from pathlib import Path
 
 from artquant_plugin.dataset import Painting
 from artquant_plugin.errors import ArtQuantError
-from artquant_plugin.train.sources.annotations import read_table
+from artquant_plugin.train.sources.annotations import check_once, read_table
 from artquant_plugin.train.sources.importing import Annotations
 
 FILES = {"train": "train_set.csv", "validation": "val_set.csv", "test": "test_set.csv"}
@@ -22,10 +22,10 @@ def read_baid(annotations: Path) -> Annotations:
     """
     if not annotations.is_dir():
         raise ArtQuantError(f"'{annotations}' is no folder; name the one that holds {', '.join(FILES.values())}")
-    splits = {}
-    for split, name in FILES.items():
-        rows = read_table(annotations / name, ("image", "score"))
-        splits[split] = [
+    tables = {split: read_table(annotations / name, ("image", "score")) for split, name in FILES.items()}
+    check_once(tables.values(), "image")
+    splits = {
+        split: [
             Painting(
                 id=Path(row.values["image"]).stem,
                 image=row.values["image"],
@@ -34,6 +34,8 @@ def read_baid(annotations: Path) -> Annotations:
             )
             for row in rows
         ]
+        for split, rows in tables.items()
+    }
     return Annotations(
         name="baid",
         score_range=(0.0, 10.0),

@@ -20,7 +20,7 @@ from PIL import Image
 from scipy import ndimage
 from tqdm import tqdm
 
-from artquant_plugin.dataset import Dataset, Painting, write_dataset
+from artquant_plugin.dataset import INFO_FILE, Dataset, Painting, write_dataset
 from artquant_plugin.files import atomic_write
 from artquant_plugin.images import sha256_file
 from artquant_plugin.train.sources import demo_words
@@ -29,6 +29,7 @@ NAME = "artquant_demo"
 SIZE = 128  # pixels, both sides
 CATEGORIES = ("landscape", "portrait", "still life", "abstract")
 WEIGHTS = {"composition": 0.18, "color": 0.18, "light": 0.24, "texture": 0.24, "subject": 0.16}
+SKILL = 0.6  # share of each attribute that is the painter's own, and so the same in all five
 SPREAD = 13.0  # score points over the full range of the weighted attributes; the ends of [0, 10] are reached
 RATERS, RATER_SD = 9, 1.0
 LEVEL_VALUES = (10.0, 7.5, 5.0, 2.5, 0.0)
@@ -67,7 +68,7 @@ def paint(seed: int, index: int) -> DemoPainting:
     rng = np.random.default_rng((seed, index))
     category = CATEGORIES[rng.integers(len(CATEGORIES))]
     skill = rng.random()
-    attributes = {name: float(0.5 * skill + 0.5 * rng.random()) for name in WEIGHTS}
+    attributes = {name: float(SKILL * skill + (1 - SKILL) * rng.random()) for name in WEIGHTS}
     image = _render(category, attributes, rng)
     quality = sum(WEIGHTS[name] * value for name, value in attributes.items())
     raters = 5 + SPREAD * (quality - 0.5) + RATER_SD * rng.standard_normal(RATERS)
@@ -220,6 +221,8 @@ def write_demo(
     """
     sizes = {"train": train, "validation": validation, "test": test}
     total = sum(sizes.values())
+    (folder / "images").mkdir(parents=True, exist_ok=True)
+    (folder / INFO_FILE).unlink(missing_ok=True)  # pictures of two seeds must never pass for one dataset
     with ProcessPoolExecutor(workers) as pool:
         painted = pool.map(partial(_paint_file, folder, seed), range(total), chunksize=32)
         rows = iter(list(tqdm(painted, total=total, desc="paint", unit="image")))

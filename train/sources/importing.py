@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from artquant_plugin.dataset import Dataset, Painting, outside_levels, write_dataset
+from artquant_plugin.dataset import Dataset, Painting, check_unique, outside_levels, write_dataset
 from artquant_plugin.errors import ArtQuantError
 from artquant_plugin.files import atomic_write
 from artquant_plugin.images import ImageError, open_image, resolve_inside, sha256_file
@@ -76,8 +76,10 @@ def import_dataset(
         ArtQuantError: no image folder, images that cannot be used (listed in import-report.csv), no paintings left.
     """
     if not images.is_dir():
-        raise ArtQuantError(f"image folder '{images}' does not exist; mend --images")
-    _check_names(annotations)
+        raise ArtQuantError(
+            f"image folder '{images}' {'is a file' if images.exists() else 'does not exist'}; mend --images"
+        )
+    check_unique(annotations.splits)  # before an hour of opening images
     places = [(split, painting) for split, rows in annotations.splits.items() for painting in rows]
     hashes = _hashes(images, [painting.image for _, painting in places], workers)
     kept: dict[str, list[Painting]] = {split: [] for split in annotations.splits}
@@ -94,7 +96,7 @@ def import_dataset(
             writer = csv.writer(file)
             writer.writerow(("split", "image", "reason", "detail"))
             writer.writerows(failures)
-        reasons = ", ".join(f"{count} {reason}" for reason, count in Counter(row[2] for row in failures).items())
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in Counter(row[2] for row in failures).items())
         summary = f"{len(failures):,} of {len(places):,} images cannot be used ({reasons}), see '{report}'"
         if not allow_missing:
             raise ArtQuantError(f"{summary}; complete the image folder or pass --allow-missing")
@@ -133,22 +135,6 @@ def seeded_split(names: Sequence[str], fractions: Mapping[str, float], seed: int
     order = np.argsort(np.array(names))[np.random.default_rng(seed).permutation(len(names))]
     bounds = np.rint(np.cumsum(list(fractions.values()))[:-1] * len(names)).astype(int)
     return {split: sorted(part.tolist()) for split, part in zip(fractions, np.split(order, bounds), strict=True)}
-
-
-def _check_names(annotations: Annotations) -> None:
-    """Before an hour of opening images: duplicates cannot be mended by images."""
-    for key in ("id", "image"):
-        counts = Counter(getattr(row, key) for rows in annotations.splits.values() for row in rows)
-        twice = [name for name, count in counts.items() if count > 1]
-        if twice:
-            shown = ", ".join(repr(name) for name in twice[:3])
-            where = [
-                split for split, rows in annotations.splits.items() if any(getattr(r, key) == twice[0] for r in rows)
-            ]
-            raise ArtQuantError(
-                f"{len(twice)} {key}s of {annotations.name} stand more than once ({shown}; the first in "
-                f"{' and '.join(where)}); remove the repeated rows"
-            )
 
 
 def _hashes(root: Path, names: Sequence[str], workers: int | None) -> list[str | ImageError]:

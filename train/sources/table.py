@@ -1,13 +1,16 @@
 """Any dataset that is a table of image names and scores."""
 
+import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from artquant_plugin.dataset import SPLITS, Painting
 from artquant_plugin.errors import ArtQuantError
-from artquant_plugin.train.sources.annotations import Row, read_table
+from artquant_plugin.train.sources.annotations import Row, check_once, read_table
 from artquant_plugin.train.sources.importing import Annotations, seeded_split
 
+PLAIN_NAME = re.compile(r"\w[\w.-]*")  # it becomes a folder's name under $ARTQUANT_DATA
 SPLIT_WORDS = {"train": "train", "training": "train", "val": "validation", "valid": "validation"}
 SPLIT_WORDS |= {"validation": "validation", "dev": "validation", "test": "test", "testing": "test"}
 
@@ -54,6 +57,10 @@ def read_csv(
         ArtQuantError: the range, the fraction, the file or a row is faulty.
     """
     low, high = score_range
+    if not PLAIN_NAME.fullmatch(name):
+        raise ArtQuantError(f"dataset name {name!r} is no plain name; use letters, digits, '.', '_' and '-'")
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise ArtQuantError(f"score range {low:g} {high:g} is not of two numbers; give --score-range LOW HIGH")
     if not low < high:
         raise ArtQuantError(f"score range {low:g} {high:g} is empty; give --score-range LOW HIGH, lowest first")
     if not 0 < test_fraction < 1:
@@ -66,6 +73,7 @@ def read_csv(
     rows = read_table(
         path, needed, encoding=encoding, delimiter=delimiter, remedy="pass the right --image-column, --score-column …"
     )
+    check_once([rows], columns.image)
     paintings = [_painting(row, columns, score_range) for row in rows]
     source = source or path.name
     if columns.split is not None:
@@ -75,6 +83,12 @@ def read_csv(
         ordered = {split: splits[split] for split in SPLITS if split in splits}
         return Annotations(name, score_range, ordered, source, license)
     parts = seeded_split([p.image for p in paintings], {"train": 1 - test_fraction, "test": test_fraction}, seed)
+    for split, indices in parts.items():
+        if not indices:
+            raise ArtQuantError(
+                f"{len(rows)} rows leave no painting for the {split} split; "
+                f"{'raise' if split == 'test' else 'lower'} --test-fraction, or name a --split-column"
+            )
     return Annotations(
         name,
         score_range,

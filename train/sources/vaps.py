@@ -10,7 +10,7 @@ import numpy as np
 
 from artquant_plugin.dataset import Painting
 from artquant_plugin.errors import ArtQuantError
-from artquant_plugin.train.sources.annotations import read_table
+from artquant_plugin.train.sources.annotations import check_once, read_table
 from artquant_plugin.train.sources.importing import Annotations, seeded_split
 
 FILE, NAME, LIKING = "vaps_dataset.csv", "File Number", "Liking"
@@ -31,6 +31,8 @@ def read_vaps(annotations: Path, *, seed: int = 0, fold: int | None = None) -> A
     if fold is not None and not 0 <= fold < FOLDS:
         raise ArtQuantError(f"fold {fold} is not one of 0 to {FOLDS - 1}; pass one of them")
     path = annotations / FILE if annotations.is_dir() else annotations
+    rows = read_table(path, (NAME, LIKING))
+    check_once([rows], NAME)
     paintings = [
         Painting(
             id=Path(row.values[NAME]).stem,
@@ -38,14 +40,14 @@ def read_vaps(annotations: Path, *, seed: int = 0, fold: int | None = None) -> A
             sha256="",
             score=row.number(LIKING, 1, 10, "mend the row, or fetch the file again"),
         )
-        for row in read_table(path, (NAME, LIKING))
+        for row in rows
     ]
     ids = [painting.id for painting in paintings]
     order = np.argsort(np.array(ids))[np.random.default_rng((seed, 1)).permutation(len(ids))]
     folds = {ids[index]: position % FOLDS for position, index in enumerate(order.tolist())}
     if fold is None:
         parts = seeded_split(ids, {"train": 0.8, "test": 0.2}, seed)
-        method = "random 80/20 by file name (numpy default_rng permutation); no split is published"
+        method = "random 80/20 by file name (numpy default_rng permutation), folds by another; no split is published"
     else:
         parts = {
             "train": [index for index, name in enumerate(ids) if folds[name] != fold],

@@ -13,7 +13,7 @@ from artquant_plugin.backbones.mplug_owl2.modeling import MPLUGOwl2ForConditiona
 from artquant_plugin.backbones.mplug_owl2.original import Original, read_original
 from artquant_plugin.checkpoint import ScoringSpec
 from artquant_plugin.errors import ArtQuantError
-from artquant_plugin.files import atomic_folder
+from artquant_plugin.files import atomic_files
 from artquant_plugin.levels import LevelScale
 from artquant_plugin.prompting import PromptSpec
 
@@ -73,7 +73,7 @@ def convert(source: Path, destination: Path, base: Path | None = None) -> Origin
         sizes[str(value.dtype).removeprefix("torch.")] += value.numel()
     original.config.dtype = getattr(torch, sizes.most_common(1)[0][0])
     original.config.architectures = ["MPLUGOwl2ForConditionalGeneration"]
-    with atomic_folder(destination) as folder:
+    with atomic_files(destination, last="config.json") as folder:
         save_torch_state_dict(weights, folder, filename_pattern="model{suffix}.safetensors", max_shard_size=SHARD_SIZE)
         original.config.save_pretrained(folder)
         GenerationConfig.from_model_config(original.config).save_pretrained(folder)

@@ -58,15 +58,19 @@ def is_original(folder: Path) -> bool:
     return isinstance(content, dict) and content.get("model_type") == "mplug_owl2" and "visual_config" in content
 
 
-def base_name(folder: Path) -> str | None:
-    """Folder or Hub id of the base model that a LoRA folder names; None for a base model.
+def base_name(folder: Path, given: str | None = None) -> str | None:
+    """Folder or Hub id of a LoRA folder's base model; None for a base model.
+
+    Args:
+        folder: the checkpoint.
+        given: by the user; else the one that the adapter's configuration names.
 
     Raises:
-        ArtQuantError: the adapter's configuration names none.
+        ArtQuantError: neither names one.
     """
     if not (folder / ADAPTER_CONFIG).is_file():
         return None
-    name = _json(folder / ADAPTER_CONFIG).get("base_model_name_or_path")
+    name = given or _json(folder / ADAPTER_CONFIG).get("base_model_name_or_path")
     if not name:
         raise ArtQuantError(f"{folder / ADAPTER_CONFIG} names no base model; give it with base=FOLDER_OR_ID")
     # Those who train have the published base in a folder of their own.

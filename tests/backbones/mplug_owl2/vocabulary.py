@@ -2,8 +2,13 @@
 
 import functools
 import io
+import tempfile
+from pathlib import Path
 
 import sentencepiece
+
+from artquant_plugin.backbones.mplug_owl2.processing import MPLUGOwl2ImageProcessor, MPLUGOwl2Processor
+from artquant_plugin.backbones.mplug_owl2.tokenization import tokenizer_from_sentencepiece
 
 TEXTS = [
     "USER: How would you rate the quality of this painting?",
@@ -34,3 +39,13 @@ def sentencepiece_model() -> bytes:
         minloglevel=2,
     )
     return content.getvalue()
+
+
+def processor() -> MPLUGOwl2Processor:
+    """For the sizes of `original_folders`: 28 px, four queries and the end of the image."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "tokenizer.model"
+        path.write_bytes(sentencepiece_model())
+        tokenizer = tokenizer_from_sentencepiece(path)
+    images = MPLUGOwl2ImageProcessor(size={"height": 28, "width": 28})
+    return MPLUGOwl2Processor(images, tokenizer, tokens_per_image=5)

@@ -1,0 +1,16 @@
+"""A checkpoint: what `transformers` or peft saves plus one scoring file; from a local folder or the Hub."""
+
+from artquant_plugin.checkpoint.load import Checkpoint, load_checkpoint, locate_original
+from artquant_plugin.checkpoint.locate import locate
+from artquant_plugin.checkpoint.save import save_checkpoint
+from artquant_plugin.checkpoint.spec import SCORING_FILE, ScoringSpec
+
+__all__ = [
+    "SCORING_FILE",
+    "Checkpoint",
+    "ScoringSpec",
+    "load_checkpoint",
+    "locate",
+    "locate_original",
+    "save_checkpoint",
+]

@@ -1,0 +1,234 @@
+"""peft adapters, and the weights of the base model that were trained beside one; safetensors only."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from artquant_plugin.checkpoint.locate import ADAPTER_CONFIG_FILE, split_revision
+from artquant_plugin.errors import ArtQuantError
+
+ADAPTER_FILE = "adapter_model.safetensors"
+EXTRA_FILE = "extra_weights.safetensors"  # keys of the base model's state dict; whole tensors, no differences
+_WRAPPER = "base_model.model."  # what peft puts before the base model's own names
+
+
+def base_of(folder: Path, pretrained: str) -> str:
+    """The base model that an adapter names: a folder, or a Hub id with its revision behind ``@``.
+
+    Args:
+        folder: of the adapter.
+        pretrained: what the user typed, for messages.
+
+    Raises:
+        ArtQuantError: it names none, or a folder that is not there.
+    """
+    path = folder / ADAPTER_CONFIG_FILE
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        name, revision = content.get("base_model_name_or_path"), content.get("revision")
+    except (json.JSONDecodeError, AttributeError) as error:
+        raise ArtQuantError(f"{path} is not an adapter's configuration ({error}); save the adapter again") from error
+    if not name or not isinstance(name, str):
+        raise ArtQuantError(f"adapter {pretrained!r} names no base; set base_model_name_or_path in {path}")
+    # A relative path is meant from where the adapter lies, or from where it was trained.
+    for candidate in (folder / name, Path(name).expanduser()):
+        if candidate.is_dir():
+            return str(candidate)
+    identifier, own_revision = split_revision(name)
+    if identifier.count("/") != 1 or identifier.startswith((".", "/", "~")):
+        raise ArtQuantError(
+            f"the base {name!r} of adapter {pretrained!r} is no folder and no Hub id; mend "
+            f"base_model_name_or_path in {path}"
+        )
+    revision = own_revision or revision
+    return f"{identifier}@{revision}" if revision else identifier
+
+
+def add_adapter(base: Any, folder: Path, pretrained: str) -> Any:
+    """The base model with its adapter, each weight of which must have its place.
+
+    Args:
+        base: a `transformers` model.
+        folder: of the adapter.
+        pretrained: what the user typed, for messages.
+
+    Returns:
+        A `peft.PeftModel`; the adapter's weights stay trainable.
+
+    Raises:
+        ArtQuantError: configuration, names or shapes do not fit the base.
+    """
+    from peft import PeftConfig, PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
+
+    path = folder / ADAPTER_FILE
+    if not path.is_file():
+        raise ArtQuantError(
+            f"adapter {pretrained!r} holds no {ADAPTER_FILE}; save it as safetensors, pickles are not read"
+        )
+    weights = _read(path)
+    try:
+        config = PeftConfig.from_pretrained(str(folder))
+    except (ValueError, TypeError, KeyError) as error:
+        raise ArtQuantError(
+            f"{folder / ADAPTER_CONFIG_FILE} is unknown to peft ({first_line(error)}); update peft"
+        ) from error
+    if config.is_prompt_learning:
+        raise ArtQuantError(
+            f"adapter {pretrained!r} is of type {config.peft_type.value}, which moves the positions of tokens; "
+            "use LoRA or another adapter of weights"
+        )
+    misfit = f"adapter {pretrained!r} does not fit its base {type(base).__name__}"
+    remedy = f"name the base that it was trained on in {ADAPTER_CONFIG_FILE}"
+    try:
+        model: Any = PeftModel(base, config, autocast_adapter_dtype=False)
+        model.set_requires_grad("default", requires_grad=True)
+        own = get_peft_model_state_dict(model, save_embedding_layers=False)
+        for name, value in weights.items():
+            if name in own and value.shape != own[name].shape:
+                shapes = f"{name} has shape {list(value.shape)}, there {list(own[name].shape)}"
+                raise ArtQuantError(f"{misfit}: {shapes}; {remedy}")
+        result: Any = set_peft_model_state_dict(model, weights)
+    except ArtQuantError:
+        raise
+    except (ValueError, TypeError, KeyError, RuntimeError) as error:
+        raise ArtQuantError(f"{misfit} ({first_line(error)}); {remedy}") from error
+    if result.unexpected_keys:
+        raise ArtQuantError(f"{misfit}: {some(result.unexpected_keys)} match nothing in it; {remedy}")
+    added = {name for name, _ in model.named_parameters() if _is_adapter(name, model)}
+    if missing := added.intersection(result.missing_keys):
+        raise ArtQuantError(f"adapter {pretrained!r} lacks {some(missing)}; save it again, or {remedy}")
+    return model
+
+
+def load_extra_weights(base: Any, folder: Path) -> list[str]:
+    """Put the weights of `EXTRA_FILE`, where there is one, in their places.
+
+    Args:
+        base: a `transformers` model, without its adapter.
+        folder: of the checkpoint.
+
+    Returns:
+        The names of the weights.
+
+    Raises:
+        ArtQuantError: a name or a shape does not fit.
+    """
+    import torch
+
+    path = folder / EXTRA_FILE
+    if not path.is_file():
+        return []
+    weights = _read(path)
+    own = base.state_dict()
+    remedy = "use the base model that they were trained with"
+    if strangers := [name for name in weights if name not in own]:
+        raise ArtQuantError(f"{path}: {some(strangers)} match nothing in {type(base).__name__}; {remedy}")
+    for name, value in weights.items():
+        if value.shape != own[name].shape:
+            raise ArtQuantError(
+                f"{path}: {name} has shape {list(value.shape)}, {type(base).__name__} has {list(own[name].shape)}; "
+                f"{remedy}"
+            )
+        with torch.no_grad():
+            own[name].copy_(value)
+    return list(weights)
+
+
+def extra_names(folder: Path) -> list[str]:
+    """The names of a checkpoint's extra weights, without reading them."""
+    from safetensors import SafetensorError, safe_open
+
+    path = folder / EXTRA_FILE
+    if not path.is_file():
+        return []
+    try:
+        with safe_open(path, framework="pt") as file:
+            return list(file.keys())
+    except SafetensorError as error:
+        raise ArtQuantError(f"{path} cannot be read ({first_line(error)}); fetch it again") from error
+
+
+def mark_trained(model: Any, names: Iterable[str]) -> None:
+    """Have extra weights count as trained, so that they are saved again beside the adapter."""
+    wanted = set(names)
+    for name, parameter in model.get_base_model().named_parameters():
+        if _plain(name) in wanted:
+            parameter.requires_grad_(True)
+
+
+def save_adapter(model: Any, folder: Path) -> None:
+    """Write adapter, its configuration, and the weights of the base that were trained beside it.
+
+    Args:
+        model: a `peft.PeftModel`; what of its base requires gradients and is no part of the adapter is extra.
+        folder: exists; empty.
+    """
+    from peft import get_peft_model_state_dict
+    from safetensors.torch import save_file
+
+    card = folder / "README.md"
+    had_card = card.exists()
+    # Left to itself, peft asks the Hub about the base's vocabulary at every save.
+    model.save_pretrained(str(folder), save_embedding_layers=False)
+    if not had_card:
+        card.unlink(missing_ok=True)  # a form to fill in, which says nothing about this adapter
+    _name_base(folder / ADAPTER_CONFIG_FILE)
+    adapter = get_peft_model_state_dict(model, save_embedding_layers=False)
+    extra = {
+        _plain(name): parameter.detach().cpu().contiguous()
+        for name, parameter in model.get_base_model().named_parameters()
+        if parameter.requires_grad and not _is_adapter(_WRAPPER + name, model) and _WRAPPER + name not in adapter
+    }
+    if extra:
+        save_file(extra, folder / EXTRA_FILE, metadata={"format": "pt"})
+
+
+def _name_base(path: Path) -> None:
+    """Write a base's revision where peft looks for it, so that peft finds the base, too."""
+    from artquant_plugin.files import atomic_write
+
+    content = json.loads(path.read_text(encoding="utf-8"))
+    name = content.get("base_model_name_or_path")
+    if name and not Path(name).is_dir():
+        identifier, revision = split_revision(name)
+        content["base_model_name_or_path"] = identifier
+        content["revision"] = revision or content.get("revision")
+        with atomic_write(path) as file:
+            file.write(json.dumps(content, indent=2, sort_keys=True) + "\n")
+
+
+def _is_adapter(name: str, model: Any) -> bool:
+    """Whether a parameter's name is one that peft added: of the adapter itself, or a copy of a trained module."""
+    parts = name.split(".")
+    return any(part.startswith(model.base_model.prefix) for part in parts) or bool(
+        {"modules_to_save", "token_adapter"}.intersection(parts)
+    )
+
+
+def _plain(name: str) -> str:
+    """A name inside a base that peft has changed, as the base itself has it."""
+    return name.replace(".base_layer.", ".")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise ArtQuantError(f"{path} cannot be read ({first_line(error)}); fetch it again") from error
+
+
+def first_line(error: Exception) -> str:
+    """What an error of another library says, in one line of bearable length."""
+    text = " ".join(str(error).split())
+    return text if len(text) <= 300 else text[:300] + "…"
+
+
+def some(names: Iterable[str]) -> str:
+    """The first names, and how many more there are."""
+    ordered = sorted(names)
+    more = f" and {len(ordered) - 2} more" if len(ordered) > 2 else ""
+    return ", ".join(ordered[:2]) + more

@@ -1,0 +1,191 @@
+import importlib.util
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoConfig, AutoModelForImageTextToText
+
+from artquant_plugin.checkpoint import ScoringSpec, load_checkpoint, save_checkpoint
+from artquant_plugin.errors import ArtQuantError
+from artquant_plugin.levels import LevelScale
+from artquant_plugin.scoring import ArtQuantScorer
+from tests.backbones.families import family
+from tests.tiny import tiny_llava
+
+needs_no_bitsandbytes = pytest.mark.skipif(
+    importlib.util.find_spec("bitsandbytes") is not None, reason="bitsandbytes is installed"
+)
+HEAD = "language_model.lm_head.weight"  # in the file, where transformers keeps LLaVA's first names
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("checkpoint")
+    save_checkpoint(folder, *tiny_llava(), ScoringSpec())
+    return folder
+
+
+@pytest.fixture
+def copy(saved, tmp_path) -> Path:
+    shutil.copytree(saved, tmp_path / "copy")
+    return tmp_path / "copy"
+
+
+def refused(folder: Path, message: str, **options) -> None:
+    with pytest.raises(ArtQuantError, match=message) as raised:
+        ArtQuantScorer(load_checkpoint(str(folder), **options))
+    assert "\n" not in str(raised.value)
+
+
+def test_weights_that_are_missing_are_an_error_and_not_random(copy):
+    weights = load_file(copy / "model.safetensors")
+    del weights[HEAD], weights["multi_modal_projector.linear_1.weight"]
+    save_file(weights, copy / "model.safetensors", metadata={"format": "pt"})
+    refused(copy, "lacks lm_head.weight, model.multi_modal_projector.linear_1.weight; save or fetch it again, whole")
+
+
+def test_weights_of_another_shape_are_one_line(copy):
+    weights = load_file(copy / "model.safetensors")
+    weights[HEAD] = weights[HEAD][:, :8].contiguous()
+    save_file(weights, copy / "model.safetensors", metadata={"format": "pt"})
+    refused(copy, r"lm_head.weight has shape \[\d+, 8\], its config.json asks for \[\d+, 32\]; save or fetch it again")
+
+
+def test_weights_that_are_cut_short_are_one_line(copy):
+    path = copy / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:1000])
+    refused(copy, "cannot be loaded")
+
+
+def test_pickled_weights_are_not_read(copy):
+    torch.save(load_file(copy / "model.safetensors"), copy / "pytorch_model.bin")
+    (copy / "model.safetensors").unlink()
+    refused(copy, "cannot be loaded .*no file named model.safetensors")
+
+
+@pytest.mark.parametrize(
+    "missing",
+    [
+        ["processor_config.json"],
+        ["processor_config.json", "chat_template.jinja"],
+        ["tokenizer.json"],
+        ["tokenizer.json", "tokenizer_config.json"],
+    ],
+)
+def test_a_missing_processor_file_is_one_line(missing, copy):
+    for name in missing:
+        (copy / name).unlink()
+    refused(
+        copy,
+        r"(has no whole processor; copy processor_config.json or preprocessor_config.json and the tokenizer|"
+        r"the processor of .* cannot be loaded)",
+    )
+
+
+def test_a_checkpoint_without_chat_template_is_one_line(copy):
+    (copy / "chat_template.jinja").unlink()
+    refused(copy, "LlavaProcessor has no chat template; use an instruction-tuned checkpoint, or add a chat_template")
+
+
+def test_level_words_that_the_tokenizer_cannot_tell_apart_are_one_line(copy):
+    scale = LevelScale(names=("zz top", "zz poor", "good"), values=(3.0, 2.0, 1.0))
+    ScoringSpec(scale=scale).save(copy)
+    refused(copy, r"does not tell the level words apart by one token \(zz top=.*\); choose other level words")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"attn": "sdppa"},
+            "attn 'sdppa' is unknown; use sdpa, eager, flash_attention_2, flash_attention_3 or flex_a",
+        ),
+        ({"attn": "someone/kernel"}, "attn 'someone/kernel' is unknown"),
+        ({"dtype": "float16"}, "dtype float16 needs a GPU; use float32 or bfloat16 on the CPU"),
+        ({"device": "gpu"}, "device 'gpu' is unknown; use cpu, cuda or cuda:1"),
+        ({"quantization": "2bit"}, "quantization '2bit' is unknown; use 4bit or 8bit"),
+    ],
+)
+def test_wrong_options_are_one_line(options, message, saved):
+    refused(saved, message, **options)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is there")
+def test_a_gpu_that_is_not_there_is_one_line(saved):
+    refused(saved, "device 'cuda:1' is not there, torch finds no GPU; use cpu", device="cuda:1")
+
+
+@needs_no_bitsandbytes
+def test_quantisation_without_its_package_names_the_extra(saved):
+    refused(saved, r"needs bitsandbytes; pip install 'artquant-plugin\[quantized\]'", quantization="4bit")
+
+
+def test_quantisation_needs_a_gpu(saved, tmp_path, monkeypatch):
+    (tmp_path / "bitsandbytes.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    refused(saved, "quantization 8bit needs a GPU, not 'cpu'; leave it out on the CPU", quantization="8bit")
+
+
+def test_mistrals_own_tokenizer_file_is_passed_over(copy, saved):
+    """The tokenizer that transformers would make of it, where mistral-common is installed, knows no templates."""
+    (copy / "tekken.json").write_text("{}")
+    tokenizer = load_checkpoint(str(copy)).processor.tokenizer
+    assert type(tokenizer) is type(load_checkpoint(str(saved)).processor.tokenizer)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("flash_attn") is not None, reason="flash-attn is installed")
+def test_attention_that_is_not_installed_is_one_line(saved):
+    refused(saved, "flash_attention_2|FlashAttention2", attn="flash_attention_2")
+
+
+def test_code_of_a_checkpoint_runs_on_request_alone(copy, tmp_path):
+    (copy / "own.py").write_text(
+        f"import pathlib\npathlib.Path({str(tmp_path / 'ran')!r}).touch()\n"
+        "from transformers import LlavaConfig, LlavaForConditionalGeneration\n"
+        "class OwnConfig(LlavaConfig):\n    model_type = 'own'\n"
+        "class OwnModel(LlavaForConditionalGeneration):\n    config_class = OwnConfig\n"
+    )
+    config = json.loads((copy / "config.json").read_text())
+    config |= {
+        "model_type": "own",
+        "auto_map": {"AutoConfig": "own.OwnConfig", "AutoModelForImageTextToText": "own.OwnModel"},
+    }
+    (copy / "config.json").write_text(json.dumps(config))
+    save_file(tiny_llava()[0].state_dict(), copy / "model.safetensors", metadata={"format": "pt"})
+    refused(copy, "needs Python code of its own; read it, then pass trust_remote_code=true")
+    assert not (tmp_path / "ran").exists()
+    assert type(load_checkpoint(str(copy), trust_remote_code=True).model).__name__ == "OwnModel"
+
+
+def test_a_text_model_without_sdpa_is_loaded_by_default(tmp_path):
+    """PaliGemma 2's language model is a Gemma 2, which caps its attention; its vision tower has SDPA."""
+    save_checkpoint(tmp_path, *family("paligemma"), ScoringSpec())
+    model = load_checkpoint(str(tmp_path)).model
+    assert model.model.language_model.config._attn_implementation == "eager"
+    assert model.model.vision_tower.config._attn_implementation == "sdpa"
+
+
+@pytest.mark.parametrize("attn", ["sdpa", "eager"])
+def test_the_attention_that_was_asked_for_is_used(attn, saved):
+    model = load_checkpoint(str(saved), attn=attn).model
+    assert model.model.language_model.config._attn_implementation == attn
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_the_type_that_was_asked_for_is_used(dtype, saved):
+    assert load_checkpoint(str(saved), dtype=dtype).model.dtype == getattr(torch, dtype)
+
+
+def test_an_encoder_decoder_is_one_line(copy):
+    text = {"vocab_size": 64, "d_model": 16, "encoder_layers": 1, "decoder_layers": 1, "encoder_ffn_dim": 16}
+    text |= {"decoder_ffn_dim": 16, "encoder_attention_heads": 2, "decoder_attention_heads": 2}
+    vision = {"embed_dim": [8], "depths": [1], "num_heads": [2], "num_groups": [2], "patch_size": [4]}
+    vision |= {"patch_stride": [4], "patch_padding": [0], "patch_prenorm": [False], "projection_dim": 16}
+    config = AutoConfig.for_model("florence2", text_config=text, vision_config=vision)
+    AutoModelForImageTextToText.from_config(config).save_pretrained(copy)
+    refused(
+        copy, r"is an encoder-decoder \(Florence2ForConditionalGeneration\), which reads no prompt before its answer"
+    )
