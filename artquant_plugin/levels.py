@@ -122,7 +122,8 @@ class LevelScale:
             return soft_labels.onehot(self._array, scores)
         if method == "sbde_constrained":
             different, places = np.unique(scores, return_inverse=True)
-            labels, solved = (part[places] for part in soft_labels.sbde_constrained(self._array, different))
+            found, solvable = soft_labels.sbde_constrained(self._array, different)
+            labels, solved = found[places], solvable[places]
             if not solved.all():
                 raise ArtQuantError(
                     f"score {scores[~solved][0]:g} ({int((~solved).sum())} of {scores.size} scores) has no Gaussian "

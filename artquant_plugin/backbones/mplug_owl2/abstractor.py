@@ -1,5 +1,7 @@
 """The visual abstractor of mPLUG-Owl2: learnable queries gather an image's patches into a few tokens."""
 
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -14,7 +16,7 @@ from artquant_plugin.backbones.mplug_owl2.vision import full_attention
 FloatArray = NDArray[np.float64]
 
 
-def sincos(positions: FloatArray, size: int) -> FloatArray:
+def sincos(positions: NDArray[Any], size: int) -> FloatArray:
     """Fixed sine and cosine terms of positions on a line (arXiv:1706.03762, sines first, cosines behind).
 
     Args:
@@ -45,6 +47,9 @@ def sincos_grid(side: int, size: int) -> FloatArray:
 
 class AbstractorAttention(nn.Module):
     """Queries attend to themselves and to the image; keys know their positions, values do not."""
+
+    q_pos_embed: Tensor
+    k_pos_embed: Tensor
 
     def __init__(self, config: MPLUGOwl2AbstractorConfig) -> None:
         super().__init__()

@@ -72,9 +72,21 @@ class MPLUGOwl2Config(LlamaConfig):
     rms_norm_eps: float = 1e-5
 
     @property
+    def vision(self) -> MPLUGOwl2VisionConfig:
+        """Sizes of the ViT."""
+        assert isinstance(self.vision_config, MPLUGOwl2VisionConfig)
+        return self.vision_config
+
+    @property
+    def abstractor(self) -> MPLUGOwl2AbstractorConfig:
+        """Sizes of the abstractor."""
+        assert isinstance(self.abstractor_config, MPLUGOwl2AbstractorConfig)
+        return self.abstractor_config
+
+    @property
     def tokens_per_image(self) -> int:
         """Queries and the end-of-image token."""
-        return self.abstractor_config.num_learnable_queries + 1  # type: ignore[union-attr]
+        return self.abstractor.num_learnable_queries + 1
 
     @classmethod
     def from_original(cls, content: dict[str, Any]) -> "MPLUGOwl2Config":

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -52,9 +52,8 @@ class MultiwayRMSNorm(nn.Module):
         self.multiway = nn.ModuleList([LlamaRMSNorm(size, eps=eps), LlamaRMSNorm(size, eps=eps)])
 
     def forward(self, hidden: Tensor, images: ImageTokens | None) -> Tensor:
-        weight = self.multiway[TEXT].weight
-        if images is not None:
-            weight = torch.where(images.mask, self.multiway[IMAGE].weight, weight)
+        text, image = (cast(Tensor, norm.weight) for norm in self.multiway)
+        weight = text if images is None else torch.where(images.mask, image, text)
         normed = functional.rms_norm(hidden.float(), hidden.shape[-1:], eps=self.eps)
         return weight * normed.to(hidden.dtype)
 
@@ -84,11 +83,13 @@ class LanguageAttention(nn.Module):
         super().__init__()
         self.config = config
         self.layer_idx = layer_idx
-        self.head_dim = config.head_dim
-        self.num_key_value_groups = config.num_attention_heads // config.num_key_value_heads
+        heads = config.num_attention_heads
+        key_heads = config.num_key_value_heads or heads
+        self.head_dim = config.head_dim or config.hidden_size // heads
+        self.num_key_value_groups = heads // key_heads
         self.scaling = self.head_dim**-0.5
         self.is_causal = True
-        width, keys = config.num_attention_heads * self.head_dim, config.num_key_value_heads * self.head_dim
+        width, keys = heads * self.head_dim, key_heads * self.head_dim
         self.q_proj = nn.Linear(config.hidden_size, width, bias=config.attention_bias)
         self.k_proj = MultiwayLinear(config.hidden_size, keys, bias=config.attention_bias)
         self.v_proj = MultiwayLinear(config.hidden_size, keys, bias=config.attention_bias)

@@ -23,7 +23,7 @@ class MPLUGOwl2PreTrainedModel(PreTrainedModel):
 
     config: MPLUGOwl2Config
     base_model_prefix = "model"
-    input_modalities = ("image", "text")
+    input_modalities = ["image", "text"]
     supports_gradient_checkpointing = True
     _no_split_modules = ["LanguageLayer", "VisionLayer", "AbstractorLayer"]
     _supports_flash_attn = True
@@ -42,8 +42,8 @@ class MPLUGOwl2Model(MPLUGOwl2PreTrainedModel):
     def __init__(self, config: MPLUGOwl2Config) -> None:
         super().__init__(config)
         self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
-        self.vision_model = MPLUGOwl2VisionModel(config.vision_config)
-        self.visual_abstractor = MPLUGOwl2VisualAbstractor(config.abstractor_config, config.hidden_size)
+        self.vision_model = MPLUGOwl2VisionModel(config.vision)
+        self.visual_abstractor = MPLUGOwl2VisualAbstractor(config.abstractor, config.hidden_size)
         self.layers = nn.ModuleList(LanguageLayer(config, index) for index in range(config.num_hidden_layers))
         self.norm = LlamaRMSNorm(config.hidden_size, eps=config.rms_norm_eps)
         self.rotary_emb = LlamaRotaryEmbedding(config=config)
@@ -92,9 +92,13 @@ class MPLUGOwl2Model(MPLUGOwl2PreTrainedModel):
         Raises:
             ValueError: both or none of ids and embeddings; the ids hold more or fewer places than the images fill.
         """
-        if (input_ids is None) == (inputs_embeds is None):
+        images = None
+        if input_ids is not None and inputs_embeds is None:
+            hidden, images = self._embed(input_ids, pixel_values)
+        elif input_ids is None and inputs_embeds is not None:
+            hidden = inputs_embeds
+        else:
             raise ValueError("give either input_ids or inputs_embeds")
-        hidden, images = (inputs_embeds, None) if input_ids is None else self._embed(input_ids, pixel_values)
         if use_cache and cache is None:
             cache = DynamicCache(config=self.config)
         if position_ids is None:

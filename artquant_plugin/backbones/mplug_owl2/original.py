@@ -119,7 +119,7 @@ def _processor(folder: Path, config: MPLUGOwl2Config) -> MPLUGOwl2Processor:
     vocabulary = folder / "tokenizer.model"
     if not vocabulary.is_file():
         raise ArtQuantError(f"{folder} holds no tokenizer.model; copy it from {PUBLISHED_BASE}")
-    side = config.vision_config.image_size  # type: ignore[union-attr]
+    side = config.vision.image_size
     images = MPLUGOwl2ImageProcessor(
         size={"height": side, "width": side}, image_mean=settings["image_mean"], image_std=settings["image_std"]
     )

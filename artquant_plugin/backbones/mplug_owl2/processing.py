@@ -63,7 +63,9 @@ class MPLUGOwl2ImageProcessor(PilBackend):
             return np.asarray(image.convert("RGB"))
         return super().convert_to_rgb(image, input_data_format=input_data_format)
 
-    def _preprocess(self, images: list[NDArray[np.uint8]], *, image_mean: Any, **options: Any) -> Any:
+    def _preprocess(  # type: ignore[override]  # the options that it does not need are passed on
+        self, images: list[NDArray[np.uint8]], *, image_mean: Any, **options: Any
+    ) -> Any:
         colour = tuple(int(value * 255) for value in image_mean)
         squares = [pad_to_square(image, colour) for image in images]
         return super()._preprocess(squares, image_mean=image_mean, **options)

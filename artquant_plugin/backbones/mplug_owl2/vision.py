@@ -14,7 +14,7 @@ from transformers.models.llama.modeling_llama import eager_attention_forward
 from artquant_plugin.backbones.mplug_owl2.configuration import MPLUGOwl2VisionConfig
 
 
-def full_attention(module: nn.Module, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+def full_attention(module: Any, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """Attention of every query to every key, by the implementation that the module's configuration names.
 
     Args:
@@ -119,7 +119,7 @@ class MPLUGOwl2VisionModel(PreTrainedModel):
     config: MPLUGOwl2VisionConfig
     base_model_prefix = "vision_model"
     main_input_name = "pixel_values"
-    input_modalities = ("image",)
+    input_modalities = ["image"]
     supports_gradient_checkpointing = True
     _no_split_modules = ["VisionLayer"]
     _supports_flash_attn = True
