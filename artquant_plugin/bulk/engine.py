@@ -49,6 +49,7 @@ class LocalEngine:
         batch_size: see there.
         workers: see there.
         compile: see there.
+        quantization: see there.
     """
 
     model: str
@@ -59,6 +60,7 @@ class LocalEngine:
     batch_size: int | str = "auto"
     workers: int | None = None
     compile: bool = False
+    quantization: str | None = None
 
     @cached_property
     def scorer(self) -> Any:
@@ -74,6 +76,7 @@ class LocalEngine:
             batch_size=self.batch_size,
             workers=self.workers,
             compile=self.compile,
+            quantization=self.quantization,
         )
 
     @cached_property
@@ -88,7 +91,13 @@ class LocalEngine:
     @property
     def options(self) -> dict[str, Any]:
         """What changes scores beyond rounding; batch size, device and compilation do not."""
-        return {"engine": "checkpoint", "dtype": self.dtype, "attn": self.attn, "base": self.base}
+        return {
+            "engine": "checkpoint",
+            "dtype": self.dtype,
+            "attn": self.attn,
+            "base": self.base,
+            "quantization": self.quantization,
+        }
 
     def identity(self) -> dict[str, Any]:
         """Name, and a hash of each file that the model is loaded from."""
