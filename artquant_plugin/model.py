@@ -1,7 +1,9 @@
-"""The lmms-eval model `artquant`: the harness's requests -> scoring -> JSON text."""
+"""The lmms-eval model `artquant`: the harness's requests -> scores, descriptions, answers."""
 
+import difflib
+import inspect
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -10,24 +12,32 @@ from lmms_eval.api.instance import Instance
 from lmms_eval.api.model import lmms
 from tqdm import tqdm
 
+from artquant_plugin.batching import halving
+from artquant_plugin.descriptions import Description
 from artquant_plugin.errors import ArtQuantError
-from artquant_plugin.generation import generate
-from artquant_plugin.scoring import ArtQuantScorer, Score
+from artquant_plugin.generation import generate_batch
+from artquant_plugin.scoring import DESCRIPTION_TOKENS, ArtQuantScorer, Score
 
-SCORE_REQUEST = "score"  # a task's metadata `artquant: score` asks for a score, not for free text
-AUTO_BATCH_SIZE = 16
+# A task's metadata `artquant: score` or `artquant: describe` asks for these instead of an answer to its question.
+SCORE_REQUEST, DESCRIBE_REQUEST = "score", "describe"
+REQUEST_FAILED = "[LMMS_EVAL_REQUEST_FAILED]"
 
 
 class ArtQuant(lmms):
-    """Scores paintings, and answers any other task by generating text.
+    """Scores and describes paintings, and answers any other task by generating text.
 
     Args:
         pretrained: checkpoint folder or Hub id with an optional ``@revision``.
-        batch_size: images per forward pass; ``auto`` is 16.
-        max_batch_size: upper bound of the batch size.
+        batch_size: images per forward pass; ``auto`` and ``auto:N`` find the largest that fits, see `BatchSize`.
+        max_batch_size: the largest that ``auto`` tries.
         device: ``cuda``, ``cuda:1``, ``cpu``; the process's own GPU, or the CPU, when left out.
         dtype: ``auto`` (the checkpoint's own), ``float32``, ``bfloat16``, ``float16``.
         attn: ``sdpa``, ``eager`` or ``flash_attention_2``.
+        base: folder or Hub id of the base model of an adapter, where it is not the one that the adapter names.
+        workers: processes that open and process images, see `ArtQuantScorer`.
+        compile: run the model through `torch.compile`.
+        quantization: of the weights, see `load_checkpoint`; as stored when left out.
+        trust_remote_code: whether Python code of the checkpoint's repository may run.
     """
 
     is_simple = False
@@ -40,26 +50,62 @@ class ArtQuant(lmms):
         device: str | None = None,
         dtype: str = "auto",
         attn: str = "sdpa",
+        base: str | None = None,
+        workers: int | None = None,
+        compile: bool = False,
+        quantization: str | None = None,
+        trust_remote_code: bool = False,
     ) -> None:
         super().__init__()
-        accelerator = Accelerator()
-        self._rank = accelerator.process_index
-        self._world_size = accelerator.num_processes
-        if accelerator.num_processes > 1 or device is None:
-            device = str(accelerator.device)
+        self.accelerator = Accelerator()
+        self._rank = self.accelerator.process_index
+        self._world_size = self.accelerator.num_processes
+        if self.accelerator.num_processes > 1 or device is None:
+            device = str(self.accelerator.device)
         elif torch.device(device).type == "cuda" and not torch.cuda.is_available():
             device = "cpu"  # the harness passes its default, cuda:0, on machines without a GPU, too
-        size = AUTO_BATCH_SIZE if str(batch_size).startswith("auto") else int(batch_size)
-        self.batch_size_per_gpu = min(size, int(max_batch_size)) if max_batch_size else size
         self._scorer = ArtQuantScorer.from_pretrained(
-            pretrained, dtype=dtype, device=device, attn=attn, batch_size=self.batch_size_per_gpu
+            str(pretrained),
+            dtype=dtype,
+            device=device,
+            attn=attn,
+            base=base,
+            batch_size=batch_size,
+            max_batch_size=None if max_batch_size is None else int(max_batch_size),
+            workers=workers,
+            compile=compile,
+            quantization=quantization,
+            trust_remote_code=trust_remote_code,
         )
         self._device = torch.device(device)
 
+    @classmethod
+    def create_from_arg_string(cls, arg_string: str, additional_config: dict | None = None) -> "ArtQuant":
+        """What the harness calls with ``--model_args``.
+
+        Raises:
+            ArtQuantError: an argument that does not exist, or `pretrained` is missing.
+        """
+        from lmms_eval.utils import simple_parse_args_string
+
+        known = list(inspect.signature(cls).parameters)
+        try:
+            given = simple_parse_args_string(arg_string)
+        except ValueError as error:
+            raise ArtQuantError(f"--model_args {arg_string!r} is not of the form NAME=VALUE,NAME=VALUE") from error
+        for name in given:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, n=1)
+                hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
+                raise ArtQuantError(f"--model_args has no argument {name!r}; {hint}")
+        if "pretrained" not in given:
+            raise ArtQuantError("--model_args names no checkpoint; give pretrained=FOLDER_OR_HUB_ID")
+        return super().create_from_arg_string(arg_string, additional_config)
+
     @property
     def batch_size(self) -> int:
-        """Images per forward pass."""
-        return self.batch_size_per_gpu
+        """Images of the next forward pass."""
+        return self._scorer.batch_size
 
     @property
     def device(self) -> torch.device:
@@ -74,31 +120,77 @@ class ArtQuant(lmms):
     def generate_until(self, requests: list[Instance]) -> list[str]:
         """Answer requests in their order: JSON text for scores, generated text otherwise."""
         answers: dict[int, str] = {}
-        scores = [index for index, request in enumerate(requests) if _wants_score(request)]
-        others = [index for index, request in enumerate(requests) if not _wants_score(request)]
         with tqdm(total=len(requests), unit="image", desc="ArtQuant", disable=self.rank != 0) as progress:
-            replies = self._scorer.score_each(self._image(requests[index]) for index in scores)
-            for index, reply in zip(scores, replies, strict=True):
-                answers[index] = score_reply(reply)
-                progress.update()
-            for index, text in zip(others, self._texts([requests[index] for index in others]), strict=True):
-                answers[index] = text
+            for index, answer in self._answers(requests):
+                answers[index] = answer
                 progress.update()
         return [answers[index] for index in range(len(requests))]
+
+    def _answers(self, requests: Sequence[Instance]) -> Iterator[tuple[int, str]]:
+        """Place and answer of each request, kind by kind."""
+        kinds = [request.metadata.get("artquant") for request in requests]
+        scores = [index for index, kind in enumerate(kinds) if kind == SCORE_REQUEST]
+        results = self._scorer.score_each(self._image(requests[index]) for index in scores)
+        for index, result in zip(scores, results, strict=True):
+            yield index, score_reply(result)
+        described = [index for index, kind in enumerate(kinds) if kind == DESCRIBE_REQUEST]
+        for limit in sorted({_new_tokens(requests[index]) for index in described}):
+            some = [index for index in described if _new_tokens(requests[index]) == limit]
+            descriptions = self._scorer.describe_each(
+                (self._image(requests[index]) for index in some), max_new_tokens=limit
+            )
+            for index, description in zip(some, descriptions, strict=True):
+                yield index, description_reply(description)
+        others = [index for index, kind in enumerate(kinds) if kind not in (SCORE_REQUEST, DESCRIBE_REQUEST)]
+        alike: dict[str, list[int]] = {}
+        for index in others:  # requests with other options cannot be generated in the same batch
+            alike.setdefault(json.dumps(requests[index].args[2], sort_keys=True, default=str), []).append(index)
+        for some in alike.values():
+            yield from self._texts(requests, some)
 
     def _image(self, request: Instance) -> Any:
         _, _, _, doc_id, task, split = request.args
         return self.task_dict[task][split][doc_id]["image"]
 
-    def _texts(self, requests: list[Instance]) -> Iterator[str]:
-        for request in requests:
-            context, doc_to_messages, gen_kwargs, doc_id, task, split = request.args
-            messages = doc_to_messages(self.task_dict[task][split][doc_id])
-            yield generate(self._scorer.checkpoint, messages or context, gen_kwargs)
+    def _texts(self, requests: Sequence[Instance], indices: Sequence[int]) -> Iterator[tuple[int, str]]:
+        """Generated answers to requests of the same options, in batches of those with and those without images."""
+        options = requests[indices[0]].args[2]
+        waiting: dict[bool, list[tuple[int, Any]]] = {False: [], True: []}
+        for index in indices:
+            chat = self._chat(requests[index])
+            queue = waiting[_has_images(chat)]
+            queue.append((index, chat))
+            if len(queue) >= self.batch_size:
+                yield from self._generated(queue, options)
+                queue.clear()
+        for queue in waiting.values():
+            if queue:
+                yield from self._generated(queue, options)
+
+    def _chat(self, request: Instance) -> Any:
+        context, doc_to_messages, _, doc_id, task, split = request.args
+        return doc_to_messages(self.task_dict[task][split][doc_id]) or context
+
+    def _generated(self, batch: Sequence[tuple[int, Any]], options: dict[str, Any]) -> Iterator[tuple[int, str]]:
+        def run(some: Sequence[tuple[int, Any]]) -> list[str]:
+            return generate_batch(self._scorer.checkpoint, [chat for _, chat in some], options)
+
+        for some, texts in halving(batch, run, self._scorer.size):
+            # In the place of an answer that cannot be had, the harness's own mark of one, so that the rest is kept.
+            answers = [f"{REQUEST_FAILED} it does not fit into the memory of the GPU"] if texts is None else texts
+            yield from zip((index for index, _ in some), answers, strict=True)
 
     def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
-        """Not offered: lmms-eval 0.7.3 passes the results of chat models on as strings."""
-        raise NotImplementedError("artquant answers generate_until tasks; the harness breaks loglikelihood")
+        """Not offered, because lmms-eval 0.7.3 has no right way to call it.
+
+        Its tasks refuse to build such requests for chat models (`ConfigurableMessagesTask.construct_requests`), the
+        evaluator turns a result (log-likelihood, greedy) into a string (`unwrap_generation_output`), and
+        `multiple_choice` takes the smallest value as the best, as if models returned losses.
+        """
+        raise NotImplementedError(
+            "artquant answers generate_until tasks; lmms-eval 0.7.3 cannot pass log-likelihoods of chat models on: "
+            "use the task's generate_until variant"
+        )
 
     def generate_until_multi_round(self, requests: list[Instance]) -> list[str]:
         """Not offered: no task of ours talks in rounds."""
@@ -112,5 +204,16 @@ def score_reply(result: Score | ArtQuantError) -> str:
     return json.dumps({"score": result.score, "levels": result.levels})
 
 
-def _wants_score(request: Instance) -> bool:
-    return request.metadata.get("artquant") == SCORE_REQUEST
+def description_reply(result: Description | ArtQuantError) -> str:
+    """The reply to a description request: the text, or ``{"description": null, "reason": "…"}``."""
+    if isinstance(result, ArtQuantError):
+        return json.dumps({"description": None, "reason": str(result)})
+    return result.text
+
+
+def _new_tokens(request: Instance) -> int:
+    return int(request.args[2].get("max_new_tokens") or DESCRIPTION_TOKENS)
+
+
+def _has_images(chat: Any) -> bool:
+    return not isinstance(chat, str) and any(part["type"] == "image" for turn in chat for part in turn["content"])

@@ -27,13 +27,18 @@ def __getattr__(name: str) -> Any:
     """`NAME_file` and `NAME_docs` of any dataset."""
     dataset, _, kind = name.rpartition("_")
     if dataset and kind == "file":
-        return _manifest(dataset)
+        return manifest(dataset)
     if dataset and kind == "docs":
         return _documents(dataset)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-def _manifest(dataset: str) -> str:
+def manifest(dataset: str) -> str:
+    """The file that lists the paintings of a dataset's test split.
+
+    Raises:
+        ArtQuantError: the dataset is not there, or has no painting.
+    """
     folder = find_dataset(dataset)
     split = Dataset.load(folder).info.splits.get(SPLIT)
     if split is None or not split.n:

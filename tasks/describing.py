@@ -1,0 +1,158 @@
+"""What the `*_describe` YAMLs name: data, prompts, results and metrics of a task that asks for a description."""
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from artquant_plugin.dataset import Dataset, find_dataset
+from artquant_plugin.descriptions import read_description
+from artquant_plugin.prompts import join_description
+from artquant_plugin.replies import HARNESS_FAILURE, THINKING
+from artquant_plugin.tasks.scoring import SPLIT, doc_to_visual, failed, manifest, missing
+
+__all__ = ["doc_to_visual", "failed", "missing"]  # the YAMLs name them here, with the rest
+
+Record = dict[str, Any]  # id, description, reason, levels, reference; what the samples file keeps of a painting
+
+
+def __getattr__(name: str) -> Any:
+    """`NAME_file` and `NAME_docs` of any dataset; see `artquant_plugin.tasks.scoring`."""
+    dataset, _, kind = name.rpartition("_")
+    if dataset and kind == "file":
+        return manifest(dataset)
+    if dataset and kind == "docs":
+        return _documents(dataset)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def _documents(dataset: str) -> Callable[[Any], Any]:
+    """The function that turns manifest rows into the harness's documents."""
+
+    def documents(rows: Any) -> Any:
+        loaded = Dataset.load(find_dataset(dataset))
+        paintings = loaded.split(SPLIT)
+        unusable = sum(loaded.info.splits[SPLIT].missing.values())
+        columns: dict[str, list[Any]] = {
+            "image": [str(loaded.image_path(painting)) for painting in paintings],
+            # A rater's comment is no description, but it is what people wrote about the painting.
+            "reference": [
+                join_description(painting.description) if painting.description else painting.comment or ""
+                for painting in paintings
+            ],
+            "missing": [unusable] * len(paintings),
+        }
+        rows = rows.select_columns(["id", "category"])
+        for column, content in columns.items():
+            rows = rows.add_column(column, content)
+        return rows
+
+    return documents
+
+
+def doc_to_text(doc: Record, lmms_eval_specific_kwargs: dict[str, str] | None = None) -> str:
+    """The question for models that bring none of their own."""
+    return (lmms_eval_specific_kwargs or {}).get("prompt", "")
+
+
+def doc_to_target(doc: Record) -> str:
+    """The reference: a description, or a rater's comment; empty where the dataset has neither."""
+    return doc["reference"]
+
+
+def process_results(doc: Record, results: Sequence[str]) -> dict[str, Any]:
+    """Read one reply; one that is no description is counted with its reason.
+
+    Args:
+        doc: a document of `_documents`.
+        results: the model's one reply.
+
+    Returns:
+        One entry per metric. `described` carries the record; the others share what they need of it.
+    """
+    text, reason = _read(results[0])
+    levels = {} if text is None else read_description(text).levels
+    record = {
+        "id": doc["id"],
+        "description": text,
+        "reason": reason,
+        "levels": levels,
+        "category": doc["category"],
+    }
+    words = None if text is None else text.split()
+    return {
+        "described": record,
+        "failed": text is None,
+        "missing": doc["missing"],
+        "complete": None if text is None else read_description(text).complete,
+        "words": None if words is None else len(words),
+        "distinct_1": text,
+        "distinct_2": text,
+        "chrf": (text, doc["reference"]),
+        "referenced": bool(doc["reference"]),
+    }
+
+
+def _read(reply: str) -> tuple[str | None, str | None]:
+    """A reply's description, or the reason why it has none."""
+    if HARNESS_FAILURE.search(reply):
+        return None, "failed_request"
+    try:
+        content = json.loads(reply)
+    except ValueError:
+        content = None
+    if isinstance(content, dict) and "description" in content and content["description"] is None:
+        return None, str(content.get("reason") or "not described")
+    text = THINKING.sub("", reply).strip()
+    return (text, None) if text else (None, "empty")
+
+
+def described(records: Sequence[Record]) -> int:
+    """How many paintings have a description."""
+    return sum(record["description"] is not None for record in records)
+
+
+def mean(values: Sequence[float | None]) -> float:
+    """Mean over the described paintings; NaN when there is none."""
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else math.nan
+
+
+def _distinct(length: int) -> Callable[[Sequence[str | None]], float]:
+    """Distinct-n.
+
+    Source: Li et al. 2016, "A Diversity-Promoting Objective Function for Neural Conversation Models", section 5.
+    """
+
+    def aggregate(texts: Sequence[str | None]) -> float:
+        grams: list[tuple[str, ...]] = []
+        for text in texts:
+            words = (text or "").lower().split()
+            grams.extend(zip(*(words[start:] for start in range(length)), strict=False))
+        return len(set(grams)) / len(grams) if grams else math.nan
+
+    aggregate.__doc__ = f"Different sequences of {length} words per such sequence, over all descriptions; in (0, 1]."
+    return aggregate
+
+
+distinct_1 = _distinct(1)
+distinct_2 = _distinct(2)
+
+
+def chrf(pairs: Sequence[tuple[str | None, str]]) -> float:
+    """chrF2 of the descriptions against their references, in [0, 100]; NaN where there are none.
+
+    Source: Popović 2015, "chrF: character n-gram F-score", as sacrebleu computes it over a corpus.
+    """
+    from sacrebleu import corpus_chrf
+
+    known = [(text, reference) for text, reference in pairs if text is not None and reference]
+    if not known:
+        return math.nan
+    texts, references = zip(*known, strict=True)
+    return corpus_chrf(list(texts), [list(references)]).score
+
+
+def referenced(flags: Sequence[bool]) -> int:
+    """How many paintings have a reference."""
+    return sum(flags)
