@@ -78,9 +78,10 @@ class ArtQuantScorer:
             raise ArtQuantError(f"workers {workers!r} is no number of processes; use 0 for none, or leave it out")
         self.checkpoint = checkpoint
         self.prompter = Prompter(checkpoint.processor, checkpoint.spec.prompt, checkpoint.spec.scale)
-        self._request = self.prompter.score_request
         self._level_ids = torch.tensor(self.prompter.level_ids, device=model.device)
         self._hidden_states = torch.compile(last_hidden_states) if compile else last_hidden_states
+        self._score_inputs = partial(score_inputs, self.prompter)
+        self._describe_inputs = partial(describe_inputs, self.prompter)
         small, large = (self._score_inputs([Image.new("RGB", shape)]) for shape in PROBES)
         dynamic = any(value.shape != large[name].shape for name, value in small.items() if isinstance(value, Tensor))
         workers = default_workers(str(model.device)) if workers is None else workers
@@ -193,11 +194,6 @@ class ArtQuantScorer:
         forward = partial(generate_ids, self.checkpoint, options=options)
         return self._engine.run(images, self._describe_inputs, forward, self._descriptions, timings)
 
-    def _score_inputs(self, images: list[Image.Image]) -> dict[str, Any]:
-        inputs = self.prompter.inputs([self._request.text] * len(images), images)
-        positions = level_positions(inputs["attention_mask"], [self._request] * len(images))
-        return {**until_level(inputs, positions), "positions": positions}
-
     @torch.inference_mode()
     def _level_logits(self, inputs: dict[str, Any]) -> Tensor:
         """Logits of the level tokens, shape (n, K), float32, on the device."""
@@ -216,7 +212,7 @@ class ArtQuantScorer:
 
     def _scores(self, sources: Sequence[Source], logits: Tensor) -> list[Score | ArtQuantError]:
         scale = self.checkpoint.spec.scale
-        rows = logits.double().softmax(dim=-1).cpu().numpy()
+        rows = logits.cpu().double().softmax(dim=-1).numpy()
         return [
             Score(
                 float(scale.expectation(row)), dict(zip(scale.names, row.tolist(), strict=True)), float(entropy(row))
@@ -228,10 +224,6 @@ class ArtQuantScorer:
             )
             for source, row in zip(sources, rows, strict=True)
         ]
-
-    def _describe_inputs(self, images: list[Image.Image]) -> dict[str, Any]:
-        text = self.prompter.describe_text
-        return generation_inputs(self.checkpoint.processor, [text] * len(images), [[image] for image in images])
 
     def _descriptions(self, sources: Sequence[Source], ids: Tensor) -> list[Description]:
         return [read_description(text) for text in read_answers(self.checkpoint, ids, {})]
@@ -246,6 +238,30 @@ class ArtQuantScorer:
         model = self.checkpoint.model
         inputs = {name: to_model(value, model) for name, value in probe.items() if name != "positions"}
         return shared_prefix(model, inputs, ids[: int(images[0])], tolerance=ROUNDING.get(model.dtype, 0.0))
+
+
+# What the worker processes run: functions of the prompter alone, so that the model stays where it is.
+
+
+def score_inputs(prompter: Prompter, images: list[Image.Image]) -> dict[str, Any]:
+    """Model inputs of score requests up to the position that is read.
+
+    Args:
+        prompter: of the checkpoint.
+        images: n RGB images.
+
+    Returns:
+        What `Prompter.inputs` gives, cut off behind the last position, and ``positions`` of shape (n,).
+    """
+    request = prompter.score_request
+    inputs = prompter.inputs([request.text] * len(images), images)
+    positions = level_positions(inputs["attention_mask"], [request] * len(images))
+    return {**until_level(inputs, positions), "positions": positions}
+
+
+def describe_inputs(prompter: Prompter, images: list[Image.Image]) -> dict[str, Any]:
+    """Model inputs after which descriptions of n RGB images are generated."""
+    return generation_inputs(prompter.processor, [prompter.describe_text] * len(images), [[image] for image in images])
 
 
 def _or_raise(results: Iterable[Result | ArtQuantError]) -> list[Result]:

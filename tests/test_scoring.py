@@ -1,5 +1,6 @@
 import copy
 import math
+import pickle
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ from artquant_plugin.batching import BatchSize
 from artquant_plugin.checkpoint import Checkpoint, ScoringSpec
 from artquant_plugin.errors import ArtQuantError
 from artquant_plugin.generation import generate
+from artquant_plugin.pipeline import Preparer
 from artquant_plugin.scoring import ArtQuantScorer, Score
 from artquant_plugin.timings import Timings
 from artquant_plugin.train.tiny import build_tiny_model
@@ -265,3 +267,10 @@ def test_a_compiled_model_gives_the_same_scores(scorer):
     compiled = ArtQuantScorer(scorer.checkpoint, batch_size=2, compile=True)
     found = [result.score for result in compiled.score(images)]
     assert found == pytest.approx([result.score for result in scorer.score(images)], abs=1e-5)
+
+
+def test_workers_are_given_the_processor_and_not_the_model(scorer):
+    sent = pickle.dumps(Preparer(scorer._score_inputs))
+    weights = sum(value.nbytes for value in scorer.checkpoint.model.parameters())
+    assert len(sent) < weights / 4
+    assert pickle.loads(sent)(pictures(1)).errors == [None]
