@@ -116,15 +116,15 @@ def score_on_ray(
             open_shards.append(index)
     if open_shards:
         if not ray.is_initialized():
-            ray.init(log_to_driver=False, logging_level="WARNING")
+            ray.init(log_to_driver=False, logging_level=logging.WARNING)
         gpus = int(ray.cluster_resources().get("GPU", 0))
         actors = min(actors or max(gpus, 1), len(open_shards))
         logging.getLogger("ray.data").setLevel(logging.WARNING)  # our own bar shows the progress
         ray.data.DataContext.get_current().enable_progress_bars = False
-        results = ray.data.from_items(
+        indices = ray.data.from_items(
             [{"index": index} for index in open_shards], override_num_blocks=len(open_shards)
         )
-        results = results.map_batches(
+        results = indices.map_batches(
             ShardScorer,
             fn_constructor_args=(source, engine, str(out), shard_size, str(Path.cwd())),
             batch_size=1,
