@@ -12,13 +12,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from artquant_plugin.bulk.logprobs import Ask, listed_tokens, score_listed
 from artquant_plugin.bulk.rows import Form
 from artquant_plugin.checkpoint import ScoringSpec
 from artquant_plugin.errors import ArtQuantError
-from artquant_plugin.images import open_image
+from artquant_plugin.images import Handling, open_image
 
 KEY_VARIABLE = "OPENAI_API_KEY"
 LISTED = 20  # tokens per position: the protocol's limit, and vLLM's default one
@@ -125,7 +123,7 @@ class EndpointEngine:
             "extra_body": extra | (self.extra_body or {}),
         }
 
-    def results(self, images: Iterable[Path | Image.Image]) -> Iterator[dict[str, Any] | ArtQuantError]:
+    def results(self, images: Iterable[Path | bytes]) -> Iterator[dict[str, Any] | ArtQuantError]:
         """Ask for every image, `concurrency` at once; the first alone, so that a server that cannot help costs one.
 
         Raises:
@@ -156,14 +154,12 @@ class EndpointEngine:
             thread.join()
             loop.close()
 
-    async def _ask(
-        self, client: Any, free: asyncio.Semaphore, image: Path | Image.Image
-    ) -> dict[str, Any] | ArtQuantError:
+    async def _ask(self, client: Any, free: asyncio.Semaphore, image: Path | bytes) -> dict[str, Any] | ArtQuantError:
         import openai
 
         try:
             async with free:
-                url = await asyncio.to_thread(_data_uri, image)
+                url = await asyncio.to_thread(_data_uri, image, self.spec.images)
                 reply = await client.chat.completions.create(**self.body(url))
         except ArtQuantError as error:
             return error
@@ -217,9 +213,8 @@ class EndpointEngine:
         raise EndpointError(f"'{self.url}' answers {error.status_code} ({said}); {remedy}") from error
 
 
-def _data_uri(image: Path | Image.Image) -> str:
-    """The picture as a viewer shows it, without loss, so that the server sees the pixels that a checkpoint would."""
-    picture = image if isinstance(image, Image.Image) else open_image(image)
+def _data_uri(image: Path | bytes, handling: Handling) -> str:
+    """The picture as the checkpoint opens it, without loss, so that the server sees the same pixels."""
     buffer = io.BytesIO()
-    picture.save(buffer, format="PNG", compress_level=1)
+    open_image(image, handling=handling).save(buffer, format="PNG", compress_level=1)
     return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"

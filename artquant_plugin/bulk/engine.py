@@ -1,20 +1,17 @@
 """What gives scores: a checkpoint of this machine. A server is `artquant_plugin.bulk.endpoint`."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
-from PIL import Image
-
 from artquant_plugin.bulk.places import content_key
-from artquant_plugin.bulk.rows import Form, Row
+from artquant_plugin.bulk.rows import Form
 from artquant_plugin.checkpoint import ScoringSpec, locate
 from artquant_plugin.errors import ArtQuantError
 
 MODEL_SUFFIXES = (".json", ".safetensors", ".bin", ".model", ".jinja", ".txt")
-AUTO_BATCH_SIZE = 16
 
 
 class Engine(Protocol):
@@ -34,7 +31,7 @@ class Engine(Protocol):
         """The model's name and a hash of its files."""
         ...
 
-    def results(self, images: Iterable[Path | Image.Image]) -> Iterator[dict[str, Any] | ArtQuantError]:
+    def results(self, images: Iterable[Path | bytes]) -> Iterator[dict[str, Any] | ArtQuantError]:
         """One result or error per image, in order: score, levels, entropy, extras."""
         ...
 
@@ -48,15 +45,39 @@ class LocalEngine:
         dtype: see `ArtQuantScorer.from_pretrained`.
         attn: see there.
         device: see there.
-        batch_size: images per forward pass, or ``auto``.
+        base: see there.
+        batch_size: see there.
+        workers: see there.
+        compile: see there.
+        quantization: see there.
     """
 
     model: str
     dtype: str = "auto"
     attn: str = "sdpa"
     device: str | None = None
+    base: str | None = None
     batch_size: int | str = "auto"
-    _scorer: Any = field(default=None, init=False, repr=False)
+    workers: int | None = None
+    compile: bool = False
+    quantization: str | None = None
+
+    @cached_property
+    def scorer(self) -> Any:
+        """The scorer, loaded when it is first asked for."""
+        from artquant_plugin.scoring import ArtQuantScorer
+
+        return ArtQuantScorer.from_pretrained(
+            self.model,
+            base=self.base,
+            dtype=self.dtype,
+            attn=self.attn,
+            device=self.device,
+            batch_size=self.batch_size,
+            workers=self.workers,
+            compile=self.compile,
+            quantization=self.quantization,
+        )
 
     @cached_property
     def _folder(self) -> Path:
@@ -69,8 +90,14 @@ class LocalEngine:
 
     @property
     def options(self) -> dict[str, Any]:
-        """What changes scores beyond rounding; batch size and device do not."""
-        return {"engine": "checkpoint", "dtype": self.dtype, "attn": self.attn}
+        """What changes scores beyond rounding; batch size, device and compilation do not."""
+        return {
+            "engine": "checkpoint",
+            "dtype": self.dtype,
+            "attn": self.attn,
+            "base": self.base,
+            "quantization": self.quantization,
+        }
 
     def identity(self) -> dict[str, Any]:
         """Name, and a hash of each file that the model is loaded from."""
@@ -80,27 +107,10 @@ class LocalEngine:
         name = str(local.resolve()) if local.is_dir() else self.model
         return {"name": name, "files": {file.name: content_key(str(file)) for file in kept}}
 
-    def results(self, images: Iterable[Path | Image.Image]) -> Iterator[dict[str, Any] | ArtQuantError]:
+    def results(self, images: Iterable[Path | bytes]) -> Iterator[dict[str, Any] | ArtQuantError]:
         """Load the checkpoint and score."""
-        if self._scorer is None:
-            self._scorer = self._load()
-        for result in self._scorer.score_each(images):
+        for result in self.scorer.score_each(images):
             if isinstance(result, ArtQuantError):
                 yield result
             else:
                 yield asdict(result) | {"extras": {}}
-
-    def _load(self) -> Any:
-        from artquant_plugin.scoring import ArtQuantScorer
-
-        size = AUTO_BATCH_SIZE if self.batch_size == "auto" else int(self.batch_size)
-        return ArtQuantScorer.from_pretrained(
-            self.model, dtype=self.dtype, attn=self.attn, device=self.device, batch_size=size
-        )
-
-
-def make_row(form: Form, name: str, result: dict[str, Any] | ArtQuantError) -> Row:
-    """The row of an engine's result."""
-    if isinstance(result, ArtQuantError):
-        return form.failed(name, str(result))
-    return form.scored(name, result["score"], result["levels"], result["entropy"], result["extras"])

@@ -1,16 +1,12 @@
-"""One image of a bulk run, and the one place where it becomes what the scorer takes."""
+"""One image of a bulk run, and what it is a part of."""
 
-import os
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from PIL import Image
-
 from artquant_plugin.errors import ArtQuantError
-from artquant_plugin.images import ImageError, open_image
+from artquant_plugin.images import source_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,23 +50,19 @@ class Part(Protocol):
         ...
 
 
-def opened(item: Item) -> Path | Image.Image:
-    """An item's image as the scorer takes it: a path as it is, encoded bytes decoded as a file's would be.
+def image_of(item: Item) -> Path | bytes:
+    """An item's image, as scorers take it.
 
     Raises:
-        ArtQuantError: the item has no image, or its bytes are none that can be used.
+        ArtQuantError: the item has none.
     """
     if isinstance(item.image, ArtQuantError):
         raise item.image
-    if isinstance(item.image, Path):
-        return item.image
-    # `open_image` reads files; through one, bytes get the same limits, rotation and colours.
-    descriptor, name = tempfile.mkstemp(prefix="artquant-")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(item.image)
-        return open_image(name)
-    except ImageError as error:
-        raise ImageError(str(error).replace(name, item.name), error.reason) from error
-    finally:
-        os.unlink(name)
+    return item.image
+
+
+def reason_of(item: Item, error: ArtQuantError) -> str:
+    """Why an item has no score; an image that came as bytes is called by the item's name."""
+    if isinstance(item.image, bytes):
+        return str(error).replace(source_name(item.image), f"'{item.name}'")
+    return str(error)

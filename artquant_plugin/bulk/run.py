@@ -1,13 +1,13 @@
 """A run into one file: read, score, write; what is finished is never computed again."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from artquant_plugin.bulk.engine import Engine, make_row
-from artquant_plugin.bulk.items import Item, Part, opened
+from artquant_plugin.bulk.engine import Engine
+from artquant_plugin.bulk.items import Item, Part, image_of, reason_of
 from artquant_plugin.bulk.meter import Meter, Summary
 from artquant_plugin.bulk.record import Wanted, only_writer, read_record, refuse_other, write_record
 from artquant_plugin.bulk.rows import Row
@@ -15,32 +15,44 @@ from artquant_plugin.bulk.sinks import Journal, has_rows, write_rows
 from artquant_plugin.bulk.sources import Source
 from artquant_plugin.errors import ArtQuantError
 
+Answer = TypeVar("Answer")
 EMPTY = "the input has no rows; name another"
 
 
 def score_rows(engine: Engine, items: Iterable[Item]) -> Iterator[Row]:
     """Rows of a stream of items, in order; an image that fails is a row with its reason."""
     form = engine.form
-    waiting: deque[tuple[str, str | None]] = deque()  # name, and why its image never reached the engine
+    for item, result in paired(items, engine.results):
+        if isinstance(result, ArtQuantError):
+            yield form.failed(item.name, reason_of(item, result))
+        else:
+            yield form.scored(item.name, result["score"], result["levels"], result["entropy"], result["extras"])
 
-    def images() -> Iterator[Any]:
+
+def paired(
+    items: Iterable[Item], answer: Callable[[Iterable[Path | bytes]], Iterator[Answer | ArtQuantError]]
+) -> Iterator[tuple[Item, Answer | ArtQuantError]]:
+    """Each item with its answer, in order.
+
+    Args:
+        items: a stream; those without an image are paired with the reason.
+        answer: gives one answer or error per image, in order; it may take images ahead.
+    """
+    waiting: deque[Item] = deque()
+
+    def images() -> Iterator[Path | bytes]:
         for item in items:
-            try:
-                image = opened(item)
-            except ArtQuantError as error:
-                waiting.append((item.name, str(error)))
-                continue
-            waiting.append((item.name, None))
-            yield image
+            waiting.append(item)
+            if not isinstance(item.image, ArtQuantError):
+                yield image_of(item)
 
-    def without_image() -> Iterator[Row]:
-        while waiting and waiting[0][1] is not None:
-            name, reason = waiting.popleft()
-            yield form.failed(name, str(reason))
+    def without_image() -> Iterator[tuple[Item, ArtQuantError]]:
+        while waiting and isinstance(error := waiting[0].image, ArtQuantError):
+            yield waiting.popleft(), error
 
-    for result in engine.results(images()):
+    for result in answer(images()):
         yield from without_image()
-        yield make_row(form, waiting.popleft()[0], result)
+        yield waiting.popleft(), result
         yield from without_image()
     yield from without_image()
 

@@ -26,6 +26,8 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--max-new-tokens", type=int, default=512, help="(default: %(default)s)")
     parser.add_argument("--dtype", default="auto", choices=("auto", "float32", "bfloat16", "float16"))
     parser.add_argument("--attn", default="sdpa", help="sdpa, eager or flash_attention_2 (default: %(default)s)")
+    parser.add_argument("--batch-size", default="auto", help="images at once, or auto (default: %(default)s)")
+    parser.add_argument("--base", metavar="PATH_OR_ID", help="base model of an adapter, if not the one that it names")
     parser.add_argument("--device", help="cuda, cuda:1, cpu (default: a GPU where there is one)")
     parser.set_defaults(run=run)
 
@@ -41,13 +43,14 @@ def run(args: argparse.Namespace) -> None:
     if args.out and args.out.exists() and not args.overwrite:
         raise ArtQuantError(f"'{args.out}' exists; pass --overwrite or another --out")
     source = find_source(args.inputs, split=args.split)
-    from artquant_plugin.bulk.describe import Describer, describe_items
+    from artquant_plugin.bulk.describe import describe_items
     from artquant_plugin.files import atomic_write
+    from artquant_plugin.scoring import ArtQuantScorer
 
-    describer = Describer.from_pretrained(
-        args.model, dtype=args.dtype, attn=args.attn, device=args.device, max_new_tokens=args.max_new_tokens
+    scorer = ArtQuantScorer.from_pretrained(
+        args.model, base=args.base, dtype=args.dtype, attn=args.attn, device=args.device, batch_size=args.batch_size
     )
-    rows = describe_items(describer, source.items())
+    rows = describe_items(scorer, source.items(), max_new_tokens=args.max_new_tokens)
     counts = {True: 0, False: 0}
     if args.out:
         with atomic_write(args.out) as file:

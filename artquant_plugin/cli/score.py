@@ -56,6 +56,12 @@ def _add_model_options(group: Any) -> None:
     group.add_argument("--batch-size", type=_batch_size, default="auto", help="images per forward pass, or auto")
     group.add_argument("--dtype", default="auto", choices=("auto", "float32", "bfloat16", "float16"))
     group.add_argument("--attn", default="sdpa", help="sdpa, eager or flash_attention_2 (default: %(default)s)")
+    group.add_argument("--base", metavar="PATH_OR_ID", help="base model of an adapter, if not the one that it names")
+    group.add_argument("--workers", type=_count, help="processes that prepare images (default: what suits the device)")
+    group.add_argument("--compile", action="store_true", help="run the model through torch.compile")
+    group.add_argument(
+        "--quantization", choices=("4bit", "8bit"), help="of the weights, on a GPU (default: as stored)"
+    )
     group.add_argument("--device", help="cuda, cuda:1, cpu (default: a GPU where there is one)")
 
 
@@ -161,7 +167,17 @@ def _engine(args: argparse.Namespace, world: int) -> "Engine":
 
         if torch.cuda.is_available():
             device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
-    return LocalEngine(args.model, dtype=args.dtype, attn=args.attn, device=device, batch_size=args.batch_size)
+    return LocalEngine(
+        args.model,
+        dtype=args.dtype,
+        attn=args.attn,
+        device=device,
+        base=args.base,
+        batch_size=args.batch_size,
+        workers=args.workers,
+        compile=args.compile,
+        quantization=args.quantization,
+    )
 
 
 def _endpoint(args: argparse.Namespace) -> "Engine":
@@ -232,6 +248,12 @@ def _check_strict(rows: int, failed: int, *, strict: bool) -> None:
 
 def _batch_size(text: str) -> int | str:
     return text if text == "auto" else _positive(text)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0")
+    return int(text)
 
 
 def _positive(text: str) -> int:

@@ -4,7 +4,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from artquant_plugin.bulk.rows import Form
 from artquant_plugin.errors import ArtQuantError
@@ -36,7 +35,7 @@ class Brightness:
                 raise KeyboardInterrupt
             self.asked += 1
             try:
-                picture = image if isinstance(image, Image.Image) else open_image(image)
+                picture = open_image(image)
             except ArtQuantError as error:
                 yield error
                 continue

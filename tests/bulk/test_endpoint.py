@@ -17,6 +17,7 @@ from artquant_plugin.checkpoint import ScoringSpec
 from artquant_plugin.errors import ArtQuantError
 from artquant_plugin.prompting import PromptSpec
 from artquant_plugin.scoring import ArtQuantScorer
+from tests.bulk.test_sources import encoded
 from tests.peers.logprob_server import LogprobServer, checkpoint_answer, picture_of
 from tests.tiny import pictures, tiny_checkpoint, tiny_llava
 
@@ -35,7 +36,7 @@ def test_the_server_gives_the_scores_of_the_checkpoint_itself():
     images = pictures(6)
     expected = ArtQuantScorer(tiny_checkpoint()).score(images)
     with LogprobServer(checkpoint_answer(*tiny_llava())) as server:
-        results = list(engine(server, min_mass=1e-9).results(images))
+        results = list(engine(server, min_mass=1e-9).results(map(encoded, images)))
     for result, score in zip(results, expected, strict=True):
         assert result["score"] == pytest.approx(score.score, abs=1e-5)
         assert result["levels"] == pytest.approx(score.levels, abs=1e-6)
@@ -46,7 +47,7 @@ def test_a_level_beyond_the_servers_list_stays_within_the_bound():
     images = pictures(6)
     expected = ArtQuantScorer(tiny_checkpoint()).score(images)
     with LogprobServer(checkpoint_answer(*tiny_llava(), limit=250)) as server:
-        results = list(engine(server, min_mass=1e-9).results(images))
+        results = list(engine(server, min_mass=1e-9).results(map(encoded, images)))
     bounds = [result["extras"]["score_bound"] for result in results]
     assert max(bounds) > 0.01
     for result, score, bound in zip(results, expected, bounds, strict=True):
@@ -57,7 +58,7 @@ def test_the_request_begins_the_answer(paintings):
     spec = ScoringSpec(prompt=PromptSpec(question="How good?", answer_prefix="It is", image_first=False))
     with LogprobServer(by_brightness) as server:
         chosen = EndpointEngine(server.url, "m", spec, extra_body={"seed": 1})
-        list(chosen.results([Image.new("RGB", (5, 3), (1, 2, 3))]))
+        list(chosen.results([encoded(Image.new("RGB", (5, 3), (1, 2, 3)))]))
     (body,) = server.bodies
     user, assistant = body["messages"]
     assert [part["type"] for part in user["content"]] == ["text", "image_url"]
@@ -71,7 +72,7 @@ def test_the_request_begins_the_answer(paintings):
 
 def test_the_other_prompt_asks_for_one_word_and_sends_nothing_special():
     with LogprobServer(by_brightness) as server:
-        list(engine(server, ask="word").results(pictures(1)))
+        list(engine(server, ask="word").results(map(encoded, pictures(1))))
     (body,) = server.bodies
     text = body["messages"][-1]["content"][1]["text"]
     assert text.endswith("painting? Answer with one word: excellent, good, fair, poor or bad.")
@@ -114,16 +115,16 @@ def test_a_server_without_log_probabilities_costs_one_request(paintings):
 def test_a_refused_first_request_stops_the_run(answer, message, requests, monkeypatch):
     monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.001)
     with LogprobServer(lambda body: answer) as server, pytest.raises(EndpointError, match=message) as stopped:
-        list(engine(server).results(pictures(3)))
+        list(engine(server).results(map(encoded, pictures(3))))
     assert len(server.bodies) == requests
     assert "\n" not in str(stopped.value)
 
 
 def test_a_wrong_key_is_told_from_a_missing_one():
     with LogprobServer(by_brightness, key="right") as server:
-        assert len(list(engine(server, key="right").results(pictures(2)))) == 2
+        assert len(list(engine(server, key="right").results(map(encoded, pictures(2))))) == 2
         with pytest.raises(EndpointError, match=r"refuses the key of \$OPENAI_API_KEY"):
-            list(engine(server, key="wrong").results(pictures(2)))
+            list(engine(server, key="wrong").results(map(encoded, pictures(2))))
         assert "right" not in repr(engine(server, key="right"))
 
 
@@ -131,7 +132,7 @@ def test_a_server_that_is_not_there_is_told(monkeypatch):
     monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.001)
     absent = EndpointEngine("http://127.0.0.1:9/v1", "m", ScoringSpec())
     with pytest.raises(EndpointError, match=r"no answer from 'http://127.0.0.1:9/v1' \(.*start the server"):
-        list(absent.results(pictures(1)))
+        list(absent.results(map(encoded, pictures(1))))
 
 
 def test_an_image_that_the_server_refuses_is_a_row(paintings):

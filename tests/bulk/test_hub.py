@@ -22,16 +22,17 @@ api.upload_folder(repo_id="a/pics", repo_type="dataset", folder_path=sys.argv[1]
 
 READ = """
 import json, sys
-from artquant_plugin.bulk.items import opened
+from artquant_plugin.bulk.items import image_of
 from artquant_plugin.bulk.manifests import Columns
 from artquant_plugin.bulk.sources import find_source
 from artquant_plugin.errors import ArtQuantError
+from artquant_plugin.images import open_image
 found = []
 for name, column in json.loads(sys.argv[1]):
     try:
         source = find_source([name], columns=Columns(name=column))
         items = list(source.items())
-        values = [opened(item).getpixel((0, 0))[0] for item in items]
+        values = [open_image(image_of(item)).getpixel((0, 0))[0] for item in items]
         same = source.identity() == source.identity()
         found.append([len(source.parts), source.file_per_shard, values, [item.name for item in items], same])
     except ArtQuantError as error:
