@@ -91,7 +91,8 @@ _transforms: WeakKeyDictionary[Any, LogitTransform] = WeakKeyDictionary()
 def logit_transform(model: Any) -> LogitTransform:
     """What a model does to its head's logits, measured once: configurations name it in ways that differ.
 
-    The model is run on one token while a hook puts known logits in the place of the head's.
+    The model is run on one token while a stand-in that gives known logits is in the place of the head, whose weights
+    are then not even read.
 
     Args:
         model: as above.
@@ -118,34 +119,45 @@ def _ordinary_token(model: Any) -> int:
     return next(token for token in itertools.count(1) if token not in special)
 
 
+class _KnownLogits(nn.Module):
+    """Stands in for an output head: gives the logits that it is told, and remembers what it was given."""
+
+    def __init__(self, logits: Tensor, vocabulary: int) -> None:
+        super().__init__()
+        self.logits = logits
+        self.vocabulary = vocabulary
+        self.seen: list[Tensor] = []
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Args: hidden states of shape (..., hidden). Returns: shape (..., vocabulary), float32."""
+        self.seen.append(hidden)
+        logits = torch.zeros(*hidden.shape[:-1], self.vocabulary, dtype=torch.float32, device=hidden.device)
+        logits[..., : len(self.logits)] = self.logits.to(hidden.device)
+        return logits
+
+
 def _measure(model: Any) -> LogitTransform:
     small, large = 2.0**-10, 1e6
     checked = [-40.0, -7.0, -1.0, 0.0, 0.5, 3.0, 25.0]
     shown = torch.tensor([small, large, *checked])
-    seen: list[Tensor] = []
-
-    def show(_: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        seen.append(args[0])
-        logits = torch.zeros(output.shape, dtype=torch.float32, device=output.device)
-        logits[..., : len(shown)] = shown.to(output.device)
-        return logits
-
+    head = model.get_output_embeddings()
+    stand_in = _KnownLogits(shown, model.config.get_text_config().vocab_size)
     inputs = {"input_ids": torch.tensor([[_ordinary_token(model)]], device=model.device)}
     inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
-    hook = model.get_output_embeddings().register_forward_hook(show)
+    model.set_output_embeddings(stand_in)
     try:
         with torch.no_grad():
             returned = model(**inputs, use_cache=False).logits[0, -1, : len(shown)].double().cpu()
             hidden = last_hidden_states(model, inputs)
     finally:
-        hook.remove()
+        model.set_output_embeddings(head)
     slope, limit, *values = returned.tolist()
     cap = limit if limit < large * min(slope / small, 1.0) / 2 else None
     scale = (slope if cap is None else cap * math.atanh(slope / cap)) / small
     transform = LogitTransform(scale=1.0 if math.isclose(scale, 1.0, rel_tol=1e-5) else scale, cap=cap)
     expected = transform(torch.tensor(checked, dtype=torch.float64))
     alike = torch.allclose(expected, torch.tensor(values, dtype=torch.float64), rtol=1e-5, atol=1e-5)
-    if not alike or not torch.allclose(seen[0].float(), hidden.float(), rtol=1e-2, atol=1e-3):
+    if not alike or not torch.allclose(stand_in.seen[0].float(), hidden.float(), rtol=1e-2, atol=1e-3):
         raise ArtQuantError(
             f"{type(model).__name__} changes hidden states or logits around its output head in a way that artquant "
             "does not know; use another architecture, or report it"

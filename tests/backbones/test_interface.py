@@ -14,6 +14,7 @@ from transformers import (
     LlamaConfig,
     LlamaForCausalLM,
 )
+from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from artquant_plugin.backbones import interface
 from artquant_plugin.backbones.interface import LogitTransform, check_token_logits, logit_transform
@@ -85,8 +86,12 @@ def test_what_no_short_way_is_known_for_is_an_error(change):
 
 
 def test_a_model_that_changes_its_hidden_states_before_the_head_is_an_error():
-    model = LlamaForCausalLM(LlamaConfig(**TINY)).eval()
-    model.lm_head.register_forward_pre_hook(lambda _, args: (args[0] * 3,))
+    class Changing(LlamaForCausalLM):
+        def forward(self, **inputs):
+            hidden = self.model(**inputs).last_hidden_state
+            return CausalLMOutputWithPast(logits=self.lm_head(hidden * 3))
+
+    model = Changing(LlamaConfig(**TINY)).eval()
     with pytest.raises(ArtQuantError, match="changes hidden states or logits"):
         logit_transform(model)
 
