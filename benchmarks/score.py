@@ -20,6 +20,7 @@ import torch
 from _models import SHAPES, arithmetic, random_checkpoint
 from PIL import Image
 
+from artquant_plugin.checkpoint import save_checkpoint
 from artquant_plugin.scoring import ArtQuantScorer
 from artquant_plugin.timings import Timings
 
@@ -42,26 +43,33 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if on_gpu else "cpu")
     parser.add_argument("--threads", type=int, default=2, help="of the CPU (default: %(default)s)")
     parser.add_argument("--workers", type=int, help="processes that prepare images (default: the engine's own)")
-    parser.add_argument("--row", action="store_true", help=argparse.SUPPRESS)  # one row, as JSON, for the caller
+    parser.add_argument("--save", type=Path, help=argparse.SUPPRESS)  # the model of a shape, for the rows
+    parser.add_argument("--row", type=Path, help=argparse.SUPPRESS)  # measures a saved model; JSON for the caller
     args = parser.parse_args()
+    if args.save:
+        checkpoint = random_checkpoint(args.shapes[0], device=args.device, dtype=getattr(torch, args.dtype))
+        save_checkpoint(args.save, checkpoint.model, checkpoint.processor, checkpoint.spec)
+        return
     if args.row:
         print(json.dumps(measure(args)))
         return
     print(HEADER, flush=True)
     for shape in args.shapes:
-        for batch_size in args.batch_sizes:
-            print(line(in_a_process(args, shape, batch_size)), flush=True)
+        with tempfile.TemporaryDirectory() as folder:
+            in_a_process(args, shape, args.batch_sizes[0], "--save", folder)
+            for batch_size in args.batch_sizes:
+                row = json.loads(in_a_process(args, shape, batch_size, "--row", folder).splitlines()[-1])
+                print(line(row), flush=True)
 
 
-def in_a_process(args: argparse.Namespace, shape: str, batch_size: int) -> dict[str, Any]:
-    """One row, measured by a fresh process, whose peak memory is its own."""
-    command = [sys.executable, __file__, "--row", "--shapes", shape, "--batch-sizes", str(batch_size)]
+def in_a_process(args: argparse.Namespace, shape: str, batch_size: int, *task: str) -> str:
+    """What a fresh process prints, whose peak memory is its own."""
+    command = [sys.executable, __file__, *task, "--shapes", shape, "--batch-sizes", str(batch_size)]
     for name in ("images", "side", "dtype", "device", "threads"):
         command += [f"--{name}", str(getattr(args, name))]
     if args.workers is not None:
         command += ["--workers", str(args.workers)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    return json.loads(done.stdout.splitlines()[-1])
+    return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True).stdout
 
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:
@@ -69,8 +77,9 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     (shape,), (batch_size,) = args.shapes, args.batch_sizes
     torch.set_num_threads(args.threads)
     device, dtype = torch.device(args.device), getattr(torch, args.dtype)
-    checkpoint = random_checkpoint(shape, device=args.device, dtype=dtype)
-    scorer = ArtQuantScorer(checkpoint, batch_size=batch_size, workers=args.workers)
+    scorer = ArtQuantScorer.from_pretrained(
+        str(args.row), dtype=args.dtype, device=args.device, batch_size=batch_size, workers=args.workers
+    )
     with tempfile.TemporaryDirectory() as folder:
         files = paintings(Path(folder), args.images, args.side)
         warm = max(batch_size, 2)
