@@ -76,6 +76,20 @@ class MultiwayLinear(nn.Module):
         )
 
 
+class LanguageMLP(LlamaMLP):
+    """LLaMA's SwiGLU; to score on a CPU, with its products turned around."""
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        layers = (self.gate_proj, self.up_proj, self.down_proj)
+        plain = all(type(layer) is nn.Linear and layer.bias is None for layer in layers)  # not adapted, not quantised
+        if not plain or self.config.hidden_act != "silu" or torch.is_grad_enabled() or hidden.device.type != "cpu":
+            return super().forward(hidden)
+        # With some dozen to some hundred rows, weights @ rows is 6 to 12 % faster than rows @ weights (MKL).
+        rows = hidden.flatten(0, 1).T
+        gate = functional.silu(self.gate_proj.weight @ rows, inplace=True)
+        return (self.down_proj.weight @ gate.mul_(self.up_proj.weight @ rows)).T.unflatten(0, hidden.shape[:2])
+
+
 class LanguageAttention(nn.Module):
     """Causal self-attention with rotary positions."""
 
@@ -125,7 +139,7 @@ class LanguageLayer(GradientCheckpointingLayer):
     def __init__(self, config: MPLUGOwl2Config, layer_idx: int) -> None:
         super().__init__()
         self.self_attn = LanguageAttention(config, layer_idx)
-        self.mlp = LlamaMLP(config)
+        self.mlp = LanguageMLP(config)
         self.input_layernorm = MultiwayRMSNorm(config.hidden_size, config.rms_norm_eps)
         self.post_attention_layernorm = MultiwayRMSNorm(config.hidden_size, config.rms_norm_eps)
 
