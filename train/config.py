@@ -31,11 +31,25 @@ class TinyModel(_Section):
 
 
 class ModelSection(_Section):
-    """What is trained: a checkpoint (folder or Hub id), or a tiny model built from its sizes."""
+    """Where training starts: a checkpoint (folder or Hub id), or a tiny model built from its sizes.
+
+    Args:
+        pretrained: see `artquant_plugin.checkpoint.load_checkpoint`; an adapter is trained on.
+        base: of an adapter, where it is not the one that the adapter names.
+        tiny: instead of `pretrained`.
+        dtype: of the weights that are not trained; those that are trained are float32, as the optimizer needs.
+        attn: attention implementation.
+        quantization: of the weights that are not trained (QLoRA), on a GPU, through bitsandbytes.
+        trust_remote_code: whether Python code of the checkpoint's repository may run.
+    """
 
     pretrained: str | None = None
+    base: str | None = None
     tiny: TinyModel | None = None
-    attn: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    attn: Literal["sdpa", "eager", "flash_attention_2", "flash_attention_3"] = "sdpa"
+    quantization: Literal["4bit", "8bit"] | None = None
+    trust_remote_code: bool = False
 
     @model_validator(mode="after")
     def _one_of(self) -> "ModelSection":
@@ -44,12 +58,74 @@ class ModelSection(_Section):
         return self
 
 
+class PartSection(_Section):
+    """How one part of the model is trained; ``vision: full`` is short for ``vision: {method: full}``.
+
+    Args:
+        method: ``full`` trains all of its weights, ``lora`` matrices beside them, ``frozen`` nothing.
+        learning_rate: of this part alone, in every stage; the stage's when left out.
+    """
+
+    method: Literal["full", "lora", "frozen"] = "full"
+    learning_rate: float | None = Field(None, gt=0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, content: Any) -> Any:
+        return {"method": content} if isinstance(content, str) else content
+
+
+class LoraSection(_Section):
+    """The LoRA matrices, in every part whose method is ``lora``.
+
+    Args:
+        targets: ``all-linear``; ``original``, the paper's choice (`q_proj` and the image tokens' `v_proj.multiway.1`
+            in mPLUG-Owl2, `q_proj` and `v_proj` elsewhere); or ends of module names.
+        rank: of the matrices.
+        alpha: their product is scaled by alpha / rank.
+        dropout: of what goes into them, in training.
+    """
+
+    targets: Literal["all-linear", "original"] | tuple[str, ...] = "all-linear"
+    rank: int = Field(128, gt=0)
+    alpha: int = Field(256, gt=0)
+    dropout: float = Field(0.05, ge=0, lt=1)
+
+
+class TrainedSection(_Section):
+    """What of the model is trained; all of it, unless told otherwise."""
+
+    language: PartSection = PartSection()
+    vision: PartSection = PartSection()
+    projector: PartSection = PartSection()
+    lora: LoraSection = LoraSection()
+
+
 class LevelsSection(_Section):
-    """Level words, their values on the dataset's scale, and the soft labels' sigma in the values' unit."""
+    """Level words, their values on the dataset's scale, and how scores become soft labels.
+
+    Args:
+        names: best first.
+        values: one per name, on the dataset's scale.
+        method: see `LevelScale.soft_labels`.
+        sigma: of ``sbde``, in the values' unit.
+        deviation: of ``gaussian``: the raters' standard deviation in the values' unit, or the name of the attribute
+            that holds each painting's own.
+    """
 
     names: tuple[str, ...] = LEVEL_NAMES
     values: tuple[float, ...] = LEVEL_VALUES
+    method: Literal["sbde", "sbde_constrained", "gaussian", "onehot"] = "sbde"
     sigma: float | None = Field(None, gt=0)
+    deviation: float | str | None = None
+
+    @model_validator(mode="after")
+    def _fitting(self) -> "LevelsSection":
+        if self.sigma is not None and self.method != "sbde":
+            raise ValueError(f"levels.sigma belongs to method sbde, not {self.method}; leave it out")
+        if (self.deviation is not None) != (self.method == "gaussian"):
+            raise ValueError("levels.deviation belongs to method gaussian, which needs it; give both or none")
+        return self
 
     def scale(self) -> LevelScale:
         """The scale of these names and values."""
@@ -77,7 +153,23 @@ class LossSection(_Section):
 
 
 class TrainSection(_Section):
-    """Optimisation, shared by all stages unless a stage overrides it; names are `TrainingArguments`'s."""
+    """Optimisation, shared by all stages unless a stage overrides it; names are `TrainingArguments`'s.
+
+    Beyond those:
+
+    Args:
+        warmup_ratio: share of a stage's steps.
+        group_by_length: batches of answers of like length, which need less padding.
+        gradient_checkpointing: compute activations again in the backward pass instead of keeping them.
+        save_steps: optimisation steps between checkpoints that `--resume` goes on from; each epoch's end when left
+            out.
+        save_total_limit: how many of them are kept.
+        eval_steps: steps between evaluations on the validation split; each epoch's end when left out.
+        keep: which weights a stage ends with: of the evaluation with the best SROCC, or the last.
+        early_stopping_patience: evaluations without a better SROCC after which a stage ends; never when left out.
+        on_bad_sample: whether an image that cannot be read stops the run or is left out and counted.
+        report_to: trackers of `transformers` that get the log, ``tensorboard``, ``wandb`` and the like.
+    """
 
     learning_rate: float = Field(2e-5, gt=0)
     per_device_train_batch_size: int = Field(16, gt=0)
@@ -90,6 +182,15 @@ class TrainSection(_Section):
     dataloader_num_workers: int = Field(0, ge=0)
     logging_steps: int = Field(10, gt=0)
     bf16: bool = False
+    group_by_length: bool = False
+    gradient_checkpointing: bool = False
+    save_steps: int | None = Field(None, gt=0)
+    save_total_limit: int = Field(2, gt=0)
+    eval_steps: int | None = Field(None, gt=0)
+    keep: Literal["best", "last"] = "best"
+    early_stopping_patience: int | None = Field(None, gt=0)
+    on_bad_sample: Literal["stop", "skip"] = "stop"
+    report_to: tuple[str, ...] = ("tensorboard",)
 
 
 class StageSection(_Section):
@@ -104,19 +205,37 @@ class StageSection(_Section):
     learning_rate: float | None = Field(None, gt=0)
 
 
+class DataSection(_Section):
+    """A dataset; ``data: [apdd]`` is short for ``data: [{name: apdd}]``.
+
+    Args:
+        name: under $ARTQUANT_DATA, or a folder.
+        weight: how often a painting of its training split is seen in an epoch; 0.5 draws another half each time.
+    """
+
+    name: str
+    weight: float = Field(1.0, gt=0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, content: Any) -> Any:
+        return {"name": content} if isinstance(content, str) else content
+
+
 class TrainConfig(_Section):
     """A whole run.
 
     Args:
-        data: dataset names (under $ARTQUANT_DATA) or folders; their training splits are joined.
+        data: datasets, whose training splits are joined.
         output: folder of the checkpoint.
         seed: of weights, order and dropout.
         score_batch_size: images per forward pass in the evaluation after each epoch.
     """
 
-    data: tuple[str, ...] = Field(min_length=1)
+    data: tuple[DataSection, ...] = Field(min_length=1)
     output: Path
     model: ModelSection
+    trained: TrainedSection = TrainedSection()
     stages: tuple[StageSection, ...] = Field(min_length=1)
     levels: LevelsSection = LevelsSection()
     prompt: PromptSection = PromptSection()
@@ -125,12 +244,27 @@ class TrainConfig(_Section):
     seed: int = Field(0, ge=0)
     score_batch_size: int = Field(32, gt=0)
 
+    @model_validator(mode="after")
+    def _names_differ(self) -> "TrainConfig":
+        names = [stage.name for stage in self.stages]
+        if len(set(names)) < len(names):
+            raise ValueError(f"stages {', '.join(names)} repeat a name; each stage has a folder of its name")
+        if self.model.quantization is not None:
+            for part in ("language", "vision", "projector"):
+                if getattr(self.trained, part).method == "full":
+                    raise ValueError(
+                        f"trained.{part} is full, but quantised weights cannot be trained; set it to lora or frozen, "
+                        "or leave model.quantization out"
+                    )
+        return self
 
-def load_config(path: Path, overrides: Sequence[str] = ()) -> TrainConfig:
-    """Read a YAML file and apply overrides.
+
+def load_config(paths: Path | Sequence[Path], overrides: Sequence[str] = ()) -> TrainConfig:
+    """Read YAML files, later ones over earlier ones, and apply overrides.
 
     Args:
-        path: the file; a bare name such as ``demo.yaml`` is also looked for among the shipped configurations.
+        paths: one file or several; those that ship, such as ``demo.yaml`` or ``models/qwen3.5-4b.yaml``, are found by
+            their name from anywhere. Sections are merged, other values replaced.
         overrides: ``section.key=value`` each, the value in YAML.
 
     Returns:
@@ -139,19 +273,34 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> TrainConfig:
     Raises:
         ArtQuantError: no such file, no YAML, an unknown key (the nearest is named) or a value of the wrong kind.
     """
-    source = _find(path)
+    content: dict[str, Any] = {}
+    sources = [_find(path) for path in ([paths] if isinstance(paths, Path) else paths)]
+    for source in sources:
+        _merge(content, _read(source))
+    for override in overrides:
+        _override(content, override)
+    try:
+        return TrainConfig.model_validate(content)
+    except ValidationError as error:
+        raise ArtQuantError(f"{' + '.join(map(str, sources))}: {_explain(error)}") from error
+
+
+def _read(source: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(source.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ArtQuantError(f"{source} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
         raise ArtQuantError(f"{source} holds no mapping; start from one of the shipped configurations")
-    for override in overrides:
-        _override(content, override)
-    try:
-        return TrainConfig.model_validate(content)
-    except ValidationError as error:
-        raise ArtQuantError(f"{source}: {_explain(error)}") from error
+    return content
+
+
+def _merge(content: dict[str, Any], later: dict[str, Any]) -> None:
+    for key, value in later.items():
+        if isinstance(value, dict) and isinstance(content.get(key), dict):
+            _merge(content[key], value)
+        else:
+            content[key] = value
 
 
 def _find(path: Path) -> Path:
@@ -160,10 +309,13 @@ def _find(path: Path) -> Path:
         from importlib.resources import files
 
         shipped = Path(str(files("artquant_plugin.configs")))
-    for candidate in (path, shipped / path.name):
-        if candidate.is_file() and (candidate == path or path.parent.name in ("", "configs")):
+    inside = Path(*path.parts[1:]) if path.parts[:1] == ("configs",) else path
+    for candidate in (path, shipped / inside):
+        if candidate.is_file():
             return candidate
-    names = ", ".join(sorted(file.name for file in shipped.glob("*.yaml")))
+    names = ", ".join(
+        sorted(str(file.relative_to(shipped)) for file in shipped.rglob("*.yaml") if file.parent.name != "accelerate")
+    )
     raise ArtQuantError(f"no configuration {str(path)!r}; give a YAML file, or one that ships: {names}")
 
 
@@ -188,7 +340,8 @@ def _override(content: dict[str, Any], override: str) -> None:
 def _explain(error: ValidationError) -> str:
     """One problem as one line; an unknown key before all else, as it may explain the rest."""
     problem = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
-    place = ".".join(str(part) for part in problem["loc"])
+    # A union's alternatives are no part of the user's file.
+    place = ".".join(str(part) for part in problem["loc"] if not str(part).startswith(("literal[", "tuple[")))
     if problem["type"] == "extra_forbidden":
         known = _keys_at(problem["loc"][:-1])
         near = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1)

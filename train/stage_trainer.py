@@ -1,0 +1,228 @@
+"""The trainer of a stage: learning rates by part, an order that a resumed run finds again, checkpoints that score."""
+
+import shutil
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+from torch.utils.data import Sampler
+
+from artquant_plugin.checkpoint import restore_weights, save_checkpoint
+from artquant_plugin.errors import ArtQuantError
+from artquant_plugin.train.callbacks import Flow, Speed
+from artquant_plugin.train.guard import FACTS, BatchFacts, GuardedCollator, GuardedSamples
+from artquant_plugin.train.mixture import EpochSampler, MixedSamples
+from artquant_plugin.train.parts import Part, optimizer_groups
+from artquant_plugin.train.stages import WHOLE_FILE, StageFolder, checkpoints
+from artquant_plugin.train.trainer import AestheticTrainer
+
+LESS_MEMORY = (
+    "lower train.per_device_train_batch_size and raise train.gradient_accumulation_steps by as much, set "
+    "train.gradient_checkpointing=true, model.dtype=bfloat16, or train parts by lora instead of full"
+)
+
+
+class StageTrainer(AestheticTrainer):
+    """`AestheticTrainer` for one stage of a run.
+
+    Args:
+        samples: what the stage sees.
+        collator: of the samples.
+        folder: of the stage.
+        rates: learning rates of parts that have their own.
+        flow: when to save and stop; one of the callbacks.
+        keep_best: whether the best weights are kept as well.
+        skip_bad: whether images that cannot be read are left out; else they stop the run.
+        group_by_length: whether batches hold answers of like length.
+        save_total_limit: how many checkpoints are kept.
+        trainer_arguments: passed on to `AestheticTrainer`.
+    """
+
+    def __init__(
+        self,
+        *,
+        samples: MixedSamples,
+        collator: GuardedCollator,
+        folder: StageFolder,
+        rates: Mapping[Part, float],
+        flow: Flow,
+        keep_best: bool,
+        skip_bad: bool,
+        group_by_length: bool,
+        save_total_limit: int,
+        **trainer_arguments: Any,
+    ) -> None:
+        self._samples = samples
+        self._folder = folder
+        self._rates = rates
+        self._keep_best = keep_best
+        self._skip_bad = skip_bad
+        self._group_by_length = group_by_length
+        self._save_total_limit = save_total_limit
+        self._speed = Speed()
+        self._sampler: EpochSampler | None = None
+        self.skipped: dict[str, str] = {}
+        super().__init__(train_dataset=GuardedSamples(samples), data_collator=collator, **trainer_arguments)
+        self.add_callback(flow)
+
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        """The optimizer of the arguments, its groups by part and decay."""
+        model = self.model if model is None else model
+        if self.optimizer is None:
+            kind, options = self.get_optimizer_cls_and_kwargs(self.args, model)
+            decayed = self.get_decay_parameter_names(model)
+            groups = optimizer_groups(model, decayed, weight_decay=self.args.weight_decay, rates=self._rates)
+            self.optimizer = kind(groups, **options)
+        return self.optimizer
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
+        collator, samples = self.data_collator.collator, self._samples
+
+        def length(index: int) -> int:
+            return len(collator.answer(samples.samples[index]).ids)
+
+        self._sampler = EpochSampler(
+            len(self._samples),
+            self.args.seed,
+            batch_size=self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size,
+            length=length if self._group_by_length else None,
+        )
+        return self._sampler
+
+    def _run_epoch(self, *, epoch: int, **others: Any) -> None:
+        """One epoch, which draws its samples and its order, wherever in it the run goes on."""
+        self._samples.set_epoch(epoch)
+        # accelerate 1.15 does not reach the sampler of a loader that skips batches in several processes.
+        if self._sampler is not None:
+            self._sampler.set_epoch(epoch)
+        super()._run_epoch(epoch=epoch, **others)
+
+    def get_batch_samples(self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device) -> Any:
+        """Batches of one optimisation step, checked."""
+        return super().get_batch_samples(map(self._checked, epoch_iterator), num_batches, device)
+
+    def _checked(self, batch: dict[str, Any]) -> dict[str, Any]:
+        facts: BatchFacts = batch[FACTS]
+        for name, reason in facts.bad:
+            if not self._skip_bad:
+                raise ArtQuantError(f"sample {name}: {reason}; or leave such images out with train.on_bad_sample=skip")
+            if name not in self.skipped:
+                warnings.warn(f"sample {name} is left out: {reason}", stacklevel=2)
+            self.skipped[name] = reason
+        if facts.failure is not None:
+            raise ArtQuantError(f"batch of {', '.join(facts.names)}: {facts.failure}")
+        return batch
+
+    def training_step(
+        self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Tensor | int | None = None
+    ) -> Tensor:
+        """One forward and backward pass.
+
+        Raises:
+            ArtQuantError: the loss is not finite, or the memory does not suffice.
+        """
+        inputs = dict(inputs)
+        facts: BatchFacts = inputs.pop(FACTS)
+        try:
+            if not facts.names:
+                return self._nothing(model, {name: inputs[name] for name in facts.inputs})
+            loss = super().training_step(model, inputs, num_items_in_batch)
+        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+            raise_if_memory(error)
+            raise
+        if not torch.isfinite(loss):
+            raise ArtQuantError(
+                f"the loss became {loss.item()} at step {self.state.global_step + 1} with the batch of "
+                f"{', '.join(facts.names)}; lower train.learning_rate, or look at these samples"
+            )
+        self._speed.count(len(facts.names), facts.tokens)
+        return loss
+
+    def _nothing(self, model: nn.Module, inputs: dict[str, Any]) -> Tensor:
+        """A step that changes nothing, for a batch of which nothing could be read."""
+        model.train()
+        with self.compute_loss_context_manager():
+            loss = model(**self._prepare_inputs(inputs), logits_to_keep=1, use_cache=False).logits.float().sum() * 0.0
+        self.accelerator.backward(loss)
+        return loss.detach()
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Add speed, memory and the number of samples that were left out."""
+        if "loss" in logs:
+            logs |= self._speed.take(self.args)
+            if self.skipped:
+                logs["skipped"] = len(self.skipped)
+        super().log(logs, start_time)
+
+    def evaluate(self, *args: Any, **options: Any) -> dict[str, float]:
+        """Evaluate, and keep the weights if they are the best so far."""
+        best = self.state.best_metric
+        metrics = super().evaluate(*args, **options)
+        value = metrics["eval_srocc"]
+        if self._keep_best and (best is None or value > best):
+            self.save_model(str(self._folder.best), _internal_call=True)
+        self._speed.take(self.args)  # the time of evaluation is none of training's
+        return metrics
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
+        """Write a checkpoint that scores."""
+        if not self.args.should_save:
+            return
+        model = self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
+        folder = Path(output_dir or self.args.output_dir)
+        try:
+            save_checkpoint(folder, model, self.processing_class, self.spec, state_dict)
+        except (OSError, SafetensorError) as error:
+            raise self._unwritten(folder, error) from error
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        """Write everything that is needed to go on; what was written before goes only when this is whole."""
+        folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
+        try:
+            super()._save_checkpoint(model, trial)
+            self.accelerator.wait_for_everyone()
+            if self.args.should_save:
+                (folder / WHOLE_FILE).touch()
+        except (OSError, RuntimeError) as error:  # torch turns a full disk into a RuntimeError
+            if isinstance(error, RuntimeError) and "write" not in str(error):
+                raise
+            raise self._unwritten(folder, error) from error
+        except ArtQuantError:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        if self.args.should_save:
+            whole = [path for path in checkpoints(folder.parent) if (path / WHOLE_FILE).is_file()]
+            for path in checkpoints(folder.parent):
+                if path not in whole[-self._save_total_limit :]:
+                    shutil.rmtree(path, ignore_errors=True)
+
+    def _unwritten(self, folder: Path, error: Exception) -> ArtQuantError:
+        shutil.rmtree(folder, ignore_errors=True)
+        last = self._folder.last_checkpoint()
+        remains = f"{last} is whole" if last else "there is no earlier one"
+        reason = " ".join(str(error).split())[:200]
+        return ArtQuantError(
+            f"checkpoint {folder} could not be written ({reason}); {remains}: make room on the disk and go on with "
+            "--resume"
+        )
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        """Put a checkpoint's weights back, rounding nothing."""
+        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+        else:
+            restore_weights(self.model, Path(resume_from_checkpoint))
+
+
+def raise_if_memory(error: BaseException) -> None:
+    """Say what to lower when memory did not suffice; other errors pass.
+
+    Raises:
+        ArtQuantError: the error is of memory.
+    """
+    if isinstance(error, torch.OutOfMemoryError | MemoryError) or "allocate memory" in str(error):
+        raise ArtQuantError(f"the memory does not suffice for a training step; {LESS_MEMORY}") from error
