@@ -172,7 +172,8 @@ def _check_adapter(model: Any, targets: list[str], lora: LoraSection) -> None:
     if (own, config.r, config.lora_alpha) != wanted:
         raise ArtQuantError(
             f"the checkpoint's adapter has rank {config.r} and alpha {config.lora_alpha} on {len(own)} modules, "
-            f"trained.lora asks for {lora.rank} and {lora.alpha} on {len(targets)}; set the same, or start from its base"
+            f"trained.lora asks for {lora.rank} and {lora.alpha} on {len(targets)}; set the same, or start from its "
+            "base"
         )
 
 
@@ -220,8 +221,3 @@ def trained_bytes(model: Any) -> tuple[int, int]:
     weights = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
     moments = sum(3 * 4 * parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     return weights, moments
-
-
-def is_float32(model: Any) -> bool:
-    """Whether all weights are float32, so that saving and loading round nothing."""
-    return all(parameter.dtype == torch.float32 for parameter in model.parameters() if parameter.is_floating_point())

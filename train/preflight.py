@@ -65,7 +65,8 @@ def check_data(config: TrainConfig, material: Material) -> list[str]:
     scores = [p.score for dataset in material.datasets for p in dataset.split("train")]
     scale = config.levels.scale()
     lines.append(
-        f"labels: {config.levels.method}; scores from {min(scores):g} to {max(scores):g} in [{scale.low:g}, {scale.high:g}]"
+        f"labels: {config.levels.method}; scores from {min(scores):g} to {max(scores):g}, levels' range "
+        f"[{scale.low:g}, {scale.high:g}]"
     )
     return lines
 

@@ -104,8 +104,8 @@ def train(
         run.check(config)
     _check_trackers(config)
     setting, model = _prepare(config)
-    if say is not None and state.is_main_process:
-        for line in _preflight(setting, model):
+    for line in _preflight(setting, model):
+        if say is not None and state.is_main_process:
             say(line)
     if state.is_main_process:
         if overwrite:
@@ -200,7 +200,7 @@ def _check_trackers(config: TrainConfig) -> None:
             kind()
     except (RuntimeError, ValueError, ImportError) as error:
         raise ArtQuantError(
-            f"train.report_to {', '.join(others)}: {' '.join(str(error).split())}; install the tracker, or leave it out"
+            f"train.report_to {', '.join(others)}: {' '.join(str(error).split())}; install the tracker or leave it out"
         ) from error
 
 
