@@ -144,6 +144,7 @@ def _trainer(
     validation: Sequence[tuple[Dataset, Painting]],
 ) -> AestheticTrainer:
     options = config.train.model_dump()
+    share_images = options.pop("share_images")
     if stage.learning_rate is not None:
         options["learning_rate"] = stage.learning_rate
     chosen = [sample for kind in stage.samples for sample in samples[kind]]
@@ -165,13 +166,14 @@ def _trainer(
         args=arguments,
         train_dataset=SampleDataset(chosen),
         eval_dataset=SampleDataset([]) if validation else None,
-        data_collator=AnswerCollator(prompter),
+        data_collator=AnswerCollator(prompter, share_images=share_images),
         processing_class=processor,
         level_ids=prompter.level_ids,
         loss_weights=config.loss,
         spec=spec,
         validation=validation,
         score_batch_size=config.score_batch_size,
+        share_images=share_images,
     )
 
 
