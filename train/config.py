@@ -145,11 +145,40 @@ class PromptSection(_Section):
         return PromptSpec(**self.model_dump())
 
 
-class LossSection(_Section):
-    """Weights of the loss (ArtQuant, Eqs. 7 and 8): L_CE + k_asl · (L_ce + k · L_kl)."""
+LOSS_PRESETS: dict[str, dict[str, Any]] = {
+    "paper": {"k": 1.0, "k_asl": 1.0, "softmax": "levels"},
+    "released": {"k": 1.0, "k_asl": 0.05, "softmax": "vocabulary"},
+}
 
+
+class LossSection(_Section):
+    """The loss: L_CE + k_asl · (L_ce + k · L_kl) (ArtQuant, Eqs. 7 and 8) + k_ranking · L_ranking.
+
+    Args:
+        preset: what the other keys are where they are not given: the paper's equations, or the released code's weights
+            and softmax (GitHub Henglin-Liu/ArtQuant at f6b1fca).
+        k: weight of the KL divergence at the level token.
+        k_asl: weight of the score samples' loss.
+        softmax: of the KL's prediction, over the levels' tokens (as in scoring) or the whole vocabulary.
+        k_ranking: weight of DeQA's fidelity loss over the pairs of score samples in a micro-batch; 0 leaves it out.
+        ranking: what of a pair is to be predicted. ``fixed`` and ``predicted``: how likely the one is better than the
+            other, from the soft labels' means and variances; a prediction's variance is 1, or that of its own
+            distribution. ``binary``: which one is better; a prediction's variance is 1.
+    """
+
+    preset: Literal["paper", "released"] = "paper"
     k: float = Field(1.0, ge=0)
     k_asl: float = Field(1.0, ge=0)
+    softmax: Literal["levels", "vocabulary"] = "levels"
+    k_ranking: float = Field(0.0, ge=0)
+    ranking: Literal["fixed", "predicted", "binary"] = "fixed"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _filled(cls, given: Any) -> Any:
+        if isinstance(given, dict):
+            return LOSS_PRESETS.get(given.get("preset", "paper"), {}) | given
+        return given
 
 
 class TrainSection(_Section):
@@ -159,6 +188,8 @@ class TrainSection(_Section):
 
     Args:
         warmup_ratio: share of a stage's steps.
+        share_images: bring a painting's score and description sample into one batch, where its image is encoded once
+            for both.
         group_by_length: batches of answers of like length, which need less padding.
         gradient_checkpointing: compute activations again in the backward pass instead of keeping them.
         save_steps: optimisation steps between checkpoints that `--resume` goes on from; each epoch's end when left
@@ -191,6 +222,18 @@ class TrainSection(_Section):
     early_stopping_patience: int | None = Field(None, gt=0)
     on_bad_sample: Literal["stop", "skip"] = "stop"
     report_to: tuple[str, ...] = ("tensorboard",)
+    share_images: bool = False
+
+    @model_validator(mode="after")
+    def _even(self) -> "TrainSection":
+        if self.share_images and self.per_device_train_batch_size % 2:
+            raise ValueError(
+                f"per_device_train_batch_size {self.per_device_train_batch_size} is odd; share_images puts both "
+                "samples of a painting into one batch: make it even"
+            )
+        if self.share_images and self.group_by_length:
+            raise ValueError("share_images and group_by_length ask for different batches; choose one of them")
+        return self
 
 
 class StageSection(_Section):

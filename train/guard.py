@@ -4,14 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from PIL import Image
-from torch import Tensor
 from torch.utils.data import Dataset as TorchDataset
 
 from artquant_plugin.errors import ArtQuantError
 from artquant_plugin.images import ImageError
-from artquant_plugin.train.collate import AnswerCollator
+from artquant_plugin.train.collate import AnswerCollator, count_tokens, without_supervision
 from artquant_plugin.train.samples import SampleDataset
 
 FACTS = "facts"
@@ -26,14 +24,12 @@ class BatchFacts:
         tokens: real ones, image tokens among them.
         bad: kind and painting of each sample that was left out, and why.
         failure: why there is no batch at all; None when there is one.
-        inputs: the keys that are the model's.
     """
 
     names: tuple[str, ...] = ()
     tokens: int = 0
     bad: tuple[tuple[str, str], ...] = ()
     failure: str | None = None
-    inputs: tuple[str, ...] = ()
 
 
 class GuardedSamples(TorchDataset[dict[str, Any]]):
@@ -50,6 +46,13 @@ class GuardedSamples(TorchDataset[dict[str, Any]]):
             return self.samples[index]
         except ImageError as error:
             return {"sample": self.samples.samples[index], "error": str(error)}
+
+    def __getitems__(self, indices: Sequence[int]) -> list[dict[str, Any]]:
+        """The samples of a batch; torch's loader asks for them in one call."""
+        try:
+            return self.samples.__getitems__(indices)
+        except ImageError:
+            return [self[index] for index in indices]
 
 
 class GuardedCollator:
@@ -69,27 +72,16 @@ class GuardedCollator:
         """Collate items of `GuardedSamples`; the facts stand under the key ``facts``."""
         good = [item for item in items if "error" not in item]
         bad = tuple((_name(item), item["error"]) for item in items if "error" in item)
+        names = tuple(map(_name, good))
         try:
             batch = self.collator(good) if good else self._empty(items[0])
         except ArtQuantError as error:
-            return {FACTS: BatchFacts(names=tuple(map(_name, good)), bad=bad, failure=str(error))}
-        tokens = int(batch["attention_mask"].sum()) if good else 0
-        batch[FACTS] = BatchFacts(tuple(map(_name, good)), tokens, bad, inputs=() if good else self._inputs(batch))
-        return batch
+            return {FACTS: BatchFacts(names, bad=bad, failure=str(error))}
+        return {**batch, FACTS: BatchFacts(names, count_tokens(batch) if good else 0, bad)}
 
     def _empty(self, item: dict[str, Any]) -> dict[str, Any]:
-        batch = dict(self.collator([{**item, "image": Image.new("RGB", (224, 224), (128, 128, 128))}]))
-        for name in set(batch) - set(self._inputs(batch)):
-            value = batch[name]
-            if isinstance(value, Tensor):
-                batch[name] = torch.zeros_like(value) if value.shape == batch["input_ids"].shape else value[:0]
-        return batch
-
-    def _inputs(self, batch: dict[str, Any]) -> tuple[str, ...]:
-        """The keys that a processor gives."""
-        prompter = self.collator.prompter
-        made = prompter.inputs([prompter.score_request.text], [Image.new("RGB", (224, 224))])
-        return tuple(name for name in batch if name in made)
+        part = self.collator.part([{**item, "image": Image.new("RGB", (224, 224), (128, 128, 128))}])
+        return {"parts": [without_supervision(part)], "paintings": []}
 
 
 def _name(item: dict[str, Any]) -> str:

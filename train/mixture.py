@@ -10,6 +10,7 @@ from torch.utils.data import Sampler
 from artquant_plugin.dataset import Dataset, Painting, find_dataset
 from artquant_plugin.errors import ArtQuantError
 from artquant_plugin.train.config import DataSection, LevelsSection, TrainConfig
+from artquant_plugin.train.order import PaintingOrder
 from artquant_plugin.train.samples import Kind, Sample, SampleDataset, description_samples, score_samples
 
 WINDOW = 32  # batches over which answers are sorted by length
@@ -133,22 +134,32 @@ def _drawn(samples: Sequence[Sample], weight: float, rng: np.random.Generator) -
 
 
 class EpochSampler(Sampler[int]):
-    """A random order that depends on seed and epoch alone, so that a run that goes on finds the same.
+    """The order of a stage's samples; it depends on seed and epoch alone, so that a run that goes on finds it again.
+
+    It is random, unless asked otherwise.
 
     Args:
-        size: number of samples.
+        samples: of the stage, with the epoch's draw.
         seed: of the order.
         batch_size: of an optimisation step, when grouping by length.
-        length: of a sample, by its index; given when batches are to hold samples of like length.
+        length: of a sample; given when batches are to hold samples of like length.
+        share_images: whether a painting's two samples are to meet in a batch, see `PaintingOrder`.
     """
 
     def __init__(
-        self, size: int, seed: int, *, batch_size: int = 1, length: Callable[[int], int] | None = None
+        self,
+        samples: MixedSamples,
+        seed: int,
+        *,
+        batch_size: int = 1,
+        length: Callable[[Sample], int] | None = None,
+        share_images: bool = False,
     ) -> None:
-        self._size = size
+        self._samples = samples
         self._seed = seed
         self._batch_size = batch_size
         self._length = length
+        self._share_images = share_images
         self._epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -156,21 +167,28 @@ class EpochSampler(Sampler[int]):
         self._epoch = epoch
 
     def __len__(self) -> int:
-        return self._size
+        return len(self._samples)
 
     def __iter__(self) -> Iterator[int]:
+        if self._share_images:
+            paired = PaintingOrder(self._samples.samples, self._seed)
+            paired.set_epoch(self._epoch)
+            return iter(paired)
         generator = torch.Generator().manual_seed(self._seed + self._epoch)
-        order = torch.randperm(self._size, generator=generator).tolist()
-        if self._length is None:
-            return iter(order)
+        order = torch.randperm(len(self), generator=generator).tolist()
+        return iter(order if self._length is None else self._grouped(order, self._length, generator))
+
+    def _grouped(self, order: list[int], length: Callable[[Sample], int], generator: torch.Generator) -> list[int]:
         batches = []
         window = WINDOW * self._batch_size
-        for start in range(0, self._size, window):
-            part = sorted(order[start : start + window], key=self._length, reverse=True)
+        for start in range(0, len(order), window):
+            part = sorted(
+                order[start : start + window], key=lambda index: length(self._samples.samples[index]), reverse=True
+            )
             batches += [part[at : at + self._batch_size] for at in range(0, len(part), self._batch_size)]
         last = [batches.pop()] if len(batches[-1]) < self._batch_size else []  # a short one stays at the end
         shuffled = torch.randperm(len(batches), generator=generator).tolist()
-        return iter([index for batch in [*(batches[number] for number in shuffled), *last] for index in batch])
+        return [index for batch in [*(batches[number] for number in shuffled), *last] for index in batch]
 
 
 def describe_data(data: Sequence[DataSection], material: Material) -> list[str]:

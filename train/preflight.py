@@ -108,9 +108,8 @@ def try_stage(trainer: StageTrainer, name: str, steps: int) -> Trial:
             started = time.perf_counter()
             batches, items = trainer.get_batch_samples(iter([first_batch(trainer)]), 1, trainer.args.device)
             inputs = trainer._prepare_inputs({key: value for key, value in batches[0].items() if key != FACTS})
-            if batches[0][FACTS].names:
-                with trainer.accelerator.autocast():
-                    trainer.compute_loss(model, inputs, num_items_in_batch=items).backward()
+            with trainer.accelerator.autocast():
+                trainer.compute_loss(model, inputs, num_items_in_batch=items).backward()
             if torch.cuda.is_available():
                 torch.cuda.synchronize()
             seconds = time.perf_counter() - started
@@ -159,19 +158,25 @@ def show_batch(batch: dict[str, Any], prompter: Prompter) -> list[str]:
     """
     decode: Callable[[list[int]], str] = prompter.processor.tokenizer.decode
     lines = []
-    levels = iter(batch["is_level"].tolist())
-    for row, name in enumerate(batch[FACTS].names):
-        ids = batch["input_ids"][row].tolist()
-        length = int(batch["attention_mask"][row].sum())
-        kinds = ["plain"] * len(ids)
-        for position in batch["supervised"][row].nonzero().flatten().tolist():
-            kinds[position + 1] = "level" if next(levels) else "answer"
-        lines.append(f"--- {name}: {length} tokens, {sum(kind != 'plain' for kind in kinds)} supervised")
-        pieces = []
-        for kind, group in itertools.groupby(zip(kinds[:length], ids[:length], strict=True), key=lambda pair: pair[0]):
-            text = _with_runs([token for _, token in group], decode)
-            pieces.append({"plain": text, "answer": f"[[{text}]]", "level": f"{{{{{text}}}}}"}[kind])
-        lines.append("".join(pieces))
+    for part in batch["parts"]:
+        levels = iter(part["is_level"].tolist())
+        for ids, mask, supervised in zip(
+            part["inputs"]["input_ids"].tolist(),
+            part["inputs"]["attention_mask"].tolist(),
+            part["supervised"].tolist(),
+            strict=True,
+        ):
+            kinds = ["plain"]  # a position is supervised when the token behind it is
+            kinds += [("level" if next(levels) else "answer") if asked else "plain" for asked in supervised[:-1]]
+            length = sum(mask)
+            answered = sum(kind != "plain" for kind in kinds)
+            lines.append(f"--- {length} tokens, {answered} of them supervised")
+            pieces = []
+            tokens = zip(kinds[:length], ids[:length], strict=True)
+            for kind, group in itertools.groupby(tokens, key=lambda pair: pair[0]):
+                text = _with_runs([token for _, token in group], decode)
+                pieces.append({"plain": text, "answer": f"[[{text}]]", "level": f"{{{{{text}}}}}"}[kind])
+            lines.append("".join(pieces))
     return lines
 
 

@@ -83,7 +83,7 @@ def description_samples(dataset: Dataset, paintings: Sequence[Painting]) -> list
 
 
 class SampleDataset(TorchDataset[dict[str, Any]]):
-    """Samples with their pictures opened when they are asked for."""
+    """Samples with their pictures opened when they are asked for; of one batch, each picture once."""
 
     def __init__(self, samples: Sequence[Sample]) -> None:
         self.samples = samples
@@ -92,5 +92,10 @@ class SampleDataset(TorchDataset[dict[str, Any]]):
         return len(self.samples)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        sample = self.samples[index]
-        return {"sample": sample, "image": open_image(sample.image)}
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indices: Sequence[int]) -> list[dict[str, Any]]:
+        """The samples of a batch; torch's loader asks for them in one call."""
+        samples = [self.samples[index] for index in indices]
+        images = {path: open_image(path) for path in dict.fromkeys(sample.image for sample in samples)}
+        return [{"sample": sample, "image": images[sample.image]} for sample in samples]

@@ -80,16 +80,13 @@ class StageTrainer(AestheticTrainer):
         return self.optimizer
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
-        collator, samples = self.data_collator.collator, self._samples
-
-        def length(index: int) -> int:
-            return len(collator.answer(samples.samples[index]).ids)
-
+        answer = self.data_collator.collator.answer
         self._sampler = EpochSampler(
-            len(self._samples),
+            self._samples,
             self.args.seed,
             batch_size=self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size,
-            length=length if self._group_by_length else None,
+            length=(lambda sample: len(answer(sample).ids)) if self._group_by_length else None,
+            share_images=self.share_images,
         )
         return self._sampler
 
@@ -123,32 +120,17 @@ class StageTrainer(AestheticTrainer):
         """One forward and backward pass.
 
         Raises:
-            ArtQuantError: the loss is not finite, or the memory does not suffice.
+            ArtQuantError: the memory does not suffice, or the loss is not finite.
         """
         inputs = dict(inputs)
         facts: BatchFacts = inputs.pop(FACTS)
         try:
-            if not facts.names:
-                return self._nothing(model, {name: inputs[name] for name in facts.inputs})
             loss = super().training_step(model, inputs, num_items_in_batch)
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
             raise_if_memory(error)
             raise
-        if not torch.isfinite(loss):
-            raise ArtQuantError(
-                f"the loss became {loss.item()} at step {self.state.global_step + 1} with the batch of "
-                f"{', '.join(facts.names)}; lower train.learning_rate, or look at these samples"
-            )
         self._speed.count(len(facts.names), facts.tokens)
         return loss
-
-    def _nothing(self, model: nn.Module, inputs: dict[str, Any]) -> Tensor:
-        """A step that changes nothing, for a batch of which nothing could be read."""
-        model.train()
-        with self.compute_loss_context_manager():
-            loss = model(**self._prepare_inputs(inputs), logits_to_keep=1, use_cache=False).logits.float().sum() * 0.0
-        self.accelerator.backward(loss)
-        return loss.detach()
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add speed, memory and the number of samples that were left out."""

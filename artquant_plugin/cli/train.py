@@ -22,7 +22,7 @@ def add_parser(subparsers: Any) -> None:
         "config",
         type=Path,
         nargs="+",
-        help="YAML file, or the name of one that ships (demo.yaml); values of later files replace those of earlier ones",
+        help="YAML file, or the name of one that ships (demo.yaml); later files go over earlier ones",
     )
     parser.add_argument(
         "--set",

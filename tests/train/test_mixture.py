@@ -41,7 +41,8 @@ def test_each_group_is_seen_as_often_as_its_weight_says_and_another_part_each_ep
 
 def test_the_order_is_every_sample_once_and_depends_on_seed_and_epoch_alone():
     torch.manual_seed(0)
-    sampler = EpochSampler(50, seed=3)
+    mixed = MixedSamples([(samples("a", 50), 1.0)], seed=0)
+    sampler = EpochSampler(mixed, seed=3)
     orders = []
     for epoch in (0, 1, 0):
         torch.rand(1)  # what else draws numbers does not matter
@@ -49,12 +50,13 @@ def test_the_order_is_every_sample_once_and_depends_on_seed_and_epoch_alone():
         orders.append(list(sampler))
     assert all(sorted(order) == list(range(50)) for order in orders)
     assert orders[0] == orders[2] != orders[1]
-    assert orders[0] != list(EpochSampler(50, seed=4))
+    assert orders[0] != list(EpochSampler(mixed, seed=4))
 
 
 def test_batches_hold_samples_of_like_length_when_grouped():
     lengths = np.random.default_rng(0).integers(1, 100, 203).tolist()
-    sampler = EpochSampler(203, seed=0, batch_size=8, length=lambda index: lengths[index])
+    mixed = MixedSamples([(samples("", 203), 1.0)], seed=0)
+    sampler = EpochSampler(mixed, seed=0, batch_size=8, length=lambda sample: lengths[int(sample.painting_id)])
     order = list(sampler)
     assert sorted(order) == list(range(203))
 
@@ -62,9 +64,25 @@ def test_batches_hold_samples_of_like_length_when_grouped():
         batches = [[lengths[index] for index in order[at : at + 8]] for at in range(0, 203, 8)]
         return sum(max(batch) * len(batch) - sum(batch) for batch in batches)
 
-    assert padding(order) < 0.2 * padding(list(EpochSampler(203, seed=0)))
+    assert padding(order) < 0.2 * padding(list(EpochSampler(mixed, seed=0)))
     firsts = [lengths[order[at]] for at in range(0, 200, 8)]
     assert firsts != sorted(firsts) and firsts != sorted(firsts, reverse=True)  # no curriculum
+
+
+def test_a_paintings_samples_meet_in_a_batch_when_they_share_its_image(tmp_path):
+    data = write_small(tmp_path / "data", count=10, validation=0)
+    material = load_material(load_config(write_config(tmp_path, data)))
+    mixed = material.mixed(("describe", "score"), seed=0)
+    sampler = EpochSampler(mixed, seed=0, share_images=True)
+    orders = []
+    for epoch in (0, 1):
+        sampler.set_epoch(epoch)
+        order = list(sampler)
+        assert sorted(order) == list(range(20))
+        for first, second in zip(order[::2], order[1::2], strict=True):
+            assert mixed.samples[first].painting_id == mixed.samples[second].painting_id
+        orders.append(order)
+    assert orders[0] != orders[1]
 
 
 def test_datasets_are_mixed_by_the_configuration(tmp_path):

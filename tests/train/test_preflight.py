@@ -62,7 +62,7 @@ def test_a_dry_run_shows_a_batch_with_what_is_supervised_and_leaves_nothing(data
             line,
         ), line
     described = re.findall(r"<assistant>\[\[Perception: Warm reds\.\n[^\[\]{}]*Emotion: [^\[\]{}]*<end>\]\]\n", text)
-    assert len(described) == text.count("--- describe") > 0
+    assert len(described) == text.count("Describe the aesthetics") > 0
 
 
 def test_a_dry_run_changes_nothing_of_the_run_that_follows(data, tmp_path):
