@@ -7,12 +7,19 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 GIB = 2**30
+
+
+class HasEpochs(Protocol):
+    """What is different in each epoch."""
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch."""
 
 
 class StopRequest:
@@ -92,6 +99,18 @@ class Flow(TrainerCallback):
         if self._patience is not None and evaluations_since_best(state.log_history) >= self._patience:
             control.should_training_stop = True
         return control
+
+
+class EpochStart(TrainerCallback):
+    """Tells samples and sampler which epoch begins, or is gone on with."""
+
+    def __init__(self) -> None:
+        self.followers: list[HasEpochs] = []
+
+    def on_epoch_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Pass the number on."""
+        for follower in self.followers:
+            follower.set_epoch(int(state.epoch or 0))
 
 
 def evaluations_since_best(history: list[dict[str, Any]]) -> int:

@@ -101,7 +101,8 @@ def try_stage(trainer: StageTrainer, name: str, steps: int) -> Trial:
     """
     if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
         return Trial(name, steps, None)
-    model, seconds = trainer.model, 0.0
+    model: Any = trainer.model
+    seconds = 0.0
     model.train()
     try:
         for _ in range(2 if torch.cuda.is_available() else 1):  # a GPU's first pass is slower
@@ -146,7 +147,8 @@ def first_batch(trainer: StageTrainer) -> dict[str, Any]:
     """The first batch of the stage's first epoch, as the collator gives it."""
     size = trainer.args.train_batch_size
     order = itertools.islice(trainer._get_train_sampler(), size)
-    return trainer.data_collator([trainer.train_dataset[index] for index in order])
+    dataset: Any = trainer.train_dataset
+    return trainer.data_collator([dataset[index] for index in order])
 
 
 def show_batch(batch: dict[str, Any], prompter: Prompter) -> list[str]:

@@ -45,6 +45,7 @@ _WEIGHT_FILES = (
     "adapter_model.safetensors",
     "extra_weights.safetensors",
 )
+METRICS: tuple[str, ...] = ("eval_srocc", "eval_plcc")
 Say = Callable[[str], None]
 
 
@@ -247,7 +248,7 @@ def _run_stage(
     evaluations = [line for line in trainer.state.log_history if "eval_srocc" in line]
     chosen = max(evaluations, key=lambda line: line["eval_srocc"]) if keep_best and evaluations else None
     chosen = chosen or (evaluations[-1] if evaluations else {})
-    metrics = {key: chosen[key] for key in ("eval_srocc", "eval_plcc") if key in chosen}
+    metrics = {key: chosen[key] for key in METRICS if key in chosen}
     result = StageResult(metrics, trainer.state.log_history, trainer.skipped)
     if trainer.args.should_save:
         folder.finish(result)
@@ -354,7 +355,8 @@ def _publish(
     with atomic_files(setting.config.output, last=last, replaced=_WEIGHT_FILES) as part:
         for path in final.iterdir():
             _link(path, part / path.name)
-        trained = {name: {"trained": some, "all": total} for name, (some, total) in count_trained(model).items()}
+        counts = count_trained(model)
+        trained: dict[str, Any] = {part: {"trained": some, "all": total} for part, (some, total) in counts.items()}
         write_record(part, setting.config, setting.material.datasets, results, summary, trained)
     run.clear()
 

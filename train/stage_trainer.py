@@ -13,7 +13,7 @@ from torch.utils.data import Sampler
 
 from artquant_plugin.checkpoint import restore_weights, save_checkpoint
 from artquant_plugin.errors import ArtQuantError
-from artquant_plugin.train.callbacks import Flow, Speed
+from artquant_plugin.train.callbacks import EpochStart, Flow, Speed
 from artquant_plugin.train.guard import FACTS, BatchFacts, GuardedCollator, GuardedSamples
 from artquant_plugin.train.mixture import EpochSampler, MixedSamples
 from artquant_plugin.train.parts import Part, optimizer_groups
@@ -57,6 +57,7 @@ class StageTrainer(AestheticTrainer):
         **trainer_arguments: Any,
     ) -> None:
         self._samples = samples
+        self._collator = collator
         self._folder = folder
         self._rates = rates
         self._keep_best = keep_best
@@ -64,10 +65,11 @@ class StageTrainer(AestheticTrainer):
         self._group_by_length = group_by_length
         self._save_total_limit = save_total_limit
         self._speed = Speed()
-        self._sampler: EpochSampler | None = None
         self.skipped: dict[str, str] = {}
         super().__init__(train_dataset=GuardedSamples(samples), data_collator=collator, **trainer_arguments)
         self.add_callback(flow)
+        self._epochs = EpochStart()
+        self.add_callback(self._epochs)
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         """The optimizer of the arguments, its groups by part and decay."""
@@ -80,23 +82,17 @@ class StageTrainer(AestheticTrainer):
         return self.optimizer
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
-        answer = self.data_collator.collator.answer
-        self._sampler = EpochSampler(
+        answer = self._collator.collator.answer
+        sampler = EpochSampler(
             self._samples,
             self.args.seed,
             batch_size=self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size,
             length=(lambda sample: len(answer(sample).ids)) if self._group_by_length else None,
             share_images=self.share_images,
         )
-        return self._sampler
-
-    def _run_epoch(self, *, epoch: int, **others: Any) -> None:
-        """One epoch, which draws its samples and its order, wherever in it the run goes on."""
-        self._samples.set_epoch(epoch)
         # accelerate 1.15 does not reach the sampler of a loader that skips batches in several processes.
-        if self._sampler is not None:
-            self._sampler.set_epoch(epoch)
-        super()._run_epoch(epoch=epoch, **others)
+        self._epochs.followers = [self._samples, sampler]
+        return sampler
 
     def get_batch_samples(self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device) -> Any:
         """Batches of one optimisation step, checked."""
@@ -155,7 +151,7 @@ class StageTrainer(AestheticTrainer):
         if not self.args.should_save:
             return
         model = self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
-        folder = Path(output_dir or self.args.output_dir)
+        folder = Path(output_dir or str(self.args.output_dir))
         try:
             save_checkpoint(folder, model, self.processing_class, self.spec, state_dict)
         except (OSError, SafetensorError) as error:
@@ -163,7 +159,7 @@ class StageTrainer(AestheticTrainer):
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         """Write everything that is needed to go on; what was written before goes only when this is whole."""
-        folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
+        folder = Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}"
         try:
             super()._save_checkpoint(model, trial)
             self.accelerator.wait_for_everyone()
