@@ -173,11 +173,12 @@ def _prepare(config: TrainConfig) -> tuple[_Setting, Any]:
 def _model(config: TrainConfig, spec: ScoringSpec, material: Material) -> tuple[Any, Any]:
     section = config.model
     if section.pretrained is not None:
+        quantised = section.quantization is not None  # bitsandbytes quantises while loading, on the GPU
         checkpoint = load_checkpoint(
             section.pretrained,
             base=section.base,
             dtype=section.dtype,
-            device="cuda" if section.quantization else "cpu",
+            device=f"cuda:{PartialState().local_process_index}" if quantised and torch.cuda.is_available() else "cpu",
             attn=section.attn,
             quantization=section.quantization,
             trust_remote_code=section.trust_remote_code,
