@@ -161,13 +161,19 @@ def dry_run(config: TrainConfig, say: Say) -> None:
 def _prepare(config: TrainConfig) -> tuple[_Setting, Any]:
     material = load_material(config)
     spec = ScoringSpec(scale=config.levels.scale(), prompt=config.prompt.spec())
+    model, processor = _begin_model(config, spec, material)
+    prompter = Prompter(processor, spec.prompt, spec.scale)
+    return _Setting(config, material, spec, processor, prompter), model
+
+
+def _begin_model(config: TrainConfig, spec: ScoringSpec, material: Material) -> tuple[Any, Any]:
+    """Model and processor before the first step."""
     set_seed(config.seed)
     model, processor = _model(config, spec, material)
     model = choose_trained(model, config.trained)
     if config.train.gradient_checkpointing:
         core(model).activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
-    prompter = Prompter(processor, spec.prompt, spec.scale)
-    return _Setting(config, material, spec, processor, prompter), model
+    return model, processor
 
 
 def _model(config: TrainConfig, spec: ScoringSpec, material: Material) -> tuple[Any, Any]:
@@ -243,8 +249,12 @@ def _run_stage(
         shutil.rmtree(folder.final, ignore_errors=True)
         folder.best.rename(folder.final)
     trainer.accelerator.wait_for_everyone()
-    model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
-    if keep_best:
+    sharded = trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled
+    if sharded:  # what was spread over processes is not put together again, but loaded
+        model = _begin_model(config, setting.spec, setting.material)[0]
+    else:
+        model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
+    if sharded or keep_best:
         restore_weights(model, folder.final)
     evaluations = [line for line in trainer.state.log_history if "eval_srocc" in line]
     chosen = max(evaluations, key=lambda line: line["eval_srocc"]) if keep_best and evaluations else None

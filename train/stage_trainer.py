@@ -9,8 +9,11 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule
+from torch.distributed.tensor import DTensor
 from torch.utils.data import Sampler
 
+from artquant_plugin.backbones.interface import core
 from artquant_plugin.checkpoint import restore_weights, save_checkpoint
 from artquant_plugin.errors import ArtQuantError
 from artquant_plugin.train.callbacks import EpochStart, Flow, Speed
@@ -67,6 +70,8 @@ class StageTrainer(AestheticTrainer):
         self._speed = Speed()
         self.skipped: dict[str, str] = {}
         super().__init__(train_dataset=GuardedSamples(samples), data_collator=collator, **trainer_arguments)
+        if self.is_fsdp_enabled:
+            _name_layers(self.accelerator.state.fsdp_plugin, core(self.model))
         self.add_callback(flow)
         self._epochs = EpochStart()
         self.add_callback(self._epochs)
@@ -139,7 +144,13 @@ class StageTrainer(AestheticTrainer):
     def evaluate(self, *args: Any, **options: Any) -> dict[str, float]:
         """Evaluate, and keep the weights if they are the best so far."""
         best = self.state.best_metric
+        # The engine enters the model below its root, whose own weights FSDP2 would leave in pieces.
+        root = self.model_wrapped if isinstance(self.model_wrapped, FSDPModule) else None
+        if root is not None:
+            root.unshard()
         metrics = super().evaluate(*args, **options)
+        if root is not None:
+            root.reshard()
         value = metrics["eval_srocc"]
         if self._keep_best and (best is None or value > best):
             self.save_model(str(self._folder.best), _internal_call=True)
@@ -148,6 +159,11 @@ class StageTrainer(AestheticTrainer):
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
         """Write a checkpoint that scores."""
+        if state_dict is not None:  # of a sharded model, some of whose tensors accelerate may leave in pieces
+            state_dict = {
+                name: value.full_tensor().cpu() if isinstance(value, DTensor) else value
+                for name, value in state_dict.items()
+            }
         if not self.args.should_save:
             return
         model = self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
@@ -194,6 +210,16 @@ class StageTrainer(AestheticTrainer):
             super()._load_from_checkpoint(resume_from_checkpoint, model)
         else:
             restore_weights(self.model, Path(resume_from_checkpoint))
+
+
+def _name_layers(plugin: Any, model: Any) -> None:
+    """Tell accelerate which layers to spread: it stumbles over those that an architecture may have and has not.
+
+    Left to itself, accelerate 1.15 takes all of `_no_split_modules` and requires each to be there.
+    """
+    if plugin.transformer_cls_names_to_wrap is None:
+        there = {type(module).__name__ for module in model.modules()}
+        plugin.transformer_cls_names_to_wrap = sorted(there & set(model._no_split_modules or ()))
 
 
 def raise_if_memory(error: BaseException) -> None:
