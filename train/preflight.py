@@ -81,14 +81,13 @@ def check_model(model: Any, prompter: Prompter) -> list[str]:
             lines.append(f"{part}: {trained:,} of {total:,} weights trained")
     tokenizer = prompter.processor.tokenizer
     shown = ", ".join(
-        f"{name} {tokenizer.convert_ids_to_tokens(token)!r}"
+        f"{name} {tokenizer.decode([token])!r}"
         for name, token in zip(prompter.scale.names, prompter.level_ids, strict=True)
     )
     lines.append(f"level tokens: {shown}")
     weights, moments = trained_bytes(model)
     lines.append(
-        f"memory: {weights / GIB:.2f} GiB of weights, {moments / GIB:.2f} GiB of gradients and Adam's moments, and "
-        "activations"
+        f"memory: {_size(weights)} of weights, {_size(moments)} of gradients and Adam's moments, and activations"
     )
     return lines
 
@@ -132,8 +131,14 @@ def describe_trials(trials: Sequence[Trial]) -> list[str]:
     if all(trial.seconds is not None for trial in trials):
         total = sum(trial.steps * (trial.seconds or 0.0) for trial in trials)
         lines.append(f"in all: {sum(trial.steps for trial in trials):,} steps, about {_duration(total)}")
-        lines.append(f"memory of a step: {peak_memory():.2f} GiB at most, the optimizer's moments come on top")
+        lines.append(
+            f"memory so far, of a step without the optimizer: {_size(round(peak_memory() * GIB))} at most"
+        )
     return lines
+
+
+def _size(count: int) -> str:
+    return f"{count / GIB:.2f} GiB" if count >= GIB else f"{count / 2**20:.1f} MiB"
 
 
 def _duration(seconds: float) -> str:

@@ -30,7 +30,7 @@ def test_what_is_said_before_the_first_step(data, tmp_path):
     # 32 samples in batches of 4, then 16.
     assert re.search(r"^stage mat: 8 steps, [\d.]+ s each$", text, re.MULTILINE)
     assert re.search(r"^in all: 12 steps, about \d+ seconds$", text, re.MULTILINE)
-    assert re.search(r"^memory: [\d.]+ GiB of weights, [\d.]+ GiB of gradients", text, re.MULTILINE)
+    assert re.search(r"^memory: [\d.]+ MiB of weights, [\d.]+ MiB of gradients", text, re.MULTILINE)
 
 
 def test_the_number_of_steps_is_the_trainers(data, tmp_path):
