@@ -2,8 +2,9 @@
 
 A step has two score and two description samples (about 180 words each). LoRA (r = 128) on `q_proj` and the images'
 `v_proj`, the ViT and the abstractor in full, AdamW. For each shape and way, in a process of its own: samples and
-tokens per second; seconds of the best step; peak memory of the process; the fraction of this machine's matrix-product
-peak (2048³, best of the same run), the arithmetic counted by formula, without padding and what is computed again.
+tokens per second; seconds of the best step; its CPU time divided by the threads, which is less where others use the
+machine; peak memory of the process; the fraction of this machine's matrix-product peak (2048³, best of the same run),
+the arithmetic counted by formula, without padding and what is computed again.
 
 Ways: ``plain`` keeps all activations; ``language`` and ``all`` compute those of the language model or of the image's
 encoders, too, again; ``single`` accumulates the gradients of one sample after the other, or of a painting's two, which
@@ -44,7 +45,7 @@ TOKENS_PER_WORD = 1.35  # of LLaMA-2's vocabulary in prose; these words are toke
 DESCRIPTION_WORDS = (190, 170)
 WAYS = ("plain", "language", "all", "single", "single-language", "plain-shared", "single-shared")
 HEADER = (
-    f"{'shape':<8}{'way':<17}{'samples/s':>10}{'tokens/s':>10}{'s/step':>8}{'GFLOP/step':>12}{'of peak':>9}"
+    f"{'shape':<8}{'way':<17}{'samples/s':>10}{'tokens/s':>10}{'s/step':>8}{'CPU s':>8}{'GFLOP/step':>12}{'of peak':>9}"
     f"{'peak GFLOP/s':>14}{'memory MiB':>12}"
 )
 
@@ -84,10 +85,10 @@ def measure(shape: str, way: str, steps: int, threads: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         trainer = build(checkpoint, model, samples(Path(folder), share_images), share_images, folder)
         optimizer = trainer.create_optimizer()
-        device, peaks, seconds = torch.device("cpu"), [], []
+        device, peaks, seconds, cpu = torch.device("cpu"), [], [], []
         peaks.append(peak(device, torch.float32))
         for _ in range(1 + steps):
-            started = time.perf_counter()
+            started, started_cpu = time.perf_counter(), time.process_time()
             batches = [
                 trainer.data_collator(trainer.train_dataset.__getitems__(indices))
                 for indices in micro_batches(way, share_images)
@@ -98,6 +99,7 @@ def measure(shape: str, way: str, steps: int, threads: int) -> dict[str, Any]:
             optimizer.step()
             model.zero_grad()
             seconds.append(time.perf_counter() - started)
+            cpu.append((time.process_time() - started_cpu) / threads)
         used = memory(device)
         peaks.append(peak(device, torch.float32))
     parts = [part for batch in batches for part in batch["parts"]]
@@ -110,6 +112,7 @@ def measure(shape: str, way: str, steps: int, threads: int) -> dict[str, Any]:
         "samples": len(lengths),
         "tokens": sum(count_tokens(batch) for batch in batches),
         "seconds": min(seconds[1:]),
+        "cpu": min(cpu[1:]),
         "work": training_arithmetic(sizes, images, lengths, supervised, RANK),
         "peak": max(peaks),
         "memory": used,
@@ -128,7 +131,7 @@ def line(row: dict[str, Any]) -> str:
     seconds = row["seconds"]
     return (
         f"{row['shape']:<8}{row['way']:<17}{row['samples'] / seconds:>10.2f}{row['tokens'] / seconds:>10.0f}"
-        f"{seconds:>8.2f}{row['work'] / 1e9:>12,.0f}{row['work'] / seconds / row['peak']:>9.1%}"
+        f"{seconds:>8.2f}{row['cpu']:>8.2f}{row['work'] / 1e9:>12,.0f}{row['work'] / seconds / row['peak']:>9.1%}"
         f"{row['peak'] / 1e9:>14,.0f}{row['memory'] / 2**20:>12,.0f}"
     )
 

@@ -113,6 +113,14 @@ class AestheticTrainer(Trainer):
         losses.append(super().training_step(model, inputs | {"parts": groups[-1]}, num_items_in_batch))
         return torch.stack(losses).sum()
 
+    def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        """On the device; soft labels keep float32, where DeepSpeed has `Trainer` cast all numbers to the model's."""
+        labels = [part["level_targets"] for part in inputs["parts"]]
+        prepared = super()._prepare_inputs(inputs)
+        for part, targets in zip(prepared["parts"], labels, strict=True):
+            part["level_targets"] = targets.to(self.args.device)
+        return prepared
+
     def _groups(self, parts: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
         """The parts that must go through backward together: those that share images, or are ranked against others."""
         if self.loss_weights.k_ranking or self.accelerator.distributed_type == DistributedType.DEEPSPEED:
