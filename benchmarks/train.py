@@ -45,8 +45,8 @@ TOKENS_PER_WORD = 1.35  # of LLaMA-2's vocabulary in prose; these words are toke
 DESCRIPTION_WORDS = (190, 170)
 WAYS = ("plain", "language", "all", "single", "single-language", "plain-shared", "single-shared")
 HEADER = (
-    f"{'shape':<8}{'way':<17}{'samples/s':>10}{'tokens/s':>10}{'s/step':>8}{'CPU s':>8}{'GFLOP/step':>12}{'of peak':>9}"
-    f"{'peak GFLOP/s':>14}{'memory MiB':>12}"
+    f"{'shape':<8}{'way':<17}{'samples/s':>10}{'tokens/s':>10}{'s/step':>8}{'CPU s':>8}{'GFLOP/step':>12}"
+    f"{'of peak':>9}{'peak GFLOP/s':>14}{'memory MiB':>12}"
 )
 
 
