@@ -100,6 +100,26 @@ class AnswerCollator:
         return self.prompter.score_answer(int(np.argmax(sample.label)))
 
 
+def count_passes(batch: dict[str, Any]) -> Tensor:
+    """How many twins of parts that share images, and how many other parts a batch has; shape (2,), long."""
+    twins = sum(part["reuses_images"] for part in batch["parts"])
+    return torch.tensor([twins, len(batch["parts"]) - 2 * twins])
+
+
+def with_passes(batch: dict[str, Any], passes: Tensor) -> dict[str, Any]:
+    """The batch with as many parts as `passes` says, of the form of `count_passes`; those added ask nothing.
+
+    Models whose weights are spread over processes exchange them in every pass, so that all processes must make the
+    same ones.
+    """
+    parts = batch["parts"]
+    twins, alone = (passes - count_passes(batch)).tolist()
+    idle = without_supervision(parts[0])
+    without_pixels = {name: value for name, value in idle["inputs"].items() if name != "pixel_values"}
+    added = [idle, idle | {"inputs": without_pixels, "reuses_images": True}] * twins
+    return batch | {"parts": [*added, *parts, *[idle] * alone]}
+
+
 def without_supervision(part: Part) -> Part:
     """A part that goes through the model and asks nothing of it."""
     nothing = part["next_ids"][:0]

@@ -108,8 +108,9 @@ def try_stage(trainer: StageTrainer, name: str, steps: int) -> Trial:
             started = time.perf_counter()
             batches, items = trainer.get_batch_samples(iter([first_batch(trainer)]), 1, trainer.args.device)
             inputs = trainer._prepare_inputs({key: value for key, value in batches[0].items() if key != FACTS})
-            with trainer.accelerator.autocast():
-                trainer.compute_loss(model, inputs, num_items_in_batch=items).backward()
+            for parts in trainer._groups(inputs["parts"]):  # as in a step: one part's activations at a time
+                with trainer.accelerator.autocast():
+                    trainer.compute_loss(model, inputs | {"parts": parts}, num_items_in_batch=items).backward()
             if torch.cuda.is_available():
                 torch.cuda.synchronize()
             seconds = time.perf_counter() - started
@@ -131,9 +132,7 @@ def describe_trials(trials: Sequence[Trial]) -> list[str]:
     if all(trial.seconds is not None for trial in trials):
         total = sum(trial.steps * (trial.seconds or 0.0) for trial in trials)
         lines.append(f"in all: {sum(trial.steps for trial in trials):,} steps, about {_duration(total)}")
-        lines.append(
-            f"memory so far, of a step without the optimizer: {_size(round(peak_memory() * GIB))} at most"
-        )
+        lines.append(f"memory so far, of a step without the optimizer: {_size(round(peak_memory() * GIB))} at most")
     return lines
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from accelerate.utils import gather_object
+from accelerate.utils import DistributedType, gather_object
 from torch import Tensor, nn
 from torch.utils.data import Dataset as TorchDataset
 from torch.utils.data import Sampler
@@ -19,7 +19,7 @@ from artquant_plugin.dataset import Dataset, Painting
 from artquant_plugin.errors import ArtQuantError
 from artquant_plugin.metrics import plcc, srocc
 from artquant_plugin.scoring import ArtQuantScorer
-from artquant_plugin.train.collate import count_terms, count_tokens, without_supervision
+from artquant_plugin.train.collate import count_passes, count_terms, count_tokens, with_passes
 from artquant_plugin.train.config import LossSection
 from artquant_plugin.train.losses import TERMS, LossParts, level_divergence, mean, moments, pair_fidelity, per_token
 from artquant_plugin.train.order import PaintingOrder
@@ -84,15 +84,54 @@ class AestheticTrainer(Trainer):
         batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
         counts = torch.stack([count_terms(batch) for batch in batches]).sum(dim=0).to(device)
         if self.accelerator.num_processes > 1:
-            # Sharded models exchange weights in every forward pass, so that all processes must make as many.
-            passes = torch.tensor([len(batch["parts"]) for batch in batches], device=device)
+            passes = torch.cat([count_passes(batch) for batch in batches]).to(device)
             gathered = self.accelerator.gather(torch.cat([counts, passes])[None])
             counts = gathered[:, : len(TERMS)].sum(dim=0)
-            for batch, most in zip(batches, gathered[:, len(TERMS) :].amax(dim=0).tolist(), strict=True):
-                idle = without_supervision(batch["parts"][-1])
-                batch["parts"] = [*batch["parts"], *[idle] * (most - len(batch["parts"]))]
+            most = gathered[:, len(TERMS) :].amax(dim=0).cpu().split(2)
+            batches = [with_passes(batch, each) for batch, each in zip(batches, most, strict=True)]
         self._steps += (counts > 0).cpu()
         return batches, counts
+
+    def training_step(
+        self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Tensor | int | None = None
+    ) -> Tensor:
+        """Forward and backward of a micro-batch, part by part: only one part's activations are held at a time.
+
+        Args:
+            model: wrapped for several processes or not.
+            inputs: a batch of `AnswerCollator`.
+            num_items_in_batch: counts of `get_batch_samples`.
+
+        Returns:
+            The batch's loss, without its graph.
+        """
+        groups = self._groups(inputs["parts"])
+        losses = []
+        for group in groups[:-1]:  # gradients are exchanged once, with the last
+            with self.accelerator.no_sync(model):
+                losses.append(super().training_step(model, inputs | {"parts": group}, num_items_in_batch))
+        losses.append(super().training_step(model, inputs | {"parts": groups[-1]}, num_items_in_batch))
+        return torch.stack(losses).sum()
+
+    def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        """On the device; soft labels keep float32, where DeepSpeed has `Trainer` cast all numbers to the model's."""
+        labels = [part["level_targets"] for part in inputs["parts"]]
+        prepared = super()._prepare_inputs(inputs)
+        for part, targets in zip(prepared["parts"], labels, strict=True):
+            part["level_targets"] = targets.to(self.args.device)
+        return prepared
+
+    def _groups(self, parts: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+        """The parts that must go through backward together: those that share images, or are ranked against others."""
+        if self.loss_weights.k_ranking or self.accelerator.distributed_type == DistributedType.DEEPSPEED:
+            return [list(parts)]  # DeepSpeed takes a step of the optimiser in its own backward pass
+        groups: list[list[dict[str, Any]]] = []
+        for part in parts:
+            if part["reuses_images"]:
+                groups[-1].append(part)
+            else:
+                groups.append([part])
+        return groups
 
     def compute_loss(
         self,

@@ -45,7 +45,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Train and say where the checkpoint is and how to evaluate it."""
-    from artquant_plugin.train.config import load_config
+    from artquant_plugin.train.config_file import load_config
 
     config = load_config(args.config, args.overrides)
     from artquant_plugin.train.run import Stopped, dry_run, train

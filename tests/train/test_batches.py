@@ -1,9 +1,11 @@
 """The trainer's loss of whole batches: against the released code, cut into micro-batches, with shared images."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
+from accelerate.utils import DistributedType
 from torch.nn import functional
 
 from artquant_plugin.errors import ArtQuantError
@@ -248,6 +250,20 @@ def test_a_loss_that_is_not_finite_names_the_paintings(tmp_path):
     batch = trainer.data_collator(trainer.train_dataset.__getitems__([0, 1]))
     with pytest.raises(ArtQuantError, match="the loss became nan at step 0 with 0, 1; lower train.learning_rate"):
         trainer.compute_loss(trainer.model, batch)
+
+
+def test_soft_labels_stay_float32_where_deepspeed_has_inputs_cast(tmp_path, monkeypatch):
+    trainer = tiny_trainer(tmp_path, samples(tmp_path, ["score"]), batch=1)
+    batch = trainer.data_collator([trainer.train_dataset[0]])
+    trainer.is_deepspeed_enabled = True
+    config = SimpleNamespace(dtype=lambda: torch.bfloat16)
+    plugin = SimpleNamespace(selected=True, hf_ds_config=config)  # DeepSpeed itself needs a GPU
+    monkeypatch.setattr(trainer.accelerator.state, "deepspeed_plugins", {"own": plugin}, raising=False)
+    monkeypatch.setattr(trainer.accelerator.state, "distributed_type", DistributedType.DEEPSPEED)
+    (part,) = trainer._prepare_inputs(batch)["parts"]
+    assert part["inputs"]["pixel_values"].dtype == torch.bfloat16
+    assert torch.equal(part["level_targets"], batch["parts"][0]["level_targets"])
+    assert part["level_targets"].dtype == torch.float32
 
 
 def test_presets_fill_what_is_not_given():

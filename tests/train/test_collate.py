@@ -7,7 +7,7 @@ import torch
 from artquant_plugin.errors import ArtQuantError
 from artquant_plugin.levels import LevelScale
 from artquant_plugin.prompting import Prompter, PromptSpec, level_positions
-from artquant_plugin.train.collate import AnswerCollator, count_terms, count_tokens
+from artquant_plugin.train.collate import AnswerCollator, count_passes, count_terms, count_tokens, with_passes
 from artquant_plugin.train.samples import Sample, SampleDataset
 from tests.tiny import pictures, tiny_llava
 
@@ -104,6 +104,17 @@ def test_twins_share_their_images_in_one_order(prompter):
     np.testing.assert_allclose(scores["level_targets"].numpy() @ [10, 7.5, 5, 3.5, 1], [2.0, 9.0], atol=1e-5)
     np.testing.assert_allclose(lone_score["level_targets"].numpy() @ [10, 7.5, 5, 3.5, 1], [5.0], atol=1e-5)
     assert decode(lone_description["next_ids"]) == DESCRIPTION + "<end>"
+
+
+def test_added_passes_ask_nothing_and_stand_where_others_have_theirs(prompter):
+    scores = AnswerCollator(prompter)(items(score_sample(2.0), score_sample(9.0)))
+    assert count_passes(scores).tolist() == [0, 1]
+    padded = with_passes(scores, torch.tensor([1, 2]))
+    assert count_passes(padded).tolist() == [1, 2]
+    assert [part["reuses_images"] for part in padded["parts"]] == [False, True, False, False]
+    assert ["pixel_values" in part["inputs"] for part in padded["parts"]] == [True, False, True, True]
+    assert count_terms(padded).tolist() == count_terms(scores).tolist()
+    assert [bool(part["supervised"].any()) for part in padded["parts"]] == [False, False, True, False]
 
 
 def test_a_batch_opens_each_picture_once(tmp_path):

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from artquant_plugin.errors import ArtQuantError
-from artquant_plugin.train.config import load_config
+from artquant_plugin.train.config_file import load_config
 from tests.paths import ROOT
 
 MINIMAL = """

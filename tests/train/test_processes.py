@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from artquant_plugin.scoring import ArtQuantScorer
-from artquant_plugin.train.config import load_config
+from artquant_plugin.train.config_file import load_config
 from artquant_plugin.train.run import train
 from tests.paths import ROOT
 from tests.tiny import pictures

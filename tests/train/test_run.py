@@ -14,7 +14,7 @@ from artquant_plugin.errors import ArtQuantError
 from artquant_plugin.images import sha256_file
 from artquant_plugin.metrics import srocc
 from artquant_plugin.scoring import ArtQuantScorer
-from artquant_plugin.train.config import load_config
+from artquant_plugin.train.config_file import load_config
 from artquant_plugin.train.run import train
 from tests.tiny import pictures
 from tests.train.runs import LORA, same, weights, write_config, write_small
