@@ -1,5 +1,6 @@
 """Models of real architectures with random weights, at the sizes that benchmarks name, and their arithmetic."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -113,6 +114,11 @@ def arithmetic(shape: str, tokens: int, shared: int) -> float | None:
     sizes = SHAPES[shape]
     if isinstance(sizes, Qwen):
         return None
+    return image_arithmetic(sizes) + language_arithmetic(sizes, tokens - shared, tokens)
+
+
+def image_arithmetic(sizes: Owl) -> float:
+    """Floating-point operations of one image's encoding, by the same rules."""
     config = sizes.config()
     side = config.vision_config.image_size // config.vision_config.patch_size
     patches, queries, width = side**2 + 1, config.abstractor_config.num_learnable_queries, config.hidden_size
@@ -124,11 +130,43 @@ def arithmetic(shape: str, tokens: int, shared: int) -> float | None:
     per_layer = (
         4 * queries * inner**2 + 4 * keys * hidden * inner + 4 * queries * keys * inner + 6 * queries * inner * mlp
     )
-    abstractor = layers * per_layer + 2 * queries * inner * width
-    _, layers, _, mlp = sizes.language
-    own = tokens - shared
-    language = layers * (2 * own * (4 * width**2 + 3 * width * mlp) + 4 * own * tokens * width)
-    return float(embedding + vision + abstractor + language)
+    return float(embedding + vision + layers * per_layer + 2 * queries * inner * width)
+
+
+def language_arithmetic(sizes: Owl, tokens: int, context: int) -> float:
+    """Floating-point operations of a sequence's tokens in the language model, by the same rules.
+
+    Args:
+        sizes: of the model.
+        tokens: that are computed.
+        context: tokens that each attends to.
+    """
+    width, layers, _, mlp = sizes.language
+    return float(layers * (2 * tokens * (4 * width**2 + 3 * width * mlp) + 4 * tokens * context * width))
+
+
+def training_arithmetic(sizes: Owl, images: int, lengths: Sequence[int], supervised: int, rank: int) -> float:
+    """Floating-point operations that one training step needs; what is padded or computed again does not count.
+
+    A backward pass is twice a forward pass where weights are trained, and once where they are frozen; attention has no
+    weights and is twice the forward pass, too.
+
+    Args:
+        sizes: of a model whose ViT and abstractor are trained, and whose language model has LoRA on the queries and on
+            the images' values.
+        images: that are encoded.
+        lengths: tokens of each sequence.
+        supervised: positions that have logits.
+        rank: of LoRA.
+    """
+    width, layers, _, _ = sizes.language
+    total = 3.0 * images * image_arithmetic(sizes)
+    places = sizes.config().tokens_per_image
+    for length in lengths:
+        attention = layers * 4 * length**2 * width
+        total += 2 * (language_arithmetic(sizes, length, length) - attention) + 3 * attention
+        total += 3 * layers * 4 * rank * width * (length + places)
+    return total + 2 * 2.0 * supervised * width * VOCABULARY
 
 
 def _owl(sizes: Owl) -> tuple[Any, Any, ScoringSpec]:

@@ -1,9 +1,19 @@
-"""The losses of multi-task aesthetic training (ArtQuant, Eqs. 2, 6-8), as pure functions of logits and targets."""
+"""The losses of multi-task aesthetic training (ArtQuant, Eqs. 2, 6-8), as pure functions of logits and targets.
+
+Every term is a sum divided by a count. Left out, the count is the batch's own; given, it is that of a whole
+optimisation step, so that micro-batches add up to exactly what one large batch gives.
+"""
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 from torch.nn import functional
+
+Count = Tensor | float
+
+TERMS = ("ce_description", "ce_answer", "kl", "ranking")  # the fields of `LossParts`, and the order of their counts
+_TINY = 1e-12  # keeps the root of a variance that vanished from having no gradient
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,23 +24,44 @@ class LossParts:
         ce_description: L_CE, mean over description tokens (Eq. 2).
         ce_answer: mean over the tokens of score answers, the level token left out (L_ce in Eq. 7).
         kl: mean over score samples of KL(target ‖ predicted) at the level token (Eq. 6).
+        ranking: mean over pairs of score samples of their fidelity loss; not part of the paper's loss.
     """
 
     ce_description: Tensor
     ce_answer: Tensor
     kl: Tensor
+    ranking: Tensor
 
-    def total(self, *, k: float, k_asl: float) -> Tensor:
-        """L_MAT = L_CE + k_ASL · (L_ce + k · L_kl) (Eqs. 7 and 8)."""
-        return self.ce_description + k_asl * (self.ce_answer + k * self.kl)
+    def total(self, *, k: float, k_asl: float, k_ranking: float = 0.0) -> Tensor:
+        """L_MAT = L_CE + k_ASL · (L_ce + k · L_kl) (Eqs. 7 and 8), and k_ranking times the ranking loss."""
+        total = self.ce_description + k_asl * (self.ce_answer + k * self.kl)
+        return total if k_ranking == 0 else total + k_ranking * self.ranking
+
+    def stacked(self) -> Tensor:
+        """The parts without their graph, shape (4,), in the order of `TERMS`."""
+        return torch.stack([self.ce_description, self.ce_answer, self.kl, self.ranking]).detach()
 
 
-def token_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+def per_token(logits: Tensor, targets: Tensor) -> Tensor:
+    """Cross-entropy of each token, in float32.
+
+    Args:
+        logits: shape (n, V), any floating type.
+        targets: shape (n,), token ids.
+
+    Returns:
+        Shape (n,).
+    """
+    return functional.cross_entropy(logits.float(), targets, reduction="none")
+
+
+def token_cross_entropy(logits: Tensor, targets: Tensor, count: Count | None = None) -> Tensor:
     """Mean cross-entropy over tokens, in float32.
 
     Args:
         logits: shape (n, V), any floating type.
         targets: shape (n,), token ids.
+        count: what the sum is divided by; n when left out.
 
     Returns:
         Scalar; 0 (attached to the graph) when n is 0.
@@ -42,25 +73,118 @@ def token_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
         >>> token_cross_entropy(torch.zeros(0, 4), torch.zeros(0, dtype=torch.long)).item()
         0.0
     """
-    total = functional.cross_entropy(logits.float(), targets, reduction="sum")
-    return total / max(targets.numel(), 1)
+    return mean(per_token(logits, targets), count)
 
 
-def level_divergence(logits: Tensor, targets: Tensor) -> Tensor:
+def level_divergence(
+    logits: Tensor, targets: Tensor, *, level_ids: Tensor | None = None, count: Count | None = None
+) -> Tensor:
     """Mean KL(target ‖ predicted) over score samples, in float32 (ArtQuant, Eq. 6, with the sign of a divergence).
 
     Args:
-        logits: shape (n, K), the logits of the K level tokens.
+        logits: shape (n, K), the logits of the K level tokens; shape (n, V) when `level_ids` is given.
         targets: shape (n, K), soft labels; rows sum to 1; zeros contribute nothing.
+        level_ids: shape (K,), the levels' places in the vocabulary. The prediction's softmax then runs over all V
+            tokens, as in the released code, and the divergence also counts what is given to other tokens.
+        count: what the sum is divided by; n when left out.
 
     Returns:
         Scalar >= 0; 0 (attached to the graph) when n is 0.
+
+    References:
+        GitHub Henglin-Liu/ArtQuant at f6b1fca: softmax over the vocabulary, summed over levels, mean over samples.
 
     Example:
         >>> import torch
         >>> level_divergence(torch.zeros(1, 2), torch.tensor([[1.0, 0.0]])).item()  # log 2
         0.6931471824645996
+        >>> level_divergence(torch.zeros(1, 4), torch.tensor([[1.0, 0.0]]), level_ids=torch.tensor([1, 3])).item()
+        1.3862943649291992
     """
     predicted = functional.log_softmax(logits.float(), dim=-1)
-    total = functional.kl_div(predicted, targets.float(), reduction="sum")
-    return total / max(targets.shape[0], 1)
+    if level_ids is not None:
+        predicted = predicted[:, level_ids]
+    rows = functional.kl_div(predicted, targets.float(), reduction="none").sum(dim=-1)
+    return mean(rows, count)
+
+
+def moments(probabilities: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+    """Score and variance of distributions over the levels.
+
+    Args:
+        probabilities: shape (n, K), rows summing to 1.
+        values: shape (K,), the levels' values in the dataset's unit.
+
+    Returns:
+        Expectation, shape (n,), and variance, shape (n,), in the unit's square.
+
+    Example:
+        >>> import torch
+        >>> moments(torch.tensor([[0.5, 0.5]]), torch.tensor([4.0, 2.0]))
+        (tensor([3.]), tensor([1.]))
+    """
+    scores = probabilities @ values
+    return scores, (probabilities * (values - scores[:, None]) ** 2).sum(dim=-1)
+
+
+def pair_fidelity(
+    scores: Tensor,
+    true_scores: Tensor,
+    *,
+    variances: Tensor | None = None,
+    true_variances: Tensor | None = None,
+    count: Count | None = None,
+) -> Tensor:
+    """Mean fidelity loss over all pairs of n samples: is the better one of two predicted to be the better one?
+
+    With Thurstone's model, P(i better than j) = Φ((s_i - s_j) / sqrt(var_i + var_j)); the loss of a pair is
+    1 - sqrt(p q) - sqrt((1 - p)(1 - q)) for the predicted p and the true q.
+
+    Args:
+        scores: shape (n,), predicted.
+        true_scores: shape (n,).
+        variances: shape (n,), of the predictions; each is 1 when left out. Taken as given: no gradient flows through
+            them, as in DeQA's code, so that being unsure of a pair is not a way to lower its loss.
+        true_variances: shape (n,), of the raters; when left out the true preference is binary: 1, 0, or a half for
+            equal scores.
+        count: what the sum is divided by; the number of pairs, n (n - 1) / 2, when left out.
+
+    Returns:
+        Scalar in [0, 1]; 0 (attached to the graph) for less than two samples.
+
+    References:
+        DeQA-Score, You et al. 2025, section "Fidelity loss"; GitHub zhiyuanyou/DeQA-Score at 8e4abc8, where a binary
+        preference always goes with predicted variances of 1.
+
+    Example:
+        >>> import torch
+        >>> pair_fidelity(torch.tensor([5.0, 5.0]), torch.tensor([8.0, 2.0])).item()  # 1 - sqrt(1/2)
+        0.2928932309150696
+    """
+    first, second = torch.triu_indices(len(scores), len(scores), offset=1, device=scores.device)
+    scores, true_scores = scores.float(), true_scores.float()
+    variances = torch.ones_like(scores) if variances is None else variances.detach().float()
+    margin = (scores[first] - scores[second]) / (variances[first] + variances[second]).clamp_min(_TINY).sqrt()
+    true_margin = true_scores[first] - true_scores[second]
+    if true_variances is None:
+        preferred = (true_margin.sign() + 1) / 2
+        disliked = 1 - preferred
+    else:
+        spread = (true_variances.float()[first] + true_variances.float()[second]).clamp_min(_TINY).sqrt()
+        preferred, disliked = (torch.special.ndtr(sign * true_margin / spread) for sign in (1, -1))
+    # The root of a probability through its logarithm: p = 0 and p = 1 keep a finite gradient.
+    likely, unlikely = ((torch.special.log_ndtr(sign * margin) / 2).exp() for sign in (1, -1))
+    return mean(1 - likely * preferred.sqrt() - unlikely * disliked.sqrt(), count)
+
+
+def mean(values: Tensor, count: Count | None = None) -> Tensor:
+    """The sum divided by a count.
+
+    Args:
+        values: shape (n,).
+        count: n when left out; below 1 it counts as 1 where there is nothing to sum.
+
+    Returns:
+        Scalar; 0 (attached to the graph) when n is 0.
+    """
+    return values.sum() / (max(len(values), 1) if count is None or len(values) == 0 else count)

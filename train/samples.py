@@ -37,14 +37,21 @@ class Sample:
 
 
 def score_samples(
-    dataset: Dataset, paintings: Sequence[Painting], scale: LevelScale, sigma: float | None
+    dataset: Dataset,
+    paintings: Sequence[Painting],
+    scale: LevelScale,
+    sigma: float | None,
+    *,
+    method: str = "sbde",
+    deviations: Sequence[float] | None = None,
 ) -> list[Sample]:
-    """One score sample per painting.
+    """One score sample per painting; the labels are `LevelScale.soft_labels`'s.
 
     Raises:
         ArtQuantError: a score is outside the levels' range.
     """
-    labels = scale.soft_labels([painting.score for painting in paintings], sigma=sigma)
+    scores = [painting.score for painting in paintings]
+    labels = scale.soft_labels(scores, method, sigma=sigma, deviations=deviations)
     return [
         Sample("score", painting.id, dataset.image_path(painting), label=label)
         for painting, label in zip(paintings, labels, strict=True)
@@ -76,7 +83,7 @@ def description_samples(dataset: Dataset, paintings: Sequence[Painting]) -> list
 
 
 class SampleDataset(TorchDataset[dict[str, Any]]):
-    """Samples with their pictures opened when they are asked for."""
+    """Samples with their pictures opened when they are asked for; of one batch, each picture once."""
 
     def __init__(self, samples: Sequence[Sample]) -> None:
         self.samples = samples
@@ -85,5 +92,10 @@ class SampleDataset(TorchDataset[dict[str, Any]]):
         return len(self.samples)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        sample = self.samples[index]
-        return {"sample": sample, "image": open_image(sample.image)}
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indices: Sequence[int]) -> list[dict[str, Any]]:
+        """The samples of a batch; torch's loader asks for them in one call."""
+        samples = [self.samples[index] for index in indices]
+        images = {path: open_image(path) for path in dict.fromkeys(sample.image for sample in samples)}
+        return [{"sample": sample, "image": images[sample.image]} for sample in samples]

@@ -2,7 +2,7 @@
 
 from artquant_plugin.checkpoint.load import Checkpoint, load_checkpoint, locate_original
 from artquant_plugin.checkpoint.locate import locate
-from artquant_plugin.checkpoint.save import save_checkpoint
+from artquant_plugin.checkpoint.save import restore_weights, save_checkpoint
 from artquant_plugin.checkpoint.spec import SCORING_FILE, ScoringSpec
 
 __all__ = [
@@ -12,5 +12,6 @@ __all__ = [
     "load_checkpoint",
     "locate",
     "locate_original",
+    "restore_weights",
     "save_checkpoint",
 ]

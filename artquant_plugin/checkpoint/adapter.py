@@ -157,12 +157,37 @@ def mark_trained(model: Any, names: Iterable[str]) -> None:
             parameter.requires_grad_(True)
 
 
-def save_adapter(model: Any, folder: Path) -> None:
+def restore_adapter(model: Any, folder: Path) -> None:
+    """Put a checkpoint's adapter and extra weights into a model that has such an adapter, rounding nothing.
+
+    Args:
+        model: a `peft.PeftModel`, as it was when `save_adapter` wrote the folder.
+        folder: of the checkpoint.
+
+    Raises:
+        ArtQuantError: a file cannot be read, or names and shapes do not fit.
+    """
+    from peft import get_peft_model_state_dict, set_peft_model_state_dict
+
+    weights = _read(folder / ADAPTER_FILE)
+    own = get_peft_model_state_dict(model, save_embedding_layers=False)
+    extra = _read(folder / EXTRA_FILE) if (folder / EXTRA_FILE).is_file() else {}
+    places = {_plain(name): parameter for name, parameter in model.get_base_model().named_parameters()}
+    if set(weights) != set(own) or not set(extra) <= set(places):
+        odd = some((set(weights) ^ set(own)) | (set(extra) - set(places)))
+        raise ArtQuantError(f"{folder} does not fit the model ({odd}); resume with the configuration of before")
+    set_peft_model_state_dict(model, weights)
+    for name, value in extra.items():
+        places[name].data.copy_(value)
+
+
+def save_adapter(model: Any, folder: Path, state_dict: dict[str, Any] | None = None) -> None:
     """Write adapter, its configuration, and the weights of the base that were trained beside it.
 
     Args:
         model: a `peft.PeftModel`; what of its base requires gradients and is no part of the adapter is extra.
         folder: exists; empty.
+        state_dict: the model's weights, where they are spread over processes and were gathered.
     """
     from peft import get_peft_model_state_dict
     from safetensors.torch import save_file
@@ -170,13 +195,14 @@ def save_adapter(model: Any, folder: Path) -> None:
     card = folder / "README.md"
     had_card = card.exists()
     # Left to itself, peft asks the Hub about the base's vocabulary at every save.
-    model.save_pretrained(str(folder), save_embedding_layers=False)
+    model.save_pretrained(str(folder), save_embedding_layers=False, state_dict=state_dict)
     if not had_card:
         card.unlink(missing_ok=True)  # a form to fill in, which says nothing about this adapter
     _name_base(folder / ADAPTER_CONFIG_FILE)
-    adapter = get_peft_model_state_dict(model, save_embedding_layers=False)
+    adapter = get_peft_model_state_dict(model, save_embedding_layers=False, state_dict=state_dict)
+    gathered = state_dict or {}
     extra = {
-        _plain(name): parameter.detach().cpu().contiguous()
+        _plain(name): gathered.get(_WRAPPER + name, parameter).detach().cpu().contiguous()
         for name, parameter in model.get_base_model().named_parameters()
         if parameter.requires_grad and not _is_adapter(_WRAPPER + name, model) and _WRAPPER + name not in adapter
     }

@@ -95,8 +95,12 @@ def load_checkpoint(
     if quantization is not None:
         options["quantization_config"] = _quantized(quantization, dtype, extra)
         options["device_map"] = {"": device}
-    processor = _load_processor(folder, base_folder, pretrained, trust_remote_code)
-    model = _load_model(base_folder, base, options, trust_remote_code)
+    if is_original(base_folder):  # what was trained from the paper's own base
+        model = _original_base(base, options)
+        processor = _load_processor(folder, folder, pretrained, trust_remote_code)
+    else:
+        processor = _load_processor(folder, base_folder, pretrained, trust_remote_code)
+        model = _load_model(base_folder, base, options, trust_remote_code)
     load_extra_weights(model, folder)
     if is_adapter:
         model = add_adapter(model, folder, pretrained)
@@ -134,8 +138,28 @@ def _load_original(pretrained: str, base: str | None, dtype: str, device: str, a
     from artquant_plugin.backbones.mplug_owl2.conversion import load_original
 
     options = {"dtype": dtype if dtype == "auto" else getattr(torch, dtype), "attn_implementation": attn}
-    model, processor, spec = load_original(*locate_original(pretrained, base), options)
+    folder, base_folder = locate_original(pretrained, base)
+    model, processor, spec = load_original(folder, base_folder, options)
+    if base_folder is None:
+        _name(model, pretrained, folder)
     return Checkpoint(_placed(model, dtype, device).eval(), processor, spec, pretrained)
+
+
+def _original_base(base: str, options: dict[str, Any]) -> Any:
+    """The base model of an adapter of ours, in the original's layout."""
+    from artquant_plugin.backbones.mplug_owl2.conversion import load_original
+
+    folder, lora_base = locate_original(base, None)
+    if lora_base is not None or "quantization_config" in options:
+        raise ArtQuantError(f"{base!r} is no base model as it is; convert it first, with `artquant convert`")
+    model, _, _ = load_original(folder, None, options)
+    _name(model, base, folder)
+    return model
+
+
+def _name(model: Any, name: str, folder: Path) -> None:
+    """Have the model know where it is from, for an adapter to name it."""
+    model.name_or_path = name if not Path(name).is_dir() else str(folder.resolve())
 
 
 def _placed(model: Any, dtype: str, device: str) -> Any:
@@ -251,7 +275,7 @@ def _load_model(folder: Path, name: str, options: dict[str, Any], trust_remote_c
         )
     if info["missing_keys"]:
         raise ArtQuantError(f"checkpoint {name!r} lacks {some(info['missing_keys'])}; save or fetch it again, whole")
-    model.name_or_path = name if not Path(name).is_dir() else str(folder.resolve())  # what an adapter will name
+    _name(model, name, folder)
     return model
 
 

@@ -1,6 +1,9 @@
 """`artquant train`: from a configuration to a checkpoint."""
 
 import argparse
+import os
+import shlex
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +18,12 @@ def add_parser(subparsers: Any) -> None:
         description="Train the stages of a configuration, one after the other, and write one checkpoint.",
         epilog=EXAMPLE,
     )
-    parser.add_argument("config", type=Path, help="YAML file, or the name of one that ships (demo.yaml)")
+    parser.add_argument(
+        "config",
+        type=Path,
+        nargs="+",
+        help="YAML file, or the name of one that ships (demo.yaml); later files go over earlier ones",
+    )
     parser.add_argument(
         "--set",
         dest="overrides",
@@ -24,19 +32,41 @@ def add_parser(subparsers: Any) -> None:
         metavar="KEY=VALUE",
         help="override a key of the configuration, section.key=value; may be repeated",
     )
-    parser.add_argument(
-        "--overwrite", action="store_true", help="train again although the output holds a finished checkpoint"
+    choice = parser.add_mutually_exclusive_group()
+    choice.add_argument("--resume", action="store_true", help="go on where a run of this configuration ended")
+    choice.add_argument(
+        "--overwrite", action="store_true", help="begin anew although the output holds a run or a finished checkpoint"
+    )
+    choice.add_argument(
+        "--dry-run", action="store_true", help="check everything and show what is trained on; train nothing"
     )
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> None:
     """Train and say where the checkpoint is and how to evaluate it."""
-    from artquant_plugin.train.config import load_config
+    from artquant_plugin.train.config_file import load_config
 
     config = load_config(args.config, args.overrides)
-    from artquant_plugin.train.run import train
+    from artquant_plugin.train.run import Stopped, dry_run, train
 
-    summary = train(config, overwrite=args.overwrite)
-    for line in summary.lines():
+    if args.dry_run:
+        dry_run(config, print)
+        return
+    result = train(config, overwrite=args.overwrite, resume=args.resume, say=partial(print, flush=True))
+    if int(os.environ.get("RANK", "0")):
+        return  # the first process speaks for all
+    if isinstance(result, Stopped):
+        where = f"{result.checkpoint} is written" if result.checkpoint else f"stage {result.stage} was not begun"
+        print(f"stopped as asked, {where}; go on with")
+        print(f"  {_command(args)}")
+        return
+    for line in result.lines():
         print(line)
+
+
+def _command(args: argparse.Namespace) -> str:
+    """What resumes the run."""
+    files = [str(path) for path in args.config]
+    overrides = [part for override in args.overrides for part in ("--set", override)]
+    return shlex.join(["artquant", "train", *files, *overrides, "--resume"])

@@ -1,5 +1,7 @@
 """Every family through the whole way: score, describe, train a step, save, load, the same score."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
@@ -14,7 +16,7 @@ from artquant_plugin.scoring import ArtQuantScorer
 from artquant_plugin.train.collate import AnswerCollator
 from artquant_plugin.train.config import LossSection
 from artquant_plugin.train.samples import Sample
-from artquant_plugin.train.trainer import AestheticTrainer
+from artquant_plugin.train.trainer import AestheticTrainer, takes_encoded_images
 from tests.backbones.families import FAMILIES, family
 from tests.backbones.tokenizers import DESCRIPTION
 from tests.tiny import pictures
@@ -65,15 +67,16 @@ def test_the_token_that_is_scored_is_the_token_that_is_trained(name):
     request = asks.inputs([asks.score_request.text], images[:1])
     scored = until_level(request, level_positions(request["attention_mask"], [asks.score_request]))["input_ids"][0]
     samples = [Sample("score", "s", None, label=label) for label in torch.eye(count).numpy()]
-    batch = AnswerCollator(asks)(
+    part = AnswerCollator(asks).part(
         [{"sample": sample, "image": image} for sample, image in zip(samples, images, strict=True)]
     )
+    ids = part["inputs"]["input_ids"]
     position = len(scored) - 1
     for row, level in enumerate(asks.level_ids):
-        assert batch["input_ids"][row, : position + 1].tolist() == scored.tolist()
-        assert batch["input_ids"][row, position + 1] == level
-        assert batch["supervised"][row, position]
-    assert batch["next_ids"][batch["is_level"]].tolist() == list(asks.level_ids)
+        assert ids[row, : position + 1].tolist() == scored.tolist()
+        assert ids[row, position + 1] == level
+        assert part["supervised"][row, position]
+    assert part["next_ids"][part["is_level"]].tolist() == list(asks.level_ids)
 
 
 def test_a_score_does_not_depend_on_what_stands_behind_the_level(name):
@@ -106,6 +109,32 @@ def test_a_description_is_written(name):
     )
     assert text
     assert "<image" not in text
+
+
+def test_a_painting_s_samples_share_its_image_with_the_same_loss(name, tmp_path):
+    model, processor = family(name)
+    if not takes_encoded_images(model):
+        pytest.skip(f"{type(model).__name__} takes no encoded images, and sharing is refused")
+    asks = prompter(name)
+    trainer = AestheticTrainer(
+        model=model,
+        args=TrainingArguments(output_dir=str(tmp_path / "run"), report_to="none", use_cpu=True),
+        processing_class=processor,
+        level_ids=asks.level_ids,
+        loss_weights=LossSection(),
+        spec=ScoringSpec(),
+        validation=[],
+        score_batch_size=2,
+    )
+    items = []
+    for index in (1, 3):
+        score = Sample("score", str(index), Path(str(index)), label=LevelScale().soft_labels([2.0 * index])[0])
+        describe = Sample("describe", str(index), Path(str(index)), description=DESCRIPTION)
+        items += [{"sample": sample, "image": IMAGES[index]} for sample in (score, describe)]
+    losses = [
+        trainer.compute_loss(model, AnswerCollator(asks, share_images=share)(items)).item() for share in (False, True)
+    ]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-5)
 
 
 def test_one_step_is_trained_and_the_saved_checkpoint_scores_alike(name, tmp_path):

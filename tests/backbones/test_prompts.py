@@ -140,11 +140,11 @@ def test_a_tokenizer_that_ends_every_text_is_no_obstacle():
     asks = Prompter(processor, PromptSpec(), LevelScale())
     answer = asks.score_answer(1)
     assert tokenizer.decode(answer.ids[answer.level :]) == "good.</s></s>"
-    batch = AnswerCollator(asks)(
+    inputs = AnswerCollator(asks).part(
         [{"sample": Sample("score", "s", None, label=torch.eye(5)[1].numpy()), "image": pictures(1)[0]}]
-    )
-    at = level_positions(batch["attention_mask"], [answer])
-    assert batch["input_ids"][0, at + 1].tolist() == [asks.level_ids[1]]
+    )["inputs"]
+    at = level_positions(inputs["attention_mask"], [answer])
+    assert inputs["input_ids"][0, at + 1].tolist() == [asks.level_ids[1]]
 
 
 def test_a_prompt_that_ends_with_the_end_token_is_no_obstacle():

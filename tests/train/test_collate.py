@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -5,8 +7,8 @@ import torch
 from artquant_plugin.errors import ArtQuantError
 from artquant_plugin.levels import LevelScale
 from artquant_plugin.prompting import Prompter, PromptSpec, level_positions
-from artquant_plugin.train.collate import AnswerCollator
-from artquant_plugin.train.samples import Sample
+from artquant_plugin.train.collate import AnswerCollator, count_passes, count_terms, count_tokens, with_passes
+from artquant_plugin.train.samples import Sample, SampleDataset
 from tests.tiny import pictures, tiny_llava
 
 
@@ -19,47 +21,110 @@ def items(*samples: Sample) -> list[dict]:
     return [{"sample": sample, "image": image} for sample, image in zip(samples, pictures(len(samples)), strict=True)]
 
 
-def score_sample(score: float) -> Sample:
-    return Sample("score", "s", None, label=LevelScale().soft_labels([score])[0])
+def score_sample(score: float, image: Path | None = None) -> Sample:
+    return Sample("score", "s", image, label=LevelScale().soft_labels([score])[0])
 
 
 DESCRIPTION = "Perception: warm reds. Cognition: a harbour."
 
 
+def describe_sample(image: Path | None = None, description: str = DESCRIPTION) -> Sample:
+    return Sample("describe", "d", image, description=description)
+
+
 def test_only_answers_are_supervised(prompter):
-    describe = Sample("describe", "d", None, description=DESCRIPTION)
-    batch = AnswerCollator(prompter)(items(score_sample(7.5), describe))
+    scores, descriptions = AnswerCollator(prompter)(items(score_sample(7.5), describe_sample()))["parts"]
     decode = prompter.processor.tokenizer.decode
-    counts = batch["supervised"].sum(dim=1).tolist()
-    answers = batch["next_ids"].split(counts)
-    assert decode(answers[0]) == "The quality of the painting is good.<end>"
-    assert decode(answers[1]) == DESCRIPTION + "<end>"
-    assert decode(batch["next_ids"][batch["is_level"]]) == " good"
-    assert batch["is_description"].tolist() == [False] * counts[0] + [True] * counts[1]
+    assert decode(scores["next_ids"]) == "The quality of the painting is good.<end>"
+    assert decode(scores["next_ids"][scores["is_level"]]) == " good"
+    assert not scores["is_description"].any()
+    assert decode(descriptions["next_ids"]) == DESCRIPTION + "<end>"
+    assert descriptions["is_description"].all()
+    assert not descriptions["is_level"].any()
+
+
+def test_score_answers_are_not_padded_to_descriptions(prompter):
+    batch = AnswerCollator(prompter)(items(score_sample(7.5), describe_sample(), score_sample(2.0)))
+    for part in batch["parts"]:
+        assert part["inputs"]["attention_mask"].all()
+    short, long = (part["inputs"]["input_ids"].shape for part in batch["parts"])
+    assert (short[0], long[0]) == (2, 1)
+    assert short[1] < long[1]
+    assert count_tokens(batch) == 2 * short[1] + long[1]
+    assert batch["paintings"] == ["s", "d", "s"]
 
 
 def test_the_level_is_supervised_where_it_is_scored(prompter):
-    batch = AnswerCollator(prompter)(items(score_sample(7.5), score_sample(2.0)))
-    rows, columns = batch["supervised"].nonzero(as_tuple=True)
-    at_level = columns[batch["is_level"]]
+    (part,) = AnswerCollator(prompter)(items(score_sample(7.5), score_sample(2.0)))["parts"]
+    rows, columns = part["supervised"].nonzero(as_tuple=True)
+    at_level = columns[part["is_level"]]
     request = prompter.score_request
-    expected = level_positions(batch["attention_mask"], [prompter.score_answer(1), prompter.score_answer(4)])
+    expected = level_positions(part["inputs"]["attention_mask"], [prompter.score_answer(1), prompter.score_answer(4)])
     assert at_level.tolist() == expected.tolist()
     assert request.level == prompter.score_answer(1).level
 
 
 def test_soft_labels_stay_float32_and_in_row_order(prompter):
-    describe = Sample("describe", "d", None, description=DESCRIPTION)
-    batch = AnswerCollator(prompter)(items(score_sample(2.0), describe, score_sample(9.0)))
-    targets = batch["level_targets"]
+    batch = AnswerCollator(prompter)(items(score_sample(2.0), describe_sample(), score_sample(9.0)))
+    targets = batch["parts"][0]["level_targets"]
     assert targets.dtype == torch.float32
     np.testing.assert_allclose(targets.numpy() @ [10, 7.5, 5, 3.5, 1], [2.0, 9.0], atol=1e-5)
 
 
 def test_a_batch_without_a_score_has_empty_targets(prompter):
-    batch = AnswerCollator(prompter)(items(Sample("describe", "d", None, description=DESCRIPTION)))
-    assert batch["level_targets"].shape == (0, 5)
-    assert not batch["is_level"].any()
+    (part,) = AnswerCollator(prompter)(items(describe_sample()))["parts"]
+    assert part["level_targets"].shape == (0, 5)
+    assert not part["is_level"].any()
+
+
+def test_counts_of_what_the_terms_are_sums_over(prompter):
+    batch = AnswerCollator(prompter)(items(*map(score_sample, (2.0, 5.0, 9.0)), describe_sample()))
+    description = len(prompter.describe_answer(DESCRIPTION).ids)
+    answers = sum(len(prompter.score_answer(level).ids) - 1 for level in (4, 2, 0))  # the level token apart
+    assert count_terms(batch).tolist() == [description, answers, 3, 3]  # three score samples make three pairs
+
+
+def test_twins_share_their_images_in_one_order(prompter):
+    paths = [Path(name) for name in "abcd"]
+    samples = [
+        score_sample(2.0, paths[0]),
+        describe_sample(paths[2]),
+        score_sample(9.0, paths[2]),
+        score_sample(5.0, paths[1]),
+        describe_sample(paths[0], "Warm."),
+        describe_sample(paths[3]),
+    ]
+    batch = AnswerCollator(prompter, share_images=True)(items(*samples))
+    scores, twins, lone_score, lone_description = batch["parts"]
+    assert [part["reuses_images"] for part in batch["parts"]] == [False, True, False, False]
+    assert "pixel_values" in scores["inputs"]
+    assert "pixel_values" not in twins["inputs"]
+    decode = prompter.processor.tokenizer.decode
+    assert decode(twins["next_ids"]) == "Warm.<end>" + DESCRIPTION + "<end>"  # as the scores: a, then c
+    np.testing.assert_allclose(scores["level_targets"].numpy() @ [10, 7.5, 5, 3.5, 1], [2.0, 9.0], atol=1e-5)
+    np.testing.assert_allclose(lone_score["level_targets"].numpy() @ [10, 7.5, 5, 3.5, 1], [5.0], atol=1e-5)
+    assert decode(lone_description["next_ids"]) == DESCRIPTION + "<end>"
+
+
+def test_added_passes_ask_nothing_and_stand_where_others_have_theirs(prompter):
+    scores = AnswerCollator(prompter)(items(score_sample(2.0), score_sample(9.0)))
+    assert count_passes(scores).tolist() == [0, 1]
+    padded = with_passes(scores, torch.tensor([1, 2]))
+    assert count_passes(padded).tolist() == [1, 2]
+    assert [part["reuses_images"] for part in padded["parts"]] == [False, True, False, False]
+    assert ["pixel_values" in part["inputs"] for part in padded["parts"]] == [True, False, True, True]
+    assert count_terms(padded).tolist() == count_terms(scores).tolist()
+    assert [bool(part["supervised"].any()) for part in padded["parts"]] == [False, False, True, False]
+
+
+def test_a_batch_opens_each_picture_once(tmp_path):
+    pictures(1)[0].save(tmp_path / "a.png")
+    pictures(1)[0].save(tmp_path / "b.png")
+    samples = [Sample(kind, name, tmp_path / f"{name}.png") for name in "ab" for kind in ("score", "describe")]
+    loaded = SampleDataset(samples).__getitems__([0, 3, 1])
+    assert [item["sample"] for item in loaded] == [samples[0], samples[3], samples[1]]
+    assert loaded[0]["image"] is loaded[2]["image"]
+    assert loaded[0]["image"] is not loaded[1]["image"]
 
 
 def test_a_processor_that_cuts_the_answer_off_is_an_error(prompter):

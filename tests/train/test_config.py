@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from artquant_plugin.errors import ArtQuantError
-from artquant_plugin.train.config import load_config
+from artquant_plugin.train.config_file import load_config
 from tests.paths import ROOT
 
 MINIMAL = """
@@ -54,6 +54,23 @@ def test_shipped_configurations_load_by_name_from_anywhere(name, tmp_path, monke
         ("stages: [{name: a, samples: [score]}]", "key 'stages.0.epochs' is missing"),
         ("stages: [{name: a, sample: [score], epochs: 1}]", "unknown key 'stages.0.sample'; did you mean 'samples'?"),
         ("model: {}", "give either model.pretrained or model.tiny"),
+        ("data: [{name: a, weigth: 2}]", "unknown key 'data.0.weigth'; did you mean 'weight'?"),
+        ("data: [{name: a, weight: 0}]", "data.0.weight: .*greater than 0"),
+        ("trained: {vison: full}", "unknown key 'trained.vison'; did you mean 'vision'?"),
+        ("trained: {vision: {learning_rat: 1}}", "unknown key 'trained.vision.learning_rat'; did you mean 'learn"),
+        ("trained: {vision: partly}", "trained.vision.method: .*'full', 'lora' or 'frozen', not 'partly'"),
+        ("trained: {lora: {rnk: 1}}", "unknown key 'trained.lora.rnk'; did you mean 'rank'?"),
+        ("trained: {lora: {targets: all}}", "trained.lora.targets: "),
+        ("levels: {method: sbd}", "levels.method: .*'sbde'"),
+        ("levels: {method: gaussian}", "levels.deviation belongs to method gaussian, which needs it"),
+        ("levels: {method: onehot, sigma: 1}", "levels.sigma belongs to method sbde, not onehot"),
+        ("train: {on_bad_sample: ignore}", "train.on_bad_sample: .*'stop' or 'skip', not 'ignore'"),
+        ("train: {share_images: true, group_by_length: true}", "ask for different batches; choose one"),
+        (
+            "stages: [{name: a, samples: [score], epochs: 1}, {name: a, samples: [score], epochs: 1}]",
+            "stages a, a repeat a name",
+        ),
+        ("model: {pretrained: a/b, quantization: 4bit}", "trained.language is full, but quantised weights cannot"),
     ],
 )
 def test_a_wrong_key_or_value_is_one_line(tmp_path, change, message):
@@ -62,6 +79,45 @@ def test_a_wrong_key_or_value_is_one_line(tmp_path, change, message):
     with pytest.raises(ArtQuantError, match=message) as raised:
         load_config(write(tmp_path, f"{kept}\n{change}\n"))
     assert "\n" not in str(raised.value)
+
+
+def test_later_files_go_over_earlier_ones_section_by_section(tmp_path):
+    first = write(tmp_path, MINIMAL + "train: {learning_rate: 1.0e-3, bf16: true}\n")
+    second = tmp_path / "second.yaml"
+    second.write_text("train: {learning_rate: 2.0e-3}\nmodel: {pretrained: other/model}\n")
+    config = load_config([first, second], ["train.learning_rate=3e-3"])
+    assert (config.train.learning_rate, config.train.bf16) == (3e-3, True)
+    assert config.model.pretrained == "other/model"
+    assert config.stages[0].name == "mat"
+
+
+def test_short_forms_mean_the_long_ones(tmp_path):
+    short = load_config(write(tmp_path, MINIMAL + "trained: {vision: frozen}\n"))
+    assert short.trained.vision.method == "frozen"
+    assert short.trained.language.method == short.trained.projector.method == "full"
+    assert (short.data[0].name, short.data[0].weight) == ("artquant_demo", 1.0)
+
+
+def test_quantised_weights_need_bitsandbytes_or_say_so(tmp_path):
+    import importlib.util
+
+    from artquant_plugin.train.run import train
+    from tests.train.runs import write_config, write_small
+
+    if importlib.util.find_spec("bitsandbytes"):
+        pytest.skip("bitsandbytes is there")
+    data = write_small(tmp_path / "data", count=2, validation=0)
+    base = tmp_path / "base"
+    base.mkdir()
+    (base / "config.json").write_text("{}")
+    path = write_config(
+        tmp_path,
+        data,
+        model={"pretrained": str(base), "quantization": "4bit"},
+        trained={"language": "lora", "vision": "frozen", "projector": "frozen"},
+    )
+    with pytest.raises(ArtQuantError, match="quantization 4bit needs bitsandbytes; pip install"):
+        train(load_config(path))
 
 
 @pytest.mark.parametrize(

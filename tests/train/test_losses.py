@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from artquant_plugin.train.losses import LossParts, level_divergence, token_cross_entropy
+from artquant_plugin.train.losses import LossParts, level_divergence, moments, pair_fidelity, token_cross_entropy
 
 
 def test_cross_entropy_is_the_mean_over_tokens():
@@ -48,5 +48,69 @@ def test_half_precision_logits_are_summed_in_float32():
 
 
 def test_total_weights_the_parts_as_the_paper_does():
-    parts = LossParts(torch.tensor(2.0), torch.tensor(3.0), torch.tensor(5.0))
+    parts = LossParts(torch.tensor(2.0), torch.tensor(3.0), torch.tensor(5.0), torch.tensor(7.0))
     assert parts.total(k=0.5, k_asl=0.1).item() == pytest.approx(2 + 0.1 * (3 + 0.5 * 5))
+    assert parts.total(k=0.5, k_asl=0.1, k_ranking=2).item() == pytest.approx(2 + 0.1 * (3 + 0.5 * 5) + 2 * 7)
+
+
+def test_a_count_takes_the_place_of_the_own_number():
+    # Halves of a batch of four, each divided by four, add up to the mean of the whole.
+    logits, targets = torch.randn(4, 6, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 1, 2, 3])
+    halves = [token_cross_entropy(logits[half], targets[half], 4) for half in (slice(2), slice(2, 4))]
+    torch.testing.assert_close(sum(halves), token_cross_entropy(logits, targets))
+    assert token_cross_entropy(logits[:0], targets[:0], 0).item() == 0
+
+
+def test_divergence_over_the_vocabulary_counts_what_other_tokens_get():
+    # Of four tokens the levels are 3 and 0. softmax(log 1, log 2, log 3, log 4) = (.1, .2, .3, .4).
+    logits = torch.tensor([[1.0, 2.0, 3.0, 4.0]]).log()
+    expected = 0.5 * math.log(0.5 / 0.4) + 0.5 * math.log(0.5 / 0.1)
+    found = level_divergence(logits, torch.tensor([[0.5, 0.5]]), level_ids=torch.tensor([3, 0]))
+    assert found.item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_moments_of_a_distribution():
+    # 0.2 at 10 and 0.8 at 5: mean 6, variance 0.2 * 16 + 0.8 * 1 = 4.
+    scores, variances = moments(torch.tensor([[0.2, 0.8]]), torch.tensor([10.0, 5.0]))
+    assert (scores.item(), variances.item()) == (pytest.approx(6), pytest.approx(4))
+
+
+def phi(x: float) -> float:
+    return (1 + math.erf(x / math.sqrt(2))) / 2
+
+
+def test_fidelity_of_a_pair_by_hand():
+    # Predicted 6 and 5 with variances 9 and 16: p = phi(1/5). True 4 and 7 with variances 1 and 3: q = phi(-3/2).
+    p, q = phi(1 / 5), phi(-3 / 2)
+    expected = 1 - math.sqrt(p * q) - math.sqrt((1 - p) * (1 - q))
+    found = pair_fidelity(
+        torch.tensor([6.0, 5.0]),
+        torch.tensor([4.0, 7.0]),
+        variances=torch.tensor([9.0, 16.0]),
+        true_variances=torch.tensor([1.0, 3.0]),
+    )
+    assert found.item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_binary_fidelity_by_hand_over_three_pairs():
+    # Predicted 3, 2, 2; the first is truly worse than the second and equal to the third, the second better than it.
+    p = phi(1 / math.sqrt(2))
+    pairs = [1 - math.sqrt(1 - p), 1 - math.sqrt(p / 2) - math.sqrt((1 - p) / 2), 1 - math.sqrt(1 / 2)]
+    found = pair_fidelity(torch.tensor([3.0, 2.0, 2.0]), torch.tensor([1.0, 2.0, 1.0]))
+    assert found.item() == pytest.approx(sum(pairs) / 3, rel=1e-5)
+
+
+@pytest.mark.parametrize("variances", [None, torch.zeros(2)])
+def test_certain_predictions_have_a_finite_fidelity_and_gradient(variances):
+    scores = torch.tensor([1.0, 10.0], requires_grad=True)
+    found = pair_fidelity(scores, torch.tensor([9.0, 2.0]), variances=variances)
+    found.backward()
+    assert found.item() == pytest.approx(1, abs=1e-4)
+    assert scores.grad.isfinite().all()
+
+
+def test_one_sample_makes_no_pair():
+    scores = torch.tensor([5.0], requires_grad=True)
+    found = pair_fidelity(scores, torch.tensor([5.0]), count=0)
+    found.backward()
+    assert (found.item(), scores.grad.item()) == (0, 0)

@@ -7,48 +7,26 @@ from pathlib import Path
 
 import pytest
 import torch
-import yaml
 
 from artquant_plugin.checkpoint import ScoringSpec
-from artquant_plugin.dataset import Painting, write_dataset
+from artquant_plugin.dataset import Dataset, Painting, write_dataset
 from artquant_plugin.errors import ArtQuantError
+from artquant_plugin.images import sha256_file
+from artquant_plugin.metrics import srocc
 from artquant_plugin.scoring import ArtQuantScorer
-from artquant_plugin.train.config import load_config
+from artquant_plugin.train.config_file import load_config
 from artquant_plugin.train.run import train
 from tests.tiny import pictures
-
-TEXT = {"perception": "Warm reds.", "cognition": "A harbour.", "emotion": "Calm."}
+from tests.train.runs import LORA, same, weights, write_config, write_small
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("data") / "small"
-    rows = []
-    for index, image in enumerate(pictures(24)):
-        folder.mkdir(exist_ok=True)
-        image.save(folder / f"{index}.png")
-        rows.append(Painting(str(index), f"{index}.png", "", 1 + 8 * (index % 5) / 4, description=TEXT))
-    splits = {"train": rows[:16], "validation": rows[16:]}
-    write_dataset(
-        folder, name="small", score_range=(0, 10), splits=splits, image_root=".", source="made up", license="CC0"
-    )
-    return folder
+    return write_small(tmp_path_factory.mktemp("data") / "small")
 
 
 def config_file(folder: Path, data: Path, **changes) -> Path:
-    content = {
-        "data": [str(data)],
-        "output": str(folder / "run"),
-        "model": {"tiny": {"image_size": 32, "hidden": 32, "vision_layers": 1, "text_layers": 1, "heads": 2}},
-        "train": {"per_device_train_batch_size": 8, "learning_rate": 1e-3, "logging_steps": 1},
-        "stages": [
-            {"name": "mat", "samples": ["describe", "score"], "epochs": 1},
-            {"name": "sot", "samples": ["score"], "epochs": 1},
-        ],
-    }
-    path = folder / "config.yaml"
-    path.write_text(yaml.safe_dump(content | changes))
-    return path
+    return write_config(folder, data, train={"per_device_train_batch_size": 8, **changes.pop("train", {})}, **changes)
 
 
 @pytest.fixture(scope="module")
@@ -77,9 +55,14 @@ def test_the_curves_hold_the_loss_and_its_parts_of_every_step(finished):
 
 def test_the_record_tells_what_was_trained_with_what(finished, data):
     record = json.loads((finished / "training.json").read_text())
-    assert record["config"]["data"] == [str(data)]
+    assert record["config"]["data"] == [{"name": str(data), "weight": 1.0}]
     assert set(record["data"]) == {"small"}
     assert {"torch", "transformers", "python"} <= set(record["versions"])
+    assert set(record["data"]["small"]) == {"dataset.json", "train.jsonl", "validation.jsonl"}
+    assert record["data"]["small"]["train.jsonl"] == sha256_file(data / "train.jsonl")
+    assert record["evaluate"].startswith(f"lmms-eval --model artquant --model_args pretrained={finished} --tasks ")
+    assert set(record["stages"]) == {"mat", "sot"}
+    assert record["trained"]["vision"]["trained"] == record["trained"]["vision"]["all"] > 0
     again = load_config(finished / "config.train.yaml")
     assert again.model_dump(mode="json") == record["config"]
 
@@ -105,11 +88,7 @@ def test_training_over_a_checkpoint_that_fails_leaves_it_and_every_other_file(da
 
 
 def test_the_same_seed_gives_the_same_weights(finished, data, tmp_path):
-    from safetensors.torch import load_file
-
-    again = train(load_config(config_file(tmp_path, data))).output
-    before, after = (load_file(folder / "model.safetensors") for folder in (finished, again))
-    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert same(train(load_config(config_file(tmp_path, data))).output, finished)
 
 
 def test_training_goes_on_from_a_checkpoint(finished, data, tmp_path):
@@ -148,3 +127,144 @@ def test_scores_outside_the_levels_are_refused_before_training(data, tmp_path):
     path = config_file(tmp_path, data, levels={"values": [5, 4, 3, 2, 1]})
     with pytest.raises(ArtQuantError, match=r"outside the levels' range \[1, 5\]"):
         train(load_config(path))
+
+
+def test_the_curves_are_drawn(finished):
+    from PIL import Image
+
+    with Image.open(finished / "training-curves.png") as image:
+        assert image.size == (1200, 900)
+        assert len(image.convert("RGB").getcolors(1 << 20)) > 50
+
+
+def test_the_log_tells_speed_and_memory(finished):
+    with (finished / "training-curves.csv").open(newline="") as file:
+        steps = [line for line in csv.DictReader(file) if line["loss"]]
+    for line in steps:
+        assert float(line["samples_per_second"]) > 0
+        # An image of 16 tokens, and the question: more than 30 tokens a sample.
+        assert float(line["tokens_per_second"]) > 30 * float(line["samples_per_second"])
+        assert 0.05 < float(line["memory_gib"]) < 64
+
+
+def scored(folder: Path, data: Path) -> float:
+    """SROCC of a checkpoint on the validation split."""
+    dataset = Dataset.load(data)
+    paintings = dataset.split("validation")
+    results = ArtQuantScorer.from_pretrained(str(folder), device="cpu", batch_size=8).score(
+        [dataset.image_path(painting) for painting in paintings]
+    )
+    return srocc([result.score for result in results], [painting.score for painting in paintings])
+
+
+@pytest.mark.parametrize("trained", [{}, LORA])
+def test_the_best_weights_by_srocc_are_kept_or_the_last(trained, data, base, tmp_path):
+    """A rate this high makes SROCC jump, so that the best evaluation is not the last one."""
+    stages = [{"name": "only", "samples": ["score"], "epochs": 8}]
+    options = {"learning_rate": 2e-2, "lr_scheduler_type": "constant"}
+    for keep in ("best", "last"):
+        config = config_file(
+            tmp_path / keep,
+            data,
+            stages=stages,
+            trained=trained,
+            model={"pretrained": str(base)},
+            train={**options, "keep": keep},
+        )
+        summary = train(load_config(config))
+        with (summary.output / "training-curves.csv").open(newline="") as file:
+            values = [float(line["eval_srocc"]) for line in csv.DictReader(file) if line["eval_srocc"]]
+        assert max(values) > values[-1]
+        expected = max(values) if keep == "best" else values[-1]
+        assert dict(summary.stages)["only"]["eval_srocc"] == pytest.approx(expected, abs=1e-12)
+        assert scored(summary.output, data) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.fixture(scope="module")
+def base(data, tmp_path_factory) -> Path:
+    stages = [{"name": "none", "samples": ["describe", "score"], "epochs": 0.25}]
+    return train(load_config(config_file(tmp_path_factory.mktemp("base"), data, stages=stages))).output
+
+
+def test_a_stage_ends_early_when_srocc_no_longer_improves(data, tmp_path):
+    stages = [{"name": "only", "samples": ["score"], "epochs": 40}]
+    options = {"learning_rate": 2e-2, "lr_scheduler_type": "constant", "early_stopping_patience": 2}
+    summary = train(load_config(config_file(tmp_path, data, stages=stages, train=options)))
+    with (summary.output / "training-curves.csv").open(newline="") as file:
+        values = [float(line["eval_srocc"]) for line in csv.DictReader(file) if line["eval_srocc"]]
+    assert 3 <= len(values) < 40
+    assert max(values) == values[-3]
+    assert max(values[:-3], default=-1) < values[-3]
+
+
+def test_evaluation_every_few_steps(data, tmp_path):
+    summary = train(load_config(config_file(tmp_path, data, train={"eval_steps": 3, "save_steps": 2})))
+    with (summary.output / "training-curves.csv").open(newline="") as file:
+        places = [(line["stage"], line["step"]) for line in csv.DictReader(file) if line["eval_srocc"]]
+    assert places == [("mat", "3"), ("mat", "4"), ("sot", "2")]  # of 4 and 2 steps; the last is always evaluated
+
+
+def test_without_a_validation_split_the_last_weights_are_kept(tmp_path):
+    data = write_small(tmp_path / "data", count=8, validation=0)
+    summary = train(load_config(config_file(tmp_path, data)))
+    assert summary.stages == (("mat", {}), ("sot", {}))
+    assert (summary.output / "model.safetensors").is_file()
+
+
+def test_gradient_checkpointing_changes_memory_and_no_weight(base, data, tmp_path):
+    outputs = [
+        train(
+            load_config(
+                config_file(
+                    tmp_path / str(on),
+                    data,
+                    model={"pretrained": str(base)},
+                    trained=LORA,
+                    train={"gradient_checkpointing": on},
+                )
+            )
+        ).output
+        for on in (False, True)
+    ]
+    before, after = (weights(output) for output in outputs)
+    assert all(torch.allclose(before[name], after[name], atol=1e-6) for name in before)
+
+
+def test_bfloat16_trains_beside_narrow_frozen_weights(base, data, tmp_path):
+    config = config_file(
+        tmp_path,
+        data,
+        model={"pretrained": str(base), "dtype": "bfloat16"},
+        trained=LORA,
+        train={"bf16": True, "eval_steps": 1},
+    )
+    summary = train(load_config(config))
+    assert all(-1 <= value <= 1 for _, metrics in summary.stages for value in metrics.values())
+    assert {value.dtype for value in weights(summary.output).values()} == {torch.float32}
+    result = ArtQuantScorer.from_pretrained(str(summary.output), device="cpu").score(pictures(1))[0]
+    assert 1 <= result.score <= 10
+
+
+def test_an_output_that_was_written_over_holds_no_file_of_the_other_kind(base, data, tmp_path):
+    full = config_file(tmp_path, data)
+    train(load_config(full))
+    adapter = config_file(tmp_path, data, model={"pretrained": str(base)}, trained=LORA)
+    output = train(load_config(adapter), overwrite=True).output
+    assert not (output / "model.safetensors").exists() and not (output / "config.json").exists()
+    train(load_config(config_file(tmp_path, data)), overwrite=True)
+    assert not list(output.glob("adapter*")) and not (output / "extra_weights.safetensors").exists()
+    assert 1 <= ArtQuantScorer.from_pretrained(str(output), device="cpu").score(pictures(1))[0].score <= 10
+
+
+def test_a_tracker_that_is_not_there_is_one_line(data, tmp_path):
+    with pytest.raises(ArtQuantError, match=r"train.report_to nonsense: .*; install the tracker or leave it out"):
+        train(load_config(config_file(tmp_path, data, train={"report_to": ["nonsense"]})))
+
+
+def test_tensorboard_gets_the_log(data, tmp_path):
+    events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    output = train(load_config(config_file(tmp_path, data, train={"report_to": ["tensorboard"]}))).output
+    log = events.EventAccumulator(str(output / "tensorboard" / "mat"))
+    log.Reload()
+    tags = set(log.Tags()["scalars"])
+    assert {"train/loss", "train/kl", "train/ce_description", "train/samples_per_second", "eval/srocc"} <= tags

@@ -6,7 +6,11 @@ import torch
 from torch import Tensor, nn
 from transformers import Cache, DynamicCache, GenerationMixin, PreTrainedModel
 from transformers.masking_utils import create_causal_mask
-from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutputWithPast
+from transformers.modeling_outputs import (
+    BaseModelOutputWithPooling,
+    MultimodalBaseModelOutputWithPast,
+    MultimodalCausalLMOutputWithPast,
+)
 from transformers.modeling_utils import slice_logits_to_keep
 from transformers.models.llama.modeling_llama import LlamaRMSNorm, LlamaRotaryEmbedding
 from transformers.utils.generic import can_return_tuple, merge_with_config_defaults
@@ -75,8 +79,9 @@ class MPLUGOwl2Model(MPLUGOwl2PreTrainedModel):
         cache: Cache | None = None,
         inputs_embeds: Tensor | None = None,
         use_cache: bool | None = None,
+        mm_encoder_outputs: dict[str, BaseModelOutputWithPooling] | None = None,
         **kwargs: Any,
-    ) -> BaseModelOutputWithPast:
+    ) -> MultimodalBaseModelOutputWithPast:
         """One pass over a batch.
 
         Args:
@@ -87,14 +92,22 @@ class MPLUGOwl2Model(MPLUGOwl2PreTrainedModel):
             cache: keys and values of earlier tokens.
             inputs_embeds: shape (n, L, hidden), text alone; instead of `input_ids`.
             use_cache: whether to fill a cache; the configuration's own when left out.
+            mm_encoder_outputs: under ``image`` what an earlier pass returned as `image_outputs`, instead of
+                `pixel_values`.
             kwargs: what transformers itself passes on; nothing of it is read here.
 
         Raises:
-            ValueError: both or none of ids and embeddings; the ids hold more or fewer places than the images fill.
+            ValueError: both or none of ids and embeddings; both pixels and encoded images; the ids hold more or fewer
+                places than the images fill.
         """
+        if pixel_values is not None and mm_encoder_outputs is not None:
+            raise ValueError("give either pixel_values or mm_encoder_outputs")
+        encoded = (mm_encoder_outputs or {}).get("image")
+        if pixel_values is not None:
+            encoded = BaseModelOutputWithPooling(pooler_output=self.get_image_features(pixel_values))
         images = None
         if input_ids is not None and inputs_embeds is None:
-            hidden, images = self._embed(input_ids, pixel_values)
+            hidden, images = self._embed(input_ids, encoded)
         elif input_ids is None and inputs_embeds is not None:
             hidden = inputs_embeds
         else:
@@ -114,14 +127,18 @@ class MPLUGOwl2Model(MPLUGOwl2PreTrainedModel):
         positions = self.rotary_emb(hidden, position_ids=position_ids)
         for layer in self.layers:
             hidden = layer(hidden, images, positions, mask, cache=cache)
-        return BaseModelOutputWithPast(last_hidden_state=self.norm(hidden), cache=cache)
+        return MultimodalBaseModelOutputWithPast(
+            last_hidden_state=self.norm(hidden), cache=cache, image_outputs=encoded
+        )
 
-    def _embed(self, input_ids: Tensor, pixel_values: Tensor | None) -> tuple[Tensor, ImageTokens | None]:
+    def _embed(
+        self, input_ids: Tensor, encoded: BaseModelOutputWithPooling | None
+    ) -> tuple[Tensor, ImageTokens | None]:
         """Embeddings with the images in their places, and where these are; None when there are none."""
-        if pixel_values is None:
+        if encoded is None:
             return self.embed_tokens(input_ids), None
         places = input_ids == self.config.image_token_index
-        features = self.get_image_features(pixel_values)
+        features: Any = encoded.pooler_output
         images = ImageTokens.find(places)
         if len(images.image) != features.shape[0] * features.shape[1]:
             raise ValueError(
@@ -159,8 +176,9 @@ class MPLUGOwl2ForConditionalGeneration(MPLUGOwl2PreTrainedModel, GenerationMixi
         inputs_embeds: Tensor | None = None,
         use_cache: bool | None = None,
         logits_to_keep: int | Tensor = 0,
+        mm_encoder_outputs: dict[str, BaseModelOutputWithPooling] | None = None,
         **kwargs: Any,
-    ) -> CausalLMOutputWithPast:
+    ) -> MultimodalCausalLMOutputWithPast:
         """Logits of a batch; see `MPLUGOwl2Model.forward`.
 
         Args:
@@ -172,6 +190,7 @@ class MPLUGOwl2ForConditionalGeneration(MPLUGOwl2PreTrainedModel, GenerationMixi
             inputs_embeds: shape (n, L, hidden), text alone.
             use_cache: whether to fill a cache.
             logits_to_keep: how many of the last positions get logits, or which; 0 for all.
+            mm_encoder_outputs: encoded images instead of pixels.
             kwargs: passed on.
         """
         outputs = self.model(
@@ -182,9 +201,14 @@ class MPLUGOwl2ForConditionalGeneration(MPLUGOwl2PreTrainedModel, GenerationMixi
             cache=cache,
             inputs_embeds=inputs_embeds,
             use_cache=use_cache,
+            mm_encoder_outputs=mm_encoder_outputs,
             **kwargs,
         )
         logits = self.lm_head(slice_logits_to_keep(outputs.last_hidden_state, logits_to_keep))
-        return CausalLMOutputWithPast(
-            logits=logits, cache=outputs.cache, hidden_states=outputs.hidden_states, attentions=outputs.attentions
+        return MultimodalCausalLMOutputWithPast(
+            logits=logits,
+            cache=outputs.cache,
+            hidden_states=outputs.hidden_states,
+            attentions=outputs.attentions,
+            image_outputs=outputs.image_outputs,
         )

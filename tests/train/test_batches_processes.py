@@ -1,0 +1,71 @@
+"""Two processes against one with the same global batch; run as a module, this file is one of the processes."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from tests.paths import ROOT
+from tests.train.trainers import pairs, samples, tiny_trainer
+
+# In steps of four the processes get: unequal numbers of tokens; one kind each; both kinds on one side alone.
+KINDS = ["score", "describe", "describe", "score"] * 2 + ["score", "score", "describe", "describe"] * 3
+
+
+def run(folder: Path, *, batch: int, accumulation: int, share: bool, **options: str) -> None:
+    """Two epochs; leaves weights and log of the first process."""
+    trainer = tiny_trainer(
+        folder,
+        pairs(folder / "data", 10)[:-4] if share else samples(folder / "data", KINDS),
+        batch=batch,
+        share_images=share,
+        gradient_accumulation_steps=accumulation,
+        num_train_epochs=2,
+        learning_rate=0.05,
+        **options,
+    )
+    trainer.train()
+    if trainer.is_world_process_zero():
+        save_file(trainer.accelerator.unwrap_model(trainer.model).state_dict(), folder / "weights.safetensors")
+        (folder / "log.json").write_text(json.dumps(trainer.state.log_history))
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("batch", "accumulation", "share"), [(2, 1, False), (1, 2, False), (2, 1, True)])
+def test_two_processes_give_the_losses_and_weights_of_one(tmp_path, batch, accumulation, share):
+    run(tmp_path / "one", batch=4, accumulation=1, share=share)
+    two = tmp_path / "two"
+    two.mkdir()
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port"]
+    command += [str(free_port()), "-m", "tests.train.test_batches_processes", str(two)]
+    command += [str(batch), str(accumulation), "share" if share else "apart"]
+    env = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    logs = [json.loads((tmp_path / name / "log.json").read_text()) for name in ("one", "two")]
+    steps = [[line for line in log if "loss" in line] for log in logs]
+    assert len(steps[0]) == len(steps[1]) == (8 if share else 10)
+    for one, other in zip(*steps, strict=True):
+        for name in ("loss", "ce_description", "ce_answer", "kl"):
+            assert (name in one) == (name in other)  # a step may have no score or no description
+            assert other.get(name, 0) == pytest.approx(one.get(name, 0), rel=1e-5), name
+    weights = [load_file(tmp_path / name / "weights.safetensors") for name in ("one", "two")]
+    for name, value in weights[0].items():
+        torch.testing.assert_close(weights[1][name], value, rtol=1e-5, atol=1e-6, msg=name)
+
+
+if __name__ == "__main__":
+    place, size, steps, share = sys.argv[1:]
+    run(Path(place), batch=int(size), accumulation=int(steps), share=share == "share", ddp_backend="gloo")

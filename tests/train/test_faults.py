@@ -1,0 +1,204 @@
+"""What goes wrong in a run, and what is said and left behind."""
+
+import csv
+import json
+import os
+import resource
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+
+from artquant_plugin.checkpoint import ScoringSpec, load_checkpoint
+from artquant_plugin.errors import ArtQuantError
+from artquant_plugin.levels import LevelScale
+from artquant_plugin.prompting import Prompter, PromptSpec
+from artquant_plugin.train.collate import AnswerCollator, count_terms
+from artquant_plugin.train.config_file import load_config
+from artquant_plugin.train.guard import FACTS, GuardedCollator, GuardedSamples
+from artquant_plugin.train.mixture import load_material
+from artquant_plugin.train.run import train
+from artquant_plugin.train.stage_trainer import StageTrainer
+from artquant_plugin.train.stages import StageFolder
+from tests.paths import ROOT
+from tests.tiny import tiny_llava
+from tests.train.runs import LORA, write_config, write_small
+
+ONE_STAGE = [{"name": "only", "samples": ["score"], "epochs": 1}]
+BAD = 5  # odd: of 70 images, the check before the first step opens every second one
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory) -> Path:
+    return write_small(tmp_path_factory.mktemp("data") / "small")
+
+
+@pytest.fixture
+def broken(tmp_path) -> Path:
+    """70 paintings, of which one is cut short."""
+    folder = write_small(tmp_path / "broken", count=70, validation=0)
+    path = folder / f"{BAD}.png"
+    path.write_bytes(path.read_bytes()[:200])
+    return folder
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_image_that_cannot_be_read_is_named_and_stops_the_run(workers, broken, tmp_path):
+    config = write_config(
+        tmp_path, broken, stages=ONE_STAGE, train={"dataloader_num_workers": workers, "per_device_train_batch_size": 8}
+    )
+    with pytest.raises(ArtQuantError, match=rf"sample score {BAD}: .*{BAD}\.png.*train.on_bad_sample=skip") as raised:
+        train(load_config(config))
+    assert "\n" not in str(raised.value)
+    assert not (tmp_path / "run" / "artquant.json").exists()
+
+
+@pytest.mark.parametrize("batch_size", [8, 1])
+def test_an_image_that_cannot_be_read_is_left_out_and_counted_when_asked(batch_size, broken, tmp_path):
+    options = {"on_bad_sample": "skip", "per_device_train_batch_size": batch_size, "save_steps": 1000}
+    config = write_config(tmp_path, broken, stages=ONE_STAGE, train=options)
+    with pytest.warns(UserWarning, match=f"sample score {BAD} is left out: .*{BAD}.png"):
+        summary = train(load_config(config))
+    assert summary.skipped == 1
+    assert "1 samples were left out" in "\n".join(summary.lines())
+    record = json.loads((tmp_path / "run" / "training.json").read_text())
+    assert list(record["skipped"]) == [f"score {BAD}"]
+    with (tmp_path / "run" / "training-curves.csv").open(newline="") as file:
+        assert [line["skipped"] for line in csv.DictReader(file) if line["loss"]][-1] == "1"
+
+
+def guarded(data: Path) -> tuple[GuardedSamples, GuardedCollator]:
+    config = load_config(write_config(data.parent / "configs", data, stages=ONE_STAGE))
+    prompter = Prompter(tiny_llava()[1], PromptSpec(), LevelScale())
+    return GuardedSamples(load_material(config).mixed(("score",), 0)), GuardedCollator(AnswerCollator(prompter))
+
+
+def test_what_is_left_out_is_replaced_by_nothing(broken):
+    samples, collator = guarded(broken)
+    whole = collator([samples[index] for index in (3, BAD, 8)])
+    without = collator([samples[index] for index in (3, 8)])
+    assert whole[FACTS].names == without[FACTS].names == ("score 3", "score 8")
+    assert [name for name, _ in whole[FACTS].bad] == [f"score {BAD}"]
+    (one,), (other,) = whole["parts"], without["parts"]
+    assert one["inputs"].keys() == other["inputs"].keys()
+    assert all(torch.equal(one["inputs"][name], other["inputs"][name]) for name in one["inputs"])
+    names = ("supervised", "next_ids", "is_level", "is_description", "level_targets")
+    assert all(torch.equal(one[name], other[name]) for name in names)
+
+
+def test_a_batch_of_which_nothing_can_be_read_moves_no_weight(broken, tmp_path):
+    samples, collator = guarded(broken)
+    batch = collator([samples[BAD]])
+    assert batch[FACTS].names == ()
+    assert count_terms(batch).tolist() == [0, 0, 0, 0]
+
+    from transformers import TrainingArguments
+
+    from artquant_plugin.train.callbacks import Flow, StopRequest
+    from artquant_plugin.train.config import LossSection
+    from artquant_plugin.train.tiny import build_tiny_model
+    from tests.tiny import SIZES, tiny_texts
+
+    model, processor = build_tiny_model(SIZES, tiny_texts(), seed=0)
+    trainer = StageTrainer(
+        model=model,
+        args=TrainingArguments(output_dir=str(tmp_path / "out"), report_to="none", use_cpu=True),
+        samples=samples.samples,
+        collator=collator,
+        folder=StageFolder(tmp_path / "out"),
+        rates={},
+        flow=Flow(StopRequest(), None),
+        keep_best=False,
+        skip_bad=True,
+        group_by_length=False,
+        save_total_limit=1,
+        processing_class=processor,
+        level_ids=collator.collator.prompter.level_ids,
+        loss_weights=LossSection(),
+        spec=ScoringSpec(),
+        validation=[],
+        score_batch_size=2,
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        (checked,), items = trainer.get_batch_samples(iter([batch]), 1, torch.device("cpu"))
+    assert trainer.training_step(model, checked, items).item() == 0
+    gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+    assert gradients and not any(gradient.any() for gradient in gradients)
+
+
+def test_an_image_that_the_first_check_finds_stops_before_the_model_is_trained(tmp_path):
+    data = write_small(tmp_path / "data")
+    (data / "0.png").write_text("no image")
+    with pytest.raises(ArtQuantError, match=r"0\.png.* is no image .*train.on_bad_sample=skip"):
+        train(load_config(write_config(tmp_path, data, stages=ONE_STAGE)))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("kind", ["full", "lora"])
+def test_a_full_disk_leaves_the_checkpoint_of_before(kind, small, tmp_path, monkeypatch):
+    """A limit on the size of files stands in for the full disk: writing fails in the middle of a file."""
+    changes = {"stages": ONE_STAGE, "trained": LORA if kind == "lora" else {}}
+    config = write_config(tmp_path, small, train={"save_steps": 1}, **changes)
+    step = StageTrainer.training_step
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def filling(self, *args, **options):
+        if self.state.global_step == 2:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
+        return step(self, *args, **options)
+
+    monkeypatch.setattr(StageTrainer, "training_step", filling)
+    folder = tmp_path / "run" / "stages" / "only"
+    try:
+        with pytest.raises(ArtQuantError) as raised:
+            train(load_config(config))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    message = str(raised.value)
+    assert message.startswith(f"checkpoint {folder}/checkpoint-3 could not be written")
+    assert message.endswith(f"{folder}/checkpoint-2 is whole: make room on the disk and go on with --resume")
+    assert "\n" not in message
+    assert not (folder / "checkpoint-3").exists()
+    monkeypatch.undo()
+    if kind == "full":
+        load_checkpoint(str(folder / "checkpoint-2"))
+    assert train(load_config(config), resume=True).output == tmp_path / "run"
+
+
+def test_a_loss_that_is_not_finite_names_the_batch(small, tmp_path):
+    config = write_config(tmp_path, small, stages=ONE_STAGE, train={"learning_rate": 1e30})
+    with pytest.raises(ArtQuantError, match=r"the loss became \w+ at step \d+ with \d+, \d+, .*; lower train"):
+        train(load_config(config))
+
+
+SHORT_OF_MEMORY = """
+import resource, sys
+from pathlib import Path
+import torch
+from artquant_plugin.cli import main
+import artquant_plugin.train.run
+
+torch.set_num_threads(1)
+size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (size + 700 * 2**20, resource.RLIM_INFINITY))
+sys.exit(main(["train", *sys.argv[1:]]))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads the size of the process from /proc")
+def test_too_little_memory_says_what_to_lower(small, tmp_path):
+    model = {"tiny": {"image_size": 128, "patch_size": 4, "hidden": 256, "vision_layers": 4, "text_layers": 4}}
+    config = write_config(tmp_path, small, stages=ONE_STAGE, model=model, train={"per_device_train_batch_size": 16})
+    done = subprocess.run(
+        [sys.executable, "-c", SHORT_OF_MEMORY, str(config)],
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2, done.stderr[-3000:]
+    assert "the memory does not suffice for a training step; lower train.per_device_train_batch_size" in done.stderr
+    assert "Traceback" not in done.stderr

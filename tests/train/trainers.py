@@ -1,0 +1,153 @@
+"""Trainers in miniature, with models and batches that tests know."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import TrainerCallback, TrainingArguments
+
+from artquant_plugin.checkpoint import ScoringSpec
+from artquant_plugin.levels import LevelScale
+from artquant_plugin.prompting import Prompter, PromptSpec
+from artquant_plugin.train.collate import AnswerCollator
+from artquant_plugin.train.config import LossSection
+from artquant_plugin.train.samples import Sample, SampleDataset
+from artquant_plugin.train.tiny import build_tiny_model
+from artquant_plugin.train.trainer import AestheticTrainer
+from tests.backbones.mplug_owl2.parity import Case
+from tests.tiny import SIZES, pictures, tiny_texts
+
+WORDS = "warm reds and a harbour under a low sky".split()
+
+
+class Gradients(TrainerCallback):
+    """Keeps every step's gradients, by parameter."""
+
+    def __init__(self) -> None:
+        self.steps: list[dict[str, Tensor]] = []
+
+    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, *, model: Any, **_: Any) -> None:
+        self.steps.append(
+            {name: value.grad.clone() for name, value in model.named_parameters() if value.grad is not None}
+        )
+
+
+def samples(folder: Path, kinds: Sequence[str]) -> list[Sample]:
+    """One sample per kind, each of a painting of its own, with descriptions of different lengths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    made = []
+    for index, (kind, image) in enumerate(zip(kinds, pictures(len(kinds)), strict=True)):
+        path = folder / f"{index}.png"
+        image.save(path)
+        if kind == "score":
+            label = LevelScale().soft_labels([1.5 + index % 8])[0]
+            made.append(Sample("score", str(index), path, label=label))
+        else:
+            made.append(Sample("describe", str(index), path, description=" ".join(WORDS[: 1 + index % 8])))
+    return made
+
+
+def pairs(folder: Path, count: int) -> list[Sample]:
+    """Score and description sample of each of some paintings; the scores first, as a run lists them."""
+    scores = samples(folder, ["score"] * count)
+    described = samples(folder / "again", ["describe"] * count)
+    return scores + [
+        Sample("describe", score.painting_id, score.image, description=other.description)
+        for score, other in zip(scores, described, strict=True)
+    ]
+
+
+def tiny_trainer(
+    folder: Path,
+    chosen: Sequence[Sample],
+    *,
+    batch: int,
+    loss: LossSection | None = None,
+    share_images: bool = False,
+    callbacks: Sequence[TrainerCallback] = (),
+    **options: Any,
+) -> AestheticTrainer:
+    """A trainer of a LLaVA of its own, always with the same weights; plain gradient descent without clipping."""
+    model, processor = build_tiny_model(SIZES, tiny_texts(), seed=0)
+    prompter = Prompter(processor, PromptSpec(), LevelScale())
+    arguments = TrainingArguments(
+        output_dir=str(folder / "run"),
+        per_device_train_batch_size=batch,
+        report_to="none",
+        remove_unused_columns=False,
+        save_strategy="no",
+        logging_steps=1,
+        optim="sgd",
+        lr_scheduler_type="constant",
+        max_grad_norm=0,
+        use_cpu=True,
+        disable_tqdm=True,
+        **options,
+    )
+    return AestheticTrainer(
+        model=model,
+        args=arguments,
+        train_dataset=SampleDataset(chosen),
+        data_collator=AnswerCollator(prompter, share_images=share_images),
+        processing_class=processor,
+        level_ids=prompter.level_ids,
+        loss_weights=loss or LossSection(),
+        spec=ScoringSpec(),
+        validation=[],
+        score_batch_size=8,
+        share_images=share_images,
+        callbacks=list(callbacks),
+    )
+
+
+def recorded_trainer(folder: Path, recorded: Case, loss: LossSection, levels: LevelScale | None = None) -> Any:
+    """A trainer of a recorded model, in training mode as it was recorded."""
+    trainer = AestheticTrainer(
+        model=recorded.model(),
+        args=TrainingArguments(output_dir=str(folder), report_to="none", use_cpu=True),
+        level_ids=recorded.expected["level_ids"],
+        loss_weights=loss,
+        spec=ScoringSpec(scale=levels or LevelScale()),
+        validation=[],
+        score_batch_size=8,
+    )
+    trainer.model.train()
+    return trainer
+
+
+def recorded_part(recorded: Case, rows: Sequence[int], *, image_rows: Sequence[int] | None = None) -> dict[str, Any]:
+    """Some rows of the recorded batch, all of one kind, as a part of ours.
+
+    Args:
+        recorded: the case.
+        rows: of the batch.
+        image_rows: whose images they show; their own when left out.
+    """
+    io, expected = recorded.io, recorded.expected
+    rows = list(rows)
+    mask = io["train.expanded_attention_mask"][rows]
+    length = int(mask.sum(dim=1).max())
+    labels = io["train.expanded_labels"][rows][:, :length]
+    supervised = torch.zeros_like(labels, dtype=torch.bool)
+    supervised[:, :-1] = labels[:, 1:] != -100
+    next_ids = labels[:, 1:][supervised[:, :-1]]
+    (describes,) = {expected["train_task_types"][row] == "description" for row in rows}
+    # The level is the seventh token of an answer whose prefix has six.
+    is_level = torch.zeros_like(supervised)
+    if not describes:
+        is_level[torch.arange(len(rows)), supervised.int().argmax(dim=1) + len(expected["level_prefix_ids"])] = True
+    return {
+        "inputs": {
+            "input_ids": recorded.expanded(io["train.input_ids"][rows])[:, :length],
+            "attention_mask": mask[:, :length].long(),
+            "pixel_values": io["train.images"][rows if image_rows is None else list(image_rows), 0],
+        },
+        "supervised": supervised,
+        "next_ids": next_ids,
+        "is_level": is_level[supervised],
+        "is_description": torch.full(next_ids.shape, describes),
+        "level_targets": io["train.level_probs"][[] if describes else rows],
+        "reuses_images": False,
+    }

@@ -1,0 +1,170 @@
+"""What happens beside the steps: speed in the log, the best weights, an end on request."""
+
+import resource
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import torch
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+GIB = 2**30
+
+
+class HasEpochs(Protocol):
+    """What is different in each epoch."""
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch."""
+
+
+class StopRequest:
+    """Whether the process was asked to end (SIGTERM), so that it can save first."""
+
+    def __init__(self) -> None:
+        self.made = False
+
+    @contextmanager
+    def listening(self) -> Iterator["StopRequest"]:
+        """Take SIGTERM as a request while in this context; outside the main thread nothing is changed."""
+        if threading.current_thread() is not threading.main_thread():
+            yield self
+            return
+        before = signal.signal(signal.SIGTERM, self._ask)
+        try:
+            yield self
+        finally:
+            signal.signal(signal.SIGTERM, before)
+
+    def _ask(self, *_: Any) -> None:
+        self.made = True
+
+
+class Flow(TrainerCallback):
+    """When to save and stop.
+
+    - A request to stop saves at the end of the step and evaluates nothing.
+    - What is to be saved at an epoch's last step is saved after the epoch's evaluation, so that a run that goes on
+      from there lacks none.
+    - The last step is not saved: the stage's own end follows.
+
+    Args:
+        request: of the user.
+        patience: evaluations without a better SROCC after which the stage ends.
+    """
+
+    def __init__(self, request: StopRequest, patience: int | None) -> None:
+        self._request = request
+        self._patience = patience
+        self._save_later = False
+        self.stopped = False
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> TrainerControl:
+        """Decide about saving and stopping after a step."""
+        through = state.global_step >= state.max_steps
+        if not through and _any_process(self._request.made, args):
+            self.stopped = True
+            control.should_save = control.should_training_stop = True
+            control.should_evaluate = False
+            return control
+        at_end_of_epoch = state.epoch is not None and float(state.epoch).is_integer()
+        if control.should_save and (through or (at_end_of_epoch and args.eval_strategy == "epoch")):
+            control.should_save = False
+            self._save_later = not through
+        return control
+
+    def on_epoch_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> TrainerControl:
+        """Decide about saving after an epoch."""
+        if self.stopped:
+            control.should_save = control.should_evaluate = False
+        elif state.global_step >= state.max_steps:
+            control.should_save = False
+        elif self._save_later:
+            control.should_save = True
+        self._save_later = False
+        return control
+
+    def on_evaluate(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> TrainerControl:
+        """End the stage when evaluations no longer improve."""
+        if self._patience is not None and evaluations_since_best(state.log_history) >= self._patience:
+            control.should_training_stop = True
+        return control
+
+
+class EpochStart(TrainerCallback):
+    """Tells samples and sampler which epoch begins, or is gone on with."""
+
+    def __init__(self) -> None:
+        self.followers: list[HasEpochs] = []
+
+    def on_epoch_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Pass the number on."""
+        for follower in self.followers:
+            follower.set_epoch(int(state.epoch or 0))
+
+
+def evaluations_since_best(history: list[dict[str, Any]]) -> int:
+    """How many evaluations came after the one with the best SROCC.
+
+    Example:
+        >>> evaluations_since_best([{"eval_srocc": 0.5}, {"eval_srocc": 0.7}, {"loss": 1.0}, {"eval_srocc": 0.6}])
+        1
+    """
+    values = [line["eval_srocc"] for line in history if "eval_srocc" in line]
+    return len(values) - 1 - values.index(max(values)) if values else 0
+
+
+def _any_process(asked: bool, args: TrainingArguments) -> bool:
+    """Whether any process was asked; all have to end at the same step."""
+    if args.world_size <= 1:
+        return asked
+    flag = torch.tensor([int(asked)], device=args.device)
+    torch.distributed.all_reduce(flag, op=torch.distributed.ReduceOp.MAX)
+    return bool(flag.item())
+
+
+class Speed:
+    """Samples and tokens per second since the last line of the log, over all processes."""
+
+    def __init__(self) -> None:
+        self._samples = self._tokens = 0
+        self._since = time.perf_counter()
+
+    def count(self, samples: int, tokens: int) -> None:
+        """Count a batch of this process."""
+        self._samples += samples
+        self._tokens += tokens
+
+    def take(self, args: TrainingArguments) -> dict[str, float]:
+        """The speed, and the largest memory so far of this process in GiB; counting begins anew."""
+        counts = torch.tensor([self._samples, self._tokens], dtype=torch.float64, device="cpu")
+        if args.world_size > 1:
+            counts = counts.float().to(args.device)
+            torch.distributed.all_reduce(counts)
+        samples, tokens = counts.tolist()
+        seconds = max(time.perf_counter() - self._since, 1e-9)
+        self._samples = self._tokens = 0
+        self._since = time.perf_counter()
+        return {
+            "samples_per_second": round(samples / seconds, 3),
+            "tokens_per_second": round(tokens / seconds, 1),
+            "memory_gib": round(peak_memory(), 3),
+        }
+
+
+def peak_memory() -> float:
+    """Largest memory of this process so far in GiB: of its GPU where there is one."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / GIB
+    largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return largest * (1 if sys.platform == "darwin" else 1024) / GIB

@@ -1,0 +1,222 @@
+"""The parts of a vision-language model, and which of its weights are trained."""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from torch import nn
+
+from artquant_plugin.backbones.interface import core
+from artquant_plugin.errors import ArtQuantError
+from artquant_plugin.train.config import LoraSection, TrainedSection
+
+Part = Literal["language", "vision", "projector", "other"]
+PARTS: tuple[Part, ...] = ("language", "vision", "projector")
+# How models name what leads from the vision tower to the language model, where it is a module inside one of the two.
+_PROJECTORS = ("projector", "merger", "connector", "abstractor", "resampler", "perceiver", "qformer", "aligner")
+_ORIGINAL = ("q_proj", "v_proj.multiway.1")
+_ORIGINAL_ELSEWHERE = ("q_proj", "v_proj")
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Where the parts of a model are.
+
+    Args:
+        places: names of modules or weights of the model, and the part that they and all below them are of; the
+            longest that fits a name decides. The empty name stands for all others.
+    """
+
+    places: Mapping[str, Part]
+
+    def of(self, name: str) -> Part:
+        """The part of a module or weight, by its name in the model without a peft wrapper."""
+        pieces = name.split(".")
+        for end in range(len(pieces), 0, -1):
+            found = self.places.get(".".join(pieces[:end]))
+            if found is not None:
+                return found
+        return self.places[""]
+
+
+def find_parts(model: Any) -> Parts:
+    """Find vision tower, projector and language model.
+
+    `transformers` knows the vision tower and, of models that are not all in one, the language model. What else stands
+    beside them leads from one to the other. Modules inside them that do so are known by their name.
+
+    Args:
+        model: a model of `AutoModelForImageTextToText`, peft-wrapped or not.
+
+    Raises:
+        ArtQuantError: the model has no vision tower that `transformers` knows.
+    """
+    inner = core(model)
+    base, vision, language = inner.base_model, inner.get_encoder(modality="image"), inner.get_decoder()
+    names = {id(module): name for name, module in inner.named_modules()}
+    if vision is inner or vision is base or id(vision) not in names:
+        raise ArtQuantError(
+            f"{type(inner).__name__} does not tell its vision tower (get_encoder), so that its parts cannot be "
+            "trained apart; use another architecture"
+        )
+    whole = language is base or language is inner  # the language model's layers stand beside the vision tower
+    places: dict[str, Part] = {"": "language"}
+    before = f"{names[id(base)]}." if names[id(base)] else ""
+    for name, child in base.named_children():
+        if not whole or _leads(name):
+            places[before + name] = "other" if "audio" in name else "projector"
+        if any(module is language for module in child.modules()):
+            places[before + name] = "language"
+    if not whole:
+        places |= {before + name: "projector" for name, _ in base.named_parameters(recurse=False)}
+    places[names[id(vision)]] = "vision"
+    for name, _ in vision.named_children():
+        if _leads(name):
+            places[f"{names[id(vision)]}.{name}"] = "projector"
+    return Parts(places)
+
+
+def _leads(name: str) -> bool:
+    return any(word in name.lower() for word in _PROJECTORS)
+
+
+def choose_trained(model: Any, section: TrainedSection) -> Any:
+    """Have the chosen weights, and no others, count as trained.
+
+    Args:
+        model: a model of `AutoModelForImageTextToText`; with a peft adapter, that adapter is trained on.
+        section: what is trained.
+
+    Returns:
+        The model, with a peft adapter where a part is trained by LoRA. Trained weights are float32.
+
+    Raises:
+        ArtQuantError: nothing is trained, a target is not there, or the model's own adapter is another one.
+    """
+    from peft import LoraConfig, PeftModel, get_peft_model
+
+    methods = {part: getattr(section, part).method for part in PARTS}
+    if all(method == "frozen" for method in methods.values()):
+        raise ArtQuantError(
+            "every part of the model is frozen; set trained.language, vision or projector to full or lora"
+        )
+    parts = find_parts(model)
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    targets = lora_targets(model, parts, section) if "lora" in methods.values() else []
+    if isinstance(model, PeftModel):
+        _check_adapter(model, targets, section.lora)
+    elif targets:
+        config = LoraConfig(
+            r=section.lora.rank,
+            lora_alpha=section.lora.alpha,
+            lora_dropout=section.lora.dropout,
+            target_modules=targets,
+        )
+        model = get_peft_model(model, config, autocast_adapter_dtype=False)
+    for name, parameter in core(model).named_parameters():
+        adapter = ".lora_" in name
+        method = methods.get(parts.of(name))
+        if method == ("lora" if adapter else "full"):
+            parameter.requires_grad_(True)
+            parameter.data = parameter.data.float()
+    return model
+
+
+def lora_targets(model: Any, parts: Parts, section: TrainedSection) -> list[str]:
+    """Names of the linear modules that get LoRA matrices.
+
+    Args:
+        model: with or without a peft adapter.
+        parts: of it.
+        section: what is trained.
+
+    Raises:
+        ArtQuantError: a target fits no linear module of the parts that are trained by LoRA.
+    """
+    chosen = {part for part in PARTS if getattr(section, part).method == "lora"}
+    linear = [
+        name
+        for name, module in core(model).named_modules()
+        # The module of an adapter stands around the linear one, which is then its `base_layer`.
+        for name in [name.removesuffix(".base_layer")]
+        if isinstance(module, nn.Linear) and ".lora_" not in name and parts.of(name) in chosen and name != "lm_head"
+    ]
+    targets = section.lora.targets
+    if targets == "all-linear":
+        if not linear:
+            raise ArtQuantError(f"no linear module in {', '.join(sorted(chosen))}; train it full or frozen")
+        return linear
+    if targets == "original":
+        targets = _ORIGINAL if any(_ends(name, _ORIGINAL[1]) for name in linear) else _ORIGINAL_ELSEWHERE
+    for target in targets:
+        if not any(_ends(name, target) for name in linear):
+            ends = list(dict.fromkeys(name.rpartition(".")[2] for name in linear))
+            near = difflib.get_close_matches(target, ends, n=1)
+            remedy = f"did you mean {near[0]!r}?" if near else f"they end in {', '.join(ends)}"
+            raise ArtQuantError(f"trained.lora.targets: no linear module of the model ends in {target!r}; {remedy}")
+    return [name for name in linear if any(_ends(name, target) for target in targets)]
+
+
+def _ends(name: str, target: str) -> bool:
+    return name == target or name.endswith(f".{target}")
+
+
+def _check_adapter(model: Any, targets: list[str], lora: LoraSection) -> None:
+    """Training goes on with an adapter as it is, or not at all."""
+    own = {name.rpartition(".lora_A.")[0] for name, _ in core(model).named_parameters() if ".lora_A." in name}
+    config = model.peft_config[model.active_adapter]
+    wanted = (set(targets), lora.rank, lora.alpha)
+    if (own, config.r, config.lora_alpha) != wanted:
+        raise ArtQuantError(
+            f"the checkpoint's adapter has rank {config.r} and alpha {config.lora_alpha} on {len(own)} modules, "
+            f"trained.lora asks for {lora.rank} and {lora.alpha} on {len(targets)}; set the same, or start from its "
+            "base"
+        )
+
+
+def optimizer_groups(
+    model: Any, decayed: Iterable[str], *, weight_decay: float, rates: Mapping[Part, float]
+) -> list[dict[str, Any]]:
+    """Parameter groups by part, each with its own learning rate, and by whether weights decay.
+
+    Args:
+        model: with or without a peft adapter.
+        decayed: names of its parameters that decay.
+        weight_decay: of these.
+        rates: learning rate of the parts; those that are not named have the optimizer's own.
+
+    Returns:
+        Groups as torch's optimizers take them; none is empty.
+    """
+    parts, decayed = find_parts(model), set(decayed)
+    prefix = "" if core(model) is model else "base_model.model."
+    groups: dict[tuple[Part, bool], dict[str, Any]] = {}
+    for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        part, decays = parts.of(name.removeprefix(prefix)), name in decayed
+        group = groups.setdefault((part, decays), {"params": [], "weight_decay": weight_decay if decays else 0.0})
+        group["params"].append(parameter)
+        if part in rates:
+            group["lr"] = rates[part]
+    return list(groups.values())
+
+
+def count_trained(model: Any) -> dict[Part, tuple[int, int]]:
+    """Number of trained weights and of all weights, by part; a part's LoRA matrices are among both."""
+    parts = find_parts(model)
+    counts: dict[Part, tuple[int, int]] = {}
+    for name, parameter in core(model).named_parameters():
+        part = parts.of(name)
+        trained, total = counts.get(part, (0, 0))
+        counts[part] = (trained + parameter.numel() * parameter.requires_grad, total + parameter.numel())
+    return counts
+
+
+def trained_bytes(model: Any) -> tuple[int, int]:
+    """Bytes of all weights, and of gradients and Adam's two moments of those that are trained."""
+    weights = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
+    moments = sum(3 * 4 * parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+    return weights, moments

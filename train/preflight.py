@@ -1,0 +1,200 @@
+"""Before the first step: does everything fit together, what will it cost, what is trained on."""
+
+import itertools
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from artquant_plugin.errors import ArtQuantError
+from artquant_plugin.images import ImageError, open_image
+from artquant_plugin.prompting import Prompter
+from artquant_plugin.train.callbacks import GIB, peak_memory
+from artquant_plugin.train.config import TrainConfig
+from artquant_plugin.train.guard import FACTS
+from artquant_plugin.train.mixture import Material, describe_data
+from artquant_plugin.train.parts import PARTS, count_trained, trained_bytes
+from artquant_plugin.train.stage_trainer import StageTrainer, raise_if_memory
+
+IMAGES = 32  # how many are opened
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A forward and backward pass on a stage's first batch; no weight changes.
+
+    Args:
+        stage: its name.
+        steps: optimisation steps of the stage.
+        seconds: of one optimisation step; None where it cannot be tried (sharded models).
+    """
+
+    stage: str
+    steps: int
+    seconds: float | None
+
+
+def check_data(config: TrainConfig, material: Material) -> list[str]:
+    """Data: what is there, whether images can be opened, where the scores are.
+
+    Raises:
+        ArtQuantError: an image of the sample cannot be opened, unless such images are to be left out.
+    """
+    lines = describe_data(config.data, material)
+    paths = list(
+        dict.fromkeys(
+            [sample.image for groups in material.samples.values() for group in groups for sample in group]
+            + [dataset.image_path(painting) for dataset, painting in material.validation]
+        )
+    )
+    chosen = paths[:: max(len(paths) // IMAGES, 1)][:IMAGES]
+    bad = 0
+    started = time.perf_counter()
+    for path in chosen:
+        try:
+            open_image(path)
+        except ImageError as error:
+            if config.train.on_bad_sample == "stop":
+                raise ArtQuantError(f"{error}; or leave such images out with train.on_bad_sample=skip") from error
+            bad += 1
+    seconds = (time.perf_counter() - started) / max(len(chosen), 1)
+    unread = f", {bad} of them cannot be read and will be left out" if bad else ""
+    lines.append(f"images: {len(chosen)} of {len(paths):,} opened, {1000 * seconds:.0f} ms each{unread}")
+    scores = [p.score for dataset in material.datasets for p in dataset.split("train")]
+    scale = config.levels.scale()
+    lines.append(
+        f"labels: {config.levels.method}; scores from {min(scores):g} to {max(scores):g}, levels' range "
+        f"[{scale.low:g}, {scale.high:g}]"
+    )
+    return lines
+
+
+def check_model(model: Any, prompter: Prompter) -> list[str]:
+    """Model: what is trained, which tokens tell the levels, the memory that is needed whatever the batch."""
+    lines = []
+    counts = count_trained(model)
+    for part in PARTS:
+        if part in counts:
+            trained, total = counts[part]
+            lines.append(f"{part}: {trained:,} of {total:,} weights trained")
+    tokenizer = prompter.processor.tokenizer
+    shown = ", ".join(
+        f"{name} {tokenizer.decode([token])!r}"
+        for name, token in zip(prompter.scale.names, prompter.level_ids, strict=True)
+    )
+    lines.append(f"level tokens: {shown}")
+    weights, moments = trained_bytes(model)
+    lines.append(
+        f"memory: {_size(weights)} of weights, {_size(moments)} of gradients and Adam's moments, and activations"
+    )
+    return lines
+
+
+def try_stage(trainer: StageTrainer, name: str, steps: int) -> Trial:
+    """Time a stage's first batch.
+
+    Raises:
+        ArtQuantError: the memory does not suffice, or an image of the batch cannot be read.
+    """
+    if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
+        return Trial(name, steps, None)
+    model: Any = trainer.model
+    seconds = 0.0
+    model.train()
+    try:
+        for _ in range(2 if torch.cuda.is_available() else 1):  # a GPU's first pass is slower
+            started = time.perf_counter()
+            batches, items = trainer.get_batch_samples(iter([first_batch(trainer)]), 1, trainer.args.device)
+            inputs = trainer._prepare_inputs({key: value for key, value in batches[0].items() if key != FACTS})
+            for parts in trainer._groups(inputs["parts"]):  # as in a step: one part's activations at a time
+                with trainer.accelerator.autocast():
+                    trainer.compute_loss(model, inputs | {"parts": parts}, num_items_in_batch=items).backward()
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
+            seconds = time.perf_counter() - started
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        raise_if_memory(error)
+        raise
+    finally:
+        for parameter in model.parameters():
+            parameter.grad = None
+    return Trial(name, steps, seconds * trainer.args.gradient_accumulation_steps)
+
+
+def describe_trials(trials: Sequence[Trial]) -> list[str]:
+    """Steps and time; the time counts neither evaluation nor saving."""
+    lines = []
+    for trial in trials:
+        speed = "" if trial.seconds is None else f", {trial.seconds:.2f} s each"
+        lines.append(f"stage {trial.stage}: {trial.steps:,} steps{speed}")
+    if all(trial.seconds is not None for trial in trials):
+        total = sum(trial.steps * (trial.seconds or 0.0) for trial in trials)
+        lines.append(f"in all: {sum(trial.steps for trial in trials):,} steps, about {_duration(total)}")
+        lines.append(f"memory so far, of a step without the optimizer: {_size(round(peak_memory() * GIB))} at most")
+    return lines
+
+
+def _size(count: int) -> str:
+    return f"{count / GIB:.2f} GiB" if count >= GIB else f"{count / 2**20:.1f} MiB"
+
+
+def _duration(seconds: float) -> str:
+    for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.0f} seconds"
+
+
+def first_batch(trainer: StageTrainer) -> dict[str, Any]:
+    """The first batch of the stage's first epoch, as the collator gives it."""
+    size = trainer.args.train_batch_size
+    order = itertools.islice(trainer._get_train_sampler(), size)
+    dataset: Any = trainer.train_dataset
+    return trainer.data_collator([dataset[index] for index in order])
+
+
+def show_batch(batch: dict[str, Any], prompter: Prompter) -> list[str]:
+    """A batch as text, its supervised tokens in double brackets, those that tell the level in braces.
+
+    Args:
+        batch: of `GuardedCollator`.
+        prompter: of the samples.
+    """
+    decode: Callable[[list[int]], str] = prompter.processor.tokenizer.decode
+    lines = []
+    for part in batch["parts"]:
+        levels = iter(part["is_level"].tolist())
+        for ids, mask, supervised in zip(
+            part["inputs"]["input_ids"].tolist(),
+            part["inputs"]["attention_mask"].tolist(),
+            part["supervised"].tolist(),
+            strict=True,
+        ):
+            kinds = ["plain"]  # a position is supervised when the token behind it is
+            kinds += [("level" if next(levels) else "answer") if asked else "plain" for asked in supervised[:-1]]
+            length = sum(mask)
+            answered = sum(kind != "plain" for kind in kinds)
+            lines.append(f"--- {length} tokens, {answered} of them supervised")
+            pieces = []
+            tokens = zip(kinds[:length], ids[:length], strict=True)
+            for kind, group in itertools.groupby(tokens, key=lambda pair: pair[0]):
+                text = _with_runs([token for _, token in group], decode)
+                pieces.append({"plain": text, "answer": f"[[{text}]]", "level": f"{{{{{text}}}}}"}[kind])
+            lines.append("".join(pieces))
+    return lines
+
+
+def _with_runs(ids: list[int], decode: Callable[[list[int]], str]) -> str:
+    """Decoded text in which a token that stands many times in a row, as an image's do, is counted."""
+    pieces: list[str] = []
+    waiting: list[int] = []
+    for token, group in itertools.groupby(ids):
+        times = len(list(group))
+        if times < 4:
+            waiting += [token] * times
+            continue
+        pieces += [decode(waiting), f"{decode([token])}×{times}"]
+        waiting = []
+    return "".join([*pieces, decode(waiting)])

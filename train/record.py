@@ -1,0 +1,177 @@
+"""What a run leaves beside its checkpoint: curves, what it was made of, and how to evaluate it."""
+
+import csv
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import yaml
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from artquant_plugin.dataset import PUBLISHED, Dataset
+from artquant_plugin.files import atomic_write
+from artquant_plugin.images import sha256_file
+from artquant_plugin.provenance import git_commit, versions
+from artquant_plugin.train.config import TrainConfig
+from artquant_plugin.train.stages import StageResult
+
+TASKS = (*PUBLISHED, "artquant_demo")  # datasets that have a task of their name
+RECORD_FILE = "training.json"
+CURVES_FILE = "training-curves.csv"
+PLOT_FILE = "training-curves.png"
+CONFIG_FILE = "config.train.yaml"
+_INK, _GRID = "#1f2933", "#d9dee3"
+_LINES = {"loss": "#1f2933", "ce_description": "#2f6f9f", "ce_answer": "#c8803a", "kl": "#7a4f9a"}
+_METRICS = {"eval_srocc": ("SROCC", "#2f6f9f"), "eval_plcc": ("PLCC", "#c8803a")}
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a run left behind.
+
+    Args:
+        output: the checkpoint's folder.
+        datasets: names of what it was trained on.
+        stages: name and validation metrics of each stage.
+        skipped: how many samples were left out as their images could not be read.
+        seconds: of the whole run, or of its last part where it was resumed.
+    """
+
+    output: Path
+    datasets: tuple[str, ...]
+    stages: tuple[tuple[str, dict[str, float]], ...]
+    skipped: int
+    seconds: float
+
+    @property
+    def command(self) -> str:
+        """What evaluates the checkpoint."""
+        tasks = [name for name in self.datasets if name in TASKS] or ["artquant"]
+        return (
+            f"lmms-eval --model artquant --model_args pretrained={self.output} --tasks {','.join(tasks)} "
+            f"--batch_size 16 --log_samples --output_path {self.output}/results"
+        )
+
+    def lines(self) -> list[str]:
+        """The run in a few lines for a terminal."""
+        lines = []
+        for name, metrics in self.stages:
+            values = ", ".join(f"{key.removeprefix('eval_').upper()} {value:.3f}" for key, value in metrics.items())
+            lines.append(f"stage {name}: validation {values}" if values else f"stage {name}: no validation split")
+        if self.skipped:
+            lines.append(f"{self.skipped} samples were left out, their images could not be read (see {RECORD_FILE})")
+        lines.append(f"checkpoint {self.output} after {self.seconds:.0f} s; evaluate it with")
+        return [*lines, f"  {self.command}"]
+
+    @classmethod
+    def load(cls, output: Path) -> "Summary":
+        """The summary of a run that is through."""
+        record = json.loads((output / RECORD_FILE).read_text(encoding="utf-8"))
+        return cls(
+            output, tuple(record["data"]), tuple(record["stages"].items()), len(record["skipped"]), record["seconds"]
+        )
+
+
+def write_record(
+    folder: Path,
+    config: TrainConfig,
+    datasets: Sequence[Dataset],
+    results: Sequence[tuple[str, StageResult]],
+    summary: Summary,
+    trained: dict[str, Any],
+) -> None:
+    """Write all files of the record.
+
+    Args:
+        folder: exists.
+        config: as it was resolved.
+        datasets: what was trained on.
+        results: name and result of each stage.
+        summary: of the run.
+        trained: number of trained weights and of all, by part.
+    """
+    lines = [{"stage": name, **line} for name, result in results for line in result.history]
+    _write_curves(folder / CURVES_FILE, lines)
+    draw_curves(folder / PLOT_FILE, lines)
+    record = {
+        "config": config.model_dump(mode="json"),
+        "data": {dataset.info.name: _fingerprint(dataset) for dataset in datasets},
+        "stages": dict(summary.stages),
+        "trained": trained,
+        "skipped": {name: reason for _, result in results for name, reason in result.skipped.items()},
+        "evaluate": summary.command,
+        "seconds": round(summary.seconds, 1),
+        "git_commit": git_commit(),
+        "versions": versions(),
+    }
+    with atomic_write(folder / RECORD_FILE) as file:
+        file.write(json.dumps(record, indent=2) + "\n")
+    with atomic_write(folder / CONFIG_FILE) as file:
+        file.write(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+
+
+def _fingerprint(dataset: Dataset) -> dict[str, str]:
+    names = ["dataset.json", *(f"{split}.jsonl" for split in dataset.info.splits)]
+    return {name: sha256_file(dataset.folder / name) for name in names}
+
+
+def _write_curves(path: Path, lines: Sequence[dict[str, Any]]) -> None:
+    columns = list(dict.fromkeys(key for line in lines for key in line))
+    with atomic_write(path) as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows(lines)
+
+
+def draw_curves(path: Path, lines: Sequence[dict[str, Any]]) -> None:
+    """Write a PNG: the loss and its parts above, SROCC and PLCC of the validation split below, stages in a row.
+
+    Args:
+        path: of the PNG.
+        lines: of the log, each with its stage; steps count within a stage.
+    """
+    figure = Figure(figsize=(8, 6), dpi=150, layout="constrained")
+    FigureCanvasAgg(figure)
+    above, below = figure.subplots(2, sharex=True)
+    starts: dict[str, int] = {}
+    end = 0
+    for line in lines:
+        if line["stage"] not in starts:
+            starts[line["stage"]] = end
+        end = max(end, starts[line["stage"]] + line["step"])
+    for key, colour in _LINES.items():
+        for number, (stage, start) in enumerate(starts.items()):
+            points = [(start + line["step"], line[key]) for line in lines if line["stage"] == stage and key in line]
+            if points:
+                above.plot(*zip(*points, strict=True), color=colour, label=None if number else key, linewidth=1.2)
+    for key, (label, colour) in _METRICS.items():
+        points = [(starts[line["stage"]] + line["step"], line[key]) for line in lines if key in line]
+        if points:
+            below.plot(*zip(*points, strict=True), color=colour, label=label, linewidth=1.2, marker="o", markersize=3)
+    above.set_ylabel("loss")
+    above.set_yscale("log")
+    below.set(xlabel="optimisation step", ylabel="validation")
+    for axes in (above, below):
+        for start in starts.values():
+            axes.axvline(start, color=_GRID, linewidth=1, zorder=0)
+        axes.grid(color=_GRID, linewidth=0.4)
+        axes.spines[["top", "right"]].set_visible(False)
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(frameon=False, fontsize=9)
+    for stage, start in starts.items():
+        above.annotate(
+            stage,
+            (start, 1),
+            xycoords=("data", "axes fraction"),
+            xytext=(3, 3),
+            textcoords="offset points",
+            color=_INK,
+        )
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png")
+    with atomic_write(path, "wb") as file:
+        file.write(buffer.getvalue())
