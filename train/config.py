@@ -173,7 +173,7 @@ class LossSection(_Section):
     @classmethod
     def _filled(cls, given: Any) -> Any:
         if isinstance(given, dict):
-            return LOSS_PRESETS.get(given.get("preset", "paper"), {}) | given
+            return LOSS_PRESETS.get(str(given.get("preset", "paper")), {}) | given
         return given
 
 

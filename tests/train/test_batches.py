@@ -6,12 +6,13 @@ from types import SimpleNamespace
 import pytest
 import torch
 from accelerate.utils import DistributedType
+from pydantic import ValidationError
 from torch.nn import functional
 
 from artquant_plugin.errors import ArtQuantError
 from artquant_plugin.levels import LevelScale
 from artquant_plugin.train.collate import count_terms
-from artquant_plugin.train.config import LossSection
+from artquant_plugin.train.config import LossSection, TrainSection
 from artquant_plugin.train.losses import moments, pair_fidelity
 from artquant_plugin.train.order import PaintingOrder
 from artquant_plugin.train.samples import Sample
@@ -273,3 +274,11 @@ def test_presets_fill_what_is_not_given():
     assert LossSection.model_validate(given.model_dump()) == given
     assert LossSection() == LossSection.model_validate({"preset": "paper"})
     assert LevelScale().values == DEQA["ArtQuant"]
+    for unknown in ("deqa", ["released"]):
+        with pytest.raises(ValidationError, match="'paper' or 'released'"):
+            LossSection.model_validate({"preset": unknown})
+
+
+def test_an_odd_batch_cannot_hold_pairs():
+    with pytest.raises(ValidationError, match="per_device_train_batch_size 3 is odd; share_images .* make it even"):
+        TrainSection(share_images=True, per_device_train_batch_size=3)

@@ -61,6 +61,7 @@ class MPLUGOwl2Config(LlamaConfig):
     """
 
     model_type = "mplug_owl2"
+    attribute_map = {"image_token_id": "image_token_index"}  # as generation calls it
     sub_configs_defaults = {
         "vision_config": SubConfigSpec(config_class=MPLUGOwl2VisionConfig),
         "abstractor_config": SubConfigSpec(config_class=MPLUGOwl2AbstractorConfig),

@@ -54,19 +54,23 @@ class MPLUGOwl2Model(MPLUGOwl2PreTrainedModel):
         self.gradient_checkpointing = False
         self.post_init()
 
-    def get_image_features(self, pixel_values: Tensor) -> Tensor:
+    def get_image_features(self, pixel_values: Tensor, return_dict: bool = True) -> BaseModelOutputWithPooling:
         """Tokens of images.
 
         Args:
             pixel_values: shape (n, 3, size, size).
+            return_dict: what transformers asks for; there is no other form.
 
         Returns:
-            Shape (n, queries + 1, hidden).
+            With n tensors of shape (queries + 1, hidden) as `pooler_output`, which is what transformers' models have.
         """
         if pixel_values.device.type == "cpu" and not torch.is_grad_enabled():
             # A processor's caches hold the activations of one image, not of a batch: 88 % of its peak against 77 %.
-            return torch.cat([self.visual_abstractor(self.vision_model(one)) for one in pixel_values.split(1)])
-        return self.visual_abstractor(self.vision_model(pixel_values))
+            tokens = torch.cat([self.visual_abstractor(self.vision_model(one)) for one in pixel_values.split(1)])
+        else:
+            tokens = self.visual_abstractor(self.vision_model(pixel_values))
+        each: Any = list(tokens)  # declared as one tensor, used as a list
+        return BaseModelOutputWithPooling(pooler_output=each)
 
     @merge_with_config_defaults
     @capture_outputs
@@ -104,7 +108,7 @@ class MPLUGOwl2Model(MPLUGOwl2PreTrainedModel):
             raise ValueError("give either pixel_values or mm_encoder_outputs")
         encoded = (mm_encoder_outputs or {}).get("image")
         if pixel_values is not None:
-            encoded = BaseModelOutputWithPooling(pooler_output=self.get_image_features(pixel_values))
+            encoded = self.get_image_features(pixel_values)
         images = None
         if input_ids is not None and inputs_embeds is None:
             hidden, images = self._embed(input_ids, encoded)
@@ -138,7 +142,8 @@ class MPLUGOwl2Model(MPLUGOwl2PreTrainedModel):
         if encoded is None:
             return self.embed_tokens(input_ids), None
         places = input_ids == self.config.image_token_index
-        features: Any = encoded.pooler_output
+        each: Any = encoded.pooler_output
+        features = torch.stack(list(each))
         images = ImageTokens.find(places)
         if len(images.image) != features.shape[0] * features.shape[1]:
             raise ValueError(
@@ -161,9 +166,9 @@ class MPLUGOwl2ForConditionalGeneration(MPLUGOwl2PreTrainedModel, GenerationMixi
         self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
         self.post_init()
 
-    def get_image_features(self, pixel_values: Tensor) -> Tensor:
+    def get_image_features(self, pixel_values: Tensor, return_dict: bool = True) -> BaseModelOutputWithPooling:
         """See `MPLUGOwl2Model.get_image_features`."""
-        return self.model.get_image_features(pixel_values)
+        return self.model.get_image_features(pixel_values, return_dict)
 
     @can_return_tuple
     def forward(

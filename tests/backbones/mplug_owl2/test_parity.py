@@ -148,6 +148,17 @@ def test_generation_with_a_cache_equals_generation_without():
     assert torch.equal(generated, whole)
 
 
+def test_beams_see_their_own_image():
+    recorded = case("B")
+    model, images = recorded.model(), recorded.io["infer.pixel_values"]
+    ids = recorded.expanded(recorded.io["infer.input_ids"].expand(len(images), -1))
+    options = {"max_new_tokens": 5, "min_new_tokens": 5, "num_beams": 2, "do_sample": False, "eos_token_id": None}
+    with torch.inference_mode():
+        together = model.generate(input_ids=ids, pixel_values=images, **options)
+        alone = [model.generate(input_ids=ids[i : i + 1], pixel_values=images[i : i + 1], **options) for i in range(3)]
+    assert torch.equal(together, torch.cat(alone))
+
+
 def test_rows_of_different_layouts_do_not_touch_each_other():
     """A batch of images at different places, padded on the right, gives what each row gives alone."""
     recorded = case("B")
