@@ -7,22 +7,17 @@ machine's matrix-product peak (2048³, or 8192³ on a GPU; best of the same run)
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
+from _machine import paintings
 from _models import SHAPES, arithmetic, random_checkpoint
-from PIL import Image
 
 from artquant_plugin.checkpoint import save_checkpoint
-from artquant_plugin.scoring import ArtQuantScorer
-from artquant_plugin.timings import Timings
 
 HEADER = (
     f"{'shape':<13}{'batch':>6}{'images/s':>10}{'GFLOP/image':>13}{'of peak':>9}{'peak GFLOP/s':>14}"
@@ -44,68 +39,41 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2, help="of the CPU (default: %(default)s)")
     parser.add_argument("--workers", type=int, help="processes that prepare images (default: the engine's own)")
     parser.add_argument("--save", type=Path, help=argparse.SUPPRESS)  # the model of a shape, for the rows
-    parser.add_argument("--row", type=Path, help=argparse.SUPPRESS)  # measures a saved model; JSON for the caller
     args = parser.parse_args()
     if args.save:
         checkpoint = random_checkpoint(args.shapes[0], device=args.device, dtype=getattr(torch, args.dtype))
         save_checkpoint(args.save, checkpoint.model, checkpoint.processor, checkpoint.spec)
         return
-    if args.row:
-        print(json.dumps(measure(args)))
-        return
     print(HEADER, flush=True)
-    for shape in args.shapes:
-        with tempfile.TemporaryDirectory() as folder:
-            in_a_process(args, shape, args.batch_sizes[0], "--save", folder)
+    with tempfile.TemporaryDirectory() as name:
+        images = Path(name) / "images"
+        paintings(images, args.images, args.side)
+        for shape in args.shapes:
+            model = Path(name) / shape
+            run([__file__, "--save", str(model), "--shapes", shape, "--dtype", args.dtype, "--device", args.device])
             for batch_size in args.batch_sizes:
-                row = json.loads(in_a_process(args, shape, batch_size, "--row", folder).splitlines()[-1])
-                print(line(row), flush=True)
+                row = measure(args, model, images, batch_size)
+                work = arithmetic(shape, row["tokens"], row["shared"])
+                print(line({"shape": shape, "batch": batch_size, "work": work, **row}), flush=True)
 
 
-def in_a_process(args: argparse.Namespace, shape: str, batch_size: int, *task: str) -> str:
-    """What a fresh process prints, whose peak memory is its own."""
-    command = [sys.executable, __file__, *task, "--shapes", shape, "--batch-sizes", str(batch_size)]
-    for name in ("images", "side", "dtype", "device", "threads"):
+def measure(args: argparse.Namespace, model: Path, images: Path, batch_size: int) -> dict[str, Any]:
+    """One row, by a fresh process, whose peak memory is its own."""
+    command = [str(Path(__file__).with_name("_score_row.py")), str(model), str(images)]
+    command += ["--batch-size", str(batch_size)]
+    for name in ("dtype", "device", "threads"):
         command += [f"--{name}", str(getattr(args, name))]
     if args.workers is not None:
         command += ["--workers", str(args.workers)]
-    return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True).stdout
+    return json.loads(run(command).splitlines()[-1])
 
 
-def measure(args: argparse.Namespace) -> dict[str, Any]:
-    """Score the files; the peak is taken before and after."""
-    (shape,), (batch_size,) = args.shapes, args.batch_sizes
-    torch.set_num_threads(args.threads)
-    device, dtype = torch.device(args.device), getattr(torch, args.dtype)
-    scorer = ArtQuantScorer.from_pretrained(
-        str(args.row), dtype=args.dtype, device=args.device, batch_size=batch_size, workers=args.workers
+def run(command: list[str]) -> str:
+    """What a Python process prints."""
+    done = subprocess.run(
+        [sys.executable, *command], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True
     )
-    with tempfile.TemporaryDirectory() as folder:
-        files = paintings(Path(folder), args.images, args.side)
-        warm = max(batch_size, 2)
-        list(scorer.score_each(files[:warm]))
-        peaks = [peak(device, dtype)]
-        timings = Timings()
-        started = time.perf_counter()
-        count = sum(1 for _ in scorer.score_each(files, timings=timings))
-        seconds = time.perf_counter() - started
-        peaks.append(peak(device, dtype))
-    inputs = scorer.prompter.inputs([scorer.prompter.score_request.text], [Image.new("RGB", (448, 448))])
-    answer = scorer.prompter.score_request
-    assert answer.level is not None
-    tokens = inputs["input_ids"].shape[1] - len(answer.ids) + answer.level
-    work = arithmetic(shape, tokens, scorer.shared_tokens)
-    return {
-        "shape": shape,
-        "batch": batch_size,
-        "rate": count / seconds,
-        "work": work,
-        "peak": max(peaks),
-        "waiting": timings.waiting / seconds,
-        "vision": timings.vision / seconds,
-        "language": (timings.model - timings.vision) / seconds,
-        "memory": memory(device),
-    }
+    return done.stdout
 
 
 def line(row: dict[str, Any]) -> str:
@@ -118,48 +86,6 @@ def line(row: dict[str, Any]) -> str:
         f"{row['waiting']:>9.1%}{row['vision']:>8.1%}{row['language']:>10.1%}{rest:>6.1%}"
         f"{row['memory'] / 2**20:>12,.0f}"
     )
-
-
-def paintings(folder: Path, count: int, side: int) -> list[Path]:
-    """JPEG files of smooth colours and grain, in four formats."""
-    rng = np.random.default_rng(0)
-    files = []
-    for index in range(count):
-        size = [(side, side * 3 // 4), (side * 3 // 4, side), (side, side), (side, side * 9 // 16)][index % 4]
-        coarse = Image.fromarray(rng.integers(0, 255, (12, 12, 3), dtype=np.uint8)).resize(
-            size, Image.Resampling.BICUBIC
-        )
-        pixels = np.asarray(coarse, dtype=np.int16) + rng.integers(-12, 12, (size[1], size[0], 3), dtype=np.int16)
-        files.append(folder / f"{index}.jpg")
-        Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(files[-1], quality=90)
-    return files
-
-
-def peak(device: torch.device, dtype: torch.dtype) -> float:
-    """Floating-point operations per second of the best of some matrix products."""
-    size, repeats = (8192, 20) if device.type == "cuda" else (2048, 8)
-    left, right = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
-    best = float("inf")
-    for _ in range(repeats):
-        synchronize(device)
-        started = time.perf_counter()
-        left @ right
-        synchronize(device)
-        best = min(best, time.perf_counter() - started)
-    return 2 * size**3 / best
-
-
-def memory(device: torch.device) -> int:
-    """Largest memory of this process, in bytes: the GPU's on a GPU."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-def synchronize(device: torch.device) -> None:
-    """Wait for a GPU."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 if __name__ == "__main__":

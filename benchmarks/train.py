@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from _machine import memory, paintings, peak
 from _models import SHAPES, Owl, random_checkpoint, training_arithmetic
 from peft import LoraConfig, get_peft_model
-from score import memory, paintings, peak
 from transformers import TrainingArguments
 
 from artquant_plugin.backbones.interface import core
