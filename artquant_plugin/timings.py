@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from artquant_plugin.backbones.interface import core
+
 
 @dataclass(slots=True)
 class Timings:
@@ -67,17 +69,17 @@ class Timings:
         Args:
             model: of `transformers`, peft-wrapped or not.
         """
-        core = model.get_base_model() if hasattr(model, "peft_config") else model
-        encoder = core.get_encoder(modality="image")
+        inner = core(model)
+        encoder = inner.get_encoder(modality="image")
         hooks = []
-        if encoder is not core:
+        if encoder is not inner:
 
             def before(module: Any, args: Any) -> None:
-                _wait(core.device)
+                _wait(inner.device)
                 self._started = time.perf_counter()
 
             def after(module: Any, args: Any, output: Any) -> None:
-                _wait(core.device)
+                _wait(inner.device)
                 self.vision += time.perf_counter() - self._started
 
             hooks = [encoder.register_forward_pre_hook(before), encoder.register_forward_hook(after)]

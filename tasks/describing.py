@@ -71,12 +71,12 @@ def process_results(doc: Record, results: Sequence[str]) -> dict[str, Any]:
         One entry per metric. `described` carries the record; the others share what they need of it.
     """
     text, reason = _read(results[0])
-    levels = {} if text is None else read_description(text).levels
+    description = None if text is None else read_description(text)
     record = {
         "id": doc["id"],
         "description": text,
         "reason": reason,
-        "levels": levels,
+        "levels": {} if description is None else description.levels,
         "category": doc["category"],
     }
     words = None if text is None else text.split()
@@ -84,7 +84,7 @@ def process_results(doc: Record, results: Sequence[str]) -> dict[str, Any]:
         "described": record,
         "failed": text is None,
         "missing": doc["missing"],
-        "complete": None if text is None else read_description(text).complete,
+        "complete": None if description is None else description.complete,
         "words": None if words is None else len(words),
         "distinct_1": text,
         "distinct_2": text,

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
+from artquant_plugin.backbones.interface import core, last_hidden_states
+
 LEAST = 8  # tokens; a shorter beginning costs more to join than to compute again
 
 
@@ -25,11 +27,11 @@ class SharedPrefix:
 
     def __init__(self, model: Any, ids: Tensor) -> None:
         self.ids = ids.cpu()
-        core = _core(model)
-        self._config = core.config
-        cache = DynamicCache(config=core.config)
+        inner = core(model)
+        self._config = inner.config
+        cache = DynamicCache(config=inner.config)
         with torch.inference_mode():
-            core.base_model(input_ids=ids[None].to(core.device), cache=cache, use_cache=True, return_dict=True)
+            inner.base_model(input_ids=ids[None].to(inner.device), cache=cache, use_cache=True, return_dict=True)
         plain = [layer for layer in cache.layers if type(layer) is DynamicLayer]
         if len(plain) != len(cache.layers) or cache.get_seq_length() != len(ids):
             raise ValueError("the model does not keep the keys and values of every position")
@@ -62,7 +64,7 @@ class SharedPrefix:
             for name, value in inputs.items()
         }
         cache = self._expanded(shape[0])
-        return _core(model).base_model(**rest, cache=cache, use_cache=False, return_dict=True).last_hidden_state
+        return core(model).base_model(**rest, cache=cache, use_cache=False, return_dict=True).last_hidden_state
 
     def _expanded(self, count: int) -> DynamicCache:
         """A cache for `count` rows, whose prefix takes the memory of one: the model appends to it, by copying."""
@@ -85,8 +87,6 @@ def shared_prefix(model: Any, inputs: dict[str, Any], ids: Tensor, *, tolerance:
     Returns:
         None where the prefix is shorter than `LEAST`, or where the model cannot or does not go on from it.
     """
-    from artquant_plugin.backbones.interface import last_hidden_states
-
     if len(ids) < LEAST:
         return None
     try:
@@ -102,7 +102,3 @@ def shared_prefix(model: Any, inputs: dict[str, Any], ids: Tensor, *, tolerance:
     real = inputs["attention_mask"][:, len(ids) :].bool()
     difference = (whole.float() - rest.float())[real].abs().mean()
     return prefix if difference <= tolerance * whole[real].float().abs().mean() else None
-
-
-def _core(model: Any) -> Any:
-    return model.get_base_model() if hasattr(model, "peft_config") else model
