@@ -2,8 +2,8 @@
 
 accelerate 1.15 offers FSDP on accelerators alone: `AcceleratorState.__init__` (accelerate/state.py, line 1010) looks
 for it where processes are of MULTI_GPU and the like, never of MULTI_CPU, and has no public switch for that. torch has
-no such limit. So processes on the CPU are declared to be of MULTI_GPU, with gloo between them; ACCELERATE_TORCH_DEVICE,
-which accelerate reads itself, keeps their tensors on the CPU.
+no such limit. So processes on the CPU are declared to be of MULTI_GPU, with gloo between them; the variable
+ACCELERATE_TORCH_DEVICE, which accelerate reads itself, keeps their tensors on the CPU.
 """
 
 import os

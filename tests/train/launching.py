@@ -34,13 +34,12 @@ def launch(
     launcher: list[str], *arguments: str, module: str = "artquant_plugin.train", **environment: str
 ) -> subprocess.Popen:
     """Start `python -m LAUNCHER -m MODULE ARGUMENTS`."""
+    own = {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true", "CUDA_VISIBLE_DEVICES": ""}
     port = ["--master_port" if launcher is TORCHRUN else "--main_process_port", str(free_port())]
     return subprocess.Popen(
         [sys.executable, "-m", *launcher, *port, "-m", module, *arguments],
         cwd=ROOT,
-        env=os.environ
-        | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true", "CUDA_VISIBLE_DEVICES": ""}
-        | environment,
+        env=os.environ | own | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -17,11 +17,17 @@ STAGES = [
     {"name": "mat", "samples": ["describe", "score"], "epochs": 2},
     {"name": "sot", "samples": ["score"], "epochs": 1},
 ]
-ON_CPU = "tests.train.fsdp_on_cpu"
+PLAIN, FSDP_ON_CPU = "artquant_plugin.train", "tests.train.fsdp_on_cpu"
 needs_proc = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds the launcher's processes in /proc")
 needs_deepspeed = pytest.mark.skipif(
     importlib.util.find_spec("deepspeed") is None, reason="needs DeepSpeed: pip install 'artquant-plugin[deepspeed]'"
 )
+
+
+torchrun = pytest.param(TORCHRUN, PLAIN, id="torchrun")
+ddp = pytest.param(accelerate_launch("ddp.yaml"), PLAIN, id="ddp")
+fsdp = pytest.param(accelerate_launch("fsdp.yaml"), FSDP_ON_CPU, id="fsdp")
+deepspeed = pytest.param(accelerate_launch("deepspeed.yaml"), PLAIN, id="deepspeed", marks=needs_deepspeed)
 
 
 @pytest.fixture(scope="module")
@@ -47,17 +53,7 @@ def changes(base: Path, **options) -> dict:
     return {"stages": STAGES, "model": {"pretrained": str(base)}, "trained": no_dropout, "train": options}
 
 
-@pytest.mark.parametrize(
-    ("launcher", "module"),
-    [
-        pytest.param(TORCHRUN, "artquant_plugin.train", id="torchrun"),
-        pytest.param(accelerate_launch("ddp.yaml"), "artquant_plugin.train", id="ddp"),
-        pytest.param(accelerate_launch("fsdp.yaml"), ON_CPU, id="fsdp"),
-        pytest.param(
-            accelerate_launch("deepspeed.yaml"), "artquant_plugin.train", id="deepspeed", marks=needs_deepspeed
-        ),
-    ],
-)
+@pytest.mark.parametrize(("launcher", "module"), [torchrun, ddp, fsdp, deepspeed])
 @pytest.mark.parametrize("accumulation", [1, 2])
 def test_two_processes_give_what_one_gives_with_the_same_batch(
     launcher, module, accumulation, data, base, one, tmp_path
@@ -71,16 +67,7 @@ def test_two_processes_give_what_one_gives_with_the_same_batch(
 
 
 @needs_proc
-@pytest.mark.parametrize(
-    ("launcher", "module"),
-    [
-        pytest.param(TORCHRUN, "artquant_plugin.train", id="torchrun"),
-        pytest.param(accelerate_launch("fsdp.yaml"), ON_CPU, id="fsdp"),
-        pytest.param(
-            accelerate_launch("deepspeed.yaml"), "artquant_plugin.train", id="deepspeed", marks=needs_deepspeed
-        ),
-    ],
-)
+@pytest.mark.parametrize(("launcher", "module"), [torchrun, fsdp, deepspeed])
 def test_two_processes_that_are_killed_go_on_bit_for_bit(launcher, module, data, base, tmp_path):
     """In the second epoch, whose order is another one than the first's; with dropout."""
     options = {"per_device_train_batch_size": 2, "save_steps": 1, "save_total_limit": 20}
