@@ -35,7 +35,7 @@ class ModelSection(_Section):
         tiny: instead of `pretrained`.
         dtype: of the weights that are not trained; those that are trained are float32, as the optimizer needs.
         attn: attention implementation.
-        quantization: of the weights that are not trained (QLoRA), on a GPU, through bitsandbytes.
+        quantization: of the weights that are not trained (QLoRA), through bitsandbytes.
         trust_remote_code: whether Python code of the checkpoint's repository may run.
     """
 

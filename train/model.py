@@ -67,7 +67,7 @@ def begin_model(config: TrainConfig, spec: ScoringSpec, material: Material) -> t
 def _load(config: TrainConfig, spec: ScoringSpec, material: Material) -> tuple[Any, Any]:
     section = config.model
     if section.pretrained is not None:
-        quantised = section.quantization is not None  # bitsandbytes quantises while loading, on the GPU
+        quantised = section.quantization is not None  # while it is loaded, so that a GPU has to be named
         checkpoint = load_checkpoint(
             section.pretrained,
             base=section.base,
