@@ -29,8 +29,8 @@ class TinyModel(_Section):
     def _divisible(self) -> "TinyModel":
         if self.hidden % (2 * self.heads):
             raise ValueError(
-                f"hidden {self.hidden} is no multiple of 2 × {self.heads} heads, whose positions turn pairs of numbers; "
-                "change one of them"
+                f"hidden {self.hidden} is no multiple of 2 × {self.heads} heads, whose positions turn pairs of "
+                "numbers; change one of them"
             )
         if self.image_size % self.patch_size:
             raise ValueError(
