@@ -2,11 +2,14 @@
 
 import json
 import socket
+from pathlib import Path
 
 import pytest
 
 from artquant_plugin.cli import main
+from artquant_plugin.train.rad.config import RadConfig
 from artquant_plugin.train.rad.store import STORE_FILE
+from artquant_plugin.train.yaml_config import read_config
 from tests.peers.local_llm import LocalLLM
 from tests.test_cli import fails
 from tests.train.rad.runs import dataset, script
@@ -93,6 +96,17 @@ def test_a_configuration_that_cannot_be(tmp_path, data, capsys, override, said):
     line = refused(capsys, tmp_path, data, "--set", override)
     assert said in line
     assert "sk-123" not in line and ":pw@" not in line
+
+
+def test_the_shipped_configuration_is_found_from_anywhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for path in (Path("rad.yaml"), Path("configs/rad.yaml")):
+        config = read_config(RadConfig, path)
+        assert (config.generator.model, config.judge.model, config.judge.mode) == (
+            "gpt-4o-2024-11-20",
+            "deepseek-chat",
+            "consistency",
+        )
 
 
 def test_one_model_cannot_judge_itself(tmp_path, data, capsys):
