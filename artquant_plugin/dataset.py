@@ -1,8 +1,8 @@
 """The dataset form that training, RAD, tasks and publishing read: rows per split and one dataset.json.
 
 A folder with ``dataset.json`` and ``train.jsonl``, ``validation.jsonl``, ``test.jsonl`` (those that exist), or with
-Parquet files in their place, ``data/train-*.parquet`` and so on. A row is a `Painting`; every row of a file has the same
-keys, so that any JSON-lines reader infers one schema.
+Parquet files in their place, ``data/train-*.parquet`` and so on. A row is a `Painting`; every row of a file has the
+same keys, so that any JSON-lines reader infers one schema.
 """
 
 import json

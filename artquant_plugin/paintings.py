@@ -42,11 +42,14 @@ class Painting:
 
 
 def row_files(folder: Path, split: str) -> list[Path]:
-    """The files that hold a split's rows, in order: its JSON lines, or else its Parquet shards; none when none is there.
+    """The files that hold a split's rows, in order: its JSON lines, or else its Parquet shards.
 
     Args:
         folder: of the dataset.
         split: its name.
+
+    Returns:
+        Their paths; none when no file is there.
     """
     lines = folder / f"{split}.jsonl"
     return [lines] if lines.is_file() else sorted((folder / PARQUET_FOLDER).glob(f"{split}-*.parquet"))
