@@ -67,6 +67,12 @@ def _mixed(values: Hashes) -> Hashes:
     return values ^ (values >> np.uint64(31))
 
 
+def different(values: Hashes) -> Hashes:
+    """The different values, ascending; `numpy.unique` of numpy 2.4 takes ten times as long for millions."""
+    ascending = np.sort(values)
+    return ascending[np.append(True, ascending[1:] != ascending[:-1])] if len(values) else ascending
+
+
 class Distinct:
     """Distinct-n of texts that come one after the other: different sequences of n words per such sequence.
 
@@ -88,7 +94,7 @@ class Distinct:
             self._merge()
 
     def _merge(self) -> None:
-        self._different = np.unique(np.concatenate([self._different, *self._waiting]))
+        self._different = different(np.concatenate([self._different, *self._waiting]))
         self._waiting, self._count = [], 0
 
     @property

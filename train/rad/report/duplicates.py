@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from artquant_plugin.diversity import Hashes, sequences
+from artquant_plugin.diversity import Hashes, different, sequences
 
 WORDS = 5  # in a sequence
 SIMILAR = 0.7
@@ -91,8 +91,8 @@ def _similar(signatures: Signatures) -> list[tuple[int, int]]:
         firsts = order[np.searchsorted(sorted_group, sorted_group[same])]
         for partner in (order[same - 1], firsts):
             pairs = partner.astype(np.uint64) << np.uint64(32) | order[same].astype(np.uint64)
-            candidates.append(np.unique(pairs))
-    found = np.unique(np.concatenate(candidates))
+            candidates.append(different(pairs))
+    found = different(np.concatenate(candidates))
     similar = []
     for start in range(0, len(found), PAIRS_AT_ONCE):
         some = found[start : start + PAIRS_AT_ONCE]

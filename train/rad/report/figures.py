@@ -118,5 +118,5 @@ def word_limit(levels: Sequence[NDArray[np.int64]], bins: int) -> int:
         levels: numbers of words.
         bins: number of bins, each of which is then a whole number of words wide.
     """
-    longest = max(int(np.quantile(words, 0.995)) for words in levels) + 1
+    longest = max(int(np.ceil(np.quantile(words, 0.995))) for words in levels) + 1
     return bins * -(-longest // bins)
