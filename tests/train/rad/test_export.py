@@ -14,6 +14,7 @@ from pyarrow import parquet
 from artquant_plugin.dataset import Dataset, Painting, write_dataset
 from artquant_plugin.errors import ArtQuantError
 from artquant_plugin.images import sha256_file
+from artquant_plugin.tasks import describing, scoring
 from artquant_plugin.train.config_file import load_config
 from artquant_plugin.train.mixture import load_material
 from artquant_plugin.train.rad import export as exporting
@@ -257,6 +258,17 @@ def test_training_takes_the_folder_as_it_is(run, tmp_path):
     # Every painting is scored, the five of six with a description are described as well.
     assert {kind: len(samples[0]) for kind, samples in material.samples.items()} == {"describe": 5, "score": 6}
     assert material.samples["describe"][0][3].description.startswith("Perception: perception 3: ")
+
+
+def test_tasks_ask_about_an_exports_paintings(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("ARTQUANT_DATA", str(tmp_path))
+    export_run(run, tmp_path / "baid")
+    given = {"test": scoring.baid_file}
+    rows = datasets.load_dataset("json", data_files=given, split="test", cache_dir=str(tmp_path / "cache"))
+    assert scoring.baid_docs(rows)["score"] == [9.0, 1.0, 2.0, 3.0]
+    references = describing.baid_docs(rows)["reference"]
+    assert references[0].startswith("Perception: perception 8: ")
+    assert references[1] == "A fine <b>sky</b>."  # without a description, a rater's comment
 
 
 def test_a_broken_parquet_file_is_named(run, tmp_path):
