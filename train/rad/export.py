@@ -22,7 +22,7 @@ from artquant_plugin.files import atomic_folder, atomic_write
 from artquant_plugin.paintings import PARQUET_FOLDER
 from artquant_plugin.train.rad.card import card_text
 from artquant_plugin.train.rad.finished import RadRun
-from artquant_plugin.train.rad.rows import LeftOut, Row, Survey, features, rows, survey
+from artquant_plugin.train.rad.table import LeftOut, Row, Survey, features, rows, survey
 
 RAD_FILE, CARD_FILE, FOLDS_FILE = "rad.json", "README.md", "folds.json"
 FORM_VERSION = 1

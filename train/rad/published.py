@@ -20,7 +20,7 @@ from artquant_plugin.levels import ANSWER_PREFIX, LevelScale
 from artquant_plugin.paintings import Painting
 from artquant_plugin.prompts import DESCRIBE_QUESTION, SCORE_QUESTION, join_description
 from artquant_plugin.train.rad.finished import RadRun
-from artquant_plugin.train.rad.rows import survey
+from artquant_plugin.train.rad.table import survey
 from artquant_plugin.train.sources.rad import ANSWERED, ASKED, DESCRIPTION, IMAGE_TOKEN
 
 AT_ONCE = 1000

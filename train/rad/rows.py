@@ -1,160 +1,173 @@
-"""One row per painting: what an export's Parquet files hold."""
+"""What the store of a RAD run holds, as records."""
 
-from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Literal
 
-from artquant_plugin.images import sha256_file
-from artquant_plugin.paintings import Painting
-from artquant_plugin.prompts import DESCRIPTION_LEVELS, join_description
-from artquant_plugin.train.rad.finished import RadRun
-from artquant_plugin.train.rad.store import Result
-
-Row = dict[str, Any]
-
-# Column, type, what it holds; `attributes` and `image` come on top where there are any.
-COLUMNS: tuple[tuple[str, str, str], ...] = (
-    ("id", "string", "of the painting, unique in the dataset"),
-    ("file_name", "string", "of the picture, relative to the dataset's image folder"),
-    ("sha256", "string", "of the picture's file; empty where it was never there"),
-    ("dataset", "string", "that the painting is of"),
-    ("split", "string", "as in that dataset"),
-    ("score", "float64", "mean human score, in the dataset's range"),
-    ("category", "string", "as in the dataset"),
-    ("comment", "string", "a rater's words, as in the dataset"),
-    ("perception", "string", "what is seen; null, as the next three, where no description was accepted"),
-    ("cognition", "string", "what it means"),
-    ("emotion", "string", "what it makes one feel"),
-    ("description", "string", "the three levels as one text, which a model learns to write"),
-    ("state", "string", "accepted, failed, refining (no end yet) or pending (never asked about)"),
-    ("reason", "string", "why it failed"),
-    ("rounds", "int32", "descriptions that were asked for"),
-    ("judge_score", "float64", "the judge's own estimate from the text; in blind mode alone"),
-    ("generator", "string", "model that wrote; null where nothing was asked"),
-    ("judge", "string", "model that judged"),
-)
-# A picture that stands in several splits stays in the one that is measured most strictly.
-RANKS = {"train": 0, "validation": 1, "test": 2}
-
-
-def features(attributes: Sequence[str], *, with_images: bool) -> Any:
-    """The rows' `datasets.Features`.
-
-    Args:
-        attributes: names of the dataset's attributes; without any there is no such column.
-        with_images: whether there is a column ``image``.
-    """
-    from datasets import Features, Image, Value
-
-    columns: dict[str, Any] = {name: Value(kind) for name, kind, _ in COLUMNS}
-    if attributes:
-        columns["attributes"] = {name: Value("float64") for name in attributes}
-    if with_images:
-        columns["image"] = Image()
-    return Features(columns)
+State = Literal["pending", "refining", "accepted", "failed"]
+Side = Literal["generator", "judge"]
+STATES: tuple[State, ...] = ("pending", "refining", "accepted", "failed")
 
 
 @dataclass(frozen=True, slots=True)
-class LeftOut:
-    """A painting that stands in no split of the export.
+class Result:
+    """One painting as the run left it.
 
     Args:
-        id: of it.
-        split: that the dataset has it in.
-        kept: the split that has the same picture, and keeps it.
+        id: of the painting, unique in the dataset.
+        split: of the dataset.
+        image: path relative to the dataset's image root.
+        sha256: of the image file; empty where the dataset does not know it.
+        score: mean human score, in the dataset's range.
+        category: as in the dataset.
+        state: ``pending`` was never asked about, ``refining`` has replies and no end yet, ``accepted``, ``failed``.
+        reason: why it failed, one word such as ``refused``; None for the others.
+        detail: the same in a sentence.
+        rounds: descriptions that were asked for.
+        description: text of each level; of accepted paintings alone.
+        judge_score: the judge's estimate in the dataset's range; in blind mode alone.
+        judge_reason: the judge's last words.
     """
 
     id: str
     split: str
-    kept: str
+    image: str
+    sha256: str
+    score: float
+    category: str | None
+    state: State
+    reason: str | None
+    detail: str | None
+    rounds: int
+    description: dict[str, str] | None
+    judge_score: float | None
+    judge_reason: str | None
 
 
 @dataclass(frozen=True, slots=True)
-class Survey:
-    """What a first pass over a run finds.
+class Item:
+    """One painting as work: what the next request is made from.
 
     Args:
-        attributes: names of the dataset's attributes, sorted.
-        sizes: number of rows by split, without those that are left out.
-        left_out: paintings whose picture stands in a split of a higher rank as well.
+        position: in the data's order, from 0.
+        id: see `Result`, as the others that stand there.
+        split: of the dataset.
+        image: relative path.
+        sha256: of the image file.
+        score: human score.
+        category: of the painting.
+        rounds: descriptions that were asked for so far.
+        draft: description that waits for its verdict; None when the generator is next.
+        feedback: what the generator is told about its last description; None in the first round.
+        judge_tries: replies of the judge to the present draft that could not be used.
     """
 
-    attributes: tuple[str, ...]
-    sizes: Mapping[str, int]
-    left_out: tuple[LeftOut, ...]
+    position: int
+    id: str
+    split: str
+    image: str
+    sha256: str
+    score: float
+    category: str | None
+    rounds: int = 0
+    draft: dict[str, str] | None = None
+    feedback: str | None = None
+    judge_tries: int = 0
+
+    @property
+    def side(self) -> Side:
+        """Who is asked next."""
+        return "generator" if self.draft is None else "judge"
 
 
-def survey(run: RadRun) -> Survey:
-    """Look at every painting once: which attributes there are, and which pictures stand in several splits.
-
-    Pictures are told apart by their hash, so that one file under two names is found as well.
-
-    Raises:
-        ArtQuantError: the dataset is not the one that the run described.
-    """
-    attributes: set[str] = set()
-    places: list[tuple[str, str, str]] = []
-    highest: dict[str, str] = {}
-    for painting, result in run.paintings():
-        attributes.update(painting.attributes or {})
-        picture = picture_hash(run, painting) or f"path {painting.image}"
-        places.append((painting.id, result.split, picture))
-        if RANKS[result.split] >= RANKS[highest.setdefault(picture, result.split)]:
-            highest[picture] = result.split
-    sizes = dict.fromkeys(run.dataset.info.splits, 0)
-    left_out = []
-    for name, split, picture in places:
-        if highest[picture] == split:
-            sizes[split] += 1
-        else:
-            left_out.append(LeftOut(name, split, highest[picture]))
-    return Survey(tuple(sorted(attributes)), sizes, tuple(left_out))
-
-
-def picture_hash(run: RadRun, painting: Painting) -> str:
-    """Hash of a painting's file, computed where the dataset does not know it; empty when there is no file."""
-    if painting.sha256:
-        return painting.sha256
-    path = run.dataset.image_path(painting)
-    return sha256_file(path) if path.is_file() else ""
-
-
-def rows(run: RadRun, found: Survey) -> Iterator[tuple[Row, Path]]:
-    """The rows in the dataset's order, each with the place of its picture; ``image`` is not in them.
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One request and its reply.
 
     Args:
-        run: to be exported.
-        found: of the same run.
+        position: of the painting.
+        side: who was asked.
+        round: which description this is about, from 1.
+        outcome: ``ok``, or the reason why the reply cannot be used.
+        frame: what requests share, as JSON: model, parameters, first message. Never a key.
+        request: the message that is this painting's own; a picture is named by its hash.
+        reply: text as it came; None when there was none.
+        prompt_tokens: as the endpoint counted them; None when it did not say.
+        completion_tokens: likewise.
+        cost: in the configuration's currency.
+        seconds: until the reply, retries of the client included.
+        at: when it came, seconds since 1970.
     """
-    absent = {item.id for item in found.left_out}
-    for painting, result in run.paintings():
-        if painting.id not in absent:
-            yield _row(run, painting, result, found.attributes), run.dataset.image_path(painting)
+
+    position: int
+    side: Side
+    round: int
+    outcome: str
+    frame: str
+    request: str
+    reply: str | None
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    cost: float
+    seconds: float
+    at: float
 
 
-def _row(run: RadRun, painting: Painting, result: Result, attributes: Sequence[str]) -> Row:
-    levels = result.description
-    asked = result.rounds > 0
-    row: Row = {
-        "id": painting.id,
-        "file_name": painting.image,
-        "sha256": picture_hash(run, painting),
-        "dataset": run.dataset.info.name,
-        "split": result.split,
-        "score": float(painting.score),
-        "category": painting.category,
-        "comment": painting.comment,
-        **{level: levels[level] if levels else None for level in DESCRIPTION_LEVELS},
-        "description": join_description(levels) if levels else None,
-        "state": result.state,
-        "reason": result.reason,
-        "rounds": result.rounds,
-        "judge_score": result.judge_score,
-        "generator": run.record.models["generator"] if asked else None,
-        "judge": run.record.models["judge"] if asked else None,
-    }
-    if attributes:
-        given = painting.attributes or {}
-        row["attributes"] = {name: given.get(name) for name in attributes}
-    return row
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a painting becomes; the fields are those of `Result` and `Item`."""
+
+    position: int
+    state: State
+    rounds: int
+    reason: str | None = None
+    detail: str | None = None
+    description: dict[str, str] | None = None
+    judge_score: float | None = None
+    judge_reason: str | None = None
+    draft: dict[str, str] | None = None
+    feedback: str | None = None
+    judge_tries: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Sums over exchanges.
+
+    Args:
+        requests: number of exchanges.
+        prompt_tokens: of all of them.
+        completion_tokens: likewise.
+        cost: in the configuration's currency.
+    """
+
+    requests: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Requests that go to the Batch API as one file.
+
+    Args:
+        number: of the part.
+        name: unique among all runs; stands in the batch's metadata, by which a batch is found again.
+        side: who is asked.
+        items: requests in it.
+        file: id of the uploaded file, once it is known.
+        batch: id of the batch, once it is known.
+        status: ``open`` or ``done``.
+        structured: whether its requests ask for structured outputs.
+        reserved: the most that it can cost.
+    """
+
+    number: int
+    name: str
+    side: Side
+    items: int
+    file: str | None
+    batch: str | None
+    status: str
+    structured: bool
+    reserved: float

@@ -9,19 +9,16 @@ import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 from artquant_plugin.errors import ArtQuantError
+from artquant_plugin.train.rad.rows import STATES, Change, Exchange, Item, Part, Result, Side, Usage
 
 STORE_FILE = "store.sqlite"
 FORM_VERSION = 1
 ROWS_AT_ONCE = 1000
 
-State = Literal["pending", "refining", "accepted", "failed"]
-Side = Literal["generator", "judge"]
-STATES: tuple[State, ...] = ("pending", "refining", "accepted", "failed")
 
 _SCHEMA = """
 CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -48,172 +45,9 @@ CREATE TABLE totals (
 ) WITHOUT ROWID;
 CREATE TABLE parts (
     number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, side TEXT NOT NULL, items INTEGER NOT NULL,
-    file TEXT, batch TEXT, status TEXT NOT NULL, structured INTEGER NOT NULL
+    file TEXT, batch TEXT, status TEXT NOT NULL DEFAULT 'open', structured INTEGER NOT NULL, reserved REAL NOT NULL
 );
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """One painting as the run left it.
-
-    Args:
-        id: of the painting, unique in the dataset.
-        split: of the dataset.
-        image: path relative to the dataset's image root.
-        sha256: of the image file; empty where the dataset does not know it.
-        score: mean human score, in the dataset's range.
-        category: as in the dataset.
-        state: ``pending`` was never asked about, ``refining`` has replies and no end yet, ``accepted``, ``failed``.
-        reason: why it failed, one word such as ``refused``; None for the others.
-        detail: the same in a sentence.
-        rounds: descriptions that were asked for.
-        description: text of each level; of accepted paintings alone.
-        judge_score: the judge's estimate in the dataset's range; in blind mode alone.
-        judge_reason: the judge's last words.
-    """
-
-    id: str
-    split: str
-    image: str
-    sha256: str
-    score: float
-    category: str | None
-    state: State
-    reason: str | None
-    detail: str | None
-    rounds: int
-    description: dict[str, str] | None
-    judge_score: float | None
-    judge_reason: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One painting as work: what the next request is made from.
-
-    Args:
-        position: in the data's order, from 0.
-        id: see `Result`, as the others that stand there.
-        split: of the dataset.
-        image: relative path.
-        sha256: of the image file.
-        score: human score.
-        category: of the painting.
-        rounds: descriptions that were asked for so far.
-        draft: description that waits for its verdict; None when the generator is next.
-        feedback: what the generator is told about its last description; None in the first round.
-        judge_tries: replies of the judge to the present draft that could not be used.
-    """
-
-    position: int
-    id: str
-    split: str
-    image: str
-    sha256: str
-    score: float
-    category: str | None
-    rounds: int = 0
-    draft: dict[str, str] | None = None
-    feedback: str | None = None
-    judge_tries: int = 0
-
-    @property
-    def side(self) -> Side:
-        """Who is asked next."""
-        return "generator" if self.draft is None else "judge"
-
-
-@dataclass(frozen=True, slots=True)
-class Exchange:
-    """One request and its reply.
-
-    Args:
-        position: of the painting.
-        side: who was asked.
-        round: which description this is about, from 1.
-        outcome: ``ok``, or the reason why the reply cannot be used.
-        frame: what requests share, as JSON: model, parameters, first message. Never a key.
-        request: the message that is this painting's own; a picture is named by its hash.
-        reply: text as it came; None when there was none.
-        prompt_tokens: as the endpoint counted them; None when it did not say.
-        completion_tokens: likewise.
-        cost: in the configuration's currency.
-        seconds: until the reply, retries of the client included.
-        at: when it came, seconds since 1970.
-    """
-
-    position: int
-    side: Side
-    round: int
-    outcome: str
-    frame: str
-    request: str
-    reply: str | None
-    prompt_tokens: int | None
-    completion_tokens: int | None
-    cost: float
-    seconds: float
-    at: float
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """What a painting becomes; the fields are those of `Result` and `Item`."""
-
-    position: int
-    state: State
-    rounds: int
-    reason: str | None = None
-    detail: str | None = None
-    description: dict[str, str] | None = None
-    judge_score: float | None = None
-    judge_reason: str | None = None
-    draft: dict[str, str] | None = None
-    feedback: str | None = None
-    judge_tries: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """Sums over exchanges.
-
-    Args:
-        requests: number of exchanges.
-        prompt_tokens: of all of them.
-        completion_tokens: likewise.
-        cost: in the configuration's currency.
-    """
-
-    requests: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    cost: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """Requests that go to the Batch API as one file.
-
-    Args:
-        number: of the part.
-        name: unique among all runs; stands in the batch's metadata, by which a batch is found again.
-        side: who is asked.
-        items: requests in it.
-        file: id of the uploaded file, once it is known.
-        batch: id of the batch, once it is known.
-        status: ``open`` or ``done``.
-        structured: whether its requests ask for structured outputs.
-    """
-
-    number: int
-    name: str
-    side: Side
-    items: int
-    file: str | None
-    batch: str | None
-    status: str
-    structured: bool
 
 
 _ITEM = "position, id, split, image, sha256, score, category, rounds, draft, feedback, judge_tries"
@@ -294,7 +128,8 @@ class RunStore:
     def results(self) -> Iterator[Result]:
         """All paintings in the data's order."""
         for row in self._rows(f"SELECT {_RESULT} FROM items ORDER BY position"):
-            yield Result(*row[:10], _levels(row[10]), *row[11:])
+            description, judge_score, judge_reason = row[10:]
+            yield Result(*row[:10], _levels(description), judge_score, judge_reason)
 
     def counts(self) -> dict[str, int]:
         """Number of paintings by state; all four states stand in it."""
@@ -360,17 +195,22 @@ class RunStore:
 
     # What a run asks for.
 
-    def positions(self, splits: Sequence[str] | None = None, limit: int | None = None) -> list[int]:
+    def positions(
+        self, splits: Sequence[str] | None = None, limit: int | None = None, side: Side | None = None
+    ) -> list[int]:
         """Positions of unfinished paintings that are in no batch, in order.
 
         Args:
             splits: of these alone.
             limit: among the first so many paintings of these splits alone, finished ones counted.
+            side: those alone that this side is asked about next.
         """
+        next_ = {None: "", "generator": "AND draft IS NULL", "judge": "AND draft IS NOT NULL"}[side]
         chosen = "" if splits is None else f"WHERE split IN ({', '.join('?' * len(splits))})"
         query = (
-            f"SELECT position FROM (SELECT position, state, part FROM items {chosen} ORDER BY position LIMIT ?) "
-            "WHERE state IN ('pending', 'refining') AND part IS NULL ORDER BY position"
+            f"SELECT position FROM (SELECT position, state, part, draft FROM items {chosen} ORDER BY position "
+            "LIMIT ?) "
+            f"WHERE state IN ('pending', 'refining') AND part IS NULL {next_} ORDER BY position"
         )
         return [row[0] for row in self._connection.execute(query, (*(splits or ()), -1 if limit is None else limit))]
 
@@ -383,6 +223,34 @@ class RunStore:
             for row in self._connection.execute(query, some):
                 found[row[0]] = _item(row)
         return [found[position] for position in positions]
+
+    def open_parts(self) -> list[Part]:
+        """Parts whose replies are not in the store yet, in the order in which they were made."""
+        query = (
+            "SELECT number, name, side, items, file, batch, status, structured, reserved FROM parts "
+            "WHERE status = 'open' ORDER BY number"
+        )
+        return [
+            Part(*row, structured=bool(structured), reserved=reserved)
+            for *row, structured, reserved in self._connection.execute(query)
+        ]
+
+    def in_part(self, number: int, positions: Sequence[int] | None = None) -> list[Item]:
+        """Paintings that a part still waits for.
+
+        Args:
+            number: of the part.
+            positions: among these alone.
+        """
+        query = f"SELECT {_ITEM} FROM items WHERE part = ?"
+        if positions is not None:
+            query += f" AND position IN ({', '.join('?' * len(positions))})"
+        return [_item(row) for row in self._connection.execute(query, (number, *(positions or ())))]
+
+    def asked(self) -> bool:
+        """Whether anything was ever sent."""
+        query = "SELECT EXISTS (SELECT 1 FROM exchanges) OR EXISTS (SELECT 1 FROM parts WHERE file IS NOT NULL)"
+        return bool(self._connection.execute(query).fetchone()[0])
 
     def _rows(self, query: str, values: Sequence[Any] = ()) -> Iterator[Any]:
         with closing(self._connection.execute(query, values)) as cursor:
@@ -437,6 +305,28 @@ class RunStore:
             number = self._frames[content] = self._connection.execute(query, (content,)).fetchone()[0]
         return number
 
+    def make_part(self, name: str, side: Side, positions: Sequence[int], *, structured: bool, reserved: float) -> None:
+        """Put paintings into a new part, so that nothing else asks about them."""
+        query = "INSERT INTO parts (name, side, items, structured, reserved) VALUES (?, ?, ?, ?, ?)"
+        with self.transaction():
+            values = (name, side, len(positions), structured, reserved)
+            number = self._connection.execute(query, values).lastrowid
+            self._connection.executemany(
+                "UPDATE items SET part = ? WHERE position = ?", ((number, position) for position in positions)
+            )
+
+    def part_sent(self, number: int, *, file: str | None = None, batch: str | None = None) -> None:
+        """Keep what the provider calls a part's file, or its batch."""
+        query = "UPDATE parts SET file = coalesce(?, file), batch = coalesce(?, batch) WHERE number = ?"
+        self._connection.execute(query, (file, batch, number))
+
+    def part_done(self, number: int) -> int:
+        """Close a part; paintings that it had no reply for are free again. Returns their number."""
+        with self.transaction():
+            free = self._connection.execute("UPDATE items SET part = NULL WHERE part = ?", (number,)).rowcount
+            self._connection.execute("UPDATE parts SET status = 'done' WHERE number = ?", (number,))
+        return free
+
     def retry_failed(self) -> int:
         """Make all failed paintings pending again; their exchanges stay. Returns their number."""
         query = (
@@ -461,7 +351,8 @@ class _Transaction:
 
 
 def _item(row: Sequence[Any]) -> Item:
-    return Item(*row[:8], _levels(row[8]), *row[9:])
+    draft, feedback, judge_tries = row[8:]
+    return Item(*row[:8], _levels(draft), feedback, judge_tries)
 
 
 def _levels(text: str | None) -> dict[str, str] | None:
