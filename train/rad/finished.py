@@ -9,7 +9,8 @@ from artquant_plugin.dataset import INFO_FILE, Dataset
 from artquant_plugin.errors import ArtQuantError
 from artquant_plugin.paintings import Painting
 from artquant_plugin.train.rad.record import RECORD_FILE, RunRecord, read_record
-from artquant_plugin.train.rad.store import STORE_FILE, Result, RunStore
+from artquant_plugin.train.rad.rows import Result
+from artquant_plugin.train.rad.store import STORE_FILE, RunStore
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from artquant_plugin.images import sha256_file
 from artquant_plugin.paintings import Painting
 from artquant_plugin.prompts import DESCRIPTION_LEVELS, join_description
 from artquant_plugin.train.rad.finished import RadRun
-from artquant_plugin.train.rad.store import Result
+from artquant_plugin.train.rad.rows import Result
 
 Row = dict[str, Any]
 

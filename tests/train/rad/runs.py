@@ -56,7 +56,7 @@ def write_run(folder: Path, data: Dataset, changes: dict[int, Change] | None = N
     splits = {split: data.split(split) for split in data.info.splits}
     prompts = {"generator": "a" * 64, "judge": "b" * 64}
     models = {"generator": "writer-1", "judge": "critic-1"}
-    config = {"generator": {"model": "writer-1"}, "judge": {"model": "critic-1"}}
+    config = {"generator": {"model": "writer-1"}, "judge": {"model": "critic-1", "mode": "blind"}}
     record = new_record(describe_data(data.folder, data.info, splits), prompts, models, {"mode": "blind"}, config)
     write_record(folder, record)
     with RunStore(folder / STORE_FILE) as store:
@@ -67,7 +67,8 @@ def write_run(folder: Path, data: Dataset, changes: dict[int, Change] | None = N
         )
         for position, (_, painting) in enumerate(paintings):
             change = (changes or {}).get(position) or outcome(position, painting.score)
-            store.write([exchange(position, side) for side in ("generator", "judge")], [change])
+            estimate = json.dumps({"score": first_estimate(position, painting.score), "reason": "so"})
+            store.write([exchange(position, "generator", "{}"), exchange(position, "judge", estimate)], [change])
     return folder
 
 
@@ -75,7 +76,13 @@ def outcome(position: int, score: float) -> Change:
     """What becomes of a painting."""
     if position % 5 == 4:
         return Change(
-            position, "failed", 3, "judge_rejected", "no round passed", judge_score=score + 3, judge_reason="too kind"
+            position,
+            "failed",
+            3,
+            "judge_rejected",
+            "no round passed",
+            judge_score=min(score + 3, 10.0),
+            judge_reason="too kind",
         )
     rounds = 2 if position % 5 == 3 else 1
     return Change(
@@ -83,5 +90,12 @@ def outcome(position: int, score: float) -> Change:
     )
 
 
-def exchange(position: int, side: str) -> Exchange:
-    return Exchange(position, side, 1, "ok", FRAME, "[]", "{}", 100, 50, 0.002, 0.1, 1.7e9 + position)
+def first_estimate(position: int, score: float) -> float:
+    """What the judge says before the generator was told anything: what needs a second round is two points off."""
+    if position % 5 == 3:
+        return max(score - 2, 0.0)
+    return min(score + 3, 10.0) if position % 5 == 4 else score + 0.5
+
+
+def exchange(position: int, side: str, reply: str) -> Exchange:
+    return Exchange(position, side, 1, "ok", FRAME, "[]", reply, 100, 50, 0.002, 0.1, 1.7e9 + position)

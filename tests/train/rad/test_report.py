@@ -3,6 +3,7 @@
 import base64
 import io
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -14,11 +15,12 @@ from scipy.stats import ks_2samp, spearmanr
 from artquant_plugin.dataset import Painting, write_dataset
 from artquant_plugin.images import sha256_file
 from artquant_plugin.train.rad.finished import RadRun
+from artquant_plugin.train.rad.record import read_record, write_record
 from artquant_plugin.train.rad.report.collect import collect
 from artquant_plugin.train.rad.report.figures import HEIGHT, WIDTH, histogram, word_limit
 from artquant_plugin.train.rad.report.page import write_report
 from artquant_plugin.train.rad.store import Change
-from tests.train.rad.runs import write_data, write_run
+from tests.train.rad.runs import first_estimate, write_data, write_run
 
 EVIL = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'&"
 
@@ -74,16 +76,30 @@ def test_words_and_distinct_n_by_hand(tmp_path):
 def test_the_judges_agreement_and_the_distance_are_scipys(run):
     found = collect(run, resamples=50)
     results = [result for _, result in run.paintings()]
-    every = [(result.judge_score, result.score) for result in results]
+    last = [(result.judge_score, result.score) for result in results]
+    first = [(first_estimate(position, result.score), result.score) for position, result in enumerate(results)]
     accepted = [result.score for result in results if result.state == "accepted"]
     failed = [result.score for result in results if result.state == "failed"]
-    assert found.judged["all"].srocc.value == pytest.approx(spearmanr(*zip(*every, strict=True)).statistic)
-    assert found.judged["all"].n == 60
+    for name, pairs in (("first", first), ("last", last)):
+        assert found.judged[name].srocc.value == pytest.approx(spearmanr(*zip(*pairs, strict=True)).statistic)
+        assert found.judged[name].n == 60
     # The accepted ones' estimates are half a point above the score, every one of them.
     assert found.judged["accepted"].plcc.value == pytest.approx(1.0)
     assert found.judged["accepted"].mae.value == pytest.approx(0.5)
     assert found.distribution.distance == pytest.approx(ks_2samp(accepted, [r.score for r in results]).statistic)
     assert found.distribution.p_value == pytest.approx(ks_2samp(accepted, failed).pvalue)
+
+
+def test_a_judge_that_was_told_the_score_gives_no_estimates(tmp_path):
+    data = write_data(tmp_path / "data", {"train": 5})
+    folder = write_run(tmp_path / "run", data, {i: Change(i, "failed", 3, "refused", "no") for i in range(5)})
+    record = read_record(folder)
+    write_record(folder, replace(record, config={"judge": {"mode": "consistency"}}))
+    with RadRun.open(folder) as run:
+        found = collect(run)
+        write_report(tmp_path / "report.html", run, found, seed=0)
+    assert found.judged == {}
+    assert "was told the score" in "".join(Page(tmp_path / "report.html").text)
 
 
 def test_repeated_descriptions_are_named(tmp_path):

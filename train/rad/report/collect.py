@@ -17,14 +17,16 @@ from artquant_plugin.metrics import RESAMPLES, Scores, evaluate
 from artquant_plugin.paintings import Painting
 from artquant_plugin.prompts import DESCRIPTION_LEVELS
 from artquant_plugin.train.rad.finished import RadRun
+from artquant_plugin.train.rad.replies import Reply, read_estimate
 from artquant_plugin.train.rad.report.duplicates import Duplicates, NearDuplicates
-from artquant_plugin.train.rad.store import Result, Usage
+from artquant_plugin.train.rad.rows import Result, Usage
 
 ENDED = ("accepted", "failed")
 QUANTILES = (0.0, 0.05, 0.5, 0.95, 1.0)
 SHOWN_GROUPS = 5
 SMALLEST = 3  # pairs for which a correlation is given
 
+Estimate = tuple[str, float, float]  # id, the judge's estimate, the human score
 FloatArray = NDArray[np.float64]
 
 
@@ -106,8 +108,9 @@ class RunStatistics:
         texts: by level; empty when nothing was accepted.
         duplicates: among the descriptions.
         repeated: ids of the first groups of near-duplicates.
-        judged: agreement of the judge's estimates with the human scores, of all judged and of the accepted; only those
-            with enough estimates stand in it, and none where the judge gives none.
+        judged: agreement of a blind judge's estimates with the human scores: of the ``first`` of each painting, before
+            the generator was told anything of it; of the ``last``; and of the last of the ``accepted``. Those with too
+            few estimates are absent.
         distribution: None when nothing was accepted.
         usage: by side.
         cost: of everything.
@@ -154,7 +157,7 @@ def collect(run: RadRun, *, examples: int = 20, seed: int = 0, resamples: int = 
         texts={level: found.texts() for level, found in tally.levels.items() if found.sizes},
         duplicates=duplicates,
         repeated=tuple(tuple(tally.ids[position] for position in group) for group in duplicates.groups[:SHOWN_GROUPS]),
-        judged=dict(_judged(tally.estimates, seed, resamples)),
+        judged=dict(_judged({"first": list(_first(run, tally.names))} | tally.last(), seed, resamples)),
         distribution=_distribution(tally.scores["accepted"], tally.scores["failed"]),
         usage=_usage(run),
         cost=run.store.cost(),
@@ -190,7 +193,8 @@ class _Tally:
         self.reasons: Counter[str] = Counter()
         self.ended: Counter[tuple[int, str]] = Counter()  # by rounds and state
         self.scores: dict[str, list[float]] = {state: [] for state in ENDED}
-        self.estimates: list[tuple[str, float, float, bool]] = []  # id, estimate, human score, whether accepted
+        self.names: list[tuple[str, float]] = []  # id and human score of all, in the data's order
+        self.estimates: dict[str, list[Estimate]] = {state: [] for state in ENDED}
         self.levels = {level: _Level() for level in DESCRIPTION_LEVELS}
         self.similar = similar
         self.ids: list[str] = []  # of the described
@@ -208,8 +212,9 @@ class _Tally:
             self.scores[result.state].append(result.score)
         if result.reason is not None:
             self.reasons[result.reason] += 1
-        if result.judge_score is not None:
-            self.estimates.append((result.id, result.judge_score, result.score, result.state == "accepted"))
+        self.names.append((result.id, result.score))
+        if result.judge_score is not None and result.state in ENDED:
+            self.estimates[result.state].append((result.id, result.judge_score, result.score))
         if result.description is not None:
             self._draw(Example(painting, result))
             self.ids.append(result.id)
@@ -226,6 +231,13 @@ class _Tally:
         place = self._rng.randrange(position + 1)
         if place < self._examples:
             self.drawn[place] = (position, example)
+
+    def last(self) -> dict[str, list[Estimate]]:
+        """The last estimates of all and of the accepted."""
+        return {
+            "last": [*self.estimates["accepted"], *self.estimates["failed"]],
+            "accepted": self.estimates["accepted"],
+        }
 
     def flush(self) -> None:
         """Count the texts that wait."""
@@ -251,12 +263,24 @@ def _rounds(ended: Mapping[tuple[int, str], int]) -> Iterator[RoundLine]:
         yield RoundLine(number, asked, accepted, so_far / total)
 
 
-def _judged(
-    estimates: Sequence[tuple[str, float, float, bool]], seed: int, resamples: int
-) -> Iterator[tuple[str, Scores]]:
-    for name, some in (("all", estimates), ("accepted", [found for found in estimates if found[3]])):
+def _first(run: RadRun, names: Sequence[tuple[str, float]]) -> Iterator[Estimate]:
+    """Each painting's first estimate, from the judge's replies."""
+    if run.record.config.get("judge", {}).get("mode") != "blind":
+        return
+    seen: set[int] = set()
+    for exchange in run.store.exchanges("judge"):
+        if exchange.outcome == "ok" and exchange.position not in seen:
+            seen.add(exchange.position)
+            verdict = read_estimate(Reply(exchange.reply), run.dataset.info.score_range)
+            if verdict.score is not None:
+                name, truth = names[exchange.position]
+                yield name, verdict.score, truth
+
+
+def _judged(estimates: Mapping[str, Sequence[Estimate]], seed: int, resamples: int) -> Iterator[tuple[str, Scores]]:
+    for name, some in estimates.items():
         if len(some) >= SMALLEST:
-            ids, predictions, truths, _ = zip(*some, strict=True)
+            ids, predictions, truths = zip(*some, strict=True)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", UserWarning)  # a judge that always says the same: NaN says it
                 yield name, evaluate(ids, predictions, truths, resamples=resamples, seed=seed)
