@@ -75,15 +75,8 @@ def write_run(folder: Path, data: Dataset, changes: dict[int, Change] | None = N
 def outcome(position: int, score: float) -> Change:
     """What becomes of a painting."""
     if position % 5 == 4:
-        return Change(
-            position,
-            "failed",
-            3,
-            "judge_rejected",
-            "no round passed",
-            judge_score=min(score + 3, 10.0),
-            judge_reason="too kind",
-        )
+        last = min(score + 3, 10.0)
+        return Change(position, "failed", 3, "judge_rejected", "too kind", judge_score=last, judge_reason="too kind")
     rounds = 2 if position % 5 == 3 else 1
     return Change(
         position, "accepted", rounds, description=levels(position), judge_score=score + 0.5, judge_reason="fits"
