@@ -55,7 +55,7 @@ def read_rad(
     *,
     name: str,
     score_range: tuple[float, float] = (0.0, 10.0),
-    source: str = "RAD, https://huggingface.co/datasets/Liuuuu123/RAD",
+    source: str = "RAD label files",
     license: str = "unknown",
 ) -> Annotations:
     """Read label files: scores and descriptions of one picture become one painting.
