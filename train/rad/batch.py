@@ -8,6 +8,7 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -226,19 +227,16 @@ class Batches:
         return applied
 
     async def _read_file(self, part: Part, file: str) -> int:
-        applied = 0
+        """Write a file's replies; the file is held in memory, as the client retries what it reads whole."""
         try:
-            async with self.endpoints[part.side].client.files.with_streaming_response.content(file) as response:
-                lines: list[dict[str, Any]] = []
-                async for text in response.iter_lines():
-                    if text.strip():
-                        lines.append(json.loads(text))
-                    if len(lines) == LINES_AT_ONCE:
-                        applied += self._apply(part, lines)
-                        lines = []
-                return applied + self._apply(part, lines)
+            content = await self.endpoints[part.side].client.files.content(file)
         except openai.APIError as error:
             raise self._lost(part.side, error) from error
+        texts = (text for text in content.iter_lines() if text.strip())
+        applied = 0
+        while lines := [json.loads(text) for text in islice(texts, LINES_AT_ONCE)]:
+            applied += self._apply(part, lines)
+        return applied
 
     def _apply(self, part: Part, lines: Sequence[dict[str, Any]]) -> int:
         """Write the replies to paintings that still wait for them; a file that is read again changes nothing."""

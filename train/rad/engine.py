@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -68,7 +68,7 @@ class Live:
     give_up_after: int
     _paces: dict[Side, Pace] = field(init=False)
     _held: dict[Side, list[_Held]] = field(init=False)
-    _down: EndpointDown | None = field(default=None, init=False)
+    _down: ArtQuantError | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self._paces = {side: Pace(endpoint.section, self.stop) for side, endpoint in self.endpoints.items()}
@@ -80,7 +80,8 @@ class Live:
         """Bring paintings to an end, or to a side that is not asked live.
 
         Raises:
-            EndpointDown: a side does not answer, or refuses everything; what is in flight has been finished.
+            ArtQuantError: a side does not answer or refuses everything, or the store cannot be written; what is in
+                flight has been finished.
         """
         items = self._items(positions)
         async with _drawing(self.meter):
@@ -105,13 +106,17 @@ class Live:
 
     async def _through(self, items: Iterator[Item], *, one: bool = False) -> None:
         """Take paintings, one after the other, through all of their rounds."""
-        with suppress(Stop):
+        try:
             for item in items:
                 current: Item | None = item
                 while current is not None and current.side in self.endpoints:
                     current = await self._step(current)
                 if one or self.stop.is_set():
                     return
+        except Stop:
+            return
+        except ArtQuantError as error:  # a full disk, a template that one painting cannot fill
+            self._end(error)
 
     async def _step(self, item: Item) -> Item | None:
         """One request, its reply and what follows, written; the painting as it is then, None at its end.
@@ -217,7 +222,7 @@ class Live:
         if change is not None:
             self.meter.change(change, begun=item.rounds > 0)
 
-    def _end(self, error: EndpointDown) -> None:
+    def _end(self, error: ArtQuantError) -> None:
         self._down = self._down or error
         self.stop.set()
 

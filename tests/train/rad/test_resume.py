@@ -213,6 +213,20 @@ def test_a_refused_key_is_known_before_anything_is_sent_and_not_repeated(tmp_pat
     assert "sk-wrong" not in str(e.value) and not llm.requests
 
 
+def test_a_store_that_cannot_be_written_ends_the_run_in_one_line(tmp_path):
+    data = dataset(tmp_path / "data")
+    with LocalLLM(script()) as llm:
+        rad(data, tmp_path / "run", llm.url, limit=1)
+        with RunStore(tmp_path / "run" / STORE_FILE) as store:
+            full = "CREATE TRIGGER full BEFORE INSERT ON exchanges BEGIN SELECT RAISE(FAIL, 'disk is full'); END"
+            store._connection.execute(full)
+        with pytest.raises(ArtQuantError, match="cannot be written .disk is full.; make room"):
+            rad(data, tmp_path / "run", llm.url)
+        with RunStore(tmp_path / "run" / STORE_FILE) as store:
+            store._connection.execute("DROP TRIGGER full")
+        assert rad(data, tmp_path / "run", llm.url).counts["accepted"] == 6
+
+
 def test_exchanges_are_kept_apart_with_their_counts(tmp_path):
     data = dataset(tmp_path / "data")
     with LocalLLM(
