@@ -6,6 +6,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from artquant_plugin.cli import rad_export, rad_report
+
 
 def add_parser(subparsers: Any) -> None:
     """Add `artquant rad` and its own sub-commands."""
@@ -107,4 +109,4 @@ def _status(args: argparse.Namespace) -> None:
         print(line)
 
 
-COMMANDS = (_add_generate, _add_status)
+COMMANDS = (_add_generate, _add_status, rad_export.add_parser, rad_report.add_parser)
