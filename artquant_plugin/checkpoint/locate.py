@@ -1,5 +1,6 @@
 """Where a checkpoint is: a local folder, or a Hub id with an optional revision."""
 
+import errno
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +11,8 @@ ADAPTER_CONFIG_FILE = "adapter_config.json"
 # Weights in forms that are not loaded: pickles, save those of the paper's own code, and those of other frameworks.
 PICKLES = ("*.bin",)
 OTHER_WEIGHTS = ("*.pt", "*.pth", "*.ckpt", "*.pkl", "*.h5", "*.msgpack", "*.onnx", "*.gguf", "*.tflite")
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def locate(pretrained: str, *, ignore: Sequence[str] = (*PICKLES, *OTHER_WEIGHTS)) -> Path:
@@ -61,6 +64,13 @@ def _downloaded(pretrained: str, ignore: Sequence[str]) -> Path:
         raise ArtQuantError(f"checkpoint {pretrained!r} is no folder and no Hub id; mend the path") from error
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
+        if isinstance(error, OSError) and error.errno in _NO_ROOM:
+            from huggingface_hub.constants import HF_HUB_CACHE
+
+            raise ArtQuantError(
+                f"{pretrained!r} does not fit on the disk of '{HF_HUB_CACHE}' ({reason}); make room, or set HF_HOME to "
+                "a folder on another"
+            ) from error
         raise ArtQuantError(
             f"{pretrained!r} is no folder, and could not be fetched from the Hub ({reason}); mend the path or try "
             "again"

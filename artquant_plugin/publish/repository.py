@@ -1,0 +1,395 @@
+"""A repository of the Hub: what is there, what differs, one commit, a tag; faults as one line.
+
+Files appear in one commit, so that nobody loads half of a new checkpoint. `published.json` lists what was
+written and its hashes: by it a rerun knows its own files from those of others.
+
+Who tries again: the client repeats requests that read and those that send content. It does not repeat a commit, since
+the answer that was lost may have been a success; `_commit` does that, and looks first whether the commit is there.
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from artquant_plugin.checkpoint.adapter import first_line
+from artquant_plugin.errors import ArtQuantError
+from artquant_plugin.publish.contents import Whitelist
+
+RECORD_FILE = "published.json"
+FORM_VERSION = 1
+_HUBS_OWN = (".gitattributes",)
+_PASSING = (429, 500, 502, 503, 504)  # statuses after which a commit is tried again
+_WAITS = (1.0, 2.0, 4.0, 8.0)  # seconds before each of the further tries
+_INLINE = 10 * 2**20  # bytes; the Hub keeps bigger files by their SHA-256 alone
+_CHUNK = 2**20
+
+Content = Path | bytes
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where to publish.
+
+    Args:
+        name: ``namespace/name``.
+        kind: ``model`` or ``dataset``.
+        private: whether a repository that is made is private; one that exists must be as asked.
+        tag: name of a tag on the result; none when None.
+    """
+
+    name: str
+    kind: str = "model"
+    private: bool = False
+    tag: str | None = None
+
+    def __post_init__(self) -> None:
+        from huggingface_hub.errors import HFValidationError
+        from huggingface_hub.utils import validate_repo_id
+
+        try:
+            validate_repo_id(self.name)
+        except HFValidationError as error:
+            raise ArtQuantError(f"--repo {self.name!r} is no repository id; use NAMESPACE/NAME") from error
+        if self.name.count("/") != 1:
+            raise ArtQuantError(f"--repo {self.name!r} has no namespace; use NAMESPACE/NAME, your user name first")
+        if self.tag is not None and (not self.tag.strip() or any(mark in self.tag for mark in " ~^:?*[\\")):
+            raise ArtQuantError(f"--revision {self.tag!r} is no name of a tag; use one such as v1")
+
+
+@dataclass(frozen=True, slots=True)
+class _Digest:
+    """A file's hashes: SHA-256, and git's for files that the Hub may keep inline."""
+
+    sha256: str
+    git: str | None
+
+    def same(self, remote: Any) -> bool:
+        """Whether a file on the Hub has this content."""
+        return remote.lfs.sha256 == self.sha256 if remote.lfs else remote.blob_id == self.git
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """What a repository holds.
+
+    Args:
+        head: commit of its main branch.
+        private: who sees it.
+        files: by path.
+        tags: commit by name.
+        written: hashes of what was published into it.
+    """
+
+    head: str
+    private: bool
+    files: dict[str, Any]
+    tags: dict[str, str]
+    written: dict[str, _Digest]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a publication changes.
+
+    Args:
+        target: where.
+        exists: whether the repository does.
+        sizes: bytes of each file that is to be there.
+        changed: paths that are sent.
+        removed: paths that an earlier publication wrote and that are no more.
+        others: paths that somebody else put there, which stay.
+        parent: commit that it builds upon; None for a new repository.
+    """
+
+    target: Target
+    exists: bool
+    sizes: dict[str, int]
+    changed: tuple[str, ...]
+    removed: tuple[str, ...]
+    others: tuple[str, ...]
+    parent: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What a publication came to.
+
+    Args:
+        commit: of the repository now.
+        is_new: whether it was made by this publication.
+        url: of the repository.
+    """
+
+    commit: str
+    is_new: bool
+    url: str
+
+
+class Publication:
+    """Files on their way into a repository.
+
+    Args:
+        target: where.
+        files: by path in the repository.
+        whitelist: what a reader of the repository takes for a part of it.
+        overwrite: whether files that somebody else wrote or changed are replaced.
+    """
+
+    def __init__(
+        self, target: Target, files: Mapping[str, Content], whitelist: Whitelist, *, overwrite: bool = False
+    ) -> None:
+        self._target = target
+        self._whitelist = whitelist
+        self._overwrite = overwrite
+        self._files = dict(sorted(files.items()))
+        self._digests = {name: _digest(content) for name, content in self._files.items()}
+        self._files[RECORD_FILE] = _record(self._digests)
+        self._digests[RECORD_FILE] = _digest(self._files[RECORD_FILE])
+
+    def plan(self) -> Plan:
+        """Compare with what is there; nothing is written.
+
+        Raises:
+            ArtQuantError: the repository holds files of somebody else in the place of ours, its visibility or tag is
+                another than asked for, or the Hub does not answer.
+        """
+        target = self._target
+        state = self._state()
+        sizes = {name: _size(content) for name, content in self._files.items()}
+        if state is None:
+            return Plan(target, False, sizes, tuple(self._files), (), (), None)
+        if target.private and not state.private:
+            raise ArtQuantError(
+                f"{target.kind} {target.name!r} exists and is public; make it private in its settings on the Hub, or "
+                "leave --private out"
+            )
+        others = {
+            name
+            for name, remote in state.files.items()
+            if name not in (RECORD_FILE, *_HUBS_OWN)
+            and not (name in state.written and state.written[name].same(remote))
+        }
+        changed = [
+            name
+            for name, digest in self._digests.items()
+            if name not in state.files or not digest.same(state.files[name])
+        ]
+        if (clash := sorted(others.intersection(changed))) and not self._overwrite:
+            raise ArtQuantError(
+                f"{target.kind} {target.name!r} holds {_some(clash)} that artquant did not write or that was changed "
+                "there; pass --overwrite to replace, or name another repository"
+            )
+        if mixed := sorted(name for name in others - set(self._files) if self._whitelist.is_loaded(name)):
+            raise ArtQuantError(
+                f"{target.kind} {target.name!r} holds {_some(mixed)} of somebody else, which would be loaded with "
+                "this; remove it on the Hub, or name another repository"
+            )
+        removed = sorted(set(state.files) - others - set(self._files) - set(_HUBS_OWN))
+        tagged = state.tags.get(target.tag) if target.tag else None
+        if tagged is not None and (changed or removed or tagged != state.head):
+            raise ArtQuantError(
+                f"{target.kind} {target.name!r} has a tag {target.tag!r} already, on commit {tagged[:12]}; tags "
+                "stay where they are: pass another --revision"
+            )
+        return Plan(
+            target,
+            True,
+            sizes,
+            tuple(changed),
+            tuple(removed),
+            tuple(sorted(others - set(self._files))),
+            state.head,
+        )
+
+    def run(self, message: str, say: Say) -> Published:
+        """Make the repository where there is none, send what differs, commit, tag.
+
+        Args:
+            message: of the commit.
+            say: gets a line before a commit is tried again.
+
+        Raises:
+            ArtQuantError: as `plan`; or the Hub refuses, or does not answer after several tries.
+        """
+        target = self._target
+        plan = self.plan()
+        api = _api()
+        with hub_errors(target):
+            if not plan.exists:
+                api.create_repo(target.name, repo_type=target.kind, private=target.private, exist_ok=True)
+                plan = self.plan()
+            commit = plan.parent
+            if is_new := bool(plan.changed or plan.removed):
+                commit = self._commit(plan, message, say)
+            if target.tag and target.tag not in _tags(target):
+                api.create_tag(target.name, tag=target.tag, revision=commit, repo_type=target.kind, exist_ok=True)
+        prefix = "datasets/" if target.kind == "dataset" else ""
+        assert commit is not None
+        return Published(commit, is_new, f"{api.endpoint}/{prefix}{target.name}")
+
+    def _commit(self, plan: Plan, message: str, say: Say) -> str:
+        from huggingface_hub import CommitOperationAdd, CommitOperationDelete
+        from huggingface_hub.errors import HfHubHTTPError, HTTPError
+
+        api, target = _api(), self._target
+        additions = [
+            CommitOperationAdd(name, content if isinstance(content := self._files[name], bytes) else str(content))
+            for name in plan.changed
+        ]
+        api.preupload_lfs_files(target.name, additions, repo_type=target.kind, free_memory=False)
+        removals = [CommitOperationDelete(name, is_folder=False) for name in plan.removed]
+        for wait in (*_WAITS, None):
+            try:
+                return api.create_commit(
+                    target.name,
+                    [*additions, *removals],
+                    commit_message=message,
+                    repo_type=target.kind,
+                    parent_commit=plan.parent,
+                ).oid
+            except HTTPError as error:  # of a connection that was cut, where it has no status
+                status = error.response.status_code if isinstance(error, HfHubHTTPError) else None
+                if status is not None and status not in _PASSING:
+                    raise
+                if wait is None:
+                    raise
+                say(f"the Hub does not take the commit now ({status or first_line(error)}); again in {wait:g} s")
+                time.sleep(wait)
+                now = self.plan()
+                if not (now.changed or now.removed):  # the answer alone was lost
+                    assert now.parent is not None
+                    return now.parent
+        raise AssertionError("the last try returns or raises")
+
+    def _state(self) -> _State | None:
+        from huggingface_hub.errors import RepositoryNotFoundError
+        from huggingface_hub.hf_api import RepoFile
+
+        target, api = self._target, _api()
+        with hub_errors(target):
+            try:
+                info = api.repo_info(target.name, repo_type=target.kind)
+            except RepositoryNotFoundError:
+                return None
+            entries = api.list_repo_tree(target.name, recursive=True, revision=info.sha, repo_type=target.kind)
+            files = {entry.path: entry for entry in entries if isinstance(entry, RepoFile)}
+            written = {}
+            if RECORD_FILE in files:
+                path = api.hf_hub_download(target.name, RECORD_FILE, revision=info.sha, repo_type=target.kind)
+                written = _read_record(Path(path), target)
+            return _State(info.sha, bool(info.private), files, _tags(target), written)
+
+
+def _api() -> Any:
+    from huggingface_hub import HfApi
+
+    return HfApi(library_name="artquant-plugin")
+
+
+def _tags(target: Target) -> dict[str, str]:
+    refs = _api().list_repo_refs(target.name, repo_type=target.kind)
+    return {tag.name: tag.target_commit for tag in refs.tags}
+
+
+def _size(content: Content) -> int:
+    return len(content) if isinstance(content, bytes) else content.stat().st_size
+
+
+def _digest(content: Content) -> _Digest:
+    size = _size(content)
+    sha256, git = hashlib.sha256(), hashlib.sha1(b"blob %d\0" % size) if size <= _INLINE else None
+    if isinstance(content, bytes):
+        sha256.update(content)
+        if git:
+            git.update(content)
+    else:
+        with content.open("rb") as file:
+            while chunk := file.read(_CHUNK):
+                sha256.update(chunk)
+                if git:
+                    git.update(chunk)
+    return _Digest(sha256.hexdigest(), git.hexdigest() if git else None)
+
+
+def _record(digests: Mapping[str, _Digest]) -> bytes:
+    files = {name: {"sha256": digest.sha256, "git": digest.git} for name, digest in digests.items()}
+    return (json.dumps({"form_version": FORM_VERSION, "files": files}, indent=1) + "\n").encode()
+
+
+def _read_record(path: Path, target: Target) -> dict[str, _Digest]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["form_version"] != FORM_VERSION:
+            raise ArtQuantError(
+                f"{RECORD_FILE} of {target.name!r} has form version {content['form_version']}, this release writes "
+                f"{FORM_VERSION}; update artquant-plugin"
+            )
+        return {name: _Digest(**digest) for name, digest in content["files"].items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        if isinstance(error, ArtQuantError):
+            raise
+        raise ArtQuantError(
+            f"{RECORD_FILE} of {target.name!r} is none of artquant's ({first_line(error)}); remove it on the Hub, or "
+            "name another repository"
+        ) from error
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+@contextmanager
+def hub_errors(target: Target) -> Iterator[None]:
+    """Turn what the Hub's client raises into one line, without a token."""
+    from huggingface_hub import get_token
+    from huggingface_hub.errors import HfHubHTTPError, HTTPError, LocalTokenNotFoundError
+
+    again = "run the same command again: what has arrived is not sent twice"
+    where = f"{target.kind} {target.name!r}"
+    try:
+        yield
+    except ArtQuantError:
+        raise
+    except LocalTokenNotFoundError as error:
+        raise ArtQuantError(
+            f"{where} cannot be written without a token; log in with `hf auth login`, or set HF_TOKEN"
+        ) from error
+    except HfHubHTTPError as error:
+        status = error.response.status_code
+        told = error.response.headers.get("X-Error-Message") or error.server_message or ""
+        if status == 401:
+            has = "does not take the token" if get_token() else "asks for a token"
+            raise ArtQuantError(
+                f"the Hub {has} for {where} (401); log in with `hf auth login`, or set HF_TOKEN"
+            ) from error
+        if status == 403:
+            raise ArtQuantError(
+                f"you may not write to {where} (403: {_safe(told)}); name a repository of your own, or use a token "
+                "that may write"
+            ) from error
+        if status == 404:
+            raise ArtQuantError(
+                f"the Hub has no {where} that you may see (404); mend the id, or use a token that may"
+            ) from error
+        if status == 412:
+            raise ArtQuantError(f"{where} was changed by somebody else meanwhile (412); {again}") from error
+        raise ArtQuantError(f"the Hub answers {status} for {where} ({_safe(told or str(error))}); {again}") from error
+    except (OSError, RuntimeError, ValueError, HTTPError) as error:
+        cause = error.__cause__ or error
+        reason = _safe(str(cause)) or type(cause).__name__
+        raise ArtQuantError(f"{where}: the upload broke off ({reason}); {again}") from error
+
+
+def _safe(text: str) -> str:
+    """A message in one line, without the token that a library may have put into it."""
+    from huggingface_hub import get_token
+
+    line = first_line(ValueError(text))
+    token = get_token()
+    return line.replace(token, "…") if token else line
