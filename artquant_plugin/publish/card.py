@@ -1,5 +1,6 @@
 """The model card: metadata that the Hub reads, and what a reader needs to use the checkpoint rightly."""
 
+import math
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -109,6 +110,8 @@ def _eval_results(results: Sequence[Result]) -> list[Any]:
     for result in results:
         for name in METRICS:
             metric = getattr(result.scores, name)
+            if not math.isfinite(metric.value):  # of predictions that are all the same
+                continue
             found.append(
                 EvalResult(
                     task_type="image-aesthetics",
@@ -163,7 +166,7 @@ def _measured(result: Result) -> str:
     checkpoint = result.run.checkpoint or {}
     revision = checkpoint.get("revision")
     where = f"{checkpoint['name']} at commit `{revision}`" if revision else "the checkpoint before it was published"
-    return f"{result.run.task}: {where}, weights `{str(checkpoint.get('weights'))[:16]}`, {result.run.date[:10]}"
+    return f"{result.run.task}: {where}, weights `{str(checkpoint.get('weights'))[:16]}`, {result.run.date[:8]}"
 
 
 def _recipe(record: dict[str, Any] | None) -> list[tuple[str, str]]:
