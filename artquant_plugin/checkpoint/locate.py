@@ -68,8 +68,8 @@ def _downloaded(pretrained: str, ignore: Sequence[str]) -> Path:
             from huggingface_hub.constants import HF_HUB_CACHE
 
             raise ArtQuantError(
-                f"{pretrained!r} does not fit on the disk of '{HF_HUB_CACHE}' ({reason}); make room, or set HF_HOME to "
-                "a folder on another"
+                f"{pretrained!r} does not fit on the disk of '{HF_HUB_CACHE}' ({reason}); make room, or set HF_HOME "
+                "to a folder on another"
             ) from error
         raise ArtQuantError(
             f"{pretrained!r} is no folder, and could not be fetched from the Hub ({reason}); mend the path or try "

@@ -61,8 +61,9 @@ def run_model(args: argparse.Namespace) -> None:
     from artquant_plugin.errors import ArtQuantError
     from artquant_plugin.publish.card import License
     from artquant_plugin.publish.contents import CHECKPOINT
+    from artquant_plugin.publish.faults import Target
     from artquant_plugin.publish.model import model_files
-    from artquant_plugin.publish.repository import Publication, Target
+    from artquant_plugin.publish.repository import Publication
 
     target = Target(args.repo, "model", args.private, args.revision)
     if (args.license_name or args.license_link) and args.license != "other":

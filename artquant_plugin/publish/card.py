@@ -9,8 +9,8 @@ from typing import Any
 
 from artquant_plugin.checkpoint import ScoringSpec
 from artquant_plugin.dataset import PUBLISHED
+from artquant_plugin.publish.faults import Target
 from artquant_plugin.publish.lines import IMAGE_NAME
-from artquant_plugin.publish.repository import Target
 from artquant_plugin.publish.results import METRICS, Result, summary
 from artquant_plugin.report.scatter import draw_scatter
 from artquant_plugin.report.table import ResultRow, markdown_table

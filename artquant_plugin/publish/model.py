@@ -7,41 +7,44 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from huggingface_hub.errors import RepositoryNotFoundError
 
 from artquant_plugin.backbones import register_architectures
 from artquant_plugin.checkpoint import ScoringSpec, load_processor
-from artquant_plugin.checkpoint.adapter import EXTRA_FILE, base_of, first_line
+from artquant_plugin.checkpoint.adapter import EXTRA_FILE, first_line
 from artquant_plugin.checkpoint.identity import weights_hash
-from artquant_plugin.checkpoint.locate import ADAPTER_CONFIG_FILE, CONFIG_FILE, split_revision
+from artquant_plugin.checkpoint.locate import ADAPTER_CONFIG_FILE, CONFIG_FILE
 from artquant_plugin.errors import ArtQuantError
-from artquant_plugin.images import sha256_file
+from artquant_plugin.publish.base import TRAINING_FILE, Base, find_base, training_record
 from artquant_plugin.publish.card import PLOT_FILE, Facts, License, model_card, scatter
 from artquant_plugin.publish.contents import CHECKPOINT, check_weights
+from artquant_plugin.publish.faults import Target, hub_errors
+from artquant_plugin.publish.hashes import Content
 from artquant_plugin.publish.lines import Loading, scoring_lines
-from artquant_plugin.publish.repository import Content, Target, hub_errors
 from artquant_plugin.publish.results import results_of
 from artquant_plugin.publish.scrub import check_clean, scrub
 
 RESULTS_FOLDER = "results"  # beside a checkpoint, where the command that training prints writes to
-TRAINING_FILE = "training.json"
 _OF_TRAINING = (TRAINING_FILE, "config.train.yaml", "training-curves.csv", "training-curves.png")
 _NAMES = ("_name_or_path", "name_or_path")  # where configurations say what they were read from
 
 
 @dataclass(frozen=True, slots=True)
-class Base:
-    """What a checkpoint was trained from.
+class Collected:
+    """A checkpoint, ready to be published but for its card.
 
     Args:
-        name: id on the Hub.
-        revision: commit, tag or branch.
-        license: what its card says; None where it says nothing.
+        files: path in the repository -> file or content.
+        is_adapter: whether it is an adapter, and not a whole model.
+        base: what it was trained from; None where that is not on the Hub.
+        weights: hashes that its results may name: as it is, and merged.
+        training: the record of its training; None without one.
     """
 
-    name: str
-    revision: str | None
-    license: License | None
+    files: dict[str, Content]
+    is_adapter: bool
+    base: Base | None
+    weights: tuple[str, ...]
+    training: dict[str, Any] | None
 
 
 def model_files(
@@ -70,48 +73,73 @@ def model_files(
         ArtQuantError: something does not belong, is missing, or would tell of this machine; no license is known; a
             result is of other weights.
     """
+    found = checkpoint_files(folder, base=base, merged=merged)
+    origin = found.base
+    chosen = license or (origin.license if origin else None)
+    if chosen is None:
+        raise ArtQuantError(
+            f"the license of '{folder}' is not known{f', {origin.name} names none' if origin else ''}; pass "
+            "--license, such as apache-2.0, or other and its name"
+        )
+    places = results or ([folder / RESULTS_FOLDER] if (folder / RESULTS_FOLDER).is_dir() else [])
+    measured = results_of(places, found.weights, str(folder)) if places else []
+    code, known = _code(folder if merged is None else merged, target, origin, found.is_adapter)
+    facts = Facts(
+        target=target,
+        base=origin.name if origin else None,
+        base_revision=origin.revision if origin else None,
+        is_adapter=found.is_adapter,
+        license=chosen,
+        spec=ScoringSpec.load(folder),
+        training=found.training,
+        results=tuple(measured),
+        code=code,
+        is_known=known,
+    )
+    files = {**found.files, "README.md": model_card(facts).encode()}
+    if measured:
+        files[PLOT_FILE] = scatter(measured)
+    return checked(files)
+
+
+def checkpoint_files(folder: Path, *, base: str | None = None, merged: Path | None = None) -> Collected:
+    """The files of a checkpoint, without a card.
+
+    Args:
+        folder: of the checkpoint.
+        base: see `model_files`.
+        merged: see `model_files`.
+
+    Raises:
+        ArtQuantError: something does not belong or is missing, or an adapter's base is not on the Hub.
+    """
     if not folder.is_dir():
         raise ArtQuantError(f"'{folder}' is no folder; name the one that training wrote")
     sources = CHECKPOINT.files(folder)
     if ADAPTER_CONFIG_FILE not in sources and CONFIG_FILE not in sources:
         raise ArtQuantError(f"'{folder}' holds no {CONFIG_FILE} and no {ADAPTER_CONFIG_FILE}; it is no checkpoint")
     check_weights(sources, folder)
-    is_adapter = ADAPTER_CONFIG_FILE in sources
-    found = _base(folder, sources, base, target, needed=is_adapter and merged is None)
-    chosen = license or (found.license if found else None)
-    if chosen is None:
-        raise ArtQuantError(
-            f"the license of '{folder}' is not known{f', {found.name} names none' if found else ''}; pass --license, "
-            "such as apache-2.0, or other and its name"
-        )
-    weights = {weights_hash(folder)}
+    is_adapter = ADAPTER_CONFIG_FILE in sources and merged is None
+    found = find_base(folder, sources, base, needed=is_adapter)
+    weights = [weights_hash(folder)]
     if merged is not None:
         records = {name: path for name, path in sources.items() if name in _OF_TRAINING}
         sources = {**records, **CHECKPOINT.files(merged)}
-        weights.add(weights_hash(merged))
+        weights.append(weights_hash(merged))
     files = {name: _cleaned(name, path) for name, path in sources.items()}
-    if is_adapter and merged is None:
+    if is_adapter:
         assert found is not None
         files[ADAPTER_CONFIG_FILE] = _adapter_config(folder, found)
-    places = results or ([folder / RESULTS_FOLDER] if (folder / RESULTS_FOLDER).is_dir() else [])
-    measured = results_of(places, weights, str(folder)) if places else []
-    whole = folder if merged is None else merged
-    code, known = _code(whole, target, found, is_adapter and merged is None)
-    facts = Facts(
-        target=target,
-        base=found.name if found else None,
-        base_revision=found.revision if found else None,
-        is_adapter=is_adapter and merged is None,
-        license=chosen,
-        spec=ScoringSpec.load(folder),
-        training=_training(sources[TRAINING_FILE]) if TRAINING_FILE in sources else None,
-        results=tuple(measured),
-        code=code,
-        is_known=known,
-    )
-    if measured:
-        files[PLOT_FILE] = scatter(measured)
-    files["README.md"] = model_card(facts).encode()
+    training = training_record(sources[TRAINING_FILE]) if TRAINING_FILE in sources else None
+    return Collected(files, is_adapter, found, tuple(weights), training)
+
+
+def checked(files: dict[str, Content]) -> dict[str, Content]:
+    """The same files, none of whose texts names a user's home.
+
+    Raises:
+        ArtQuantError: one does.
+    """
     for name, content in files.items():
         check_clean(name, content if isinstance(content, bytes) else _text(name, content))
     return files
@@ -128,7 +156,7 @@ def _cleaned(name: str, path: Path) -> Content:
             content = yaml.safe_load(path.read_text(encoding="utf-8"))
             return yaml.safe_dump(scrub(content), sort_keys=False).encode()
         if name == TRAINING_FILE:
-            return _json(_training(path))
+            return _json(training_record(path))
         if name in (CONFIG_FILE, "tokenizer_config.json", "processor_config.json"):
             content = json.loads(path.read_text(encoding="utf-8"))
             named = {key: scrub(content[key]) for key in _NAMES if key in content}
@@ -140,88 +168,6 @@ def _cleaned(name: str, path: Path) -> Content:
 
 def _json(content: Any) -> bytes:
     return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()
-
-
-def _training(path: Path) -> dict[str, Any]:
-    """The record of a training, without places of this machine."""
-    try:
-        content = scrub(json.loads(path.read_text(encoding="utf-8")))
-        if all(section in content["config"] for section in ("model", "data", "trained", "stages", "train")):
-            return content
-        reason = "sections are missing"
-    except (ValueError, TypeError, KeyError) as error:
-        reason = first_line(error)
-    raise ArtQuantError(f"'{path}' is no record of a training ({reason}); take it away, or train again")
-
-
-def _base(folder: Path, sources: dict[str, Path], given: str | None, target: Target, *, needed: bool) -> Base | None:
-    """The base model on the Hub, its revision and license.
-
-    Args:
-        folder: of the checkpoint.
-        sources: its files.
-        given: what ``--base`` named.
-        target: for messages.
-        needed: whether what is published cannot be loaded without it.
-
-    Raises:
-        ArtQuantError: it is needed and is not on the Hub, or has other weights than the folder trained from.
-    """
-    named = _named_base(folder, sources)
-    if given is None and (named is None or Path(named).expanduser().is_dir() or named.count("/") != 1):
-        if needed:
-            raise ArtQuantError(
-                f"the base of the adapter in '{folder}' is {named!r}, a folder of this machine that nobody else has; "
-                "publish it and pass --base ID[@REVISION], or pass --merge"
-            )
-        return None
-    name, revision = split_revision(given or str(named))
-    with hub_errors(Target(name)):
-        try:
-            info = _api().model_info(name, revision=revision)
-        except RepositoryNotFoundError:
-            if needed or given:
-                raise
-            return None
-    if given is not None and named is not None and Path(named).is_dir() and needed:
-        _check_same(Path(named), name, revision or info.sha)
-    card = info.card_data or {}
-    license = card.get("license")
-    if not isinstance(license, str) or license in ("unknown", ""):
-        return Base(name, revision or info.sha, None)
-    return Base(name, revision or info.sha, License(license, card.get("license_name"), card.get("license_link")))
-
-
-def _named_base(folder: Path, sources: dict[str, Path]) -> str | None:
-    """What the checkpoint says that it was trained from: a folder, an id with its revision, or nothing."""
-    if ADAPTER_CONFIG_FILE in sources:
-        path = sources[ADAPTER_CONFIG_FILE]
-        try:
-            name = json.loads(path.read_text(encoding="utf-8")).get("base_model_name_or_path")
-        except (ValueError, AttributeError) as error:
-            raise ArtQuantError(f"'{path}' is no adapter's configuration ({first_line(error)})") from error
-        # One that is gone may still be named by --base.
-        return name if name and Path(name).is_absolute() and not Path(name).is_dir() else base_of(folder, str(folder))
-    if TRAINING_FILE not in sources:
-        return None
-    return _training(sources[TRAINING_FILE])["config"]["model"]["pretrained"]
-
-
-def _check_same(folder: Path, name: str, revision: str) -> None:
-    """Whether a base on the Hub has the weights of a folder.
-
-    Raises:
-        ArtQuantError: it has others, with which the adapter would give other scores.
-    """
-    with hub_errors(Target(name)):
-        entries = list(_api().list_repo_tree(name, revision=revision))
-    remote = {entry.path: entry.lfs.sha256 for entry in entries if getattr(entry, "lfs", None)}
-    local = {path.name: sha256_file(path) for path in folder.glob("*.safetensors")}
-    if any(remote.get(path) != sha256 for path, sha256 in local.items()):
-        raise ArtQuantError(
-            f"--base {name}@{revision} has other weights than '{folder}', on which the adapter was trained; publish "
-            "that folder, or pass --merge"
-        )
 
 
 def _adapter_config(folder: Path, base: Base) -> bytes:
@@ -256,9 +202,3 @@ def _code(folder: Path, target: Target, base: Base | None, is_adapter: bool) -> 
     )
     processor = load_processor(folder, base_folder, str(folder), False)
     return scoring_lines(loading, processor, ScoringSpec.load(folder)), known
-
-
-def _api() -> Any:
-    from huggingface_hub import HfApi
-
-    return HfApi(library_name="artquant-plugin")

@@ -7,11 +7,8 @@ Who tries again: the client repeats requests that read and those that send conte
 the answer that was lost may have been a success; `_commit` does that, and looks first whether the commit is there.
 """
 
-import hashlib
-import json
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,59 +16,14 @@ from typing import Any
 from artquant_plugin.checkpoint.adapter import first_line
 from artquant_plugin.errors import ArtQuantError
 from artquant_plugin.publish.contents import Whitelist
+from artquant_plugin.publish.faults import Target, hub_errors
+from artquant_plugin.publish.hashes import RECORD_FILE, Content, Digest, digest_of, read_list, size_of, write_list
 
-RECORD_FILE = "published.json"
-FORM_VERSION = 1
 _HUBS_OWN = (".gitattributes",)
 _PASSING = (429, 500, 502, 503, 504)  # statuses after which a commit is tried again
 _WAITS = (1.0, 2.0, 4.0, 8.0)  # seconds before each of the further tries
-_INLINE = 10 * 2**20  # bytes; the Hub keeps bigger files by their SHA-256 alone
-_CHUNK = 2**20
 
-Content = Path | bytes
 Say = Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """Where to publish.
-
-    Args:
-        name: ``namespace/name``.
-        kind: ``model`` or ``dataset``.
-        private: whether a repository that is made is private; one that exists must be as asked.
-        tag: name of a tag on the result; none when None.
-    """
-
-    name: str
-    kind: str = "model"
-    private: bool = False
-    tag: str | None = None
-
-    def __post_init__(self) -> None:
-        from huggingface_hub.errors import HFValidationError
-        from huggingface_hub.utils import validate_repo_id
-
-        try:
-            validate_repo_id(self.name)
-        except HFValidationError as error:
-            raise ArtQuantError(f"--repo {self.name!r} is no repository id; use NAMESPACE/NAME") from error
-        if self.name.count("/") != 1:
-            raise ArtQuantError(f"--repo {self.name!r} has no namespace; use NAMESPACE/NAME, your user name first")
-        if self.tag is not None and (not self.tag.strip() or any(mark in self.tag for mark in " ~^:?*[\\")):
-            raise ArtQuantError(f"--revision {self.tag!r} is no name of a tag; use one such as v1")
-
-
-@dataclass(frozen=True, slots=True)
-class _Digest:
-    """A file's hashes: SHA-256, and git's for files that the Hub may keep inline."""
-
-    sha256: str
-    git: str | None
-
-    def same(self, remote: Any) -> bool:
-        """Whether a file on the Hub has this content."""
-        return remote.lfs.sha256 == self.sha256 if remote.lfs else remote.blob_id == self.git
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +42,7 @@ class _State:
     private: bool
     files: dict[str, Any]
     tags: dict[str, str]
-    written: dict[str, _Digest]
+    written: dict[str, Digest]
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,9 +100,9 @@ class Publication:
         self._whitelist = whitelist
         self._overwrite = overwrite
         self._files = dict(sorted(files.items()))
-        self._digests = {name: _digest(content) for name, content in self._files.items()}
-        self._files[RECORD_FILE] = _record(self._digests)
-        self._digests[RECORD_FILE] = _digest(self._files[RECORD_FILE])
+        self._digests = {name: digest_of(content) for name, content in self._files.items()}
+        self._files[RECORD_FILE] = write_list(self._digests)
+        self._digests[RECORD_FILE] = digest_of(self._files[RECORD_FILE])
 
     def plan(self) -> Plan:
         """Compare with what is there; nothing is written.
@@ -161,7 +113,7 @@ class Publication:
         """
         target = self._target
         state = self._state()
-        sizes = {name: _size(content) for name, content in self._files.items()}
+        sizes = {name: size_of(content) for name, content in self._files.items()}
         if state is None:
             return Plan(target, False, sizes, tuple(self._files), (), (), None)
         if target.private and not state.private:
@@ -282,7 +234,7 @@ class Publication:
             written = {}
             if RECORD_FILE in files:
                 path = api.hf_hub_download(target.name, RECORD_FILE, revision=info.sha, repo_type=target.kind)
-                written = _read_record(Path(path), target)
+                written = read_list(Path(path), target.name)
             return _State(info.sha, bool(info.private), files, _tags(target), written)
 
 
@@ -297,99 +249,5 @@ def _tags(target: Target) -> dict[str, str]:
     return {tag.name: tag.target_commit for tag in refs.tags}
 
 
-def _size(content: Content) -> int:
-    return len(content) if isinstance(content, bytes) else content.stat().st_size
-
-
-def _digest(content: Content) -> _Digest:
-    size = _size(content)
-    sha256, git = hashlib.sha256(), hashlib.sha1(b"blob %d\0" % size) if size <= _INLINE else None
-    if isinstance(content, bytes):
-        sha256.update(content)
-        if git:
-            git.update(content)
-    else:
-        with content.open("rb") as file:
-            while chunk := file.read(_CHUNK):
-                sha256.update(chunk)
-                if git:
-                    git.update(chunk)
-    return _Digest(sha256.hexdigest(), git.hexdigest() if git else None)
-
-
-def _record(digests: Mapping[str, _Digest]) -> bytes:
-    files = {name: {"sha256": digest.sha256, "git": digest.git} for name, digest in digests.items()}
-    return (json.dumps({"form_version": FORM_VERSION, "files": files}, indent=1) + "\n").encode()
-
-
-def _read_record(path: Path, target: Target) -> dict[str, _Digest]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if content["form_version"] != FORM_VERSION:
-            raise ArtQuantError(
-                f"{RECORD_FILE} of {target.name!r} has form version {content['form_version']}, this release writes "
-                f"{FORM_VERSION}; update artquant-plugin"
-            )
-        return {name: _Digest(**digest) for name, digest in content["files"].items()}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        if isinstance(error, ArtQuantError):
-            raise
-        raise ArtQuantError(
-            f"{RECORD_FILE} of {target.name!r} is none of artquant's ({first_line(error)}); remove it on the Hub, or "
-            "name another repository"
-        ) from error
-
-
 def _some(names: list[str]) -> str:
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-
-
-@contextmanager
-def hub_errors(target: Target) -> Iterator[None]:
-    """Turn what the Hub's client raises into one line, without a token."""
-    from huggingface_hub import get_token
-    from huggingface_hub.errors import HfHubHTTPError, HTTPError, LocalTokenNotFoundError
-
-    again = "run the same command again: what has arrived is not sent twice"
-    where = f"{target.kind} {target.name!r}"
-    try:
-        yield
-    except ArtQuantError:
-        raise
-    except LocalTokenNotFoundError as error:
-        raise ArtQuantError(
-            f"{where} cannot be written without a token; log in with `hf auth login`, or set HF_TOKEN"
-        ) from error
-    except HfHubHTTPError as error:
-        status = error.response.status_code
-        told = error.response.headers.get("X-Error-Message") or error.server_message or ""
-        if status == 401:
-            has = "does not take the token" if get_token() else "asks for a token"
-            raise ArtQuantError(
-                f"the Hub {has} for {where} (401); log in with `hf auth login`, or set HF_TOKEN"
-            ) from error
-        if status == 403:
-            raise ArtQuantError(
-                f"you may not write to {where} (403: {_safe(told)}); name a repository of your own, or use a token "
-                "that may write"
-            ) from error
-        if status == 404:
-            raise ArtQuantError(
-                f"the Hub has no {where} that you may see (404); mend the id, or use a token that may"
-            ) from error
-        if status == 412:
-            raise ArtQuantError(f"{where} was changed by somebody else meanwhile (412); {again}") from error
-        raise ArtQuantError(f"the Hub answers {status} for {where} ({_safe(told or str(error))}); {again}") from error
-    except (OSError, RuntimeError, ValueError, HTTPError) as error:
-        cause = error.__cause__ or error
-        reason = _safe(str(cause)) or type(cause).__name__
-        raise ArtQuantError(f"{where}: the upload broke off ({reason}); {again}") from error
-
-
-def _safe(text: str) -> str:
-    """A message in one line, without the token that a library may have put into it."""
-    from huggingface_hub import get_token
-
-    line = first_line(ValueError(text))
-    token = get_token()
-    return line.replace(token, "…") if token else line
