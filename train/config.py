@@ -35,7 +35,7 @@ class ModelSection(_Section):
         tiny: instead of `pretrained`.
         dtype: of the weights that are not trained; those that are trained are float32, as the optimizer needs.
         attn: attention implementation.
-        quantization: of the weights that are not trained (QLoRA), on a GPU, through bitsandbytes.
+        quantization: of the weights that are not trained (QLoRA), through bitsandbytes.
         trust_remote_code: whether Python code of the checkpoint's repository may run.
     """
 
@@ -186,7 +186,8 @@ class TrainSection(_Section):
         warmup_ratio: share of a stage's steps.
         share_images: bring a painting's score and description sample into one batch, where its image is encoded once
             for both.
-        group_by_length: batches of answers of like length, which need less padding.
+        group_by_length: batches whose descriptions are of like length, which need less padding; as many scores and
+            descriptions meet in each as without it.
         gradient_checkpointing: compute activations again in the backward pass instead of keeping them.
         save_steps: optimisation steps between checkpoints that `--resume` goes on from; each epoch's end when left
             out.
