@@ -1,6 +1,7 @@
 """Atomic writes: a reader sees the old file or the new one, never a part."""
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -60,6 +61,14 @@ def atomic_files(folder: Path, *, last: str, replaced: Sequence[str] = ()) -> It
                 target.parent.mkdir(parents=True, exist_ok=True)
                 path.chmod(0o666 & ~_umask())  # safetensors writes for its owner's eyes alone
                 os.replace(path, target)
+
+
+def link_file(source: Path, target: Path) -> None:
+    """Have a file under a second name, without a copy where the file system can."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
 
 
 def _umask() -> int:

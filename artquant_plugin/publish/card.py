@@ -88,6 +88,25 @@ def model_card(facts: Facts) -> str:
     return str(ModelCard.from_template(data, template_str=_TEMPLATE, **_texts(facts)))
 
 
+def progress_card(target: Target, base: str | None, state: str) -> str:
+    """The text of README.md while no results are known.
+
+    Args:
+        target: the repository.
+        base: id of the base model on the Hub, where there is one.
+        state: which checkpoint it is.
+    """
+    from huggingface_hub import ModelCardData
+
+    data = ModelCardData(base_model=base, tags=list(TAGS))
+    name = target.name.partition("/")[2]
+    return (
+        f"---\n{data}\n---\n\n# {name}\n\n"
+        f"Checkpoints of a training as they are written, without evaluation; this one: {state}.\n\n    artquant score IMAGES --model {target.name}\n\n"
+        f"`artquant publish model FOLDER --repo {target.name}` puts the whole card in the place of this one.\n"
+    )
+
+
 def scatter(results: Sequence[Result]) -> bytes:
     """The plot of the result with the most paintings, as PNG."""
     largest = max(results, key=lambda result: result.scores.n)

@@ -33,6 +33,11 @@ class Whitelist:
         """Whether a reader of the repository would take a file for a part of it."""
         return _any(self.loaded, name)
 
+    def chosen(self, folder: Path) -> dict[str, Path]:
+        """The files of a folder that belong, of one that holds others by its nature, as a run's checkpoint does."""
+        paths = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
+        return {name: path for name, path in paths.items() if _any(self.belongs, name)}
+
     def files(self, folder: Path) -> dict[str, Path]:
         """The files of a folder that are to be uploaded.
 
