@@ -1,7 +1,8 @@
-"""The dataset form that training, RAD, tasks and publishing read: manifests per split and one dataset.json.
+"""The dataset form that training, RAD, tasks and publishing read: rows per split and one dataset.json.
 
-A folder with ``dataset.json`` and ``train.jsonl``, ``validation.jsonl``, ``test.jsonl`` (those that exist). A row of a
-manifest is a `Painting`; every row of a file has the same keys, so that any JSON-lines reader infers one schema.
+A folder with ``dataset.json`` and ``train.jsonl``, ``validation.jsonl``, ``test.jsonl`` (those that exist), or with
+Parquet files in their place, ``data/train-*.parquet`` and so on. A row is a `Painting`; every row of a file has the
+same keys, so that any JSON-lines reader infers one schema.
 """
 
 import json
@@ -9,7 +10,7 @@ import math
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,37 +20,12 @@ from artquant_plugin.errors import ArtQuantError
 from artquant_plugin.files import atomic_write
 from artquant_plugin.images import resolve_inside
 from artquant_plugin.levels import LEVEL_VALUES
-from artquant_plugin.prompts import DESCRIPTION_LEVELS
+from artquant_plugin.paintings import Painting, read_paintings, row_files
 
 FORM_VERSION = 1
 INFO_FILE = "dataset.json"
 SPLITS = ("train", "validation", "test")
 PUBLISHED = ("apdd", "baid", "vaps")  # importers of their own; see artquant_plugin.train.sources
-
-
-@dataclass(frozen=True, slots=True)
-class Painting:
-    """One row of a manifest.
-
-    Args:
-        id: unique in the dataset.
-        image: path relative to the image root, forward slashes.
-        sha256: of the image file's bytes; empty when the file was missing at import and never read.
-        score: mean human score, in the dataset's score range.
-        category: as the dataset's authors write it.
-        attributes: scores of single aspects; None where raters gave none.
-        comment: a rater's words.
-        description: texts for perception, cognition and emotion.
-    """
-
-    id: str
-    image: str
-    sha256: str
-    score: float
-    category: str | None = None
-    attributes: dict[str, float | None] | None = None
-    comment: str | None = None
-    description: dict[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,44 +126,42 @@ class Dataset:
         """Absolute path of a painting's image, checked to be inside the image root."""
         return resolve_inside(self.image_root, painting.image).absolute()
 
-    def split(self, name: str) -> list[Painting]:
-        """All paintings of a split, checked.
+    def files(self, name: str) -> list[Path]:
+        """The files that hold a split's rows.
 
         Raises:
-            ArtQuantError: no such split, or a row that is not of the form (file and line are named).
+            ArtQuantError: no such split, or its files are gone.
         """
         if name not in self.info.splits:
             raise ArtQuantError(f"dataset '{self.folder}' has no split {name!r}; it has {', '.join(self.info.splits)}")
-        path = self.folder / f"{name}.jsonl"
-        if not path.is_file():
+        files = row_files(self.folder, name)
+        if not files:
+            path = self.folder / f"{name}.jsonl"
             raise ArtQuantError(f"'{path}' is missing although {INFO_FILE} lists it; import the dataset again")
-        paintings = list(_read(path, self.info.score_range))
-        if len(paintings) != self.info.splits[name].n:
+        return files
+
+    def each(self, name: str) -> Iterator[Painting]:
+        """The paintings of a split, checked, one after the other.
+
+        Raises:
+            ArtQuantError: no such split, a row that is not of the form (file and line are named), or fewer or more of
+                them than dataset.json says.
+        """
+        files = self.files(name)
+        number = 0
+        for path in files:
+            for painting in read_paintings(path, self.info.score_range):
+                number += 1
+                yield painting
+        if number != self.info.splits[name].n:
             raise ArtQuantError(
-                f"'{path}' has {len(paintings)} rows, {INFO_FILE} says {self.info.splits[name].n}; "
+                f"'{files[0]}' has {number} rows, {INFO_FILE} says {self.info.splits[name].n}; "
                 "import the dataset again"
             )
-        return paintings
 
-
-def _read(path: Path, score_range: tuple[float, float]) -> Iterator[Painting]:
-    names = {item.name for item in fields(Painting)}
-    low, high = score_range
-    with path.open(encoding="utf-8") as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                row = json.loads(line)
-                unknown = set(row) - names
-                if unknown:
-                    raise ValueError(f"unknown key {sorted(unknown)[0]!r}")
-                painting = Painting(**row)
-                if not isinstance(painting.score, int | float) or not low <= painting.score <= high:
-                    raise ValueError(f"score {painting.score!r} is outside [{low:g}, {high:g}]")
-                if painting.description is not None and set(painting.description) != set(DESCRIPTION_LEVELS):
-                    raise ValueError(f"description has {sorted(painting.description)}, not {DESCRIPTION_LEVELS}")
-            except (ValueError, TypeError) as error:
-                raise ArtQuantError(f"{path}:{number}: {error}; mend the row or import the dataset again") from error
-            yield painting
+    def split(self, name: str) -> list[Painting]:
+        """All paintings of a split; raises as `each`."""
+        return list(self.each(name))
 
 
 def write_dataset(
@@ -240,15 +214,7 @@ def write_dataset(
                     f"score {row.score:g} of '{row.image}' is outside [{low:g}, {high:g}]; mend the annotations or "
                     "pass another score range"
                 )
-        scores = np.array([row.score for row in rows], dtype=np.float64)
-        nothing = scores.size == 0
-        statistics[split] = SplitInfo(
-            n=scores.size,
-            mean=None if nothing else float(scores.mean()),
-            median=None if nothing else float(np.median(scores)),
-            variance=None if nothing else float(scores.var()),
-            missing=dict((missing or {}).get(split, {})),
-        )
+        statistics[split] = split_info([row.score for row in rows], (missing or {}).get(split, {}))
     info = DatasetInfo(
         name=name,
         score_range=(float(low), float(high)),
@@ -278,9 +244,32 @@ def write_dataset(
         content = {"seed": split_seed, "method": split_method, "folds": dict(folds)}
         with atomic_write(folds_path) as file:
             file.write(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    write_info(folder, info)
+    return Dataset(folder, info)
+
+
+def split_info(scores: Sequence[float], missing: Mapping[str, int]) -> SplitInfo:
+    """Statistics of a split.
+
+    Args:
+        scores: of its paintings.
+        missing: count of paintings that were left out, by reason.
+    """
+    values = np.array(scores, dtype=np.float64)
+    nothing = values.size == 0
+    return SplitInfo(
+        n=values.size,
+        mean=None if nothing else float(values.mean()),
+        median=None if nothing else float(np.median(values)),
+        variance=None if nothing else float(values.var()),
+        missing=dict(missing),
+    )
+
+
+def write_info(folder: Path, info: DatasetInfo) -> None:
+    """Write dataset.json; last of a folder's files, since readers look for it first."""
     with atomic_write(folder / INFO_FILE) as file:
         file.write(json.dumps(asdict(info), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
-    return Dataset(folder, info)
 
 
 def _row(painting: Painting, attributes: Sequence[str]) -> dict[str, Any]:

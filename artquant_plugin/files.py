@@ -1,5 +1,6 @@
 """Atomic writes: a reader sees the old file or the new one, never a part."""
 
+import glob
 import os
 import shutil
 import tempfile
@@ -69,6 +70,32 @@ def link_file(source: Path, target: Path) -> None:
         os.link(source, target)
     except OSError:
         shutil.copyfile(source, target)
+
+
+@contextmanager
+def atomic_folder(folder: Path) -> Iterator[Path]:
+    """Write a folder beside its place, then move it there; on an error what was there stays.
+
+    Args:
+        folder: replaced when it exists. One process at a time may write it: what an earlier one left is removed.
+
+    Yields:
+        A temporary folder to write files to.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    place = folder.absolute()
+    for left in place.parent.glob(f".{glob.escape(place.name)}.part-*"):
+        shutil.rmtree(left, ignore_errors=True)
+    part = Path(tempfile.mkdtemp(dir=place.parent, prefix=f".{place.name}.part-"))
+    try:
+        new = part / "new"
+        new.mkdir()
+        yield new
+        if place.exists():
+            os.replace(place, part / "old")
+        os.replace(new, place)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
 
 
 def _umask() -> int:

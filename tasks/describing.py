@@ -7,6 +7,7 @@ from typing import Any
 
 from artquant_plugin.dataset import Dataset, find_dataset
 from artquant_plugin.descriptions import read_description
+from artquant_plugin.diversity import distinct
 from artquant_plugin.prompts import join_description
 from artquant_plugin.replies import HARNESS_FAILURE, THINKING
 from artquant_plugin.tasks.scoring import SPLIT, doc_to_visual, failed, manifest, missing
@@ -27,13 +28,17 @@ def __getattr__(name: str) -> Any:
 
 
 def _documents(dataset: str) -> Callable[[Any], Any]:
-    """The function that turns manifest rows into the harness's documents."""
+    """The function that gives the harness its documents; see `artquant_plugin.tasks.scoring`."""
 
     def documents(rows: Any) -> Any:
+        from datasets import Dataset as Table
+
         loaded = Dataset.load(find_dataset(dataset))
         paintings = loaded.split(SPLIT)
         unusable = sum(loaded.info.splits[SPLIT].missing.values())
         columns: dict[str, list[Any]] = {
+            "id": [painting.id for painting in paintings],
+            "category": [painting.category for painting in paintings],
             "image": [str(loaded.image_path(painting)) for painting in paintings],
             # A rater's comment is no description, but it is what people wrote about the painting.
             "reference": [
@@ -42,10 +47,7 @@ def _documents(dataset: str) -> Callable[[Any], Any]:
             ],
             "missing": [unusable] * len(paintings),
         }
-        rows = rows.select_columns(["id", "category"])
-        for column, content in columns.items():
-            rows = rows.add_column(column, content)
-        return rows
+        return Table.from_dict(columns)
 
     return documents
 
@@ -119,17 +121,8 @@ def mean(values: Sequence[float | None]) -> float:
 
 
 def _distinct(length: int) -> Callable[[Sequence[str | None]], float]:
-    """Distinct-n.
-
-    Source: Li et al. 2016, "A Diversity-Promoting Objective Function for Neural Conversation Models", section 5.
-    """
-
     def aggregate(texts: Sequence[str | None]) -> float:
-        grams: list[tuple[str, ...]] = []
-        for text in texts:
-            words = (text or "").lower().split()
-            grams.extend(zip(*(words[start:] for start in range(length)), strict=False))
-        return len(set(grams)) / len(grams) if grams else math.nan
+        return distinct((text or "" for text in texts), length)
 
     aggregate.__doc__ = f"Different sequences of {length} words per such sequence, over all descriptions; in (0, 1]."
     return aggregate

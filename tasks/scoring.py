@@ -12,7 +12,7 @@ from typing import Any
 
 from PIL import Image
 
-from artquant_plugin.dataset import Dataset, find_dataset
+from artquant_plugin.dataset import INFO_FILE, Dataset, find_dataset
 from artquant_plugin.errors import ArtQuantError
 from artquant_plugin.images import open_image
 from artquant_plugin.levels import LEVEL_NAMES, LEVEL_VALUES
@@ -36,7 +36,10 @@ def __getattr__(name: str) -> Any:
 
 
 def manifest(dataset: str) -> str:
-    """The file that lists the paintings of a dataset's test split.
+    """A file of the dataset for the harness, which insists on loading one: dataset.json, the smallest.
+
+    The documents are made from what `Dataset` reads (see `_documents`), so that rows are checked, and may stand in
+    JSON lines or in Parquet files.
 
     Raises:
         ArtQuantError: the dataset is not there, or has no painting.
@@ -47,29 +50,31 @@ def manifest(dataset: str) -> str:
         raise ArtQuantError(
             f"dataset '{folder}' has no painting in its {SPLIT} split; import it again with its images"
         )
-    return str(folder / f"{SPLIT}.jsonl")
+    return str(folder / INFO_FILE)
 
 
 def _documents(dataset: str) -> Callable[[Any], Any]:
-    """The function that turns manifest rows into the harness's documents."""
+    """The function that gives the harness its documents in the place of what it loaded."""
 
     def documents(rows: Any) -> Any:
+        from datasets import Dataset as Table
+
         loaded = Dataset.load(find_dataset(dataset))
         missing = sum(loaded.info.splits[SPLIT].missing.values())
         paintings = loaded.split(SPLIT)
         paths = [str(loaded.image_path(painting)) for painting in paintings]
         low, high = loaded.info.score_range
         values = loaded.info.level_values or LEVEL_VALUES
-        extra = {
+        columns = {
+            "id": [painting.id for painting in paintings],
+            "score": [float(painting.score) for painting in paintings],
+            "category": [painting.category for painting in paintings],
             "image": paths,
             "score_range": [[low, high]] * len(paths),
             "level_values": [list(values)] * len(paths),
             "missing": [missing] * len(paths),
         }
-        rows = rows.select_columns(["id", "score", "category"])
-        for column, content in extra.items():
-            rows = rows.add_column(column, content)
-        return rows
+        return Table.from_dict(columns)
 
     return documents
 

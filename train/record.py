@@ -12,7 +12,7 @@ import yaml
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from artquant_plugin.dataset import PUBLISHED, Dataset
+from artquant_plugin.dataset import INFO_FILE, PUBLISHED, Dataset
 from artquant_plugin.files import atomic_write
 from artquant_plugin.images import sha256_file
 from artquant_plugin.provenance import git_commit, versions
@@ -115,8 +115,8 @@ def write_record(
 
 
 def _fingerprint(dataset: Dataset) -> dict[str, str]:
-    names = ["dataset.json", *(f"{split}.jsonl" for split in dataset.info.splits)]
-    return {name: sha256_file(dataset.folder / name) for name in names}
+    files = [dataset.folder / INFO_FILE, *(path for split in dataset.info.splits for path in dataset.files(split))]
+    return {str(path.relative_to(dataset.folder)): sha256_file(path) for path in files}
 
 
 def _write_curves(path: Path, lines: Sequence[dict[str, Any]]) -> None:

@@ -184,5 +184,5 @@ class ImportedSplit:
 
     def identity(self) -> dict[str, Any]:
         """A hash of the manifest."""
-        manifest = str(Path(self.folder) / f"{self.split}.jsonl")
-        return {"dataset": self.folder, "split": self.split, "manifest": content_key(manifest, whole=True)}
+        keys = [content_key(str(path), whole=True) for path in Dataset.load(Path(self.folder)).files(self.split)]
+        return {"dataset": self.folder, "split": self.split, "manifest": keys[0] if len(keys) == 1 else keys}

@@ -77,7 +77,7 @@ def refuse_other(record: dict[str, Any], wanted: Wanted, out: Path) -> None:
     """
     now = json.loads(json.dumps({name: getattr(wanted, name) for name in SECTIONS}))
     before = {name: record.get(name) for name in SECTIONS}
-    changes = list(_differences("", before, now))
+    changes = list(differences("", before, now))
     if changes:
         more = f" and {len(changes) - SHOWN} more" if len(changes) > SHOWN else ""
         raise ArtQuantError(
@@ -86,13 +86,14 @@ def refuse_other(record: dict[str, Any], wanted: Wanted, out: Path) -> None:
         )
 
 
-def _differences(name: str, before: Any, now: Any) -> Iterator[str]:
+def differences(name: str, before: Any, now: Any) -> Iterator[str]:
+    """Each place in which two records differ, as "section.key old -> new"."""
     if isinstance(before, dict) and isinstance(now, dict):
         for key in dict.fromkeys([*before, *now]):
-            yield from _differences(f"{name}.{key}" if name else key, before.get(key), now.get(key))
+            yield from differences(f"{name}.{key}" if name else key, before.get(key), now.get(key))
     elif isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
         for index, (one, other) in enumerate(zip(before, now, strict=True)):
-            yield from _differences(f"{name}[{index}]", one, other)
+            yield from differences(f"{name}[{index}]", one, other)
     elif isinstance(before, list) and isinstance(now, list):
         yield f"{name} {len(before)} parts -> {len(now)}"
     elif before != now:

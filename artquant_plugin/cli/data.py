@@ -56,16 +56,27 @@ def _add_import(commands: Any) -> None:
         "baid": ("BAID: folder with train_set.csv, val_set.csv and test_set.csv", "BAID/dataset"),
         "vaps": ("VAPS: vaps_dataset.csv", "vaps_dataset.csv"),
         "csv": ("any table of image names and scores", "scores.csv"),
+        "rad": ("RAD's label files as its authors publish them, scores and descriptions", "score.json texts.json"),
+    }
+    extras = {
+        "csv": " --name mine --image-column file --score-column mos --score-range 0 100",
+        "rad": " --name rad-apdd --test test.json",
     }
     for kind, (text, example) in described.items():
-        extra = " --name mine --image-column file --score-column mos --score-range 0 100" if kind == "csv" else ""
         command = kinds.add_parser(
             kind,
             help=text,
             description=f"Import {text}.",
-            epilog=f"example: artquant data import {kind} --annotations {example} --images images{extra}",
+            epilog=f"example: artquant data import {kind} --annotations {example} --images images"
+            + extras.get(kind, ""),
         )
-        command.add_argument("--annotations", type=Path, required=True, metavar="FILE_OR_FOLDER")
+        if kind == "rad":
+            command.add_argument(
+                "--annotations", type=Path, nargs="+", required=True, metavar="FILE", help="of the training split"
+            )
+            _add_rad_options(command)
+        else:
+            command.add_argument("--annotations", type=Path, required=True, metavar="FILE_OR_FOLDER")
         command.add_argument("--images", type=Path, required=True, metavar="FOLDER", help="pictures stay there")
         command.add_argument("--out", type=Path, help="folder (default: the dataset's name under $ARTQUANT_DATA)")
         command.add_argument(
@@ -98,6 +109,18 @@ def _add_table_options(command: Any) -> None:
     command.add_argument("--license", default="unknown", help="terms of the data (default: %(default)s)")
 
 
+def _add_rad_options(command: Any) -> None:
+    for split in ("validation", "test"):
+        command.add_argument(
+            f"--{split}", type=Path, nargs="+", default=[], metavar="FILE", help=f"of the {split} split"
+        )
+    command.add_argument("--name", required=True, help="of the dataset")
+    command.add_argument(
+        "--score-range", type=float, nargs=2, default=(0.0, 10.0), metavar=("LOW", "HIGH"), help="(default: 0 10)"
+    )
+    command.add_argument("--license", default="unknown", help="terms of the data (default: %(default)s)")
+
+
 def _import(args: argparse.Namespace) -> None:
     from artquant_plugin.dataset import data_home
     from artquant_plugin.train.sources.importing import import_dataset
@@ -123,6 +146,12 @@ def _annotations(args: argparse.Namespace) -> Any:
         from artquant_plugin.train.sources.vaps import read_vaps
 
         return read_vaps(args.annotations, seed=args.seed, fold=args.fold)
+    if args.kind == "rad":
+        from artquant_plugin.train.sources.rad import read_rad
+
+        given = {"train": args.annotations, "validation": args.validation, "test": args.test}
+        files = {split: paths for split, paths in given.items() if paths}
+        return read_rad(files, name=args.name, score_range=tuple(args.score_range), license=args.license)
     from artquant_plugin.train.sources.table import TableColumns, read_csv
 
     return read_csv(

@@ -102,7 +102,8 @@ def progress_card(target: Target, base: str | None, state: str) -> str:
     name = target.name.partition("/")[2]
     return (
         f"---\n{data}\n---\n\n# {name}\n\n"
-        f"Checkpoints of a training as they are written, without evaluation; this one: {state}.\n\n    artquant score IMAGES --model {target.name}\n\n"
+        f"Checkpoints of a training as they are written, without evaluation; this one: {state}.\n\n"
+        f"    artquant score IMAGES --model {target.name}\n\n"
         f"`artquant publish model FOLDER --repo {target.name}` puts the whole card in the place of this one.\n"
     )
 

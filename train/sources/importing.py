@@ -1,6 +1,7 @@
 """From annotations and an image folder to the dataset form; every image is opened before it counts."""
 
 import csv
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -17,6 +18,7 @@ from artquant_plugin.files import atomic_write
 from artquant_plugin.images import ImageError, open_image, resolve_inside, sha256_file
 
 REPORT_FILE = "import-report.csv"
+PLAIN_NAME = re.compile(r"\w[\w.-]*")  # it becomes a folder's name under $ARTQUANT_DATA
 MANY_FILES = 64  # below it, starting processes costs more than they save
 
 
@@ -119,6 +121,16 @@ def import_dataset(
         folds=annotations.folds,
     )
     return Imported(dataset, tuple(notes))
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that is no plain one.
+
+    Raises:
+        ArtQuantError: it has other characters than a folder's name may have.
+    """
+    if not PLAIN_NAME.fullmatch(name):
+        raise ArtQuantError(f"dataset name {name!r} is no plain name; use letters, digits, '.', '_' and '-'")
 
 
 def seeded_split(names: Sequence[str], fractions: Mapping[str, float], seed: int) -> dict[str, list[int]]:

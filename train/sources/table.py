@@ -1,16 +1,14 @@
 """Any dataset that is a table of image names and scores."""
 
 import math
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from artquant_plugin.dataset import SPLITS, Painting
 from artquant_plugin.errors import ArtQuantError
 from artquant_plugin.train.sources.annotations import Row, check_once, read_table
-from artquant_plugin.train.sources.importing import Annotations, seeded_split
+from artquant_plugin.train.sources.importing import Annotations, check_name, seeded_split
 
-PLAIN_NAME = re.compile(r"\w[\w.-]*")  # it becomes a folder's name under $ARTQUANT_DATA
 SPLIT_WORDS = {"train": "train", "training": "train", "val": "validation", "valid": "validation"}
 SPLIT_WORDS |= {"validation": "validation", "dev": "validation", "test": "test", "testing": "test"}
 
@@ -57,8 +55,7 @@ def read_csv(
         ArtQuantError: the range, the fraction, the file or a row is faulty.
     """
     low, high = score_range
-    if not PLAIN_NAME.fullmatch(name):
-        raise ArtQuantError(f"dataset name {name!r} is no plain name; use letters, digits, '.', '_' and '-'")
+    check_name(name)
     if not (math.isfinite(low) and math.isfinite(high)):
         raise ArtQuantError(f"score range {low:g} {high:g} is not of two numbers; give --score-range LOW HIGH")
     if not low < high:

@@ -1,0 +1,345 @@
+"""The Batch API: the same requests as files, their replies by name in any order, at a lower price."""
+
+import asyncio
+import json
+import os
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import openai
+from openai.types import Batch
+from openai.types.chat import ChatCompletion
+
+from artquant_plugin.errors import ArtQuantError
+from artquant_plugin.train.rad.endpoint import FILTERED, NO_SCHEMA, Endpoint, EndpointDown, read_completion
+from artquant_plugin.train.rad.limits import Budget
+from artquant_plugin.train.rad.meter import Meter
+from artquant_plugin.train.rad.pictures import Pictures
+from artquant_plugin.train.rad.replies import Reply
+from artquant_plugin.train.rad.rows import Change, Exchange, Item, Part, Side
+from artquant_plugin.train.rad.steps import Steps
+from artquant_plugin.train.rad.store import RunStore
+
+PATH: Literal["/v1/chat/completions"] = "/v1/chat/completions"
+NAME = "artquant"  # the metadata key by which a batch is found again
+ENCODED = 32  # pictures that are prepared at once
+LINES_AT_ONCE = 500
+FRUITLESS = 3  # batches in a row that end without a single reply
+_OVER = ("completed", "failed", "expired", "cancelled")
+_NOT_RUN = ("batch_expired", "batch_cancelled")  # codes of requests that were never answered
+
+LiveRun = Callable[[Sequence[int], Sequence[Side]], Awaitable[None]]
+
+
+@dataclass
+class Batches:
+    """A run through the Batch API.
+
+    Args:
+        steps: the rules.
+        store: written to directly, except while the live engine works.
+        folder: of request files that are not uploaded yet.
+        pictures: see there.
+        endpoints: both.
+        budget: see there.
+        meter: see there.
+        stop: set when nothing more may be sent.
+        live: brings paintings through the sides that have no Batch API.
+        say: told what is sent and what comes back.
+    """
+
+    steps: Steps
+    store: RunStore
+    folder: Path
+    pictures: Pictures
+    endpoints: dict[Side, Endpoint]
+    budget: Budget
+    meter: Meter
+    stop: asyncio.Event
+    live: LiveRun
+    say: Callable[[str], None]
+
+    async def run(self, splits: Sequence[str] | None, limit: int | None) -> None:
+        """Send, wait, read, refine, until nothing is left.
+
+        Raises:
+            EndpointDown: a provider does not answer, or refuses a batch. What it works on is found again.
+        """
+        sides: list[Side] = [side for side, endpoint in self.endpoints.items() if endpoint.section.batch]
+        if not sides:
+            raise ArtQuantError("--batch, and neither side has a Batch API; set generator.batch=true, or leave it out")
+        others: list[Side] = [side for side in self.endpoints if side not in sides]
+        for part in self.store.open_parts():
+            self.budget.hold(part.reserved)
+        self._tidy()
+        fruitless = 0
+        while not self.stop.is_set():
+            for side in others:
+                positions = self.store.positions(splits, limit, side)
+                if positions:
+                    await self.live(positions, (side,))
+            for part in self.store.open_parts():
+                if part.batch is None:
+                    await self._send(part, search=True)
+            for side in sides:
+                await self._send_all(side, self.store.positions(splits, limit, side))
+            if not self.store.open_parts():
+                return
+            answered = await self._wait()
+            fruitless = 0 if answered else fruitless + 1
+            if fruitless == FRUITLESS:
+                raise EndpointDown(
+                    f"{FRUITLESS} batches in a row ended without a reply; look at the provider's console, and run "
+                    "again to go on"
+                )
+
+    def _tidy(self) -> None:
+        """Remove request files of parts that were never made, or are uploaded."""
+        waiting = {f"{part.name}.jsonl" for part in self.store.open_parts() if part.file is None}
+        for path in self.folder.glob("*.jsonl"):
+            if path.name not in waiting:
+                path.unlink()
+
+    async def _send_all(self, side: Side, positions: Sequence[int]) -> None:
+        """Requests as files below the provider's limits; each is sent as soon as it is full."""
+        limits = self.steps.config.batch
+        writing: _Writing | None = None
+        async for item, line, worst in self._lines(side, positions):
+            if writing is not None and not writing.fits(line):
+                await self._close(writing, side)
+                writing = None
+            if writing is None:
+                writing = _Writing(self.folder, limits.lines, int(limits.megabytes * 1e6))
+            writing.add(item, line, worst)
+        if writing is not None:
+            await self._close(writing, side)
+
+    async def _lines(self, side: Side, positions: Sequence[int]) -> AsyncIterator[tuple[Item, bytes, float]]:
+        """Requests in the order of the paintings, as far as the budget goes."""
+        structured = self.endpoints[side].structured is not False
+        for start in range(0, len(positions), ENCODED):
+            items = self.store.items(positions[start : start + ENCODED])
+            pictures: list[str | None | BaseException] = [None] * len(items)
+            if side == "generator":
+                found = await asyncio.gather(*map(self.pictures.data_uri, items), return_exceptions=True)
+                pictures = list(found)
+            for item, picture in zip(items, pictures, strict=True):
+                if isinstance(picture, ArtQuantError):
+                    failed = Change(
+                        item.position, "failed", item.rounds, reason="unreadable_image", detail=str(picture)
+                    )
+                    self.store.write([], [failed])
+                    self.meter.change(failed, begun=item.rounds > 0)
+                    continue
+                if isinstance(picture, BaseException):
+                    raise picture
+                request = self.steps.request(item, structured=structured, picture=picture)
+                worst = self.steps.worst_case(request, batch=True)
+                if self.stop.is_set():
+                    return
+                if not self.budget.take(worst):
+                    self.budget.exhausted = True
+                    return
+                line = {"custom_id": _name(item), "method": "POST", "url": PATH, "body": request.body}
+                yield item, json.dumps(line, ensure_ascii=False).encode() + b"\n", worst
+
+    async def _close(self, writing: "_Writing", side: Side) -> None:
+        """Make a part of a file, and send it."""
+        writing.close()
+        structured = self.endpoints[side].structured is not False
+        self.store.make_part(writing.name, side, writing.positions, structured=structured, reserved=writing.worst)
+        await self._send(self.store.open_parts()[-1])
+
+    async def _send(self, part: Part, *, search: bool = False) -> None:
+        """Upload a part's file and start its batch.
+
+        What the provider calls them is kept at once. Between a batch's start and that there is a moment in which a
+        crash forgets it; `search` looks for the part's name among the provider's batches.
+        """
+        client = self.endpoints[part.side].client
+        local = self.folder / f"{part.name}.jsonl"
+        try:
+            if part.file is None:
+                if not local.is_file():
+                    raise ArtQuantError(f"'{local}' is missing; put it back, or begin a new run with another --out")
+                with local.open("rb") as file:
+                    uploaded = await client.files.create(file=(local.name, file), purpose="batch")
+                self.store.part_sent(part.number, file=uploaded.id)
+            file_id = part.file or uploaded.id
+            batch = await self._search(part) if search and part.file else None
+            if batch is None:
+                # Without the client's retries: one whose answer was lost would start the batch a second time.
+                batch = await client.with_options(max_retries=0).batches.create(
+                    input_file_id=file_id,
+                    endpoint=PATH,
+                    completion_window=self.steps.config.batch.window,
+                    metadata={NAME: part.name},
+                )
+        except openai.APIError as error:
+            raise self._lost(part.side, error) from error
+        self.store.part_sent(part.number, batch=batch.id)
+        local.unlink(missing_ok=True)
+        self.say(f"batch {batch.id}: {part.items:,} requests to the {part.side}")
+
+    async def _search(self, part: Part) -> Batch | None:
+        async for batch in self.endpoints[part.side].client.batches.list(limit=100):
+            if (batch.metadata or {}).get(NAME) == part.name:
+                return batch
+        return None
+
+    async def _wait(self) -> int:
+        """Look at the open parts until one is over; the number of replies in those that are."""
+        while True:
+            over = False
+            answered = 0
+            for part in self.store.open_parts():
+                try:
+                    batch = await self.endpoints[part.side].client.batches.retrieve(str(part.batch))
+                except openai.APIError as error:
+                    raise self._lost(part.side, error) from error
+                if batch.status in _OVER:
+                    answered += await self._read(part, batch)
+                    over = True
+            if over or self.stop.is_set():
+                return answered or (not over)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.stop.wait(), self.steps.config.batch.poll_seconds)
+
+    async def _read(self, part: Part, batch: Batch) -> int:
+        """Write a batch's replies, and free what it has none for."""
+        applied = 0
+        for file in (batch.output_file_id, batch.error_file_id):
+            if file:
+                applied += await self._read_file(part, file)
+        free = self.store.part_done(part.number)
+        self.budget.settle(part.reserved, 0.0)  # what the replies cost is counted by each
+        self.say(f"batch {batch.id} {batch.status}: {applied:,} replies" + (f", {free:,} without" if free else ""))
+        if batch.status == "failed":
+            problems = batch.errors.data if batch.errors and batch.errors.data else []
+            said = "; ".join(str(problem.message) for problem in problems[:3]) or "no reason given"
+            raise EndpointDown(f"the provider refuses a batch for the {part.side} ({said}); mend it and run again")
+        return applied
+
+    async def _read_file(self, part: Part, file: str) -> int:
+        applied = 0
+        try:
+            async with self.endpoints[part.side].client.files.with_streaming_response.content(file) as response:
+                lines: list[dict[str, Any]] = []
+                async for text in response.iter_lines():
+                    if text.strip():
+                        lines.append(json.loads(text))
+                    if len(lines) == LINES_AT_ONCE:
+                        applied += self._apply(part, lines)
+                        lines = []
+                return applied + self._apply(part, lines)
+        except openai.APIError as error:
+            raise self._lost(part.side, error) from error
+
+    def _apply(self, part: Part, lines: Sequence[dict[str, Any]]) -> int:
+        """Write the replies to paintings that still wait for them; a file that is read again changes nothing."""
+        names = {str(line.get("custom_id")): line for line in lines}
+        positions = [int(name.split("-")[0]) for name in names if name.split("-")[0].isdigit()]
+        exchanges: list[Exchange] = []
+        changes: list[tuple[Change, bool]] = []
+        for item in self.store.in_part(part.number, positions):
+            line = names.get(_name(item))
+            done = None if line is None else self._answer(part, item, line)
+            if done is not None:
+                exchanges.append(done[0])
+                changes.append((done[1], item.rounds > 0))
+        self.store.write(exchanges, [change for change, _ in changes])
+        for exchange in exchanges:
+            self.budget.spent += exchange.cost
+            self.meter.exchange(exchange.cost)
+        for change, begun in changes:
+            self.meter.change(change, begun=begun)
+        self.meter.draw()
+        return len(changes)
+
+    def _answer(self, part: Part, item: Item, line: dict[str, Any]) -> tuple[Exchange, Change] | None:
+        """What one line of an output or error file says; None where the request is to be sent again."""
+        response = line.get("response") or {}
+        status, body = response.get("status_code"), response.get("body") or {}
+        error = line.get("error") or (body.get("error") if isinstance(body, dict) else None) or {}
+        code, said = error.get("code"), " ".join(str(error.get("message") or "").split())[:300]
+        endpoint = self.endpoints[part.side]
+        request = self.steps.request(item, structured=part.structured)
+        if status == 200:
+            if part.structured and endpoint.structured is None:
+                endpoint.structured = True
+            reply = read_completion(ChatCompletion.construct(**body))
+        elif code in FILTERED:
+            reply = Reply(text=None, refusal=said)
+        elif code in _NOT_RUN or (status is None and code is None):
+            return None
+        elif status in NO_SCHEMA and part.structured and endpoint.structured is not True:
+            endpoint.structured = False  # the next batch goes without a schema
+            return None
+        else:
+            reason = f"http_{status}" if status else f"batch_{code}"
+            failed = self.steps.failed(item, reason, said)
+            facts = {"cost": 0.0, "seconds": 0.0, "at": time.time()}
+            return self.steps.exchange(item, request, reason, Reply(text=said), **facts), failed
+        outcome, change = self.steps.apply(item, reply)
+        used = (reply.prompt_tokens, reply.completion_tokens)
+        cost = self.steps.worst_case(request, batch=True)
+        if used[0] is not None and used[1] is not None:
+            cost = self.steps.cost(part.side, used[0], used[1], batch=True)
+        facts = {"cost": cost, "seconds": 0.0, "at": time.time()}
+        return self.steps.exchange(item, request, outcome, reply, **facts), change
+
+    def _lost(self, side: Side, error: openai.APIError) -> EndpointDown:
+        endpoint = self.endpoints[side]
+        if isinstance(error, openai.APIStatusError):
+            return EndpointDown(
+                f"the Batch API of {side} '{endpoint.section.base_url}' answers {error.status_code} "
+                f"({endpoint.said(error)}); run again to go on, or set {side}.batch=false"
+            )
+        return endpoint.down(endpoint.said(error))
+
+
+class _Writing:
+    """A request file as it grows; it takes its place when it is closed.
+
+    Args:
+        folder: of request files.
+        lines: most requests.
+        size: most bytes.
+    """
+
+    def __init__(self, folder: Path, lines: int, size: int) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.name = uuid.uuid4().hex
+        self.positions: list[int] = []
+        self.worst = 0.0
+        self._limits = lines, size
+        self._size = 0
+        self._target = folder / f"{self.name}.jsonl"
+        self._file = self._target.open("wb")
+
+    def fits(self, line: bytes) -> bool:
+        """Whether one more request stays below the limits."""
+        return len(self.positions) < self._limits[0] and self._size + len(line) <= self._limits[1]
+
+    def add(self, item: Item, line: bytes, worst: float) -> None:
+        """One more request."""
+        self._file.write(line)
+        self._size += len(line)
+        self.positions.append(item.position)
+        self.worst += worst
+
+    def close(self) -> None:
+        """The file is whole, and on the disk."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+
+
+def _name(item: Item) -> str:
+    """What a request is called: painting, side, round, and how often the judge was asked about it."""
+    return f"{item.position}-{item.side}-{item.rounds}-{item.judge_tries}"

@@ -1,0 +1,189 @@
+"""The configuration of a RAD run: its sections, their defaults and what they allow."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+_OURS = ("model", "messages", "response_format", "stream", "n")  # fields of a request that are set here
+_CAPS = ("max_completion_tokens", "max_tokens")
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PriceSection(_Section):
+    """What tokens cost, per million, in any currency.
+
+    Args:
+        input: of prompts.
+        output: of replies.
+        batch: factor on both in the Batch API.
+    """
+
+    input: float = Field(0.0, ge=0)
+    output: float = Field(0.0, ge=0)
+    batch: float = Field(1.0, gt=0, le=1)
+
+
+class EndpointSection(_Section):
+    """One side of the conversation: an OpenAI-compatible endpoint and how it may be used.
+
+    Args:
+        base_url: of the API, usually ending with ``/v1``.
+        model: the name that the endpoint knows it by.
+        api_key_env: environment variable that holds the key; None where the endpoint wants none.
+        parameters: further fields of every request, such as ``temperature`` and ``max_tokens``, sent as they are.
+        structured: whether a JSON schema is sent along; ``auto`` does so until the endpoint refuses it.
+        concurrency: requests at once; the client's transport keeps a thousand connections at most.
+        requests_per_minute: cap; None for none. The client's own retries are not counted.
+        tokens_per_minute: cap on prompt and reply together; None for none.
+        timeout: seconds per attempt.
+        max_retries: of the client, for 408, 409, 429, 5xx and lost connections, with its own waits.
+        batch: whether ``--batch`` takes this side's Batch API; otherwise it is asked live even then.
+        price: see there.
+    """
+
+    base_url: str = Field(pattern=r"^https?://")
+    model: str = Field(min_length=1)
+    api_key_env: str | None = "OPENAI_API_KEY"
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    structured: Literal["auto", "always", "never"] = "auto"
+    concurrency: int = Field(16, gt=0, le=1000)
+    requests_per_minute: int | None = Field(None, gt=0)
+    tokens_per_minute: int | None = Field(None, gt=0)
+    timeout: float = Field(120.0, gt=0)
+    max_retries: int = Field(6, ge=0)
+    batch: bool = False
+    price: PriceSection = PriceSection()
+
+    @field_validator("parameters")
+    @classmethod
+    def _not_ours(cls, parameters: dict[str, Any]) -> dict[str, Any]:
+        for name in _OURS:
+            if name in parameters:
+                raise ValueError(f"{name!r} is set by the run itself; take it out")
+        return parameters
+
+    @field_validator("base_url")
+    @classmethod
+    def _no_secret(cls, url: str) -> str:
+        if "@" in url.partition("://")[2].partition("/")[0]:
+            raise ValueError("an address with a password would be saved; put the key into the variable of api_key_env")
+        return url.rstrip("/")
+
+    @field_validator("api_key_env")
+    @classmethod
+    def _a_name(cls, name: str | None) -> str | None:
+        """A key in its variable's place must not be repeated in a message."""
+        if name is not None and not name.isidentifier():
+            raise ValueError("this must be the name of an environment variable, not the key itself")
+        return name
+
+    @property
+    def reply_cap(self) -> int | None:
+        """Most tokens of a reply; None when the parameters set no limit."""
+        found = next((self.parameters[name] for name in _CAPS if name in self.parameters), None)
+        return found if isinstance(found, int) else None
+
+
+class JudgeSection(EndpointSection):
+    """The judge, which never sees the image.
+
+    Args:
+        mode: ``consistency`` tells it the score and asks whether the text agrees; ``blind`` asks for its estimate.
+        tolerance: in blind mode, the largest accepted distance between estimate and human score, in standard
+            deviations of the statistics that are told.
+    """
+
+    mode: Literal["consistency", "blind"] = "consistency"
+    tolerance: float = Field(0.5, gt=0)
+
+
+class ImagesSection(_Section):
+    """How paintings are sent.
+
+    Args:
+        longest_side: pixels; larger pictures are scaled down.
+        quality: of the JPEG, where a picture is not sent as it is.
+        tokens: what a picture counts at most, for budgets and caps.
+    """
+
+    longest_side: int = Field(1024, gt=0)
+    quality: int = Field(90, ge=1, le=100)
+    tokens: int = Field(1105, ge=0)
+
+
+class BatchSection(_Section):
+    """The Batch API, below the provider's limits.
+
+    Args:
+        lines: requests per file at most.
+        megabytes: size of a file at most.
+        poll_seconds: between two looks at a running batch.
+        window: within which the provider promises an answer.
+    """
+
+    lines: int = Field(50_000, gt=0, le=50_000)
+    megabytes: float = Field(190.0, gt=0, le=200)
+    poll_seconds: float = Field(60.0, gt=0)
+    window: Literal["24h"] = "24h"
+
+
+class RadConfig(_Section):
+    """A RAD run.
+
+    Args:
+        prompts: file of templates; one that ships is found by its name.
+        statistics: whose statistics and percentiles are told. ``train``: of the training split, for all paintings, so
+            that no test score influences a training text (of the whole dataset where there is no such split);
+            ``split``: of the painting's own split; ``dataset``: of all splits.
+        rounds: descriptions per painting at most.
+        generator: who describes.
+        judge: who judges; should be another model.
+        images: see there.
+        batch: see there.
+        give_up_after: requests in a row without an answer (connection, 429, 5xx, after the client's retries) that
+            stop the run; the paintings that they were about stay unfinished.
+    """
+
+    prompts: Path = Path("rad/prompts.yaml")
+    statistics: Literal["train", "split", "dataset"] = "train"
+    rounds: int = Field(3, gt=0)
+    generator: EndpointSection
+    judge: JudgeSection
+    images: ImagesSection = ImagesSection()
+    batch: BatchSection = BatchSection()
+    give_up_after: int = Field(20, gt=0)
+
+    @model_validator(mode="after")
+    def _two_models(self) -> "RadConfig":
+        one, other = self.generator, self.judge
+        if (one.base_url, one.model) == (other.base_url, other.model):
+            raise ValueError(
+                f"generator and judge are the same model, {one.model!r}; a text is judged by another one, so name it"
+            )
+        return self
+
+    @property
+    def models(self) -> dict[str, str]:
+        """Names of both sides."""
+        return {"generator": self.generator.model, "judge": self.judge.model}
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What descriptions depend on beside prompts and models.
+
+        Addresses do not belong to it (the same model may stand behind another port tomorrow), nor do limits, waits and
+        prices.
+        """
+        return {
+            "statistics": self.statistics,
+            "rounds": self.rounds,
+            "judge_mode": self.judge.mode,
+            "tolerance": self.judge.tolerance if self.judge.mode == "blind" else None,
+            "generator": {"parameters": self.generator.parameters, "structured": self.generator.structured},
+            "judge": {"parameters": self.judge.parameters, "structured": self.judge.structured},
+            "images": {"longest_side": self.images.longest_side, "quality": self.images.quality},
+        }

@@ -1,0 +1,245 @@
+"""The live engine: paintings through generator and judge, many at once."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+from artquant_plugin.errors import ArtQuantError
+from artquant_plugin.train.rad.endpoint import Endpoint, EndpointDown, Refused, Unanswered
+from artquant_plugin.train.rad.limits import Budget, Pace, Stop
+from artquant_plugin.train.rad.meter import Meter
+from artquant_plugin.train.rad.pictures import Pictures
+from artquant_plugin.train.rad.replies import Reply
+from artquant_plugin.train.rad.rows import Change, Exchange, Item, Side
+from artquant_plugin.train.rad.steps import Request, Steps
+from artquant_plugin.train.rad.store import ROWS_AT_ONCE, RunStore
+from artquant_plugin.train.rad.writer import Writer
+
+ALONE = 10  # paintings that go one by one, until both sides have answered: what is wrong everywhere costs one request
+SILENT = 3  # requests without an answer that end a run whose endpoint has not answered once
+AHEAD = 8  # pictures that are encoded while all of the generator's slots are taken
+DRAW_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """A painting whose request found no answer: a failure of its own if others are answered, the endpoint's if not."""
+
+    change: Change
+    item: Item
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What came back: the request as it was sent at last, a reply or a refusal, and cost, seconds and time."""
+
+    request: Request
+    reply: Reply | Refused
+    facts: dict[str, float]
+
+
+@dataclass
+class Live:
+    """What a live run works with.
+
+    Args:
+        steps: the rules.
+        store: for reading; the writer has its own.
+        writer: see there.
+        pictures: see there.
+        endpoints: those sides that are asked live.
+        budget: see there.
+        meter: see there.
+        stop: set when no further request may be made.
+        give_up_after: see the configuration.
+    """
+
+    steps: Steps
+    store: RunStore
+    writer: Writer
+    pictures: Pictures
+    endpoints: Mapping[Side, Endpoint]
+    budget: Budget
+    meter: Meter
+    stop: asyncio.Event
+    give_up_after: int
+    _paces: dict[Side, Pace] = field(init=False)
+    _held: dict[Side, list[_Held]] = field(init=False)
+    _down: EndpointDown | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        self._paces = {side: Pace(endpoint.section, self.stop) for side, endpoint in self.endpoints.items()}
+        self._held = {side: [] for side in self.endpoints}
+        slots = self.endpoints["generator"].section.concurrency if "generator" in self.endpoints else 0
+        self._encoding = asyncio.Semaphore(slots + AHEAD)
+
+    async def run(self, positions: Sequence[int]) -> None:
+        """Bring paintings to an end, or to a side that is not asked live.
+
+        Raises:
+            EndpointDown: a side does not answer, or refuses everything; what is in flight has been finished.
+        """
+        items = self._items(positions)
+        async with _drawing(self.meter):
+            for _ in range(ALONE):
+                if all(endpoint.answered for endpoint in self.endpoints.values()) or self.stop.is_set():
+                    break
+                await self._through(items, one=True)
+            async with asyncio.TaskGroup() as group:
+                for _ in range(2 * sum(endpoint.section.concurrency for endpoint in self.endpoints.values())):
+                    group.create_task(self._through(items))
+            for side, endpoint in self.endpoints.items():
+                if endpoint.answered and not self.stop.is_set():
+                    await self._settle(side)
+                elif self._held[side] and not endpoint.answered:
+                    self._end(endpoint.down(self._held[side][-1].change.detail or ""))
+        if self._down is not None:
+            raise self._down
+
+    def _items(self, positions: Sequence[int]) -> Iterator[Item]:
+        for start in range(0, len(positions), ROWS_AT_ONCE):
+            yield from self.store.items(positions[start : start + ROWS_AT_ONCE])
+
+    async def _through(self, items: Iterator[Item], *, one: bool = False) -> None:
+        """Take paintings, one after the other, through all of their rounds."""
+        with suppress(Stop):
+            for item in items:
+                current: Item | None = item
+                while current is not None and current.side in self.endpoints:
+                    current = await self._step(current)
+                if one or self.stop.is_set():
+                    return
+
+    async def _step(self, item: Item) -> Item | None:
+        """One request, its reply and what follows, written; the painting as it is then, None at its end.
+
+        Raises:
+            Stop: no further request may be made.
+        """
+        if item.side == "judge":
+            change = await self._ask(item, None)
+        else:
+            async with self._encoding:
+                if self.stop.is_set():
+                    raise Stop
+                try:
+                    picture = await self.pictures.data_uri(item)
+                except ArtQuantError as error:
+                    detail = str(error)
+                    failed = Change(item.position, "failed", item.rounds, reason="unreadable_image", detail=detail)
+                    await self._write([], failed, item)
+                    return None
+                change = await self._ask(item, picture)
+        return after(item, change) if change is not None and change.state == "refining" else None
+
+    async def _ask(self, item: Item, picture: str | None) -> Change | None:
+        """Ask within caps and budget, and write; None where nothing is decided yet."""
+        side = item.side
+        endpoint = self.endpoints[side]
+
+        def build(structured: bool) -> Request:
+            return self.steps.request(item, structured=structured, picture=picture)
+
+        async with endpoint.slots:
+            if self.stop.is_set():
+                raise Stop
+            request = build(endpoint.structured is not False)
+            answer = await self._answer(endpoint, request, partial(build, False))
+        request = answer.request
+        if isinstance(answer.reply, Reply):
+            outcome, change = self.steps.apply(item, answer.reply)
+            await self._write(
+                [self.steps.exchange(item, request, outcome, answer.reply, **answer.facts)], change, item
+            )
+            if self._held[side]:
+                await self._settle(side)
+            return change
+        error = answer.reply
+        said = Reply(text=error.detail)
+        exchange = self.steps.exchange(item, request, error.reason, said, **answer.facts)
+        failed = self.steps.failed(item, error.reason, error.detail)
+        if endpoint.answered and not isinstance(error, Unanswered):
+            await self._write([exchange], failed, item)
+            return failed
+        await self._write([exchange], None, item)
+        self._hold(endpoint, failed, item, error)
+        return None
+
+    async def _answer(self, endpoint: Endpoint, request: Request, plain: Callable[[], Request]) -> _Answer:
+        """A reply or a refusal, paid."""
+        pace, worst = self._paces[endpoint.side], self.steps.worst_case(request)
+        await pace.wait(request.tokens)
+        try:
+            await self.budget.reserve(worst)
+        except Stop:
+            self.stop.set()
+            raise
+        started = time.monotonic()
+        cost, used = 0.0, 0
+        reply: Reply | Refused
+        try:
+            request, reply = await endpoint.ask(request, plain)
+            used = (reply.prompt_tokens or 0) + (reply.completion_tokens or 0) or request.tokens
+            cost = worst  # where the endpoint does not count
+            if reply.prompt_tokens is not None and reply.completion_tokens is not None:
+                cost = self.steps.cost(request.side, reply.prompt_tokens, reply.completion_tokens)
+        except EndpointDown as error:
+            self._end(error)
+            raise Stop from error
+        except Refused as error:
+            reply = Reply(text=None, refusal=error.detail) if error.reason == "refused" else error
+            if error.reason == "timeout":
+                cost, used = worst, request.tokens  # an answer that comes too late is paid all the same
+        finally:
+            self.budget.settle(worst, cost)
+            pace.count(request.tokens, used)
+        self.meter.exchange(cost)
+        return _Answer(request, reply, {"cost": cost, "seconds": time.monotonic() - started, "at": time.time()})
+
+    def _hold(self, endpoint: Endpoint, failed: Change, item: Item, error: Refused) -> None:
+        """Wait with a failure that may be the endpoint's; several in a row are."""
+        held = self._held[endpoint.side]
+        held.append(_Held(failed, item))
+        if len(held) >= (self.give_up_after if endpoint.answered else min(SILENT, self.give_up_after)):
+            self._end(endpoint.down(f"{error.reason}: {error.detail}"))
+
+    async def _settle(self, side: Side) -> None:
+        """Failures that were held are their paintings' own: the endpoint has answered since, or is not in question."""
+        held, self._held[side] = self._held[side], []
+        for failure in held:
+            await self._write([], failure.change, failure.item)
+
+    async def _write(self, exchanges: Sequence[Exchange], change: Change | None, item: Item) -> None:
+        await self.writer.write(exchanges, [] if change is None else [change])
+        if change is not None:
+            self.meter.change(change, begun=item.rounds > 0)
+
+    def _end(self, error: EndpointDown) -> None:
+        self._down = self._down or error
+        self.stop.set()
+
+
+def after(item: Item, change: Change) -> Item:
+    """A painting as a change leaves it."""
+    return replace(
+        item, rounds=change.rounds, draft=change.draft, feedback=change.feedback, judge_tries=change.judge_tries
+    )
+
+
+@asynccontextmanager
+async def _drawing(meter: Meter) -> AsyncIterator[None]:
+    """The bar, drawn now and then rather than at every reply."""
+
+    async def draw() -> None:
+        while True:
+            meter.draw()
+            await asyncio.sleep(DRAW_SECONDS)
+
+    task = asyncio.create_task(draw())
+    try:
+        yield
+    finally:
+        task.cancel()

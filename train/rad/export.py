@@ -1,0 +1,267 @@
+"""A run -> a folder that this package trains on and that `datasets.load_dataset` loads.
+
+The rows stand in Parquet files, once: ``data/train-00000-of-00001.parquet`` and so on. Beside them are
+``dataset.json`` (the dataset form), ``rad.json`` (how it was made) and ``README.md`` (which files are which split).
+"""
+
+import hashlib
+import json
+import shutil
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from artquant_plugin.dataset import INFO_FILE, DatasetInfo, split_info, write_info
+from artquant_plugin.errors import ArtQuantError
+from artquant_plugin.files import atomic_folder, atomic_write
+from artquant_plugin.paintings import PARQUET_FOLDER
+from artquant_plugin.train.rad.card import card_text
+from artquant_plugin.train.rad.finished import RadRun
+from artquant_plugin.train.rad.table import LeftOut, Row, Survey, features, rows, survey
+
+RAD_FILE, CARD_FILE, FOLDS_FILE = "rad.json", "README.md", "folds.json"
+FORM_VERSION = 1
+SHARD_BYTES = 400_000_000  # of pictures in one Parquet file
+GROUP_ROWS, GROUP_BYTES = 1000, 32_000_000  # of a row group, which is what memory holds
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What an export did.
+
+    Args:
+        folder: that holds it.
+        splits: number of rows and of descriptions by split.
+        states: number of rows by state.
+        left_out: paintings whose picture stands in another split.
+        without_picture: rows whose file was not there to be embedded.
+        unchanged: whether the folder held the same already.
+    """
+
+    folder: Path
+    splits: dict[str, tuple[int, int]]
+    states: dict[str, int]
+    left_out: tuple[LeftOut, ...]
+    without_picture: int
+    unchanged: bool
+
+
+def export_run(
+    run: RadRun,
+    out: Path,
+    *,
+    with_images: bool = False,
+    license: str | None = None,
+    overwrite: bool = False,
+) -> Exported:
+    """Write the folder, all of it or nothing; the same run again is left as it is.
+
+    All paintings of the dataset become rows, since those without an accepted description still have a score to train
+    on; only those whose picture stands in a stricter split as well are left out.
+
+    Args:
+        run: to be exported; what it has by now counts.
+        out: the folder; made when absent.
+        with_images: embed the pictures' files.
+        license: of the pictures, as the dataset names it; must be given to embed them.
+        overwrite: replace another export.
+
+    Raises:
+        ArtQuantError: nothing was accepted, the folder holds something else, the license is another, a picture is not
+            the one that was imported.
+    """
+    terms = run.dataset.info.license
+    if with_images and license != terms:
+        raise ArtQuantError(
+            f"the pictures of {run.dataset.info.name!r} are under {terms!r}, and the export would hold copies of "
+            f"them; pass --confirm-license {terms!r} if you may make them"
+        )
+    if not run.store.counts()["accepted"]:
+        raise ArtQuantError(f"'{run.folder}' has no accepted description yet; go on with `artquant rad generate`")
+    found = survey(run)
+    content = _content(run, found, with_images)
+    before = _earlier(out)
+    if before is not None and before["content"] == content:
+        return _exported(out, before, unchanged=True)
+    if before is not None and not overwrite:
+        raise ArtQuantError(f"'{out}' holds another export; pass --overwrite to replace it, or another --out")
+    with atomic_folder(out) as part:
+        counted = _write_rows(run, found, part, with_images)
+        if _content(run, found, with_images) != content:
+            raise ArtQuantError(f"'{run.folder}' was written to meanwhile; export it again when it rests")
+        info = _info(run, found, counted)
+        record = _record(run, found, counted, content, with_images)
+        with atomic_write(part / RAD_FILE) as file:
+            file.write(json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+        with atomic_write(part / CARD_FILE) as file:
+            file.write(card_text(info, record, features(found.attributes, with_images=with_images)))
+        folds = run.dataset.folder / FOLDS_FILE
+        if info.folds is not None and folds.is_file():
+            shutil.copyfile(folds, part / FOLDS_FILE)
+        write_info(part, info)
+    return _exported(out, record, unchanged=False)
+
+
+def _content(run: RadRun, found: Survey, with_images: bool) -> str:
+    """A hash of all that the folder is made from."""
+    digest = hashlib.sha256(json.dumps([FORM_VERSION, run.record.fingerprint, with_images]).encode())
+    for row, _ in rows(run, found):
+        digest.update(json.dumps(row).encode())
+    return digest.hexdigest()
+
+
+def _earlier(out: Path) -> dict[str, Any] | None:
+    """The record of an export in a folder; None when the folder is empty or not there.
+
+    Raises:
+        ArtQuantError: anything else is there, which no export may replace.
+    """
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return None
+    refusal = ArtQuantError(f"'{out}' exists and is no export of a RAD run; pass another --out")
+    if not (out / RAD_FILE).is_file():
+        raise refusal
+    ours = {RAD_FILE, CARD_FILE, FOLDS_FILE, INFO_FILE, PARQUET_FOLDER}
+    for path in (*out.iterdir(), *(out / PARQUET_FOLDER).iterdir()):
+        if path.name not in ours and path.suffix != ".parquet":
+            raise ArtQuantError(f"'{path}' is no part of an export; move it away, or pass another --out")
+    try:
+        record = json.loads((out / RAD_FILE).read_text(encoding="utf-8"))
+        return record if record["form_version"] == FORM_VERSION else record | {"content": None}
+    except (ValueError, KeyError, TypeError) as error:
+        raise refusal from error
+
+
+def _exported(out: Path, record: dict[str, Any], *, unchanged: bool) -> Exported:
+    return Exported(
+        out,
+        {split: (count["paintings"], count["described"]) for split, count in record["splits"].items()},
+        record["states"],
+        tuple(LeftOut(**item) for item in record["left_out"]),
+        record["without_picture"],
+        unchanged,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Counted:
+    scores: dict[str, list[float]]
+    described: Counter[str]
+    states: Counter[str]
+    without_picture: Counter[str]
+
+
+def _write_rows(run: RadRun, found: Survey, folder: Path, with_images: bool) -> _Counted:
+    splits = run.dataset.info.splits
+    counted = _Counted({split: [] for split in splits}, Counter(), Counter(), Counter())
+    stream = _counting(run, found, counted, with_images)
+    with tqdm(total=sum(found.sizes.values()), desc="export", unit="row", disable=None) as bar:
+        for split in splits:
+            count = found.sizes[split]
+            shards = _shards(run, split, count) if with_images else 1
+            for number in range(shards):
+                share = count * (number + 1) // shards - count * number // shards
+                path = folder / PARQUET_FOLDER / f"{split}-{number:05d}-of-{shards:05d}.parquet"
+                _write_shard(path, islice(stream, share), found.attributes, with_images, bar)
+    return counted
+
+
+def _counting(run: RadRun, found: Survey, counted: _Counted, with_images: bool) -> Iterator[Row]:
+    for row, path in rows(run, found):
+        counted.scores[row["split"]].append(row["score"])
+        counted.described[row["split"]] += row["description"] is not None
+        counted.states[row["state"]] += 1
+        if with_images:
+            row["image"] = _picture(path, row)
+            counted.without_picture["all"] += row["image"] is None
+        yield row
+
+
+def _picture(path: Path, row: Row) -> dict[str, Any] | None:
+    if not path.is_file():
+        return None
+    content = path.read_bytes()
+    if hashlib.sha256(content).hexdigest() != row["sha256"]:
+        raise ArtQuantError(f"picture '{path}' is not the one that was imported; put it back, or import it again")
+    return {"bytes": content, "path": row["file_name"]}
+
+
+def _shards(run: RadRun, split: str, count: int) -> int:
+    paths = (run.dataset.image_path(painting) for painting in run.dataset.each(split))
+    size = sum(path.stat().st_size for path in paths if path.is_file())
+    return max(1, min(count, -(-size // SHARD_BYTES)))
+
+
+def _write_shard(
+    path: Path, some: Iterable[Row], attributes: Sequence[str], with_images: bool, bar: "tqdm[Any]"
+) -> None:
+    import pyarrow
+    from pyarrow import parquet
+
+    schema = features(attributes, with_images=with_images).arrow_schema  # it tells `datasets` what is a picture
+    with atomic_write(path, "wb") as file, parquet.ParquetWriter(file, schema) as writer:
+        for group in _groups(some):
+            writer.write_table(pyarrow.Table.from_pylist(group, schema))
+            bar.update(len(group))
+
+
+def _groups(some: Iterable[Row]) -> Iterator[list[Row]]:
+    group: list[Row] = []
+    size = 0
+    for row in some:
+        group.append(row)
+        size += len(row["image"]["bytes"]) if row.get("image") else 0
+        if len(group) == GROUP_ROWS or size >= GROUP_BYTES:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
+
+
+def _info(run: RadRun, found: Survey, counted: _Counted) -> DatasetInfo:
+    source = run.dataset.info
+    models = run.record.models
+    splits = {}
+    for split, scores in counted.scores.items():
+        repeated = Counter(f"in_{item.kept}" for item in found.left_out if item.split == split)
+        splits[split] = split_info(scores, source.splits[split].missing | repeated)
+    return replace(
+        source,
+        name=f"rad-{source.name}",
+        image_root=str(run.dataset.image_root.resolve()),
+        splits=splits,
+        source=f"{source.source}; descriptions by {models['generator']}, judged by {models['judge']}",
+    )
+
+
+def _record(run: RadRun, found: Survey, counted: _Counted, content: str, with_images: bool) -> dict[str, Any]:
+    """How it was made. Folders and endpoints of the one who made it stay out: the file may be published."""
+    record = run.record
+    return {
+        "form_version": FORM_VERSION,
+        "content": content,
+        "with_images": with_images,
+        "run": record.fingerprint,
+        "data": {key: value for key, value in record.data.items() if key != "folder"},
+        "models": record.models,
+        "prompts": record.prompts,
+        "parameters": record.parameters,
+        "versions": record.versions,
+        "git_commit": record.git_commit,
+        "splits": {
+            split: {"paintings": len(scores), "described": counted.described[split]}
+            for split, scores in counted.scores.items()
+        },
+        "states": dict(counted.states),
+        "rounds": {str(number): count for number, count in run.store.rounds().items()},
+        "failures": run.store.reasons(),
+        "usage": {f"{side} {outcome}": asdict(usage) for (side, outcome), usage in run.store.usage().items()},
+        "cost": run.store.cost(),
+        "left_out": [asdict(item) for item in found.left_out],
+        "without_picture": counted.without_picture["all"],
+    }

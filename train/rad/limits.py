@@ -1,0 +1,126 @@
+"""What keeps a run within its caps: requests and tokens per minute, and money."""
+
+import asyncio
+
+from artquant_plugin.errors import ArtQuantError
+from artquant_plugin.train.rad.config import EndpointSection
+
+
+class Stop(Exception):
+    """No further request may be made; those in flight are finished."""
+
+
+class Pace:
+    """Spaces requests evenly, so that no minute has more than its caps.
+
+    Args:
+        section: with the caps.
+        stop: set when the run is to end.
+    """
+
+    def __init__(self, section: EndpointSection, stop: asyncio.Event) -> None:
+        self._per_request = 60 / section.requests_per_minute if section.requests_per_minute else 0.0
+        self._per_token = 60 / section.tokens_per_minute if section.tokens_per_minute else 0.0
+        self._stop = stop
+        self._next_request = self._next_token = 0.0  # seconds of the loop's clock
+
+    async def wait(self, tokens: int) -> None:
+        """Wait for a request's turn.
+
+        Args:
+            tokens: most tokens that it can have; `count` tells later how many they were.
+
+        Raises:
+            Stop: the run ends meanwhile.
+        """
+        now = asyncio.get_running_loop().time()
+        turn = max(now, self._next_request, self._next_token)
+        self._next_request = max(now, self._next_request) + self._per_request
+        self._next_token = max(now, self._next_token) + tokens * self._per_token
+        if turn > now:
+            try:
+                await asyncio.wait_for(self._stop.wait(), turn - now)
+            except TimeoutError:
+                return
+            raise Stop
+
+    def count(self, expected: int, used: int) -> None:
+        """Give back the time of tokens that were not used."""
+        self._next_token -= (expected - used) * self._per_token
+
+
+class Budget:
+    """Money: what is spent, what requests in flight may still cost.
+
+    Args:
+        limit: most that may be spent; None for no limit.
+        spent: by earlier runs of the same store.
+    """
+
+    def __init__(self, limit: float | None, spent: float) -> None:
+        self.limit = limit
+        self.spent = spent
+        self.exhausted = False
+        self._reserved = 0.0
+        self._in_flight = 0
+        self._settled = asyncio.Event()
+
+    async def reserve(self, worst: float) -> None:
+        """Set money aside, waiting for requests in flight to cost less than they might.
+
+        Args:
+            worst: the most that the request can cost.
+
+        Raises:
+            Stop: there is not enough left.
+        """
+        while not self.take(worst):
+            if not self._in_flight:
+                self.exhausted = True
+                raise Stop
+            self._settled.clear()
+            await self._settled.wait()
+
+    def take(self, worst: float) -> bool:
+        """Set money aside, or say that there is not enough."""
+        if self.limit is not None and self.spent + self._reserved + worst > self.limit:
+            return False
+        self.hold(worst)
+        return True
+
+    def hold(self, worst: float) -> None:
+        """Count a request that is under way already."""
+        self._reserved += worst
+        self._in_flight += 1
+
+    def settle(self, worst: float, actual: float) -> None:
+        """A request is through.
+
+        Args:
+            worst: what was reserved.
+            actual: what it cost.
+        """
+        self._reserved -= worst
+        self._in_flight -= 1
+        self.spent += actual
+        self._settled.set()
+
+
+def check_budget(limit: float | None, sections: dict[str, EndpointSection]) -> None:
+    """Whether the worst case of a request is known.
+
+    Raises:
+        ArtQuantError: a limit that is not positive, no price, or no limit on a reply's tokens.
+    """
+    if limit is None:
+        return
+    if not limit > 0:
+        raise ArtQuantError(f"--max-cost {limit:g} is not positive; leave it out for no limit")
+    if not any(section.price.input or section.price.output for section in sections.values()):
+        raise ArtQuantError("--max-cost needs prices; set generator.price and judge.price (per million tokens)")
+    for name, section in sections.items():
+        if section.price.output and section.reply_cap is None:
+            raise ArtQuantError(
+                f"--max-cost needs a limit on a reply's tokens; set {name}.parameters.max_tokens (or "
+                "max_completion_tokens)"
+            )

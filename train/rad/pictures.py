@@ -1,0 +1,101 @@
+"""Paintings as data URIs, prepared in threads: Pillow lets go of the interpreter while it decodes and scales."""
+
+import asyncio
+import base64
+import hashlib
+import io
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from PIL import Image
+
+from artquant_plugin.errors import ArtQuantError
+from artquant_plugin.images import header_size, open_image, resolve_inside
+from artquant_plugin.train.rad.config import ImagesSection
+from artquant_plugin.train.rad.rows import Item
+
+_ORIENTATION = 0x0112  # EXIF tag
+
+
+class Pictures:
+    """Encodes paintings of one image folder; a context manager.
+
+    Args:
+        root: the image folder.
+        images: how they are sent.
+    """
+
+    def __init__(self, root: Path, images: ImagesSection) -> None:
+        self._root = root
+        self._images = images
+        self._threads = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="artquant-rad-pictures")
+
+    def __enter__(self) -> "Pictures":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._threads.shutdown(cancel_futures=True)
+
+    async def data_uri(self, item: Item) -> str:
+        """A painting, ready to be sent.
+
+        Raises:
+            ArtQuantError: it cannot be read, or is not the file that was imported.
+        """
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self.encode, item)
+
+    def encode(self, item: Item) -> str:
+        """The same in this thread."""
+        return data_uri(resolve_inside(self._root, item.image), item.sha256, self._images)
+
+
+def data_uri(path: Path, sha256: str, images: ImagesSection) -> str:
+    """A picture as it is shown, scaled down to the longest side.
+
+    A JPEG file that is small enough and would be shown as it is stored goes out unchanged, once it has been decoded.
+
+    Args:
+        path: of the file.
+        sha256: that its bytes should have; empty when not known.
+        images: how it is sent.
+
+    Raises:
+        ArtQuantError: it cannot be read, or is another file than the one that was imported.
+    """
+    picture = open_image(path)
+    content = path.read_bytes()
+    if sha256 and hashlib.sha256(content).hexdigest() != sha256:
+        raise ArtQuantError(f"image '{path}' is not the file that was imported; put that back, or import again")
+    if max(picture.size) > images.longest_side or not _plain(content):
+        picture.thumbnail((images.longest_side, images.longest_side), Image.Resampling.LANCZOS)
+        buffer = io.BytesIO()
+        picture.save(buffer, format="JPEG", quality=images.quality)
+        content = buffer.getvalue()
+    return f"data:image/jpeg;base64,{base64.b64encode(content).decode('ascii')}"
+
+
+def _plain(content: bytes) -> bool:
+    """Whether a viewer shows these bytes as a model's server would decode them."""
+    with Image.open(io.BytesIO(content)) as image:
+        return image.format == "JPEG" and image.mode == "RGB" and image.getexif().get(_ORIENTATION, 1) == 1
+
+
+def check_images(root: Path, items: list[Item]) -> None:
+    """Look at the header of every file before anything is sent; a broken rest is found when its turn comes.
+
+    Raises:
+        ArtQuantError: with the first file that cannot be read, and how many others.
+    """
+
+    def bad(item: Item) -> bool:
+        return header_size(resolve_inside(root, item.image)) == (0, 0)
+
+    with ThreadPoolExecutor(os.cpu_count() or 1) as threads:
+        unreadable = [item for item, is_bad in zip(items, threads.map(bad, items), strict=True) if is_bad]
+    if unreadable:
+        others = f" ({len(unreadable) - 1} others likewise)" if len(unreadable) > 1 else ""
+        try:
+            open_image(resolve_inside(root, unreadable[0].image))
+        except ArtQuantError as error:
+            raise ArtQuantError(f"{error}{others}; or import the dataset again with --allow-missing") from error

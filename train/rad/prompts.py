@@ -1,0 +1,206 @@
+"""The templates that generator and judge are asked with, read from a file and filled."""
+
+import functools
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jinja2 import StrictUndefined, Template, TemplateError, UndefinedError, meta
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from artquant_plugin.dataset import DatasetInfo
+from artquant_plugin.errors import ArtQuantError
+from artquant_plugin.prompts import DESCRIPTION_LEVELS, join_description
+from artquant_plugin.train.rad.rows import Item
+from artquant_plugin.train.rad.statistics import Statistics
+from artquant_plugin.train.yaml_config import find_shipped, read_config
+
+_DATA = {"dataset", "category", "low", "high", "n", "mean", "median", "variance", "deviation", "levels"}
+_SCORE = {"score", "percentile", "standing"}
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Ask(_Section):
+    """A request's two messages.
+
+    Args:
+        system: what is the same for all paintings.
+        user: what is this painting's own.
+    """
+
+    system: str
+    user: str
+
+
+class Standing(_Section):
+    """Words for a place among the others.
+
+    Args:
+        below: percentile that the place is below.
+        words: that say so.
+    """
+
+    below: float = Field(gt=0)
+    words: str
+
+
+class Feedback(_Section):
+    """What the generator is told about a description that was sent back."""
+
+    judged: str
+    too_favourable: str
+    too_critical: str
+    leaked_score: str
+    malformed: str
+
+
+class PromptFile(_Section):
+    """The file of prompts; its head says what templates may use."""
+
+    levels: dict[str, str]
+    standing: tuple[Standing, ...]
+    generator: Ask
+    consistency: Ask
+    blind: Ask
+    feedback: Feedback
+
+    @field_validator("levels")
+    @classmethod
+    def _all_levels(cls, levels: dict[str, str]) -> dict[str, str]:
+        if tuple(levels) != DESCRIPTION_LEVELS:
+            raise ValueError(f"these must be {', '.join(DESCRIPTION_LEVELS)}, in this order")
+        return levels
+
+    @field_validator("standing")
+    @classmethod
+    def _up_to_the_top(cls, standing: tuple[Standing, ...]) -> tuple[Standing, ...]:
+        bounds = [item.below for item in standing]
+        if not bounds or bounds != sorted(set(bounds)) or bounds[-1] <= 100:
+            raise ValueError("`below` must rise, and the last one must be above 100")
+        return standing
+
+
+_ALLOWED = {
+    "generator": _DATA | _SCORE | {"feedback"},
+    "consistency": _DATA | _SCORE | {"text"},
+    "blind": _DATA | {"text"},  # a judge that was told the score could repeat it
+    "feedback": _DATA | _SCORE | {"reason", "text", "found", "problem"},
+}
+
+
+class Prompts:
+    """Templates of a file, ready to be filled for paintings of one dataset.
+
+    Args:
+        file: the templates.
+        info: of the dataset.
+        statistics: by split, see `statistics_by_split`.
+
+    Raises:
+        ArtQuantError: a template that is no Jinja2 or uses what it may not.
+    """
+
+    def __init__(self, file: PromptFile, info: DatasetInfo, statistics: Mapping[str, Statistics]) -> None:
+        self.file = file
+        self.info = info
+        self.statistics = statistics
+        environment = ImmutableSandboxedEnvironment(
+            undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=False
+        )
+        self._templates = {
+            (section, name): _compile(environment, section, name, text)
+            for section, names in _texts(file)
+            for name, text in names.items()
+        }
+        self._system = functools.lru_cache(maxsize=4096)(self._fill_system)
+
+    @classmethod
+    def read(cls, path: Path, info: DatasetInfo, statistics: Mapping[str, Statistics]) -> "Prompts":
+        """Read a file; one that ships is found by its name."""
+        return cls(read_config(PromptFile, find_shipped(path)), info, statistics)
+
+    @property
+    def hashes(self) -> dict[str, str]:
+        """Hash of each text of the file, by its place in it."""
+        content: dict[str, Any] = {"standing": self.file.model_dump()["standing"], "levels": self.file.levels}
+        for section, names in _texts(self.file):
+            content |= {f"{section}.{name}": text for name, text in names.items()}
+        return {place: hashlib.sha256(json.dumps(value).encode()).hexdigest() for place, value in content.items()}
+
+    def generate(self, item: Item) -> tuple[str, str]:
+        """System and user message that ask for a description."""
+        user = self._fill("generator", "user", item, feedback=item.feedback)
+        return self._system("generator", item.split, item.category), user
+
+    def judge(self, mode: str, item: Item) -> tuple[str, str]:
+        """System and user message that ask for a verdict on the item's draft."""
+        assert item.draft is not None
+        user = self._fill(mode, "user", item, text=join_description(item.draft))
+        return self._system(mode, item.split, item.category), user
+
+    def feedback(self, name: str, item: Item, *, reason: str = "", found: str = "", problem: str = "") -> str:
+        """What the generator is told about its last description."""
+        text = join_description(item.draft) if item.draft else ""
+        return self._fill("feedback", name, item, reason=reason, text=text, found=found, problem=problem)
+
+    def standing(self, percentile: float) -> str:
+        """Words for a place among the others."""
+        return next(item.words for item in self.file.standing if percentile < item.below)
+
+    def _fill_system(self, section: str, split: str, category: str | None) -> str:
+        """The system message; one that depends on the painting itself would be new for each."""
+        return _render(self._templates[section, "system"], section, "system", self._data(split, category))
+
+    def _fill(self, section: str, name: str, item: Item, **more: str | None) -> str:
+        values = self._data(item.split, item.category) | more
+        if section != "blind":
+            percentile = self.statistics[item.split].percentile(item.score)
+            values |= {"score": item.score, "percentile": percentile, "standing": self.standing(percentile)}
+        return _render(self._templates[section, name], section, name, values)
+
+    def _data(self, split: str, category: str | None) -> dict[str, Any]:
+        told = self.statistics[split]
+        low, high = self.info.score_range
+        return {
+            "dataset": self.info.name,
+            "category": category,
+            "low": low,
+            "high": high,
+            "n": len(told.scores),
+            "mean": told.mean,
+            "median": told.median,
+            "variance": told.variance,
+            "deviation": told.deviation,
+            "levels": self.file.levels,
+        }
+
+
+def _texts(file: PromptFile) -> list[tuple[str, dict[str, str]]]:
+    return [(name, getattr(file, name).model_dump()) for name in ("generator", "consistency", "blind", "feedback")]
+
+
+def _compile(environment: ImmutableSandboxedEnvironment, section: str, name: str, text: str) -> Template:
+    allowed = _DATA if name == "system" else _ALLOWED[section]
+    try:
+        used = meta.find_undeclared_variables(environment.parse(text))
+        template = environment.from_string(text)
+    except TemplateError as error:
+        raise ArtQuantError(f"the prompt {section}.{name} is no Jinja2 template: {error}; mend it") from error
+    if used - allowed:
+        raise ArtQuantError(
+            f"the prompt {section}.{name} uses {sorted(used - allowed)[0]!r}; it may use {', '.join(sorted(allowed))}"
+        )
+    return template
+
+
+def _render(template: Template, section: str, name: str, values: dict[str, Any]) -> str:
+    try:
+        return template.render(values).strip()
+    except (UndefinedError, TemplateError, TypeError, ValueError) as error:
+        raise ArtQuantError(f"the prompt {section}.{name} cannot be filled: {error}; mend it") from error

@@ -1,0 +1,304 @@
+"""Everything that the report tells, collected in one pass over a run; memory grows by 600 bytes per painting."""
+
+import random
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import ks_2samp
+from tqdm import tqdm
+
+from artquant_plugin.diversity import TEXTS_AT_ONCE, Distinct, Vocabulary, sequences
+from artquant_plugin.metrics import RESAMPLES, Scores, evaluate
+from artquant_plugin.paintings import Painting
+from artquant_plugin.prompts import DESCRIPTION_LEVELS
+from artquant_plugin.train.rad.finished import RadRun
+from artquant_plugin.train.rad.replies import Reply, read_estimate
+from artquant_plugin.train.rad.report.duplicates import Duplicates, NearDuplicates
+from artquant_plugin.train.rad.rows import Result, Usage
+
+ENDED = ("accepted", "failed")
+QUANTILES = (0.0, 0.05, 0.5, 0.95, 1.0)
+SHOWN_GROUPS = 5
+SMALLEST = 3  # pairs for which a correlation is given
+
+Estimate = tuple[str, float, float]  # id, the judge's estimate, the human score
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class RoundLine:
+    """One round of writing and judging.
+
+    Args:
+        number: from 1.
+        asked: paintings that got to it and have ended.
+        accepted: those that ended in it with a description.
+        accepted_so_far: share of all ended paintings, in [0, 1].
+    """
+
+    number: int
+    asked: int
+    accepted: int
+    accepted_so_far: float
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """One level's texts.
+
+    Args:
+        words: number of words of each, shape (n,).
+        mean: of them.
+        quantiles: of them, at QUANTILES.
+        distinct_1: different words per word.
+        distinct_2: different pairs of neighbouring words per such pair.
+    """
+
+    words: NDArray[np.int64]
+    mean: float
+    quantiles: tuple[float, ...]
+    distinct_1: float
+    distinct_2: float
+
+
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    """Human scores of the accepted paintings beside those of all that ended.
+
+    Args:
+        every: scores of all, ascending.
+        accepted: scores of the accepted, ascending.
+        distance: the largest difference between the two cumulative distributions (Kolmogorov-Smirnov), in [0, 1].
+        p_value: of accepted and failed being drawn from one distribution; None when one of them is empty.
+    """
+
+    every: FloatArray
+    accepted: FloatArray
+    distance: float
+    p_value: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """An accepted painting.
+
+    Args:
+        painting: of the dataset.
+        result: of the run.
+    """
+
+    painting: Painting
+    result: Result
+
+
+@dataclass(frozen=True, slots=True)
+class RunStatistics:
+    """A run in numbers.
+
+    Args:
+        states: number of paintings by state.
+        splits: the same by split.
+        rounds: one line per round.
+        reasons: number of failed paintings by reason, the most frequent first.
+        texts: by level; empty when nothing was accepted.
+        duplicates: among the descriptions.
+        repeated: ids of the first groups of near-duplicates.
+        judged: agreement of a blind judge's estimates with the human scores: of the ``first`` of each painting, before
+            the generator was told anything of it; of the ``last``; and of the last of the ``accepted``. Those with too
+            few estimates are absent.
+        distribution: None when nothing was accepted.
+        usage: by side.
+        cost: of everything.
+        examples: drawn at random among the accepted, in the data's order.
+    """
+
+    states: Mapping[str, int]
+    splits: Mapping[str, Mapping[str, int]]
+    rounds: tuple[RoundLine, ...]
+    reasons: Mapping[str, int]
+    texts: Mapping[str, Texts]
+    duplicates: Duplicates
+    repeated: tuple[tuple[str, ...], ...]
+    judged: Mapping[str, Scores]
+    distribution: Distribution | None
+    usage: Mapping[str, Usage]
+    cost: float
+    examples: tuple[Example, ...]
+
+
+def collect(run: RadRun, *, examples: int = 20, seed: int = 0, resamples: int = RESAMPLES) -> RunStatistics:
+    """Read a run once.
+
+    Args:
+        run: finished, or as far as it is.
+        examples: number of accepted paintings to draw.
+        seed: of the draw, of the hashes and of the bootstrap.
+        resamples: of the judge's correlations.
+
+    Raises:
+        ArtQuantError: the dataset is not the one that the run described.
+    """
+    tally = _Tally(random.Random(seed), examples, NearDuplicates(seed))
+    total = sum(run.store.counts().values())
+    for painting, result in tqdm(run.paintings(), total=total, desc="read", unit="painting", disable=None):
+        tally.add(painting, result)
+    tally.flush()
+    duplicates = tally.similar.find()
+    return RunStatistics(
+        states=dict(tally.states),
+        splits={split: dict(counts) for split, counts in tally.splits.items()},
+        rounds=tuple(_rounds(tally.ended)),
+        reasons=dict(tally.reasons.most_common()),
+        texts={level: found.texts() for level, found in tally.levels.items() if found.sizes},
+        duplicates=duplicates,
+        repeated=tuple(tuple(tally.ids[position] for position in group) for group in duplicates.groups[:SHOWN_GROUPS]),
+        judged=dict(_judged({"first": list(_first(run, tally.names))} | tally.last(), seed, resamples)),
+        distribution=_distribution(tally.scores["accepted"], tally.scores["failed"]),
+        usage=_usage(run),
+        cost=run.store.cost(),
+        examples=tuple(example for _, example in sorted(tally.drawn, key=lambda found: found[0])),
+    )
+
+
+@dataclass(slots=True)
+class _Level:
+    """What is kept of one level's texts."""
+
+    sizes: list[int] = field(default_factory=list)
+    ones: Distinct = field(default_factory=Distinct)
+    twos: Distinct = field(default_factory=Distinct)
+
+    def add(self, texts: Sequence[Sequence[int]]) -> None:
+        self.sizes.extend(map(len, texts))
+        self.ones.add(sequences(texts, 1)[0])
+        self.twos.add(sequences(texts, 2)[0])
+
+    def texts(self) -> Texts:
+        words = np.array(self.sizes)
+        quantiles = tuple(map(float, np.quantile(words, QUANTILES)))
+        return Texts(words, float(words.mean()), quantiles, self.ones.share, self.twos.share)
+
+
+class _Tally:
+    """Counts that grow painting by painting; texts wait until there are enough of them to be counted together."""
+
+    def __init__(self, rng: random.Random, examples: int, similar: NearDuplicates) -> None:
+        self.states: Counter[str] = Counter()
+        self.splits: dict[str, Counter[str]] = {}
+        self.reasons: Counter[str] = Counter()
+        self.ended: Counter[tuple[int, str]] = Counter()  # by rounds and state
+        self.scores: dict[str, list[float]] = {state: [] for state in ENDED}
+        self.names: list[tuple[str, float]] = []  # id and human score of all, in the data's order
+        self.estimates: dict[str, list[Estimate]] = {state: [] for state in ENDED}
+        self.levels = {level: _Level() for level in DESCRIPTION_LEVELS}
+        self.similar = similar
+        self.ids: list[str] = []  # of the described
+        self.drawn: list[tuple[int, Example]] = []
+        self._rng = rng
+        self._examples = examples
+        self._vocabulary = Vocabulary()
+        self._waiting: list[dict[str, str]] = []
+
+    def add(self, painting: Painting, result: Result) -> None:
+        self.states[result.state] += 1
+        self.splits.setdefault(result.split, Counter())[result.state] += 1
+        if result.state in ENDED:
+            self.ended[result.rounds, result.state] += 1
+            self.scores[result.state].append(result.score)
+        if result.reason is not None:
+            self.reasons[result.reason] += 1
+        self.names.append((result.id, result.score))
+        if result.judge_score is not None and result.state in ENDED:
+            self.estimates[result.state].append((result.id, result.judge_score, result.score))
+        if result.description is not None:
+            self._draw(Example(painting, result))
+            self.ids.append(result.id)
+            self._waiting.append(result.description)
+            if len(self._waiting) == TEXTS_AT_ONCE:
+                self.flush()
+
+    def _draw(self, example: Example) -> None:
+        """Reservoir sampling: each of the n described so far is kept with the same probability."""
+        position = len(self.ids)
+        if position < self._examples:
+            self.drawn.append((position, example))
+            return
+        place = self._rng.randrange(position + 1)
+        if place < self._examples:
+            self.drawn[place] = (position, example)
+
+    def last(self) -> dict[str, list[Estimate]]:
+        """The last estimates of all and of the accepted."""
+        return {
+            "last": [*self.estimates["accepted"], *self.estimates["failed"]],
+            "accepted": self.estimates["accepted"],
+        }
+
+    def flush(self) -> None:
+        """Count the texts that wait."""
+        if not self._waiting:
+            return
+        numbered = [
+            {level: self._vocabulary.numbers(description[level]) for level in DESCRIPTION_LEVELS}
+            for description in self._waiting
+        ]
+        for level, found in self.levels.items():
+            found.add([texts[level] for texts in numbered])
+        self.similar.add([[word for level in DESCRIPTION_LEVELS for word in texts[level]] for texts in numbered])
+        self._waiting = []
+
+
+def _rounds(ended: Mapping[tuple[int, str], int]) -> Iterator[RoundLine]:
+    total = sum(ended.values())
+    so_far = 0
+    for number in range(1, max((rounds for rounds, _ in ended), default=0) + 1):
+        accepted = ended.get((number, "accepted"), 0)
+        so_far += accepted
+        asked = sum(count for (rounds, _), count in ended.items() if rounds >= number)
+        yield RoundLine(number, asked, accepted, so_far / total)
+
+
+def _first(run: RadRun, names: Sequence[tuple[str, float]]) -> Iterator[Estimate]:
+    """Each painting's first estimate, from the judge's replies."""
+    if run.record.config.get("judge", {}).get("mode") != "blind":
+        return
+    seen: set[int] = set()
+    for exchange in run.store.exchanges("judge"):
+        if exchange.outcome == "ok" and exchange.position not in seen:
+            seen.add(exchange.position)
+            verdict = read_estimate(Reply(exchange.reply), run.dataset.info.score_range)
+            if verdict.score is not None:
+                name, truth = names[exchange.position]
+                yield name, verdict.score, truth
+
+
+def _judged(estimates: Mapping[str, Sequence[Estimate]], seed: int, resamples: int) -> Iterator[tuple[str, Scores]]:
+    for name, some in estimates.items():
+        if len(some) >= SMALLEST:
+            ids, predictions, truths = zip(*some, strict=True)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)  # a judge that always says the same: NaN says it
+                yield name, evaluate(ids, predictions, truths, resamples=resamples, seed=seed)
+
+
+def _distribution(accepted: Sequence[float], failed: Sequence[float]) -> Distribution | None:
+    if not accepted:
+        return None
+    some, others = np.sort(np.array(accepted, dtype=np.float64)), np.array(failed, dtype=np.float64)
+    every = np.sort(np.concatenate([some, others]))
+    below = np.searchsorted(some, every, side="right") / len(some)
+    distance = float(np.abs(below - np.searchsorted(every, every, side="right") / len(every)).max())
+    return Distribution(every, some, distance, float(ks_2samp(some, others).pvalue) if len(others) else None)
+
+
+def _usage(run: RadRun) -> dict[str, Usage]:
+    sums: dict[str, list[Any]] = {}
+    for (side, _), usage in run.store.usage().items():
+        values = (usage.requests, usage.prompt_tokens, usage.completion_tokens, usage.cost)
+        sums[side] = [before + value for before, value in zip(sums.get(side, (0, 0, 0, 0.0)), values, strict=True)]
+    return {side: Usage(*values) for side, values in sums.items()}

@@ -1,0 +1,122 @@
+"""Histograms as numbers that the page's template draws as SVG."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+WIDTH, HEIGHT = 640, 200  # of the plot's area, in SVG units
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """A mark on an axis.
+
+    Args:
+        at: place along the axis, in SVG units.
+        label: its text.
+    """
+
+    at: float
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One bin.
+
+    Args:
+        x: left side.
+        y: upper side.
+        width: of the bar.
+        height: of the bar.
+        label: what it stands for, in words.
+    """
+
+    x: float
+    y: float
+    width: float
+    height: float
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """Bars of one distribution and, over them, the outline of another on the same bins.
+
+    Args:
+        bars: one per bin.
+        outline: an SVG path; empty without a second distribution.
+        horizontal: ticks of the values.
+        vertical: ticks of the shares.
+    """
+
+    bars: tuple[Bar, ...]
+    outline: str
+    horizontal: tuple[Tick, ...]
+    vertical: tuple[Tick, ...]
+
+
+def histogram(
+    values: ArrayLike, limits: tuple[float, float], bins: int, *, over: ArrayLike | None = None, whole: bool = False
+) -> Histogram:
+    """Shares of values in bins of equal width.
+
+    Args:
+        values: n numbers.
+        limits: of the axis; what lies outside counts in the outermost bins.
+        bins: their number.
+        over: m numbers for the outline.
+        whole: values are whole numbers, and so are the ticks.
+    """
+    low, high = limits
+    edges = np.linspace(low, high, bins + 1)
+    shares = _shares(values, edges)
+    others = None if over is None else _shares(over, edges)
+    top = _top(float(max(shares.max(), 0 if others is None else others.max())))
+    step = WIDTH / bins
+    bars = []
+    for number, share in enumerate(shares):
+        height = HEIGHT * float(share) / top
+        label = f"{edges[number]:g} to {edges[number + 1]:g}: {share:.1%}"
+        if others is not None:
+            label += f", outline {others[number]:.1%}"
+        bars.append(Bar(round(number * step, 2), round(HEIGHT - height, 2), round(step, 2), round(height, 2), label))
+    outline = ""
+    if others is not None:
+        levels = [round(HEIGHT - HEIGHT * float(share) / top, 2) for share in others]
+        outline = f"M0 {HEIGHT}" + "".join(f" V{y} H{round((i + 1) * step, 2)}" for i, y in enumerate(levels))
+        outline += f" V{HEIGHT}"
+    count = 5
+    marks = np.linspace(low, high, count + 1)
+    horizontal = tuple(
+        Tick(round(WIDTH * i / count, 2), f"{mark:.0f}" if whole else f"{mark:g}") for i, mark in enumerate(marks)
+    )
+    vertical = tuple(Tick(round(HEIGHT * (1 - i / 2), 2), f"{100 * top * i / 2:g} %") for i in range(3))
+    return Histogram(tuple(bars), outline, horizontal, vertical)
+
+
+def _shares(values: ArrayLike, edges: NDArray[np.float64]) -> NDArray[np.float64]:
+    inside = np.clip(np.asarray(values, dtype=np.float64), edges[0], edges[-1])
+    counts, _ = np.histogram(inside, edges)
+    return counts / max(len(inside), 1)
+
+
+def _top(share: float) -> float:
+    """The end of an axis: the next of 1, 2, 5 times a power of ten."""
+    if share <= 0:
+        return 1.0
+    power = 10 ** np.floor(np.log10(share))
+    return float(next(step * power for step in (1, 2, 5, 10) if step * power >= share * (1 - 1e-9)))
+
+
+def word_limit(levels: Sequence[NDArray[np.int64]], bins: int) -> int:
+    """The end of an axis of words that suits several levels: a multiple of the number of bins.
+
+    Args:
+        levels: numbers of words.
+        bins: number of bins, each of which is then a whole number of words wide.
+    """
+    longest = max(int(np.ceil(np.quantile(words, 0.995))) for words in levels) + 1
+    return bins * -(-longest // bins)

@@ -1,0 +1,90 @@
+"""The report as one HTML file that needs nothing else: no script, no request, pictures and styles within."""
+
+import base64
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from PIL import Image
+
+from artquant_plugin import __version__
+from artquant_plugin.files import atomic_write
+from artquant_plugin.images import ImageError, open_image
+from artquant_plugin.prompts import DESCRIPTION_LEVELS
+from artquant_plugin.train.rad.finished import RadRun
+from artquant_plugin.train.rad.report.collect import QUANTILES, Example, RunStatistics
+from artquant_plugin.train.rad.report.duplicates import SIMILAR, WORDS
+from artquant_plugin.train.rad.report.figures import HEIGHT, WIDTH, Histogram, histogram, word_limit
+
+SCORE_BINS, WORD_BINS = 20, 25
+LONGEST_SIDE, QUALITY = 360, 80  # of the examples' pictures
+
+TEMPLATE = "page.html.jinja"
+
+
+def write_report(path: Path, run: RadRun, found: RunStatistics, *, seed: int) -> None:
+    """Write the page.
+
+    Args:
+        path: of the HTML file.
+        run: that it tells about.
+        found: `collect`'s numbers of it.
+        seed: that the examples were drawn with.
+    """
+    # Everything is escaped: texts are a model's, names a dataset's.
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    environment.filters["signed"] = _number
+    page = environment.get_template(TEMPLATE).render(
+        run=run,
+        found=found,
+        seed=seed,
+        levels=DESCRIPTION_LEVELS,
+        quantiles=QUANTILES,
+        rule={"words": WORDS, "similar": SIMILAR},
+        ended=found.states.get("accepted", 0) + found.states.get("failed", 0),
+        mode=run.record.config.get("judge", {}).get("mode"),
+        scores=_scores(run, found),
+        words=_words(found),
+        plot={"width": WIDTH, "height": HEIGHT},
+        examples=[_shown(run, example) for example in found.examples],
+        version=__version__,
+    )
+    with atomic_write(path) as file:
+        file.write(page)
+
+
+def _number(value: float | None, digits: int = 3) -> str:
+    return "–" if value is None or value != value else f"{value:.{digits}f}"
+
+
+def _scores(run: RadRun, found: RunStatistics) -> Histogram | None:
+    if found.distribution is None:
+        return None
+    limits = run.dataset.info.score_range
+    return histogram(found.distribution.every, limits, SCORE_BINS, over=found.distribution.accepted)
+
+
+def _words(found: RunStatistics) -> Mapping[str, Histogram]:
+    """The levels' lengths on one axis, so that they can be compared."""
+    if not found.texts:
+        return {}
+    limit = word_limit([texts.words for texts in found.texts.values()], WORD_BINS)
+    return {level: histogram(texts.words, (0, limit), WORD_BINS, whole=True) for level, texts in found.texts.items()}
+
+
+def _shown(run: RadRun, example: Example) -> dict[str, Any]:
+    """An example with its picture as a data URI; or with the reason why there is none."""
+    shown: dict[str, Any] = {"painting": example.painting, "result": example.result, "uri": None, "problem": None}
+    try:
+        picture = open_image(run.dataset.image_path(example.painting))
+    except ImageError as error:
+        return shown | {"problem": error.reason.replace("_", " ")}
+    picture.thumbnail((LONGEST_SIDE, LONGEST_SIDE), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=QUALITY)
+    content = base64.b64encode(buffer.getvalue()).decode()
+    return shown | {"uri": f"data:image/jpeg;base64,{content}", "width": picture.width, "height": picture.height}

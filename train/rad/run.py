@@ -1,0 +1,165 @@
+"""`artquant rad generate`: what is checked before anything is sent, and the run itself."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from artquant_plugin.bulk.record import only_writer
+from artquant_plugin.dataset import Dataset, Painting, find_dataset
+from artquant_plugin.errors import ArtQuantError
+from artquant_plugin.train.rad.config import RadConfig
+from artquant_plugin.train.rad.keys import read_key
+from artquant_plugin.train.rad.limits import check_budget
+from artquant_plugin.train.rad.meter import Summary
+from artquant_plugin.train.rad.pictures import check_images
+from artquant_plugin.train.rad.prompts import Prompts
+from artquant_plugin.train.rad.record import (
+    RECORD_FILE,
+    RunRecord,
+    describe_data,
+    new_record,
+    read_record,
+    refuse_other,
+    write_record,
+)
+from artquant_plugin.train.rad.rows import Item, Side
+from artquant_plugin.train.rad.statistics import statistics_by_split
+from artquant_plugin.train.rad.steps import Steps
+from artquant_plugin.train.rad.store import STORE_FILE, RunStore
+
+LOCK_FILE = "lock"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A run, read and checked, before it touches the run directory.
+
+    Args:
+        data: the dataset.
+        splits: all of its paintings.
+        config: of the run.
+        steps: the rules.
+        record: what the run is made from.
+    """
+
+    data: Dataset
+    splits: dict[str, list[Painting]] = field(repr=False)
+    config: RadConfig
+    steps: Steps
+    record: RunRecord
+
+    def items(self) -> list[Item]:
+        """All paintings, as new work."""
+        rows = [(split, painting) for split, paintings in self.splits.items() for painting in paintings]
+        return [
+            Item(position, p.id, split, p.image, p.sha256, p.score, p.category)
+            for position, (split, p) in enumerate(rows)
+        ]
+
+
+def plan(data: str, config: RadConfig) -> Plan:
+    """Read dataset and prompts.
+
+    Args:
+        data: name or folder of a dataset.
+        config: of the run.
+
+    Raises:
+        ArtQuantError: either is not of its form, or there are no paintings.
+    """
+    dataset = Dataset.load(find_dataset(data))
+    splits = {split: dataset.split(split) for split in dataset.info.splits}
+    prompts = Prompts.read(config.prompts, dataset.info, statistics_by_split(splits, config.statistics))
+    record = new_record(
+        describe_data(dataset.folder, dataset.info, splits),
+        prompts.hashes,
+        config.models,
+        config.identity,
+        config.model_dump(mode="json"),
+    )
+    return Plan(dataset, splits, config, Steps(config, dataset.info, prompts), record)
+
+
+def generate(
+    planned: Plan,
+    run: Path,
+    *,
+    splits: Sequence[str] | None = None,
+    limit: int | None = None,
+    max_cost: float | None = None,
+    retry_failed: bool = False,
+    batch: bool = False,
+    show: bool = True,
+    say: Callable[[str], None] = lambda line: None,
+) -> Summary:
+    """Describe what is not described yet; a run that was killed goes on.
+
+    Args:
+        planned: see `plan`.
+        run: the run directory; made when absent.
+        splits: paintings of these alone.
+        limit: among the first so many of them alone.
+        max_cost: stop before more than this is spent, earlier runs counted.
+        retry_failed: ask again about paintings that failed.
+        batch: through the Batch API, for those sides whose configuration says so.
+        show: whether to draw a bar on a terminal.
+        say: told of what takes long.
+
+    Raises:
+        ArtQuantError: the run cannot begin, or cannot go on; what is written stays.
+    """
+    _check(planned, splits, limit, max_cost)
+    with only_writer(run / LOCK_FILE, run):
+        _begin(planned, run)
+        with RunStore(run / STORE_FILE) as store:
+            if retry_failed:
+                store.retry_failed()
+            positions = store.positions(splits, limit)
+            if not positions and not store.open_parts():
+                return summary(store)
+            from artquant_plugin.train.rad.session import Options, session  # brings the client along
+
+            items = store.items(positions)
+            keys: dict[Side, str | None] = {
+                "generator": read_key("generator", planned.config.generator),
+                "judge": read_key("judge", planned.config.judge),
+            }
+            say(f"looking at {len(items):,} images")
+            check_images(planned.data.image_root, items)
+            return session(planned, store, run, keys, Options(splits, limit, max_cost, batch, show, say))
+
+
+def _check(planned: Plan, splits: Sequence[str] | None, limit: int | None, max_cost: float | None) -> None:
+    check_budget(max_cost, {"generator": planned.config.generator, "judge": planned.config.judge})
+    if limit is not None and limit < 1:
+        raise ArtQuantError(f"--limit {limit} is not positive; leave it out for all paintings")
+    for split in splits or ():
+        if split not in planned.splits:
+            raise ArtQuantError(f"the dataset has no split {split!r}; it has {', '.join(planned.splits)}")
+
+
+def _begin(planned: Plan, run: Path) -> None:
+    """Make the run directory, or go on with one that was made from the same.
+
+    One in which nothing was ever asked is made anew: whoever mends a model's name after a first error need not know.
+    """
+    store = run / STORE_FILE
+    before = read_record(run)
+    if store.exists():
+        with RunStore(store) as opened:
+            asked = opened.asked()
+        if asked and before is None:
+            raise ArtQuantError(f"'{run}' has a {STORE_FILE} and no {RECORD_FILE}; give another --out")
+        if asked and before is not None:
+            refuse_other(before, planned.record, run)
+            return
+        for suffix in ("", "-wal", "-shm"):
+            store.with_name(store.name + suffix).unlink(missing_ok=True)
+    write_record(run, planned.record)
+    with RunStore(store) as made:
+        made.fill(planned.items())
+
+
+def summary(store: RunStore) -> Summary:
+    """What the store holds."""
+    return Summary(store.counts(), store.reasons(), store.cost())

@@ -1,0 +1,228 @@
+"""From a painting to its next request, and from a reply to what the painting becomes; without any I/O.
+
+The live engine and the Batch API take the same steps.
+"""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from artquant_plugin.dataset import DatasetInfo
+from artquant_plugin.prompts import DESCRIPTION_LEVELS
+from artquant_plugin.train.rad.config import EndpointSection, RadConfig
+from artquant_plugin.train.rad.leaks import find_score
+from artquant_plugin.train.rad.prompts import Prompts
+from artquant_plugin.train.rad.replies import Reply, ReplyError, Verdict, read_description, read_estimate, read_verdict
+from artquant_plugin.train.rad.rows import Change, Exchange, Item, Side
+
+JUDGE_TRIES = 2  # replies of the judge to one description that may be unusable
+CHARACTERS_PER_TOKEN = 2  # English has four; budgets and caps must not be passed
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request, its picture apart.
+
+    Args:
+        side: who is asked.
+        frame: the body's part that requests share, as JSON: what the store keeps once.
+        text: the painting's own message.
+        body: ready to be sent, but for the picture.
+        tokens: most tokens that prompt and reply can have, for caps; the reply's share is `reply_tokens`.
+        reply_tokens: most tokens of the reply.
+    """
+
+    side: Side
+    frame: str
+    text: str
+    body: dict[str, Any]
+    tokens: int
+    reply_tokens: int
+
+
+def _schema(name: str, properties: dict[str, Any]) -> dict[str, Any]:
+    schema = {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+    return {"type": "json_schema", "json_schema": {"name": name, "strict": True, "schema": schema}}
+
+
+_TEXT = {"type": "string"}
+_SCHEMAS = {
+    "generator": _schema("description", dict.fromkeys(DESCRIPTION_LEVELS, _TEXT)),
+    "consistency": _schema("verdict", {"consistent": {"type": "boolean"}, "reason": _TEXT}),
+    "blind": _schema("estimate", {"score": {"type": "number"}, "reason": _TEXT}),
+}
+
+
+class Steps:
+    """The rules of a run.
+
+    Args:
+        config: of the run.
+        info: of the dataset.
+        prompts: filled for this dataset.
+    """
+
+    def __init__(self, config: RadConfig, info: DatasetInfo, prompts: Prompts) -> None:
+        self.config = config
+        self.info = info
+        self.prompts = prompts
+        self._frames: dict[tuple[str, str, bool], str] = {}
+
+    def side(self, side: Side) -> EndpointSection:
+        """A side's section of the configuration."""
+        return self.config.generator if side == "generator" else self.config.judge
+
+    def request(self, item: Item, *, structured: bool, picture: str | None = None) -> Request:
+        """The painting's next request.
+
+        Args:
+            item: the painting.
+            structured: whether to ask for structured outputs.
+            picture: data URI, for the generator.
+        """
+        side = item.side
+        section = self.side(side)
+        mode = "generator" if side == "generator" else self.config.judge.mode
+        system, user = self.prompts.generate(item) if side == "generator" else self.prompts.judge(mode, item)
+        shared: dict[str, Any] = {"model": section.model, **section.parameters}
+        if structured:
+            shared["response_format"] = _SCHEMAS[mode]
+        opening = {"role": "system", "content": system}
+        content: Any = user
+        if side == "generator":
+            content = [{"type": "image_url", "image_url": {"url": picture}}, {"type": "text", "text": user}]
+        body = {**shared, "messages": [opening, {"role": "user", "content": content}]}
+        key = (mode, system, structured)
+        if key not in self._frames:
+            self._frames[key] = json.dumps({**shared, "messages": [opening]}, ensure_ascii=False)
+        picture_tokens = self.config.images.tokens if side == "generator" else 0
+        reply_tokens = section.reply_cap or 0
+        prompt_tokens = (len(system) + len(user)) // CHARACTERS_PER_TOKEN + picture_tokens
+        return Request(side, self._frames[key], user, body, prompt_tokens + reply_tokens, reply_tokens)
+
+    def worst_case(self, request: Request, *, batch: bool = False) -> float:
+        """The most that a request can cost."""
+        return self.cost(
+            request.side, request.tokens - request.reply_tokens, request.reply_tokens, batch=batch
+        )  # fmt: skip
+
+    def cost(self, side: Side, prompt_tokens: int, completion_tokens: int, *, batch: bool = False) -> float:
+        """What tokens cost."""
+        price = self.side(side).price
+        sum_ = (prompt_tokens * price.input + completion_tokens * price.output) / 1e6
+        return sum_ * (price.batch if batch else 1.0)
+
+    def apply(self, item: Item, reply: Reply) -> tuple[str, Change]:
+        """What a painting becomes by a reply.
+
+        Returns:
+            The exchange's outcome (``ok`` or a reason), and the change.
+        """
+        return self._described(item, reply) if item.side == "generator" else self._judged(item, reply)
+
+    def failed(self, item: Item, reason: str, detail: str) -> Change:
+        """A painting that failed for good."""
+        rounds = item.rounds + (item.side == "generator")
+        return Change(item.position, "failed", rounds, reason=reason, detail=detail)
+
+    def exchange(
+        self,
+        item: Item,
+        request: Request,
+        outcome: str,
+        reply: Reply | None,
+        *,
+        cost: float,
+        seconds: float,
+        at: float,
+    ) -> Exchange:
+        """The record of a request."""
+        return Exchange(
+            position=item.position,
+            side=request.side,
+            round=item.rounds + (request.side == "generator"),
+            outcome=outcome,
+            frame=request.frame,
+            request=request.text,
+            reply=reply.kept if reply else None,
+            prompt_tokens=reply.prompt_tokens if reply else None,
+            completion_tokens=reply.completion_tokens if reply else None,
+            cost=cost,
+            seconds=seconds,
+            at=at,
+        )
+
+    def _described(self, item: Item, reply: Reply) -> tuple[str, Change]:
+        rounds = item.rounds + 1
+        try:
+            levels = read_description(reply)
+            for text in levels.values():
+                found = find_score(text, item.score, self.info.score_range[1])
+                if found:
+                    raise ReplyError("leaked_score", found)
+        except ReplyError as error:
+            feedback = None
+            if error.reason == "leaked_score":
+                feedback = self.prompts.feedback("leaked_score", item, found=error.detail)
+            elif error.reason == "malformed":
+                feedback = self.prompts.feedback("malformed", item, problem=error.detail)
+            return error.reason, self._back(item, rounds, error.reason, error.detail, feedback)
+        return "ok", Change(item.position, "refining", rounds, draft=levels)
+
+    def _judged(self, item: Item, reply: Reply) -> tuple[str, Change]:
+        try:
+            verdict = self._verdict(reply)
+        except ReplyError as error:
+            tries = item.judge_tries + 1
+            if tries >= JUDGE_TRIES:
+                reason, detail = f"judge_{error.reason}", f"the judge's reply: {error.detail}"
+                return error.reason, Change(item.position, "failed", item.rounds, reason=reason, detail=detail)
+            again = Change(item.position, "refining", item.rounds, draft=item.draft, judge_tries=tries)
+            return error.reason, again
+        if self._accepts(item, verdict):
+            accepted = Change(
+                item.position,
+                "accepted",
+                item.rounds,
+                description=item.draft,
+                judge_score=verdict.score,
+                judge_reason=verdict.reason,
+            )
+            return "ok", accepted
+        name = "judged"
+        if verdict.score is not None:
+            name = "too_favourable" if verdict.score > item.score else "too_critical"
+        feedback = self.prompts.feedback(name, item, reason=verdict.reason)
+        return "ok", self._back(item, item.rounds, "judge_rejected", verdict.reason, feedback, verdict)
+
+    def _verdict(self, reply: Reply) -> Verdict:
+        if self.config.judge.mode == "blind":
+            return read_estimate(reply, self.info.score_range)
+        return read_verdict(reply)
+
+    def _accepts(self, item: Item, verdict: Verdict) -> bool:
+        if verdict.score is None:
+            return bool(verdict.consistent)
+        tolerance = self.config.judge.tolerance * self.prompts.statistics[item.split].deviation
+        return abs(verdict.score - item.score) <= tolerance
+
+    def _back(
+        self, item: Item, rounds: int, reason: str, detail: str, feedback: str | None, verdict: Verdict | None = None
+    ) -> Change:
+        """To the generator again, or failed when the rounds are used up."""
+        over = rounds >= self.config.rounds
+        return Change(
+            item.position,
+            "failed" if over else "refining",
+            rounds,
+            reason=reason if over else None,
+            detail=detail if over else None,
+            judge_score=verdict.score if verdict else None,
+            judge_reason=verdict.reason if verdict else None,
+            feedback=None if over else feedback,
+        )

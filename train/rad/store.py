@@ -1,0 +1,363 @@
+"""The store of a RAD run: every painting's state, every request and reply; one SQLite file.
+
+A reply and what follows from it are written in one transaction, so that no moment of a crash leaves one without the
+other. `RunStore(path, readonly=True)` reads while a run writes.
+"""
+
+import json
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any, Self
+
+from artquant_plugin.errors import ArtQuantError
+from artquant_plugin.train.rad.rows import STATES, Change, Exchange, Item, Part, Result, Side, Usage
+
+STORE_FILE = "store.sqlite"
+FORM_VERSION = 1
+ROWS_AT_ONCE = 1000
+
+
+_SCHEMA = """
+CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE items (
+    position INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE, split TEXT NOT NULL, image TEXT NOT NULL, sha256 TEXT NOT NULL, score REAL NOT NULL,
+    category TEXT,
+    state TEXT NOT NULL DEFAULT 'pending', reason TEXT, detail TEXT, rounds INTEGER NOT NULL DEFAULT 0,
+    description TEXT, judge_score REAL, judge_reason TEXT,
+    draft TEXT, feedback TEXT, judge_tries INTEGER NOT NULL DEFAULT 0, part INTEGER
+);
+CREATE INDEX items_by_state ON items (state, reason);
+CREATE INDEX items_by_part ON items (part) WHERE part IS NOT NULL;
+CREATE TABLE frames (number INTEGER PRIMARY KEY, content TEXT NOT NULL UNIQUE);
+CREATE TABLE exchanges (
+    number INTEGER PRIMARY KEY,
+    position INTEGER NOT NULL, side TEXT NOT NULL, round INTEGER NOT NULL, outcome TEXT NOT NULL,
+    frame INTEGER NOT NULL, request TEXT NOT NULL, reply TEXT,
+    prompt_tokens INTEGER, completion_tokens INTEGER, cost REAL NOT NULL, seconds REAL NOT NULL, at REAL NOT NULL
+);
+CREATE TABLE totals (
+    side TEXT NOT NULL, outcome TEXT NOT NULL, requests INTEGER NOT NULL, prompt_tokens INTEGER NOT NULL,
+    completion_tokens INTEGER NOT NULL, cost REAL NOT NULL, PRIMARY KEY (side, outcome)
+) WITHOUT ROWID;
+CREATE TABLE parts (
+    number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, side TEXT NOT NULL, items INTEGER NOT NULL,
+    file TEXT, batch TEXT, status TEXT NOT NULL DEFAULT 'open', structured INTEGER NOT NULL, reserved REAL NOT NULL
+);
+"""
+
+
+_ITEM = "position, id, split, image, sha256, score, category, rounds, draft, feedback, judge_tries"
+_RESULT = (
+    "id, split, image, sha256, score, category, state, reason, detail, rounds, description, judge_score, judge_reason"
+)
+_CHANGE = (
+    "UPDATE items SET state = ?, rounds = ?, reason = ?, detail = ?, description = ?, judge_score = ?, "
+    "judge_reason = ?, draft = ?, feedback = ?, judge_tries = ?, part = NULL WHERE position = ?"
+)
+_EXCHANGE = (
+    "INSERT INTO exchanges (position, side, round, outcome, frame, request, reply, prompt_tokens, completion_tokens, "
+    "cost, seconds, at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+_TOTAL = (
+    "INSERT INTO totals VALUES (?, ?, 1, ?, ?, ?) ON CONFLICT (side, outcome) DO UPDATE SET requests = requests + 1, "
+    "prompt_tokens = prompt_tokens + excluded.prompt_tokens, "
+    "completion_tokens = completion_tokens + excluded.completion_tokens, cost = cost + excluded.cost"
+)
+
+
+class RunStore:
+    """The file RUN/store.sqlite.
+
+    Args:
+        path: of the file; made when absent, unless readonly.
+        readonly: whether nothing may be written; a run may be writing meanwhile.
+
+    Raises:
+        ArtQuantError: no such file, no store, or one of another release.
+    """
+
+    def __init__(self, path: Path, readonly: bool = False) -> None:
+        self.path = path
+        if readonly and not path.is_file():
+            raise ArtQuantError(
+                f"'{path.parent}' holds no {STORE_FILE}; give the folder of `artquant rad generate --out`"
+            )
+        address = f"{path.absolute().as_uri()}?mode={'ro' if readonly else 'rwc'}"
+        try:
+            # One thread at a time uses it: the loop's before and after, the writer's in between.
+            self._connection = sqlite3.connect(address, uri=True, check_same_thread=False, isolation_level=None)
+            self._connection.execute("PRAGMA busy_timeout = 10000")
+            if not readonly:
+                self._connection.execute("PRAGMA journal_mode = WAL")
+                self._connection.execute("PRAGMA synchronous = FULL")
+                self._make()
+            version = self.fact("form_version")
+        except sqlite3.DatabaseError as error:
+            raise ArtQuantError(f"'{path}' is no store of a RAD run ({error}); give another folder") from error
+        if version != str(FORM_VERSION):
+            raise ArtQuantError(f"'{path}' has form version {version}, this release reads {FORM_VERSION}")
+        self._frames: dict[str, int] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._connection.close()
+
+    def _make(self) -> None:
+        with self.transaction():
+            if not self._connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'facts'").fetchone():
+                for statement in _SCHEMA.split(";"):
+                    self._connection.execute(statement)
+                self.set_fact("form_version", str(FORM_VERSION))
+
+    def transaction(self) -> "_Transaction":
+        """A context in which all is written or nothing."""
+        return _Transaction(self._connection)
+
+    # What a reader asks for.
+
+    def results(self) -> Iterator[Result]:
+        """All paintings in the data's order."""
+        for row in self._rows(f"SELECT {_RESULT} FROM items ORDER BY position"):
+            description, judge_score, judge_reason = row[10:]
+            yield Result(*row[:10], _levels(description), judge_score, judge_reason)
+
+    def counts(self) -> dict[str, int]:
+        """Number of paintings by state; all four states stand in it."""
+        found = dict(self._connection.execute("SELECT state, count(*) FROM items GROUP BY state").fetchall())
+        return {state: found.get(state, 0) for state in STATES}
+
+    def reasons(self) -> dict[str, int]:
+        """Number of failed paintings by reason, the most frequent first."""
+        query = (
+            "SELECT reason, count(*) AS n FROM items WHERE state = 'failed' GROUP BY reason ORDER BY n DESC, reason"
+        )
+        return dict(self._connection.execute(query).fetchall())
+
+    def rounds(self) -> dict[int, dict[str, int]]:
+        """Number of accepted and failed paintings by the rounds that they took."""
+        query = (
+            "SELECT rounds, state, count(*) FROM items WHERE state IN ('accepted', 'failed') GROUP BY rounds, state "
+            "ORDER BY rounds"
+        )
+        found: dict[int, dict[str, int]] = {}
+        for rounds, state, count in self._connection.execute(query):
+            found.setdefault(rounds, {"accepted": 0, "failed": 0})[state] = count
+        return found
+
+    def exchanges(self, side: Side | None = None) -> Iterator[Exchange]:
+        """Requests and replies in the order of the replies.
+
+        Args:
+            side: of one side alone.
+        """
+        where = "" if side is None else "WHERE e.side = ?"
+        query = (
+            "SELECT e.position, e.side, e.round, e.outcome, f.content, e.request, e.reply, e.prompt_tokens, "
+            "e.completion_tokens, e.cost, e.seconds, e.at FROM exchanges e JOIN frames f ON f.number = e.frame "
+            f"{where} ORDER BY e.number"
+        )
+        for row in self._rows(query, () if side is None else (side,)):
+            yield Exchange(*row)
+
+    def usage(self) -> dict[tuple[Side, str], Usage]:
+        """Sums by side and outcome."""
+        query = "SELECT side, outcome, requests, prompt_tokens, completion_tokens, cost FROM totals ORDER BY 1, 2"
+        return {(side, outcome): Usage(*sums) for side, outcome, *sums in self._connection.execute(query)}
+
+    def cost(self) -> float:
+        """Of all exchanges."""
+        return self._connection.execute("SELECT coalesce(sum(cost), 0.0) FROM totals").fetchone()[0]
+
+    def pace(self, last: int = 1000) -> float | None:
+        """Exchanges per second over the last ones; None when there are fewer than two.
+
+        Args:
+            last: number of exchanges that are looked at.
+        """
+        query = "SELECT min(at), count(*) FROM (SELECT at FROM exchanges ORDER BY number DESC LIMIT ?)"
+        first, count = self._connection.execute(query, (last,)).fetchone()
+        return None if count < 2 else count / max(time.time() - first, 1e-3)
+
+    def fact(self, name: str) -> str | None:
+        """A fact about the run, such as whether an endpoint knows structured outputs."""
+        row = self._connection.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
+        return None if row is None else row[0]
+
+    # What a run asks for.
+
+    def positions(
+        self, splits: Sequence[str] | None = None, limit: int | None = None, side: Side | None = None
+    ) -> list[int]:
+        """Positions of unfinished paintings that are in no batch, in order.
+
+        Args:
+            splits: of these alone.
+            limit: among the first so many paintings of these splits alone, finished ones counted.
+            side: those alone that this side is asked about next.
+        """
+        next_ = {None: "", "generator": "AND draft IS NULL", "judge": "AND draft IS NOT NULL"}[side]
+        chosen = "" if splits is None else f"WHERE split IN ({', '.join('?' * len(splits))})"
+        query = (
+            f"SELECT position FROM (SELECT position, state, part, draft FROM items {chosen} ORDER BY position "
+            "LIMIT ?) "
+            f"WHERE state IN ('pending', 'refining') AND part IS NULL {next_} ORDER BY position"
+        )
+        return [row[0] for row in self._connection.execute(query, (*(splits or ()), -1 if limit is None else limit))]
+
+    def items(self, positions: Sequence[int]) -> list[Item]:
+        """Paintings as work, in the order of `positions`."""
+        found = {}
+        for start in range(0, len(positions), ROWS_AT_ONCE):
+            some = positions[start : start + ROWS_AT_ONCE]
+            query = f"SELECT {_ITEM} FROM items WHERE position IN ({', '.join('?' * len(some))})"
+            for row in self._connection.execute(query, some):
+                found[row[0]] = _item(row)
+        return [found[position] for position in positions]
+
+    def open_parts(self) -> list[Part]:
+        """Parts whose replies are not in the store yet, in the order in which they were made."""
+        query = (
+            "SELECT number, name, side, items, file, batch, status, structured, reserved FROM parts "
+            "WHERE status = 'open' ORDER BY number"
+        )
+        return [
+            Part(*row, structured=bool(structured), reserved=reserved)
+            for *row, structured, reserved in self._connection.execute(query)
+        ]
+
+    def in_part(self, number: int, positions: Sequence[int] | None = None) -> list[Item]:
+        """Paintings that a part still waits for.
+
+        Args:
+            number: of the part.
+            positions: among these alone.
+        """
+        query = f"SELECT {_ITEM} FROM items WHERE part = ?"
+        if positions is not None:
+            query += f" AND position IN ({', '.join('?' * len(positions))})"
+        return [_item(row) for row in self._connection.execute(query, (number, *(positions or ())))]
+
+    def asked(self) -> bool:
+        """Whether anything was ever sent."""
+        query = "SELECT EXISTS (SELECT 1 FROM exchanges) OR EXISTS (SELECT 1 FROM parts WHERE file IS NOT NULL)"
+        return bool(self._connection.execute(query).fetchone()[0])
+
+    def _rows(self, query: str, values: Sequence[Any] = ()) -> Iterator[Any]:
+        with closing(self._connection.execute(query, values)) as cursor:
+            while rows := cursor.fetchmany(ROWS_AT_ONCE):
+                yield from rows
+
+    # What a run writes.
+
+    def set_fact(self, name: str, value: str) -> None:
+        """Keep a fact about the run."""
+        self._connection.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, value))
+
+    def fill(self, items: Iterable[Item]) -> None:
+        """Enter all paintings of a new run, or none."""
+        rows = ((i.position, i.id, i.split, i.image, i.sha256, i.score, i.category) for i in items)
+        query = "INSERT INTO items (position, id, split, image, sha256, score, category) VALUES (?, ?, ?, ?, ?, ?, ?)"
+        with self.transaction():
+            self._connection.executemany(query, rows)
+
+    def write(self, exchanges: Sequence[Exchange], changes: Sequence[Change]) -> None:
+        """Write replies and what follows from them, in one transaction."""
+        with self.transaction():
+            self.add(exchanges, changes)
+
+    def add(self, exchanges: Sequence[Exchange], changes: Sequence[Change]) -> None:
+        """The same within a transaction of the caller's."""
+        for exchange in exchanges:
+            values = (exchange.prompt_tokens or 0, exchange.completion_tokens or 0, exchange.cost)
+            self._connection.execute(_TOTAL, (exchange.side, exchange.outcome, *values))
+        self._connection.executemany(
+            _EXCHANGE,
+            (
+                (e.position, e.side, e.round, e.outcome, self._frame(e.frame), e.request, e.reply, e.prompt_tokens,
+                 e.completion_tokens, e.cost, e.seconds, e.at)
+                for e in exchanges
+            ),
+        )  # fmt: skip
+        self._connection.executemany(
+            _CHANGE,
+            (
+                (c.state, c.rounds, c.reason, c.detail, _text(c.description), c.judge_score, c.judge_reason,
+                 _text(c.draft), c.feedback, c.judge_tries, c.position)
+                for c in changes
+            ),
+        )  # fmt: skip
+
+    def _frame(self, content: str) -> int:
+        number = self._frames.get(content)
+        if number is None:
+            self._connection.execute("INSERT OR IGNORE INTO frames (content) VALUES (?)", (content,))
+            query = "SELECT number FROM frames WHERE content = ?"
+            number = self._frames[content] = self._connection.execute(query, (content,)).fetchone()[0]
+        return number
+
+    def make_part(self, name: str, side: Side, positions: Sequence[int], *, structured: bool, reserved: float) -> None:
+        """Put paintings into a new part, so that nothing else asks about them."""
+        query = "INSERT INTO parts (name, side, items, structured, reserved) VALUES (?, ?, ?, ?, ?)"
+        with self.transaction():
+            values = (name, side, len(positions), structured, reserved)
+            number = self._connection.execute(query, values).lastrowid
+            self._connection.executemany(
+                "UPDATE items SET part = ? WHERE position = ?", ((number, position) for position in positions)
+            )
+
+    def part_sent(self, number: int, *, file: str | None = None, batch: str | None = None) -> None:
+        """Keep what the provider calls a part's file, or its batch."""
+        query = "UPDATE parts SET file = coalesce(?, file), batch = coalesce(?, batch) WHERE number = ?"
+        self._connection.execute(query, (file, batch, number))
+
+    def part_done(self, number: int) -> int:
+        """Close a part; paintings that it had no reply for are free again. Returns their number."""
+        with self.transaction():
+            free = self._connection.execute("UPDATE items SET part = NULL WHERE part = ?", (number,)).rowcount
+            self._connection.execute("UPDATE parts SET status = 'done' WHERE number = ?", (number,))
+        return free
+
+    def retry_failed(self) -> int:
+        """Make all failed paintings pending again; their exchanges stay. Returns their number."""
+        query = (
+            "UPDATE items SET state = 'pending', reason = NULL, detail = NULL, rounds = 0, judge_score = NULL, "
+            "judge_reason = NULL, draft = NULL, feedback = NULL, judge_tries = 0 WHERE state = 'failed'"
+        )
+        with self.transaction():
+            return self._connection.execute(query).rowcount
+
+
+class _Transaction:
+    """`with` around statements that belong together."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def __enter__(self) -> None:
+        self._connection.execute("BEGIN IMMEDIATE")
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        self._connection.execute("COMMIT" if kind is None else "ROLLBACK")
+
+
+def _item(row: Sequence[Any]) -> Item:
+    draft, feedback, judge_tries = row[8:]
+    return Item(*row[:8], _levels(draft), feedback, judge_tries)
+
+
+def _levels(text: str | None) -> dict[str, str] | None:
+    return None if text is None else json.loads(text)
+
+
+def _text(levels: dict[str, str] | None) -> str | None:
+    return None if levels is None else json.dumps(levels, ensure_ascii=False)

@@ -1,0 +1,160 @@
+"""One row per painting: what an export's Parquet files hold."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from artquant_plugin.images import sha256_file
+from artquant_plugin.paintings import Painting
+from artquant_plugin.prompts import DESCRIPTION_LEVELS, join_description
+from artquant_plugin.train.rad.finished import RadRun
+from artquant_plugin.train.rad.rows import Result
+
+Row = dict[str, Any]
+
+# Column, type, what it holds; `attributes` and `image` come on top where there are any.
+COLUMNS: tuple[tuple[str, str, str], ...] = (
+    ("id", "string", "of the painting, unique in the dataset"),
+    ("file_name", "string", "of the picture, relative to the dataset's image folder"),
+    ("sha256", "string", "of the picture's file; empty where it was never there"),
+    ("dataset", "string", "that the painting is of"),
+    ("split", "string", "as in that dataset"),
+    ("score", "float64", "mean human score, in the dataset's range"),
+    ("category", "string", "as in the dataset"),
+    ("comment", "string", "a rater's words, as in the dataset"),
+    ("perception", "string", "what is seen; null, as the next three, where no description was accepted"),
+    ("cognition", "string", "what it means"),
+    ("emotion", "string", "what it makes one feel"),
+    ("description", "string", "the three levels as one text, which a model learns to write"),
+    ("state", "string", "accepted, failed, refining (no end yet) or pending (never asked about)"),
+    ("reason", "string", "why it failed"),
+    ("rounds", "int32", "descriptions that were asked for"),
+    ("judge_score", "float64", "the judge's own estimate from the text; in blind mode alone"),
+    ("generator", "string", "model that wrote; null where nothing was asked"),
+    ("judge", "string", "model that judged"),
+)
+# A picture that stands in several splits stays in the one that is measured most strictly.
+RANKS = {"train": 0, "validation": 1, "test": 2}
+
+
+def features(attributes: Sequence[str], *, with_images: bool) -> Any:
+    """The rows' `datasets.Features`.
+
+    Args:
+        attributes: names of the dataset's attributes; without any there is no such column.
+        with_images: whether there is a column ``image``.
+    """
+    from datasets import Features, Image, Value
+
+    columns: dict[str, Any] = {name: Value(kind) for name, kind, _ in COLUMNS}
+    if attributes:
+        columns["attributes"] = {name: Value("float64") for name in attributes}
+    if with_images:
+        columns["image"] = Image()
+    return Features(columns)
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A painting that stands in no split of the export.
+
+    Args:
+        id: of it.
+        split: that the dataset has it in.
+        kept: the split that has the same picture, and keeps it.
+    """
+
+    id: str
+    split: str
+    kept: str
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What a first pass over a run finds.
+
+    Args:
+        attributes: names of the dataset's attributes, sorted.
+        sizes: number of rows by split, without those that are left out.
+        left_out: paintings whose picture stands in a split of a higher rank as well.
+    """
+
+    attributes: tuple[str, ...]
+    sizes: Mapping[str, int]
+    left_out: tuple[LeftOut, ...]
+
+
+def survey(run: RadRun) -> Survey:
+    """Look at every painting once: which attributes there are, and which pictures stand in several splits.
+
+    Pictures are told apart by their hash, so that one file under two names is found as well.
+
+    Raises:
+        ArtQuantError: the dataset is not the one that the run described.
+    """
+    attributes: set[str] = set()
+    places: list[tuple[str, str, str]] = []
+    highest: dict[str, str] = {}
+    for painting, result in run.paintings():
+        attributes.update(painting.attributes or {})
+        picture = picture_hash(run, painting) or f"path {painting.image}"
+        places.append((painting.id, result.split, picture))
+        if RANKS[result.split] >= RANKS[highest.setdefault(picture, result.split)]:
+            highest[picture] = result.split
+    sizes = dict.fromkeys(run.dataset.info.splits, 0)
+    left_out = []
+    for name, split, picture in places:
+        if highest[picture] == split:
+            sizes[split] += 1
+        else:
+            left_out.append(LeftOut(name, split, highest[picture]))
+    return Survey(tuple(sorted(attributes)), sizes, tuple(left_out))
+
+
+def picture_hash(run: RadRun, painting: Painting) -> str:
+    """Hash of a painting's file, computed where the dataset does not know it; empty when there is no file."""
+    if painting.sha256:
+        return painting.sha256
+    path = run.dataset.image_path(painting)
+    return sha256_file(path) if path.is_file() else ""
+
+
+def rows(run: RadRun, found: Survey) -> Iterator[tuple[Row, Path]]:
+    """The rows in the dataset's order, each with the place of its picture; ``image`` is not in them.
+
+    Args:
+        run: to be exported.
+        found: of the same run.
+    """
+    absent = {item.id for item in found.left_out}
+    for painting, result in run.paintings():
+        if painting.id not in absent:
+            yield _row(run, painting, result, found.attributes), run.dataset.image_path(painting)
+
+
+def _row(run: RadRun, painting: Painting, result: Result, attributes: Sequence[str]) -> Row:
+    levels = result.description
+    asked = result.rounds > 0
+    row: Row = {
+        "id": painting.id,
+        "file_name": painting.image,
+        "sha256": picture_hash(run, painting),
+        "dataset": run.dataset.info.name,
+        "split": result.split,
+        "score": float(painting.score),
+        "category": painting.category,
+        "comment": painting.comment,
+        **{level: levels[level] if levels else None for level in DESCRIPTION_LEVELS},
+        "description": join_description(levels) if levels else None,
+        "state": result.state,
+        "reason": result.reason,
+        "rounds": result.rounds,
+        "judge_score": result.judge_score,
+        "generator": run.record.models["generator"] if asked else None,
+        "judge": run.record.models["judge"] if asked else None,
+    }
+    if attributes:
+        given = painting.attributes or {}
+        row["attributes"] = {name: given.get(name) for name in attributes}
+    return row
