@@ -4,7 +4,7 @@ import shutil
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError
@@ -205,7 +205,10 @@ class StageTrainer(AestheticTrainer):
         if not self.is_world_process_zero() or (self.push_in_progress and not self.push_in_progress.is_done()):
             return
         step = f"{self._folder.path.name}, step {self.state.global_step}"
-        self.push_in_progress = PushInProgress([push_checkpoint(Path(checkpoint_folder), self.hub_model_id, step)])
+        job: Any = push_checkpoint(Path(checkpoint_folder), str(self.hub_model_id), step)
+        self.push_in_progress = cast(
+            Any, PushInProgress(cast(Any, [job]))
+        )  # whose types say one job, and mean several
 
     def _unwritten(self, folder: Path, error: Exception) -> ArtQuantError:
         shutil.rmtree(folder, ignore_errors=True)

@@ -18,9 +18,10 @@ from artquant_plugin.checkpoint.adapter import (
     some,
 )
 from artquant_plugin.checkpoint.identity import Identity, commit_of, identify
-from artquant_plugin.checkpoint.locate import ADAPTER_CONFIG_FILE, OTHER_WEIGHTS, locate, split_revision
+from artquant_plugin.checkpoint.locate import ADAPTER_CONFIG_FILE, OTHER_WEIGHTS, locate
 from artquant_plugin.checkpoint.spec import ScoringSpec
 from artquant_plugin.errors import ArtQuantError
+from artquant_plugin.snapshots import split_revision
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 ATTENTION = ("sdpa", "eager", "flash_attention_2", "flash_attention_3", "flex_attention")

@@ -44,6 +44,23 @@ def add_parser(subparsers: Any) -> None:
     model.add_argument("--license-name", metavar="NAME", help="of --license other")
     model.add_argument("--license-link", metavar="URL", help="to its text")
     model.set_defaults(run=run_model)
+    rad = kinds.add_parser(
+        "rad",
+        help="an export of RAD, beside those of other sources in the same repository",
+        description=(
+            "Publish an export of RAD as one configuration of a dataset repository, which datasets.load_dataset and "
+            "artquant train take. Pictures stay here unless asked for."
+        ),
+        epilog="example: artquant publish rad data/rad-apdd --repo me/RAD --config apdd",
+    )
+    rad.add_argument("folder", type=Path, help="what `artquant rad export` wrote")
+    _add_target(rad)
+    rad.add_argument("--config", metavar="NAME", help="of the configuration; the source dataset's name by default")
+    rad.add_argument(
+        "--with-images", action="store_true", help="publish the export's pictures; needs --confirm-license"
+    )
+    rad.add_argument("--confirm-license", metavar="NAME", help="of the pictures, as the dataset names it")
+    rad.set_defaults(run=run_rad)
 
 
 def _add_target(parser: Any) -> None:
@@ -73,6 +90,25 @@ def run_model(args: argparse.Namespace) -> None:
         files = model_files(args.folder, target, base=args.base, license=license, results=args.results, merged=merged)
         publication = Publication(target, files, CHECKPOINT, overwrite=args.overwrite)
         _finish(args, publication, f"lmms-eval --model artquant --model_args pretrained={args.repo} --tasks artquant")
+
+
+def run_rad(args: argparse.Namespace) -> None:
+    """Check, collect, upload, say where it is."""
+    from artquant_plugin.errors import ArtQuantError
+    from artquant_plugin.publish.faults import Target
+    from artquant_plugin.train.rad.publishing import rad_publication
+
+    if args.confirm_license and not args.with_images:
+        raise ArtQuantError("--confirm-license belongs to --with-images; pass both or none")
+    publication = rad_publication(
+        args.folder,
+        Target(args.repo, "dataset", args.private, args.revision),
+        config=args.config,
+        with_images=args.with_images,
+        license=args.confirm_license,
+        overwrite=args.overwrite,
+    )
+    _finish(args, publication, f"datasets.load_dataset({args.repo!r})")
 
 
 @contextmanager

@@ -10,12 +10,13 @@ from huggingface_hub.errors import RepositoryNotFoundError
 from huggingface_hub.hf_api import RepoFile
 
 from artquant_plugin.checkpoint.adapter import base_of, first_line
-from artquant_plugin.checkpoint.locate import ADAPTER_CONFIG_FILE, split_revision
+from artquant_plugin.checkpoint.locate import ADAPTER_CONFIG_FILE
 from artquant_plugin.errors import ArtQuantError
 from artquant_plugin.images import sha256_file
 from artquant_plugin.publish.card import License
 from artquant_plugin.publish.faults import Target, hub_errors
 from artquant_plugin.publish.scrub import scrub
+from artquant_plugin.snapshots import split_revision
 
 TRAINING_FILE = "training.json"
 

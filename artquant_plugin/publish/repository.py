@@ -91,18 +91,71 @@ class Publication:
         files: by path in the repository.
         whitelist: what a reader of the repository takes for a part of it.
         overwrite: whether files that somebody else wrote or changed are replaced.
+        stays: which files of earlier publications stay though they are not among these; none when None.
     """
 
     def __init__(
-        self, target: Target, files: Mapping[str, Content], whitelist: Whitelist, *, overwrite: bool = False
+        self,
+        target: Target,
+        files: Mapping[str, Content],
+        whitelist: Whitelist,
+        *,
+        overwrite: bool = False,
+        stays: Callable[[str], bool] | None = None,
     ) -> None:
         self._target = target
         self._whitelist = whitelist
         self._overwrite = overwrite
+        self._stays = stays or (lambda name: False)
         self._files = dict(sorted(files.items()))
         self._digests = {name: digest_of(content) for name, content in self._files.items()}
-        self._files[RECORD_FILE] = write_list(self._digests)
-        self._digests[RECORD_FILE] = digest_of(self._files[RECORD_FILE])
+
+    @property
+    def target(self) -> Target:
+        """Where it goes."""
+        return self._target
+
+    def add(self, name: str, content: Content) -> None:
+        """Take one more file along."""
+        self._files[name] = content
+        self._digests[name] = digest_of(content)
+
+    def staying(self, ending: str) -> dict[str, Path]:
+        """Files of earlier publications that stay, fetched.
+
+        Args:
+            ending: of their paths.
+
+        Returns:
+            Path in the repository -> file of this machine.
+
+        Raises:
+            ArtQuantError: the Hub does not answer.
+        """
+        state = self._state()
+        target, api = self._target, _api()
+        if state is None:
+            return {}
+        with hub_errors(target):
+            return {
+                name: Path(api.hf_hub_download(target.name, name, revision=state.head, repo_type=target.kind))
+                for name in self._kept(state)
+                if name.endswith(ending)
+            }
+
+    def _kept(self, state: _State) -> dict[str, Digest]:
+        """What was published earlier, is as it was, and stays."""
+        return {
+            name: digest
+            for name, digest in state.written.items()
+            if self._stays(name) and name in state.files and digest.same(state.files[name])
+        }
+
+    def _complete(self, state: _State | None) -> None:
+        """Put the list of all that was published among the files."""
+        kept = self._kept(state) if state else {}
+        digests = {name: digest for name, digest in self._digests.items() if name != RECORD_FILE}
+        self.add(RECORD_FILE, write_list(dict(sorted((kept | digests).items()))))
 
     def plan(self) -> Plan:
         """Compare with what is there; nothing is written.
@@ -113,6 +166,7 @@ class Publication:
         """
         target = self._target
         state = self._state()
+        self._complete(state)
         sizes = {name: size_of(content) for name, content in self._files.items()}
         if state is None:
             return Plan(target, False, sizes, tuple(self._files), (), (), None)
@@ -142,7 +196,8 @@ class Publication:
                 f"{target.kind} {target.name!r} holds {_some(mixed)} of somebody else, which would be loaded with "
                 "this; remove it on the Hub, or name another repository"
             )
-        removed = sorted(set(state.files) - others - set(self._files) - set(_HUBS_OWN))
+        kept = self._kept(state)
+        removed = sorted(set(state.files) - others - set(self._files) - set(kept) - set(_HUBS_OWN))
         tagged = state.tags.get(target.tag) if target.tag else None
         if tagged is not None and (changed or removed or tagged != state.head):
             raise ArtQuantError(
