@@ -241,8 +241,11 @@ class StageTrainer(AestheticTrainer):
         if self.accelerator.is_main_process:
             whole = torch.load(file, map_location="cpu", weights_only=True)
         options = StateDictOptions(full_state_dict=True, cpu_offload=True, broadcast_from_rank0=True, strict=False)
-        set_optimizer_state_dict(self.model, self.optimizer, whole, options=options)
-        self.lr_scheduler.load_state_dict(torch.load(Path(checkpoint) / "scheduler.pt", weights_only=True))
+        model: Any = self.model
+        optimizer: Any = self.optimizer
+        scheduler: Any = self.lr_scheduler
+        set_optimizer_state_dict(model, optimizer, whole, options=options)
+        scheduler.load_state_dict(torch.load(Path(checkpoint) / "scheduler.pt", weights_only=True))
 
 
 def _name_layers(plugin: Any, model: Any) -> None:
