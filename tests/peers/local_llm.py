@@ -1,48 +1,59 @@
 """An OpenAI-compatible endpoint on loopback: scripted answers, injected faults, files and batches.
 
-A test gives `answer(body) -> str`, which decides every completion from the request's body: by prompt, by image, by
-schema. The server speaks the real protocol to the real client, so that nothing of the client is replaced.
+A test gives `answer(body)`, which decides every completion from the request's body: by prompt, by image, by schema.
+The server speaks the real protocol to the real client, so that nothing of the client is replaced.
 """
 
 import asyncio
 import json
 import threading
 import time
-import uuid
 from collections.abc import Callable
 from typing import Any, Self
 
 from aiohttp import web
 
+from tests.peers.llm_answers import Answer, Cuts, Fails, Says
+from tests.peers.llm_batches import BatchApi
+
 MAX_BODY = 2**28  # bytes: requests carry images
 
 
-class LocalLLM:
+class LocalLLM(BatchApi):
     """The endpoint; a context manager that serves while it is open.
 
     Args:
-        answer: a completion's text from the body of its request.
+        answer: what is answered, from the body of the request.
         delay: seconds that each completion takes.
+        key: the only key that is taken; None takes any.
+        structured: whether it knows ``response_format``; otherwise that is a 400.
 
     Attributes:
         url: of the API, for `base_url`.
         requests: time (monotonic, seconds) and body of each chat request, in the order of their arrival.
         faults: HTTP status and headers with which the next chat requests are refused, one each.
         peak: most chat requests that were in flight at once.
-        files: content of uploaded and written files by id.
-        batches: batches by id; a batch is complete when it is asked for.
+        in_flight: chat requests that are.
     """
 
-    def __init__(self, answer: Callable[[dict[str, Any]], str], *, delay: float = 0.0) -> None:
+    def __init__(
+        self,
+        answer: Callable[[dict[str, Any]], Answer],
+        *,
+        delay: float = 0.0,
+        key: str | None = None,
+        structured: bool = True,
+    ) -> None:
+        super().__init__()
         self.answer = answer
         self.delay = delay
+        self.key = key
+        self.structured = structured
         self.url = ""
         self.requests: list[tuple[float, dict[str, Any]]] = []
         self.faults: list[tuple[int, dict[str, str]]] = []
         self.peak = 0
-        self.files: dict[str, bytes] = {}
-        self.batches: dict[str, dict[str, Any]] = {}
-        self._in_flight = 0
+        self.in_flight = 0
         self._loop = asyncio.new_event_loop()
         self._runner: web.AppRunner | None = None
 
@@ -67,93 +78,76 @@ class LocalLLM:
         self._loop.close()
 
     async def _start(self) -> None:
-        app = web.Application(client_max_size=MAX_BODY)
+        app = web.Application(client_max_size=MAX_BODY, middlewares=[self._check_key])
         app.add_routes(
             [
                 web.get("/v1/models", self._models),
                 web.post("/v1/chat/completions", self._chat),
-                web.post("/v1/files", self._upload),
-                web.get("/v1/files/{id}/content", self._content),
-                web.post("/v1/batches", self._create_batch),
-                web.get("/v1/batches/{id}", self._get_batch),
+                *self.batch_routes(),
             ]
         )
-        self._runner = web.AppRunner(app, access_log=None)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", 0).start()
         self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}/v1"
 
-    def _complete(self, body: dict[str, Any]) -> dict[str, Any]:
-        message = {"role": "assistant", "content": self.answer(body), "refusal": None}
-        return {
-            "id": f"chatcmpl-{uuid.uuid4().hex}",
+    @web.middleware
+    async def _check_key(self, request: web.Request, handler: Any) -> web.StreamResponse:
+        given = request.headers.get("authorization", "").removeprefix("Bearer ")
+        if self.key is not None and given != self.key:
+            refusal = Fails(401, code="invalid_api_key", message=f"Incorrect API key provided: {given}")
+            return web.json_response(refusal.body(), status=401)
+        return await handler(request)
+
+    def decide(self, body: dict[str, Any]) -> Says | Fails | Cuts:
+        """What a request is answered, live or in a batch."""
+        if "response_format" in body and not self.structured:
+            return Fails(400, message="Unknown parameter: 'response_format'")
+        answer = self.answer(body)
+        return Says(answer) if isinstance(answer, str) else answer
+
+    def completion(self, body: dict[str, Any], says: Says) -> dict[str, Any]:
+        """A completion as the protocol writes it."""
+        message = {"role": "assistant", "content": says.text, "refusal": says.refusal}
+        content = {
+            "id": "chatcmpl-1",
             "object": "chat.completion",
             "created": int(time.time()),
             "model": body["model"],
-            "choices": [{"index": 0, "finish_reason": "stop", "logprobs": None, "message": message}],
-            "usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2},
+            "choices": [{"index": 0, "finish_reason": says.finish, "logprobs": None, "message": message}],
         }
+        if says.usage is not None:
+            prompt, reply = says.usage
+            content["usage"] = {"prompt_tokens": prompt, "completion_tokens": reply, "total_tokens": prompt + reply}
+        return content
 
     async def _models(self, _: web.Request) -> web.Response:
         return web.json_response({"object": "list", "data": []})
 
-    async def _chat(self, request: web.Request) -> web.Response:
+    async def _chat(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
         self.requests.append((time.monotonic(), body))
         if self.faults:
-            status, headers = self.faults.pop(0)
-            error = {"message": "injected", "type": "injected", "code": None}
-            return web.json_response({"error": error}, status=status, headers=headers)
-        self._in_flight += 1
-        self.peak = max(self.peak, self._in_flight)
-        await asyncio.sleep(self.delay)
-        self._in_flight -= 1
-        return web.json_response(self._complete(body))
+            fault = Fails(*self.faults.pop(0))
+            return web.json_response(fault.body(), status=fault.status, headers=fault.headers)
+        self.in_flight += 1
+        self.peak = max(self.peak, self.in_flight)
+        try:
+            answer = self.decide(body)
+            await asyncio.sleep(self.delay + (answer.delay if isinstance(answer, Says) else 0.0))
+            if isinstance(answer, Fails):
+                return web.json_response(answer.body(), status=answer.status, headers=answer.headers)
+            if isinstance(answer, Cuts):
+                return await self._cut(request, answer)
+            return web.json_response(self.completion(body, answer))
+        finally:
+            self.in_flight -= 1
 
-    async def _upload(self, request: web.Request) -> web.Response:
-        form = await request.post()
-        name = f"file-{uuid.uuid4().hex}"
-        self.files[name] = form["file"].file.read()
-        return web.json_response(
-            {
-                "id": name,
-                "object": "file",
-                "bytes": len(self.files[name]),
-                "created_at": int(time.time()),
-                "filename": form["file"].filename,
-                "purpose": form["purpose"],
-                "status": "processed",
-            }
-        )
-
-    async def _content(self, request: web.Request) -> web.Response:
-        return web.Response(body=self.files[request.match_info["id"]])
-
-    async def _create_batch(self, request: web.Request) -> web.Response:
-        body = await request.json()
-        lines = [json.loads(line) for line in self.files[body["input_file_id"]].splitlines()]
-        output = f"file-{uuid.uuid4().hex}"
-        # Backwards: the real API promises no order either.
-        answers = [json.dumps(self._batch_line(line)) for line in reversed(lines)]
-        self.files[output] = "".join(f"{answer}\n" for answer in answers).encode()
-        name = f"batch_{uuid.uuid4().hex}"
-        self.batches[name] = {
-            "id": name,
-            "object": "batch",
-            "endpoint": body["endpoint"],
-            "input_file_id": body["input_file_id"],
-            "completion_window": "24h",
-            "status": "completed",
-            "output_file_id": output,
-            "error_file_id": None,
-            "created_at": int(time.time()),
-            "request_counts": {"total": len(lines), "completed": len(lines), "failed": 0},
-        }
-        return web.json_response(self.batches[name] | {"status": "validating", "output_file_id": None})
-
-    def _batch_line(self, line: dict[str, Any]) -> dict[str, Any]:
-        response = {"status_code": 200, "request_id": "r", "body": self._complete(line["body"])}
-        return {"id": uuid.uuid4().hex, "custom_id": line["custom_id"], "error": None, "response": response}
-
-    async def _get_batch(self, request: web.Request) -> web.Response:
-        return web.json_response(self.batches[request.match_info["id"]])
+    async def _cut(self, request: web.Request, cuts: Cuts) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"content-type": "application/json", "content-length": "1000"})
+        if cuts.begun:
+            await response.prepare(request)
+            await response.write(json.dumps({"id": "chatcmpl-1"}).encode()[:-1])
+        assert request.transport is not None
+        request.transport.close()
+        return response

@@ -1,101 +1,129 @@
-"""Finished runs without a model: a dataset of pictures and a store as the engine leaves it."""
+"""Runs on loopback: paintings whose score an answer can read off the request, and a configuration for them."""
 
+import base64
+import io
 import json
-import random
+import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
-from artquant_plugin.dataset import Dataset, Painting, write_dataset
+from PIL import Image
+
+from artquant_plugin.dataset import Painting, write_dataset
 from artquant_plugin.images import sha256_file
-from artquant_plugin.train.rad.record import describe_data, new_record, write_record
-from artquant_plugin.train.rad.store import STORE_FILE, Change, Exchange, Item, RunStore
-from tests.tiny import pictures
+from artquant_plugin.train.rad.config import RadConfig
+from artquant_plugin.train.rad.run import generate, plan
+from artquant_plugin.train.rad.store import STORE_FILE, Result, RunStore
+from artquant_plugin.train.yaml_config import read_config
+from tests.peers.llm_answers import Answer
 
-FRAME = json.dumps({"model": "writer-1"})
-WORDS = "warm cool broad thin quiet restless balanced open dark bright strokes layers figures water sky hands".split()
-
-
-def levels(number: int) -> dict[str, str]:
-    """Three texts that differ from painting to painting."""
-    rng = random.Random(number)
-    return {
-        name: " ".join([f"{name} {number}:", *rng.choices(WORDS, k=12)]) + "."
-        for name in ("perception", "cognition", "emotion")
-    }
+LEVELS = ("perception", "cognition", "emotion")
 
 
-def write_data(folder: Path, splits: dict[str, int] | None = None, **more) -> Dataset:
-    """A dataset of small pictures; scores run from 1 to 9, every other painting has attributes and a comment."""
-    folder.mkdir(parents=True)
-    sizes = splits or {"train": 6, "validation": 2, "test": 4}
-    images = iter(pictures(sum(sizes.values())))
-    rows: dict[str, list[Painting]] = {}
-    number = 0
-    for split, count in sizes.items():
-        for _ in range(count):
-            path = folder / "pictures" / f"{number}.png"
-            path.parent.mkdir(exist_ok=True)
-            next(images).save(path)
-            extra = {"attributes": {"Color": 7.0}, "comment": "A fine <b>sky</b>."} if number % 2 else {}
-            rows.setdefault(split, []).append(
-                Painting(f"p{number}", path.name, sha256_file(path), 1.0 + number % 9, category="oil", **extra)
-            )
-            number += 1
-    options = {"name": "small", "score_range": (0, 10), "source": "made up", "license": "CC BY-NC-ND 4.0"}
-    return write_dataset(folder, splits=rows, image_root="pictures", **options | more)
-
-
-def write_run(folder: Path, data: Dataset, changes: dict[int, Change] | None = None) -> Path:
-    """A run's folder. Of every five paintings four are accepted, one of them in round two, and one is judged away.
-
-    Args:
-        folder: of the run.
-        data: its dataset.
-        changes: by position, in the place of these.
-    """
-    folder.mkdir(parents=True)
-    splits = {split: data.split(split) for split in data.info.splits}
-    prompts = {"generator": "a" * 64, "judge": "b" * 64}
-    models = {"generator": "writer-1", "judge": "critic-1"}
-    config = {"generator": {"model": "writer-1"}, "judge": {"model": "critic-1", "mode": "blind"}}
-    record = new_record(describe_data(data.folder, data.info, splits), prompts, models, {"mode": "blind"}, config)
-    write_record(folder, record)
-    with RunStore(folder / STORE_FILE) as store:
-        paintings = [(split, painting) for split, rows in splits.items() for painting in rows]
-        store.fill(
-            Item(position, p.id, split, p.image, p.sha256, p.score, p.category)
-            for position, (split, p) in enumerate(paintings)
-        )
-        for position, (_, painting) in enumerate(paintings):
-            change = (changes or {}).get(position) or outcome(position, painting.score)
-            estimate = json.dumps({"score": first_estimate(position, painting.score), "reason": "so"})
-            store.write([exchange(position, "generator", "{}"), exchange(position, "judge", estimate)], [change])
+def dataset(folder: Path, count: int = 6, *, test: int = 0) -> Path:
+    """Grey paintings of width 8 + their number, scored 1.25, 2.25, … (modulo 8), the last `test` of them in test."""
+    paintings = []
+    (folder / "images").mkdir(parents=True)
+    for number in range(count):
+        path = folder / "images" / f"{number}.jpg"
+        Image.new("RGB", (8 + number, 8), (number % 256,) * 3).save(path, quality=95)
+        category = "oil painting" if number % 2 else None
+        paintings.append(
+            Painting(f"p{number}", path.name, sha256_file(path), number % 8 + 1.25, category=category)
+        )  # fmt: skip
+    splits = {"train": paintings[: count - test]} | ({"test": paintings[count - test :]} if test else {})
+    write_dataset(
+        folder, name="greys", score_range=(0, 10), splits=splits, image_root="images", source="made", license="CC0"
+    )
     return folder
 
 
-def outcome(position: int, score: float) -> Change:
-    """What becomes of a painting."""
-    if position % 5 == 4:
-        return Change(
-            position,
-            "failed",
-            3,
-            "judge_rejected",
-            "no round passed",
-            judge_score=min(score + 3, 10.0),
-            judge_reason="too kind",
-        )
-    rounds = 2 if position % 5 == 3 else 1
-    return Change(
-        position, "accepted", rounds, description=levels(position), judge_score=score + 0.5, judge_reason="fits"
-    )
+def config(url: str, *overrides: str) -> RadConfig:
+    """The shipped configuration on a loopback endpoint, with prices that are easy to sum: 1 per token."""
+    everything = [
+        *(f"{side}.{key}" for side in ("generator", "judge") for key in (f"base_url={url}", "api_key_env=null")),
+        *(f"{side}.price={{input: 1000000, output: 1000000}}" for side in ("generator", "judge")),
+        "generator.requests_per_minute=null",
+        "generator.tokens_per_minute=null",
+        "batch.poll_seconds=0.01",
+        *overrides,
+    ]
+    return read_config(RadConfig, Path("rad.yaml"), everything)
 
 
-def first_estimate(position: int, score: float) -> float:
-    """What the judge says before the generator was told anything: what needs a second round is two points off."""
-    if position % 5 == 3:
-        return max(score - 2, 0.0)
-    return min(score + 3, 10.0) if position % 5 == 4 else score + 0.5
+def rad(data: Path, run: Path, url: str, *overrides: str, **options: Any) -> Any:
+    """Generate; the summary."""
+    return generate(plan(str(data), config(url, *overrides)), run, **options)
 
 
-def exchange(position: int, side: str, reply: str) -> Exchange:
-    return Exchange(position, side, 1, "ok", FRAME, "[]", reply, 100, 50, 0.002, 0.1, 1.7e9 + position)
+def results(run: Path) -> list[Result]:
+    """What the store holds."""
+    with RunStore(run / STORE_FILE, readonly=True) as store:
+        return list(store.results())
+
+
+def exchanges(run: Path, side: str | None = None) -> list[Any]:
+    """Requests and replies."""
+    with RunStore(run / STORE_FILE, readonly=True) as store:
+        return list(store.exchanges(side))
+
+
+def is_generator(body: dict[str, Any]) -> bool:
+    """Whether the request carries a picture."""
+    return isinstance(body["messages"][-1]["content"], list)
+
+
+def words(body: dict[str, Any]) -> str:
+    """The painting's own message."""
+    content = body["messages"][-1]["content"]
+    return content if isinstance(content, str) else content[-1]["text"]
+
+
+def picture(body: dict[str, Any]) -> Image.Image:
+    """The picture in a request."""
+    url = body["messages"][-1]["content"][0]["image_url"]["url"]
+    return Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2])))
+
+
+def number(body: dict[str, Any]) -> int:
+    """Which painting a request is about: by its width, or by the word that `levels` wrote."""
+    if is_generator(body):
+        return picture(body).width - 8
+    found = re.search(r"painting-(\d+)-", words(body))
+    assert found, words(body)
+    return int(found[1])
+
+
+def levels(body: dict[str, Any], text: str = "Calm ground.") -> str:
+    """A description that says which painting it is about."""
+    return json.dumps({level: f"{text} See painting-{number(body)}-." for level in LEVELS})
+
+
+CONSENT = json.dumps({"consistent": True, "reason": "fits"})
+
+
+def script(
+    generator: Callable[[dict[str, Any]], Answer] = levels,
+    judge: Callable[[dict[str, Any]], Answer] = lambda _: CONSENT,
+) -> Callable[[dict[str, Any]], Answer]:
+    """An answer for both sides."""
+    return lambda body: generator(body) if is_generator(body) else judge(body)
+
+
+def in_turn(*answers: Answer | Callable[[dict[str, Any]], Answer]) -> Callable[[dict[str, Any]], Answer]:
+    """For each painting its first, second, … answer; the last one from then on."""
+    asked: dict[int, int] = {}
+
+    def answer(body: dict[str, Any]) -> Answer:
+        which = number(body)
+        asked[which] = asked.get(which, 0) + 1
+        chosen = answers[min(asked[which], len(answers)) - 1]
+        return chosen(body) if callable(chosen) else chosen
+
+    return answer
+
+
+def count(bodies: Sequence[tuple[float, dict[str, Any]]], side: str) -> int:
+    """Requests of one side."""
+    return sum(is_generator(body) == (side == "generator") for _, body in bodies)

@@ -22,7 +22,7 @@ from artquant_plugin.train.rad.export import export_run
 from artquant_plugin.train.rad.finished import RadRun
 from artquant_plugin.train.rad.store import STORE_FILE, Change, RunStore
 from artquant_plugin.train.run import train
-from tests.train.rad.runs import levels, write_data, write_run
+from tests.train.rad.finished_runs import levels, write_data, write_run
 from tests.train.runs import write_config
 
 
@@ -53,7 +53,7 @@ def test_the_folder_is_the_dataset_form_with_descriptions_where_they_were_accept
     position = 0
     for split in data.info.splits:
         for before, after in zip(data.split(split), exported.split(split), strict=True):
-            # What the dataset had stays; every fifth painting was judged away (tests/train/rad/runs.py).
+            # What the dataset had stays; every fifth painting was judged away (tests/train/rad/finished_runs.py).
             expected = None if position % 5 == 4 else levels(position)
             assert after == replace(before, description=expected, attributes=before.attributes or {"Color": None})
             position += 1

@@ -15,7 +15,7 @@ from artquant_plugin.train.rad.finished import RadRun
 from artquant_plugin.train.rad.published import description_record, score_record, write_published
 from artquant_plugin.train.sources.rad import read_rad
 from tests.paths import ROOT
-from tests.train.rad.runs import write_data, write_run
+from tests.train.rad.finished_runs import write_data, write_run
 
 DATA = ROOT / "tests/data/parity/data"
 

@@ -20,7 +20,7 @@ from artquant_plugin.train.rad.report.collect import collect
 from artquant_plugin.train.rad.report.figures import HEIGHT, WIDTH, histogram, word_limit
 from artquant_plugin.train.rad.report.page import write_report
 from artquant_plugin.train.rad.store import Change
-from tests.train.rad.runs import first_estimate, write_data, write_run
+from tests.train.rad.finished_runs import first_estimate, write_data, write_run
 
 EVIL = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'&"
 

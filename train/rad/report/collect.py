@@ -1,4 +1,4 @@
-"""Everything that the report tells, collected in one pass over a run; memory grows by 600 bytes per painting."""
+"""Everything that the report tells, collected in one pass over a run; no description is kept but the examples."""
 
 import random
 import warnings

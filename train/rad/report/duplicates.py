@@ -93,7 +93,7 @@ def _similar(signatures: Signatures) -> list[tuple[int, int]]:
             pairs = partner.astype(np.uint64) << np.uint64(32) | order[same].astype(np.uint64)
             candidates.append(different(pairs))
     found = different(np.concatenate(candidates))
-    similar = []
+    similar: list[tuple[int, int]] = []
     for start in range(0, len(found), PAIRS_AT_ONCE):
         some = found[start : start + PAIRS_AT_ONCE]
         left, right = (some >> np.uint64(32)).astype(np.intp), (some & np.uint64(2**32 - 1)).astype(np.intp)

@@ -1,0 +1,58 @@
+"""What a scripted endpoint may answer."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Says:
+    """A completion beyond its text.
+
+    Args:
+        text: content; None with a refusal.
+        refusal: in the protocol's form.
+        finish: ``stop``, ``length``, ``content_filter``.
+        usage: tokens of prompt and reply; None leaves the counts out.
+        delay: seconds, beside the endpoint's own.
+    """
+
+    text: str | None = None
+    refusal: str | None = None
+    finish: str = "stop"
+    usage: tuple[int, int] | None = (1, 1)
+    delay: float = 0.0
+
+
+@dataclass(frozen=True)
+class Fails:
+    """An HTTP error.
+
+    Args:
+        status: of the response.
+        headers: of it, such as ``retry-after``.
+        code: the error's, such as ``insufficient_quota``.
+        message: the error's.
+    """
+
+    status: int
+    headers: dict[str, str] = field(default_factory=dict)
+    code: str | None = None
+    message: str = "injected"
+
+    def body(self) -> dict[str, Any]:
+        """As the protocol writes it."""
+        return {"error": {"message": self.message, "type": "injected", "code": self.code}}
+
+
+@dataclass(frozen=True)
+class Cuts:
+    """A connection that ends without a response, or in the middle of one.
+
+    Args:
+        begun: whether the response has begun.
+    """
+
+    begun: bool = False
+
+
+Answer = str | Says | Fails | Cuts
