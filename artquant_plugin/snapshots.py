@@ -1,7 +1,6 @@
 """A repository's files from the Hub, in the cache of its client."""
 
 import errno
-from collections.abc import Sequence
 from pathlib import Path
 
 from artquant_plugin.errors import ArtQuantError
@@ -24,8 +23,8 @@ def fetch_snapshot(
     given: str,
     *,
     kind: str = "model",
-    ignore: Sequence[str] | None = None,
-    only: Sequence[str] | None = None,
+    ignore: list[str] | None = None,
+    only: list[str] | None = None,
 ) -> Path:
     """The folder of a commit's files, fetched where they are not in the cache.
 

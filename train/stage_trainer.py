@@ -206,9 +206,8 @@ class StageTrainer(AestheticTrainer):
             return
         step = f"{self._folder.path.name}, step {self.state.global_step}"
         job: Any = push_checkpoint(Path(checkpoint_folder), str(self.hub_model_id), step)
-        self.push_in_progress = cast(
-            Any, PushInProgress(cast(Any, [job]))
-        )  # whose types say one job, and mean several
+        # The annotations there say one job, or none at all; the code means several.
+        self.push_in_progress = cast(Any, PushInProgress(cast(Any, [job])))
 
     def _unwritten(self, folder: Path, error: Exception) -> ArtQuantError:
         shutil.rmtree(folder, ignore_errors=True)

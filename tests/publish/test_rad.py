@@ -13,7 +13,7 @@ from artquant_plugin.train.rad.export import export_run
 from artquant_plugin.train.rad.finished import RadRun
 from tests.publish.client import Client, environment
 from tests.publish.conftest import TOKEN
-from tests.train.rad.runs import levels, write_data, write_run
+from tests.train.rad.finished_runs import levels, write_data, write_run
 from tests.train.runs import TINY, write_config
 
 LICENSE = "CC BY-NC-ND 4.0"
