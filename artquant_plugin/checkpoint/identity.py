@@ -41,10 +41,14 @@ def commit_of(folder: Path) -> str | None:
     return folder.name if is_snapshot else None
 
 
+def weight_files(folder: Path) -> list[Path]:
+    """The weights of a folder; pickles, those of the paper's own code, where it has no others."""
+    return sorted(folder.glob("*.safetensors")) or sorted(folder.glob("*.bin"))
+
+
 def weights_hash(folder: Path) -> str:
     """SHA-256 over names and contents of the weights: of a model, or of an adapter and what stands beside it."""
     digest = hashlib.sha256()
-    # Pickles are those of the paper's own code, which are read where a folder has no other weights.
-    for path in sorted(folder.glob("*.safetensors")) or sorted(folder.glob("*.bin")):
+    for path in weight_files(folder):
         digest.update(f"{path.name} {sha256_file(path)}\n".encode())
     return digest.hexdigest()

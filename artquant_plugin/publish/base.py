@@ -10,11 +10,12 @@ from huggingface_hub.errors import RepositoryNotFoundError
 from huggingface_hub.hf_api import RepoFile
 
 from artquant_plugin.checkpoint.adapter import base_of, first_line
+from artquant_plugin.checkpoint.identity import weight_files
 from artquant_plugin.checkpoint.locate import ADAPTER_CONFIG_FILE
 from artquant_plugin.errors import ArtQuantError
-from artquant_plugin.images import sha256_file
 from artquant_plugin.publish.card import License
 from artquant_plugin.publish.faults import Target, hub_errors
+from artquant_plugin.publish.hashes import digest_of
 from artquant_plugin.publish.scrub import scrub
 from artquant_plugin.snapshots import split_revision
 
@@ -97,9 +98,8 @@ def _check_same(folder: Path, name: str, revision: str | None) -> None:
     """
     with hub_errors(Target(name)):
         entries = list(HfApi().list_repo_tree(name, revision=revision))
-    remote = {entry.path: entry.lfs.sha256 for entry in entries if isinstance(entry, RepoFile) and entry.lfs}
-    local = {path.name: sha256_file(path) for path in folder.glob("*.safetensors")}
-    if any(remote.get(path) != sha256 for path, sha256 in local.items()):
+    remote = {entry.path: entry for entry in entries if isinstance(entry, RepoFile)}
+    if any(path.name not in remote or not digest_of(path).same(remote[path.name]) for path in weight_files(folder)):
         raise ArtQuantError(
             f"--base {name}@{revision} has other weights than '{folder}', on which the adapter was trained; publish "
             "that folder, or pass --merge"

@@ -56,14 +56,19 @@ def _narrowest(value: Any, dtype: Any) -> Any:
 
 def _stored_dtype(folder: Path, base: str | None) -> Any:
     """The type of the base model's weights, as its configuration names it."""
+    import json
+
     import torch
-    from transformers import AutoConfig
 
     from artquant_plugin.checkpoint import locate
     from artquant_plugin.checkpoint.adapter import base_of
+    from artquant_plugin.checkpoint.locate import CONFIG_FILE, OTHER_WEIGHTS
 
-    config = AutoConfig.from_pretrained(locate(base or base_of(folder, str(folder))))
-    return config.dtype or config.get_text_config().dtype or torch.float32
+    path = locate(base or base_of(folder, str(folder)), ignore=OTHER_WEIGHTS) / CONFIG_FILE
+    content = json.loads(path.read_text(encoding="utf-8"))
+    parts = (content, content.get("text_config", {}))
+    named = next((part[key] for part in parts for key in ("dtype", "torch_dtype") if part.get(key)), "float32")
+    return getattr(torch, named)
 
 
 def _keep_dtype(folder: Path, dtype: Any) -> None:

@@ -22,6 +22,7 @@ from artquant_plugin.publish.hashes import Content
 from artquant_plugin.publish.lines import Loading, scoring_lines
 from artquant_plugin.publish.results import results_of
 from artquant_plugin.publish.scrub import check_clean, scrub
+from artquant_plugin.report.samples import holds_runs
 
 RESULTS_FOLDER = "results"  # beside a checkpoint, where the command that training prints writes to
 _OF_TRAINING = (TRAINING_FILE, "config.train.yaml", "training-curves.csv", "training-curves.png")
@@ -81,7 +82,7 @@ def model_files(
             f"the license of '{folder}' is not known{f', {origin.name} names none' if origin else ''}; pass "
             "--license, such as apache-2.0, or other and its name"
         )
-    places = results or ([folder / RESULTS_FOLDER] if (folder / RESULTS_FOLDER).is_dir() else [])
+    places = results or [place for place in [folder / RESULTS_FOLDER] if holds_runs(place)]
     measured = results_of(places, found.weights, str(folder)) if places else []
     code, known = _code(folder if merged is None else merged, target, origin, found.is_adapter)
     facts = Facts(

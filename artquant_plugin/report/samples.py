@@ -73,6 +73,11 @@ def read_runs(folders: Iterable[Path]) -> list[TaskRun]:
     return runs
 
 
+def holds_runs(folder: Path) -> bool:
+    """Whether a folder has samples of a scoring task."""
+    return any(_is_ours(file) for file in folder.rglob("*_samples_*.jsonl"))
+
+
 def _task(file: Path) -> str:
     return file.stem.partition("_samples_")[2]
 

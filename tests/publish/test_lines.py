@@ -13,8 +13,10 @@ from artquant_plugin.prompting import PromptSpec
 from artquant_plugin.publish.lines import Loading, scoring_lines
 from artquant_plugin.scoring import ArtQuantScorer
 from tests.backbones.families import FAMILIES, family
+from tests.backbones.mplug_owl2.original_folders import write_base
 from tests.publish.client import environment
 from tests.publish.conftest import TOKEN
+from tests.publish.test_merge import TRAINED, adapted
 
 # `None` in the place of a module makes importing it fail.
 STRANGER = """
@@ -89,6 +91,18 @@ def test_lines_give_the_engines_score_in_every_family(name, spec, tmp_path, desk
     exec(code, {"print": printed.append})
     expected = ArtQuantScorer(checkpoint).score([desk.root / "painting.jpg"])[0].score
     assert printed == pytest.approx([expected], abs=1e-4)
+
+
+def test_an_adapter_of_the_papers_own_base_is_published_with_it(desk, tmp_path):
+    base = write_base(tmp_path / "owl-base")
+    desk.put("me/owl-base", {path.name: path.read_bytes() for path in base.iterdir()})
+    adapted(base, tmp_path / "owl-adapter", TRAINED)
+    desk.done(tmp_path / "owl-adapter", "me/owl-adapter", "--base", "me/owl-base", "--license", "other")
+    assert "from artquant_plugin import" in lines_of(desk.files("me/owl-adapter")["README.md"].decode())
+    picture, out = desk.root / "painting.jpg", tmp_path / "scores.jsonl"
+    scored = desk.client.run("score", picture, "--model", "me/owl-adapter", "--device", "cpu", "--out", out)
+    assert scored.code == 0, scored.err
+    assert json.loads(out.read_text())["score"] == engine_score(tmp_path / "owl-adapter", picture)
 
 
 def test_an_architecture_of_our_own_needs_this_package_and_the_card_says_so(desk, tmp_path, monkeypatch):

@@ -14,6 +14,7 @@ from artquant_plugin.scoring import ArtQuantScorer
 from artquant_plugin.train.config import TrainedSection
 from artquant_plugin.train.parts import choose_trained
 from tests.backbones.families import family
+from tests.backbones.mplug_owl2.original_folders import write_base
 from tests.tiny import pictures
 
 TRAINED = {
@@ -43,6 +44,14 @@ def outputs(folder):
     scorer = ArtQuantScorer(load_checkpoint(str(folder), dtype="float32"))
     inputs = scorer._score_inputs(pictures(3))
     return scorer._level_logits(inputs), [result.score for result in scorer.score(pictures(3))]
+
+
+def test_an_adapter_of_the_papers_own_base_is_merged(tmp_path):
+    """The base as its authors publish it, which `transformers` cannot read."""
+    write_base(tmp_path / "base")
+    adapted(tmp_path / "base", tmp_path / "adapter", TRAINED)
+    merge_checkpoint(tmp_path / "adapter", tmp_path / "merged")
+    assert outputs(tmp_path / "merged")[1] == pytest.approx(outputs(tmp_path / "adapter")[1], abs=1e-4)
 
 
 @pytest.mark.parametrize("name", ["llava", "mplug_owl2", "qwen3_5"])
