@@ -316,7 +316,8 @@ def find_dataset(name_or_path: str) -> Path:
     """Folder of a dataset.
 
     Args:
-        name_or_path: a name under `data_home`, or a folder.
+        name_or_path: a name under `data_home`, a folder, or one on the Hub (``namespace/name:config``), which is
+            fetched.
 
     Raises:
         ArtQuantError: it is not there; the message has the command that makes it.
@@ -326,6 +327,10 @@ def find_dataset(name_or_path: str) -> Path:
     for candidate in (named, folder):
         if (candidate / INFO_FILE).is_file():
             return candidate
+    from artquant_plugin.published_rad import fetch_dataset, is_published_name
+
+    if is_published_name(name_or_path):
+        return fetch_dataset(name_or_path)
     if name_or_path == "artquant_demo":
         remedy = "`artquant data demo`"
     else:

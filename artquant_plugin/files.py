@@ -64,6 +64,14 @@ def atomic_files(folder: Path, *, last: str, replaced: Sequence[str] = ()) -> It
                 os.replace(path, target)
 
 
+def link_file(source: Path, target: Path) -> None:
+    """Have a file under a second name, without a copy where the file system can."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
 @contextmanager
 def atomic_folder(folder: Path) -> Iterator[Path]:
     """Write a folder beside its place, then move it there; on an error what was there stays.

@@ -4,6 +4,8 @@ import difflib
 import inspect
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -13,6 +15,7 @@ from lmms_eval.api.model import lmms
 from tqdm import tqdm
 
 from artquant_plugin.batching import halving
+from artquant_plugin.checkpoint import Identity
 from artquant_plugin.descriptions import Description
 from artquant_plugin.errors import ArtQuantError
 from artquant_plugin.generation import generate_batch
@@ -102,6 +105,11 @@ class ArtQuant(lmms):
             raise ArtQuantError("--model_args names no checkpoint; give pretrained=FOLDER_OR_HUB_ID")
         return super().create_from_arg_string(arg_string, additional_config)
 
+    @cached_property
+    def _identity(self) -> Identity:
+        """What replies are of; hashing the weights of a large model takes seconds, so that only scores ask for it."""
+        return self._scorer.checkpoint.identity
+
     @property
     def batch_size(self) -> int:
         """Images of the next forward pass."""
@@ -132,7 +140,7 @@ class ArtQuant(lmms):
         scores = [index for index, kind in enumerate(kinds) if kind == SCORE_REQUEST]
         results = self._scorer.score_each(self._image(requests[index]) for index in scores)
         for index, result in zip(scores, results, strict=True):
-            yield index, score_reply(result)
+            yield index, score_reply(result, self._identity)
         described = [index for index, kind in enumerate(kinds) if kind == DESCRIBE_REQUEST]
         for limit in sorted({_new_tokens(requests[index]) for index in described}):
             some = [index for index in described if _new_tokens(requests[index]) == limit]
@@ -197,11 +205,11 @@ class ArtQuant(lmms):
         raise NotImplementedError("artquant answers single-round tasks")
 
 
-def score_reply(result: Score | ArtQuantError) -> str:
-    """The reply to a score request: ``{"score": 6.83, "levels": {…}}``, or a null score with its reason."""
+def score_reply(result: Score | ArtQuantError, identity: Identity) -> str:
+    """The reply to a score request: ``{"score": 6.83, "levels": {…}, "checkpoint": {…}}``, or why there is none."""
     if isinstance(result, ArtQuantError):
         return json.dumps({"score": None, "reason": str(result)})
-    return json.dumps({"score": result.score, "levels": result.levels})
+    return json.dumps({"score": result.score, "levels": result.levels, "checkpoint": asdict(identity)})
 
 
 def description_reply(result: Description | ArtQuantError) -> str:

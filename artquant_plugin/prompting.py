@@ -118,7 +118,7 @@ class Prompter:
         """
         answers = None
         if takes_answers_apart(self.processor):
-            chats = [max((chat for chat in self._chats if text.startswith(chat)), key=len) for text in texts]
+            chats = [max((chat for chat in self.chats if text.startswith(chat)), key=len) for text in texts]
             answers = [text[len(chat) :] for text, chat in zip(texts, chats, strict=True)]
             texts = chats
         inputs = chat_inputs(self.processor, texts, [[image] for image in images], answers=answers)
@@ -130,7 +130,8 @@ class Prompter:
         return inputs
 
     @property
-    def _chats(self) -> tuple[str, str]:
+    def chats(self) -> tuple[str, str]:
+        """The prompts of a score request and of a description, up to the answer."""
         return self._chat, self._describe_chat
 
     def _render(self, question: str) -> tuple[str, str, str]:

@@ -4,7 +4,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 Origin = Literal["json", "labelled", "level"]
@@ -32,6 +32,7 @@ class Reply:
         origin: which form the score had.
         levels: the distribution over the levels, where the reply holds one.
         from_range: the score is the mid-point of a range such as "7-8".
+        checkpoint: the weights that gave it, where the reply says so (`artquant_plugin.checkpoint.identity`).
     """
 
     score: float | None = None
@@ -40,6 +41,7 @@ class Reply:
     origin: Origin | None = None
     levels: dict[str, float] | None = None
     from_range: bool = False
+    checkpoint: dict[str, Any] | None = None
 
 
 def parse_reply(text: str, *, score_range: tuple[float, float], level_values: Mapping[str, float]) -> Reply:
@@ -95,7 +97,9 @@ def _from_json(text: str, score_range: tuple[float, float], _: Mapping[str, floa
     levels = content.get("levels")
     if not isinstance(levels, dict) or not all(isinstance(value, int | float) for value in levels.values()):
         levels = None
-    return _within(float(score), score_range, "json", levels=levels)
+    checkpoint = content.get("checkpoint")
+    reply = _within(float(score), score_range, "json", levels=levels)
+    return replace(reply, checkpoint=checkpoint if isinstance(checkpoint, dict) else None)
 
 
 def _objects(text: str) -> Iterator[dict[str, Any]]:

@@ -20,7 +20,9 @@ from artquant_plugin.metrics import RESAMPLES, Scores, evaluate
 from artquant_plugin.replies import parse_reply
 
 SPLIT = "test"
-Record = dict[str, Any]  # id, prediction, reason, truth, category; what the samples file keeps of a painting
+Record = dict[
+    str, Any
+]  # id, prediction, reason, truth, category, checkpoint; what the samples file keeps of a painting
 
 
 def __getattr__(name: str) -> Any:
@@ -121,6 +123,7 @@ def process_results(doc: Record, results: Sequence[str]) -> dict[str, Any]:
             "detail": reply.detail,
             "truth": doc["score"],
             "category": doc["category"],
+            "checkpoint": reply.checkpoint,
         },
         "failed": reply.score is None,
         "missing": doc["missing"],

@@ -34,6 +34,8 @@ def stage_trainer(
     folder: StageFolder,
     flow: Flow,
     callbacks: Sequence[Any] = (),
+    *,
+    push: bool = False,
 ) -> StageTrainer:
     """The trainer of a stage.
 
@@ -44,6 +46,7 @@ def stage_trainer(
         folder: of the stage.
         flow: when to save and stop.
         callbacks: further ones; with none at all, as in the check before the first step, no tracker is told.
+        push: whether checkpoints go to `train.push_to_hub`, where it is set.
     """
     config, options = setting.config, setting.config.train
     samples = stage_samples(setting, stage)
@@ -80,6 +83,10 @@ def stage_trainer(
         ddp_find_unused_parameters=True,  # such as a vision tower's layers behind the one that is read
         dataloader_pin_memory=torch.cuda.is_available(),
         use_cpu=not torch.cuda.is_available(),
+        push_to_hub=push and options.push_to_hub is not None,
+        hub_model_id=options.push_to_hub,
+        hub_strategy="every_save",
+        hub_private_repo=True,
     )
     return StageTrainer(
         model=model,

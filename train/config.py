@@ -214,6 +214,7 @@ class TrainSection(_Section):
         early_stopping_patience: evaluations without a better SROCC after which a stage ends; never when left out.
         on_bad_sample: whether an image that cannot be read stops the run or is left out and counted.
         report_to: trackers of `transformers` that get the log, ``tensorboard``, ``wandb`` and the like.
+        push_to_hub: repository that gets each checkpoint as it is written, and the last one; private when it is made.
     """
 
     learning_rate: float = Field(2e-5, gt=0)
@@ -237,6 +238,7 @@ class TrainSection(_Section):
     on_bad_sample: Literal["stop", "skip"] = "stop"
     report_to: tuple[str, ...] = ("tensorboard",)
     share_images: bool = False
+    push_to_hub: str | None = None
 
     @model_validator(mode="after")
     def _even(self) -> "TrainSection":

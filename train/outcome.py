@@ -1,12 +1,9 @@
 """The end of a run: its last checkpoint and its record go into the output folder, together."""
 
-import os
-import shutil
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from artquant_plugin.files import atomic_files
+from artquant_plugin.files import atomic_files, link_file
 from artquant_plugin.train.model import Setting
 from artquant_plugin.train.parts import count_trained
 from artquant_plugin.train.record import Summary, write_record
@@ -40,15 +37,8 @@ def write_outcome(
     last = "adapter_config.json" if is_adapter else "config.json"
     with atomic_files(setting.config.output, last=last, replaced=_WEIGHT_FILES) as part:
         for path in final.iterdir():
-            _link(path, part / path.name)
+            link_file(path, part / path.name)
         counts = count_trained(model)
         trained: dict[str, Any] = {part: {"trained": some, "all": total} for part, (some, total) in counts.items()}
         write_record(part, setting.config, setting.material.datasets, results, summary, trained)
     run.clear()
-
-
-def _link(source: Path, target: Path) -> None:
-    try:
-        os.link(source, target)
-    except OSError:  # a file system without links
-        shutil.copyfile(source, target)

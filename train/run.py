@@ -26,6 +26,7 @@ from artquant_plugin.train.callbacks import Flow, StopRequest, any_process
 from artquant_plugin.train.config import StageSection, TrainConfig
 from artquant_plugin.train.model import Setting, begin_model, prepare
 from artquant_plugin.train.outcome import write_outcome
+from artquant_plugin.train.pushing import check_push, push_last
 from artquant_plugin.train.record import Summary
 from artquant_plugin.train.stages import RunFolder, StageFolder, StageResult
 
@@ -77,6 +78,7 @@ def train(
     if run.begun and not overwrite:
         run.check(config)
     check_trackers(config)
+    check_push(config)
     setting, model = prepare(config)
     for line in _preflight(setting, model):
         if say is not None and state.is_main_process:
@@ -112,6 +114,7 @@ def train(
     )
     if state.is_main_process:
         write_outcome(setting, model, run, results, summary)
+        push_last(config)
     state.wait_for_everyone()
     return summary
 
@@ -128,6 +131,7 @@ def dry_run(config: TrainConfig, say: Say) -> None:
     """
     _processes()
     check_trackers(config)
+    check_push(config)
     setting, model = prepare(config)
     for line in _preflight(setting, model, show=True):
         say(line)
@@ -164,7 +168,7 @@ def _run_stage(
     config = setting.config
     flow = Flow(request, config.train.early_stopping_patience)
     trackers = [*tensorboard(config, stage)]
-    trainer = stage_trainer(setting, stage, model, folder, flow, trackers)
+    trainer = stage_trainer(setting, stage, model, folder, flow, trackers, push=True)
     checkpoint = folder.last_checkpoint()
     if checkpoint is None and folder.best.exists() and trainer.args.should_save:
         shutil.rmtree(folder.best)  # of a run that ended before its first checkpoint

@@ -4,7 +4,7 @@ import shutil
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError
@@ -13,6 +13,7 @@ from torch.distributed.checkpoint.state_dict import StateDictOptions, set_optimi
 from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
 from torch.utils.data import Sampler
+from transformers.utils import PushInProgress
 
 from artquant_plugin.backbones.interface import core
 from artquant_plugin.checkpoint import restore_weights, save_checkpoint
@@ -21,6 +22,7 @@ from artquant_plugin.train.callbacks import EpochStart, Flow, Speed
 from artquant_plugin.train.guard import FACTS, BatchFacts, GuardedCollator, GuardedSamples
 from artquant_plugin.train.mixture import EpochSampler, MixedSamples
 from artquant_plugin.train.parts import Part, optimizer_groups
+from artquant_plugin.train.pushing import push_checkpoint
 from artquant_plugin.train.stages import WHOLE_FILE, StageFolder, checkpoints
 from artquant_plugin.train.trainer import AestheticTrainer
 
@@ -194,6 +196,18 @@ class StageTrainer(AestheticTrainer):
             for path in checkpoints(folder.parent):
                 if path not in whole[-self._save_total_limit :]:
                     shutil.rmtree(path, ignore_errors=True)
+
+    def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
+        """Send what belongs to a checkpoint; the Trainer's own way would send the stage's folder, pickles included.
+
+        As there, none is sent while the one before is on its way.
+        """
+        if not self.is_world_process_zero() or (self.push_in_progress and not self.push_in_progress.is_done()):
+            return
+        step = f"{self._folder.path.name}, step {self.state.global_step}"
+        job: Any = push_checkpoint(Path(checkpoint_folder), str(self.hub_model_id), step)
+        # The annotations there say one job, or none at all; the code means several.
+        self.push_in_progress = cast(Any, PushInProgress(cast(Any, [job])))
 
     def _unwritten(self, folder: Path, error: Exception) -> ArtQuantError:
         shutil.rmtree(folder, ignore_errors=True)

@@ -29,6 +29,7 @@ _FREE_TRAIN = (
     "dataloader_num_workers",
     "report_to",
     "on_bad_sample",
+    "push_to_hub",
 )
 
 

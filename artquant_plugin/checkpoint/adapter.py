@@ -5,8 +5,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from artquant_plugin.checkpoint.locate import ADAPTER_CONFIG_FILE, split_revision
+from artquant_plugin.checkpoint.locate import ADAPTER_CONFIG_FILE
 from artquant_plugin.errors import ArtQuantError
+from artquant_plugin.snapshots import split_revision
 
 ADAPTER_FILE = "adapter_model.safetensors"
 EXTRA_FILE = "extra_weights.safetensors"  # keys of the base model's state dict; whole tensors, no differences

@@ -17,9 +17,11 @@ from artquant_plugin.checkpoint.adapter import (
     mark_trained,
     some,
 )
+from artquant_plugin.checkpoint.identity import Identity, commit_of, identify
 from artquant_plugin.checkpoint.locate import ADAPTER_CONFIG_FILE, OTHER_WEIGHTS, locate
 from artquant_plugin.checkpoint.spec import ScoringSpec
 from artquant_plugin.errors import ArtQuantError
+from artquant_plugin.snapshots import split_revision
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 ATTENTION = ("sdpa", "eager", "flash_attention_2", "flash_attention_3", "flex_attention")
@@ -36,12 +38,25 @@ class Checkpoint:
         processor: with chat template and tokenizer.
         spec: the scoring file.
         name: what the user typed.
+        folder: that it was loaded from; None for a model that never was in one.
     """
 
     model: Any
     processor: Any
     spec: ScoringSpec
     name: str
+    folder: Path | None = None
+
+    @property
+    def identity(self) -> Identity:
+        """Which weights these are.
+
+        Raises:
+            ArtQuantError: it was not loaded from a folder.
+        """
+        if self.folder is None:
+            raise ArtQuantError(f"checkpoint {self.name!r} is in no folder; save it first")
+        return identify(self.name, self.folder)
 
 
 def load_checkpoint(
@@ -97,9 +112,9 @@ def load_checkpoint(
         options["device_map"] = {"": device}
     if is_original(base_folder):  # what was trained from the paper's own base
         model = _original_base(base, options)
-        processor = _load_processor(folder, folder, pretrained, trust_remote_code)
+        processor = load_processor(folder, folder, pretrained, trust_remote_code)
     else:
-        processor = _load_processor(folder, base_folder, pretrained, trust_remote_code)
+        processor = load_processor(folder, base_folder, pretrained, trust_remote_code)
         model = _load_model(base_folder, base, options, trust_remote_code)
     load_extra_weights(model, folder)
     if is_adapter:
@@ -107,7 +122,7 @@ def load_checkpoint(
         mark_trained(model, extra)
     if quantization is None:
         model = _placed(model, dtype, device)
-    return Checkpoint(model=model.eval(), processor=processor, spec=spec, name=pretrained)
+    return Checkpoint(model=model.eval(), processor=processor, spec=spec, name=pretrained, folder=folder)
 
 
 def locate_original(pretrained: str, base: str | None) -> tuple[Path, Path | None]:
@@ -142,7 +157,7 @@ def _load_original(pretrained: str, base: str | None, dtype: str, device: str, a
     model, processor, spec = load_original(folder, base_folder, options)
     if base_folder is None:
         _name(model, pretrained, folder)
-    return Checkpoint(_placed(model, dtype, device).eval(), processor, spec, pretrained)
+    return Checkpoint(_placed(model, dtype, device).eval(), processor, spec, pretrained, folder)
 
 
 def _original_base(base: str, options: dict[str, Any]) -> Any:
@@ -158,8 +173,12 @@ def _original_base(base: str, options: dict[str, Any]) -> Any:
 
 
 def _name(model: Any, name: str, folder: Path) -> None:
-    """Have the model know where it is from, for an adapter to name it."""
-    model.name_or_path = name if not Path(name).is_dir() else str(folder.resolve())
+    """Have the model know where it is from, for an adapter to name it; on the Hub, which commit."""
+    if Path(name).is_dir():
+        model.name_or_path = str(folder.resolve())
+        return
+    commit = commit_of(folder)
+    model.name_or_path = name if split_revision(name)[1] or commit is None else f"{name}@{commit}"
 
 
 def _placed(model: Any, dtype: str, device: str) -> Any:
@@ -226,8 +245,18 @@ def _quantized(quantization: str, dtype: str, extra: list[str]) -> Any:
     )
 
 
-def _load_processor(folder: Path, base_folder: Path, pretrained: str, trust_remote_code: bool) -> Any:
-    """The processor of the checkpoint, or of an adapter's base where the adapter brings none."""
+def load_processor(folder: Path, base_folder: Path, pretrained: str, trust_remote_code: bool) -> Any:
+    """The processor of the checkpoint, or of an adapter's base where the adapter brings none.
+
+    Args:
+        folder: of the checkpoint.
+        base_folder: of its base model, or the same.
+        pretrained: what the user typed, for messages.
+        trust_remote_code: whether Python code of the repository may run.
+
+    Raises:
+        ArtQuantError: files are missing, or it cannot be loaded.
+    """
     from transformers import AutoProcessor, ProcessorMixin
 
     source = folder if any((folder / name).is_file() for name in PROCESSOR_FILES) else base_folder

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from artquant_plugin.errors import ArtQuantError
+from artquant_plugin.snapshots import fetch_snapshot, is_hub_id, split_revision
 
 CONFIG_FILE = "config.json"
 ADAPTER_CONFIG_FILE = "adapter_config.json"
@@ -24,44 +25,11 @@ def locate(pretrained: str, *, ignore: Sequence[str] = (*PICKLES, *OTHER_WEIGHTS
     """
     folder = Path(pretrained).expanduser()
     if not folder.is_dir():
-        folder = _downloaded(pretrained, ignore)
+        if not is_hub_id(split_revision(pretrained)[0]):
+            raise ArtQuantError(f"checkpoint {pretrained!r} is no folder and no Hub id; train one or mend the path")
+        folder = fetch_snapshot(pretrained, ignore=list(ignore))
     if not any((folder / name).is_file() for name in (CONFIG_FILE, ADAPTER_CONFIG_FILE)):
         raise ArtQuantError(
             f"{pretrained!r} holds no {CONFIG_FILE} and no {ADAPTER_CONFIG_FILE}; name the folder that training wrote"
         )
     return folder
-
-
-def split_revision(name: str) -> tuple[str, str | None]:
-    """A Hub id and its revision, ``main`` as None."""
-    identifier, _, revision = name.partition("@")
-    return identifier, revision or None
-
-
-def _downloaded(pretrained: str, ignore: Sequence[str]) -> Path:
-    name, revision = split_revision(pretrained)
-    if name.count("/") != 1 or name.startswith((".", "/", "~")):
-        raise ArtQuantError(f"checkpoint {pretrained!r} is no folder and no Hub id; train one or mend the path")
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import (
-        HfHubHTTPError,
-        HFValidationError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
-
-    try:
-        return Path(snapshot_download(name, revision=revision, ignore_patterns=list(ignore)))
-    except RepositoryNotFoundError as error:
-        raise ArtQuantError(f"the Hub has no model {name!r} that you may read; mend the id or log in") from error
-    except RevisionNotFoundError as error:
-        raise ArtQuantError(f"model {name!r} has no revision {revision!r}; name a branch, tag or commit") from error
-    except HFValidationError as error:
-        raise ArtQuantError(f"checkpoint {pretrained!r} is no folder and no Hub id; mend the path") from error
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ArtQuantError(
-            f"{pretrained!r} is no folder, and could not be fetched from the Hub ({reason}); mend the path or try "
-            "again"
-        ) from error

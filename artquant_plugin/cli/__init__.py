@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from typing import TextIO
 
 from artquant_plugin import __version__
-from artquant_plugin.cli import convert, data, describe, metrics, rad, results, score, train
+from artquant_plugin.cli import convert, data, describe, metrics, publish, rad, results, score, train
 from artquant_plugin.errors import ArtQuantError
 
-COMMANDS = (data, rad, train, convert, score, describe, results, metrics)
+COMMANDS = (data, rad, train, convert, score, describe, results, metrics, publish)
 
 
 class _Parser(argparse.ArgumentParser):

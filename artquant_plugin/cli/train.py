@@ -32,6 +32,11 @@ def add_parser(subparsers: Any) -> None:
         metavar="KEY=VALUE",
         help="override a key of the configuration, section.key=value; may be repeated",
     )
+    parser.add_argument(
+        "--push-to-hub",
+        metavar="NAMESPACE/NAME",
+        help="put each checkpoint on the Hub as it is written, short for --set train.push_to_hub=NAMESPACE/NAME",
+    )
     choice = parser.add_mutually_exclusive_group()
     choice.add_argument("--resume", action="store_true", help="go on where a run of this configuration ended")
     choice.add_argument(
@@ -47,6 +52,8 @@ def run(args: argparse.Namespace) -> None:
     """Train and say where the checkpoint is and how to evaluate it."""
     from artquant_plugin.train.config_file import load_config
 
+    if args.push_to_hub:
+        args.overrides.append(f"train.push_to_hub={args.push_to_hub}")
     config = load_config(args.config, args.overrides)
     from artquant_plugin.train.run import Stopped, dry_run, train
 

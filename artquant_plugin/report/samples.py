@@ -24,6 +24,8 @@ class TaskRun:
         failures: count of the other paintings by reason.
         missing: paintings that the dataset's import could not use.
         older: runs of the same model and task that were passed over.
+        checkpoint: `Identity` of what was measured, where the model is one of ours.
+        file: of the samples.
     """
 
     task: str
@@ -35,6 +37,13 @@ class TaskRun:
     failures: dict[str, int]
     missing: int
     older: int = 0
+    checkpoint: dict[str, Any] | None = None
+    file: Path = Path()
+
+    @property
+    def results_file(self) -> Path:
+        """The harness's results of the same run."""
+        return _results_file(self.file)
 
 
 def read_runs(folders: Iterable[Path]) -> list[TaskRun]:
@@ -64,19 +73,27 @@ def read_runs(folders: Iterable[Path]) -> list[TaskRun]:
     return runs
 
 
+def holds_runs(folder: Path) -> bool:
+    """Whether a folder has samples of a scoring task."""
+    return any(_is_ours(file) for file in folder.rglob("*_samples_*.jsonl"))
+
+
 def _task(file: Path) -> str:
     return file.stem.partition("_samples_")[2]
 
 
 def _model(file: Path) -> str:
     """The folder's name, which lmms-eval takes from `--model_args`; the kind of model where it finds no name there."""
-    results = file.with_name(f"{file.name.partition('_samples_')[0]}_results.json")
     try:
-        content = json.loads(results.read_text(encoding="utf-8"))
+        content = json.loads(_results_file(file).read_text(encoding="utf-8"))
     except (OSError, json.JSONDecodeError):
         return file.parent.name
     named = content.get("model_name", file.parent.name)
     return file.parent.name if named else content["model_source"]
+
+
+def _results_file(samples: Path) -> Path:
+    return samples.with_name(f"{samples.name.partition('_samples_')[0]}_results.json")
 
 
 def _is_ours(file: Path) -> bool:
@@ -92,6 +109,7 @@ def _read(file: Path, model: str, task: str, *, older: int) -> TaskRun:
     pairs: dict[str, tuple[float, float]] = {}
     failures: Counter[str] = Counter()
     missing = 0
+    checkpoint: dict[str, Any] | None = None
     with file.open(encoding="utf-8") as lines:
         for number, line in enumerate(lines, start=1):
             try:
@@ -102,6 +120,10 @@ def _read(file: Path, model: str, task: str, *, older: int) -> TaskRun:
                 else:
                     pairs[record["id"]] = (float(record["prediction"]), float(record["truth"]))
                 missing = max(missing, int(sample["missing"]))
+                measured = record.get("checkpoint")  # which a failed painting lacks
+                if measured and checkpoint and measured != checkpoint:
+                    raise ValueError("checkpoints differ within the file")
+                checkpoint = measured or checkpoint
             except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
                 raise ArtQuantError(
                     f"{file}:{number}: not a sample of a scoring task ({error!r}); run it again"
@@ -116,4 +138,6 @@ def _read(file: Path, model: str, task: str, *, older: int) -> TaskRun:
         failures=dict(failures),
         missing=missing,
         older=older,
+        checkpoint=checkpoint,
+        file=file,
     )

@@ -136,4 +136,4 @@ def test_what_the_hub_does_not_have_is_one_line(hub):
     found = hub[1]
     assert found["tester/model@v9"] == "model 'tester/model' has no revision 'v9'; name a branch, tag or commit"
     assert found["tester/nothing"].startswith("the Hub has no model 'tester/nothing' that you may read")
-    assert found["a b/c"] == "checkpoint 'a b/c' is no folder and no Hub id; mend the path"
+    assert found["a b/c"] == "'a b/c' is no folder and no Hub id; mend the path"

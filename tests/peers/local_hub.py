@@ -45,14 +45,22 @@ class LocalHub:
         root: directory that holds the repositories; reopening it serves what was stored.
         token: bearer token that writes and private repositories need; None lets everyone do everything.
         user: namespace the token belongs to (whoami, and repositories created without a namespace).
+        others: further tokens and the users that they belong to. A user may write in their own namespace alone, and
+            does not see the private repositories of others.
     Attributes:
         requests: (method, path, status) of every request served, in order.
-        faults: list of [regex, status, times left]; a matching "METHOD path" is answered with that status instead.
+        faults: list of [regex, what, times left] for matching lines "METHOD path". What is a status that is answered
+            instead; "cut": some of the body is read, then the connection is closed; "hang": some of the body is read,
+            then nothing happens until the client goes away; "lost": all is done as asked, and the connection is closed
+            instead of an answer.
+        hanging: set while a request hangs.
     """
 
-    def __init__(self, root, token=None, user="tester"):
+    def __init__(self, root, token=None, user="tester", others=None):
         self.store, self.token, self.user = Store(root), token, user
+        self.users = {**(others or {}), **({token: user} if token else {})}
         self.requests, self.faults, self.url = [], [], None
+        self.hanging = threading.Event()
 
     # ---- plumbing ------------------------------------------------------------------------------------------------
 
@@ -118,39 +126,68 @@ class LocalHub:
     @web.middleware
     async def middleware(self, request, handler):
         line, status = f"{request.method} {request.path}", 500
+        fault = None
         try:
-            for fault in self.faults:
-                if fault[2] > 0 and re.search(fault[0], line):
-                    fault[2] -= 1
+            fault = next((fault for fault in self.faults if fault[2] > 0 and re.search(fault[0], line)), None)
+            if fault:
+                fault[2] -= 1
+                if isinstance(fault[1], int):
                     status = fault[1]
                     return web.json_response({"error": "injected fault"}, status=status)
-            if request.method not in ("GET", "HEAD") and not request.path.endswith("/paths-info/main"):
-                if not re.search(r"/paths-info/|/validate-yaml|^/lfs/", request.path):
-                    self.authorize(request)
+                if fault[1] in ("cut", "hang"):
+                    await request.content.readany()
+                if fault[1] == "hang":
+                    self.hanging.set()
+                    while request.transport is not None and not request.transport.is_closing():
+                        await asyncio.sleep(0.02)
+                if fault[1] in ("cut", "hang"):
+                    return self.cut(request)
+            # The client checks cards and asks for paths by POST, and LFS addresses are secrets of their own.
+            if request.method not in ("GET", "HEAD") and not re.search(
+                r"/paths-info/|/validate-yaml|^/lfs/", request.path
+            ):
+                self.authorize(request)
+                if request.match_info.get("ns"):
+                    self.repo(request, write=True)
             response = await handler(request)
             status = response.status
-            return response
+            return self.cut(request) if fault else response
         except web.HTTPException as exc:
             status = exc.status
             raise
         finally:
-            self.requests.append((request.method, request.path_qs, status))
+            self.requests.append((request.method, request.path_qs, fault[1] if fault else status))
+
+    @staticmethod
+    def cut(request):
+        if request.transport is not None:
+            request.transport.abort()
+        return web.Response(status=500)  # which nobody gets
+
+    def user_of(self, request):
+        """Who asks; None for strangers. Without tokens, everybody is the user."""
+        if not self.users:
+            return self.user
+        return self.users.get(request.headers.get("authorization", "").removeprefix("Bearer "))
 
     def authorize(self, request):
-        if self.token and request.headers.get("authorization") != f"Bearer {self.token}":
+        if self.user_of(request) is None:
             raise hub_error(401, "Unauthorized", "Invalid username or password.")
 
-    def repo(self, request):
-        """(kind, repo_id, repo) of the request; a private repository is a 401/404 to strangers, as on the Hub."""
+    def owns(self, request, namespace):
+        return not self.users or self.user_of(request) == namespace
+
+    def repo(self, request, write=False):
+        """(kind, repo_id, repo) of the request; a private repository does not exist for others, as on the Hub."""
         m = request.match_info
         kind = m.get("kind") or ("datasets" if m["prefix"] else "models")
         repo_id = f"{m['ns']}/{m['name']}"
         repo = self.store.load(kind, repo_id)
-        if repo["private"]:
-            try:
-                self.authorize(request)
-            except web.HTTPUnauthorized:
-                raise hub_error(401, "RepoNotFound", "Repository not found") from None
+        if repo["private"] and not self.owns(request, m["ns"]):
+            status = 401 if self.user_of(request) is None else 404
+            raise hub_error(status, "RepoNotFound", "Repository not found")
+        if write and not self.owns(request, m["ns"]):
+            raise hub_error(403, "Forbidden", f"You do not have the rights to write to {repo_id}")
         return kind, repo_id, repo
 
     # ---- account and repositories --------------------------------------------------------------------------------
@@ -160,8 +197,8 @@ class LocalHub:
         return web.json_response(
             {
                 "type": "user",
-                "name": self.user,
-                "fullname": self.user,
+                "name": self.user_of(request),
+                "fullname": self.user_of(request),
                 "orgs": [],
                 "auth": {"type": "access_token", "accessToken": {"role": "write"}},
             }
@@ -179,7 +216,10 @@ class LocalHub:
     async def create(self, request):
         body = await request.json()
         kind = (body.get("type") or "model") + "s"
-        repo_id = f"{body.get('organization') or self.user}/{body['name']}"
+        namespace = body.get("organization") or self.user_of(request)
+        if not self.owns(request, namespace):
+            raise hub_error(403, "Forbidden", f"You don't have the rights to create a {kind} under {namespace}")
+        repo_id = f"{namespace}/{body['name']}"
         url = f"{self.url}/{'' if kind == 'models' else kind + '/'}{repo_id}"
         if self.store.path(kind, repo_id).is_file():
             return web.json_response({"error": "You already created this repo", "url": url}, status=409)

@@ -1,5 +1,6 @@
 """README.md of an export: which files are which split, what the columns hold, how the rows came about."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import yaml
@@ -49,30 +50,42 @@ def card_text(info: DatasetInfo, record: dict[str, Any], columns: Any) -> str:
     """
     name = record["data"]["name"]
     header = yaml.safe_dump(card_header(info, name), sort_keys=False, allow_unicode=True)
-    low, high = info.score_range
     return "\n".join(
         [
             f"---\n{header}---",
             f"# RAD of {name}: aesthetic descriptions of paintings on three levels",
             "",
-            f"Written by `{record['models']['generator']}` from a painting, its human score and its dataset's "
-            f"statistics, and judged by `{record['models']['judge']}`, which sees no picture, until text and score "
-            "agree (ArtQuant, arXiv:2512.23413, the section on collecting descriptions).",
-            "",
-            *_splits(info, record),
-            "",
-            f"Scores are in [{low:g}, {high:g}]. Every painting has a row; one whose description was not accepted has "
-            "its score and the reason. Splits are the dataset's; a picture that stands in several stays in the "
-            f"strictest alone ({len(record['left_out']):,} paintings were left out for it).",
-            "",
-            *_columns(columns),
-            "",
-            *_making(record),
-            "",
-            f"Scores: {info.source}. Terms: {info.license}.",
+            *card_sections(info, record),
+            *column_table(columns),
             "",
         ]
     )
+
+
+def card_sections(info: DatasetInfo, record: dict[str, Any]) -> list[str]:
+    """Lines about one source: its splits, its scores, how its descriptions came about, its terms.
+
+    Args:
+        info: of the export.
+        record: its rad.json.
+    """
+    low, high = info.score_range
+    return [
+        f"Written by `{record['models']['generator']}` from a painting, its human score and its dataset's "
+        f"statistics, and judged by `{record['models']['judge']}`, which sees no picture, until text and score "
+        "agree (ArtQuant, arXiv:2512.23413, the section on collecting descriptions).",
+        "",
+        *_splits(info, record),
+        "",
+        f"Scores are in [{low:g}, {high:g}]. Every painting has a row; one whose description was not accepted has "
+        "its score and the reason. Splits are the dataset's; a picture that stands in several stays in the "
+        f"strictest alone ({len(record['left_out']):,} paintings were left out for it).",
+        "",
+        *_making(record),
+        "",
+        f"Scores: {info.source}. Terms: {info.license}.",
+        "",
+    ]
 
 
 def _splits(info: DatasetInfo, record: dict[str, Any]) -> list[str]:
@@ -84,7 +97,8 @@ def _splits(info: DatasetInfo, record: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _columns(columns: Any) -> list[str]:
+def column_table(columns: Iterable[str]) -> list[str]:
+    """Lines of a table that tells what columns hold."""
     told = {name: text for name, _, text in COLUMNS}
     told |= {"attributes": "scores of single aspects, as in the dataset", "image": "the picture's file"}
     return ["| column | holds |", "|---|---|", *(f"| `{name}` | {told[name]} |" for name in columns)]

@@ -1,0 +1,291 @@
+"""The model card: metadata that the Hub reads, and what a reader needs to use the checkpoint rightly."""
+
+import math
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from artquant_plugin.checkpoint import ScoringSpec
+from artquant_plugin.dataset import PUBLISHED
+from artquant_plugin.publish.faults import Target
+from artquant_plugin.publish.lines import IMAGE_NAME
+from artquant_plugin.publish.results import METRICS, Result, summary
+from artquant_plugin.report.scatter import draw_scatter
+from artquant_plugin.report.table import ResultRow, markdown_table
+
+PLOT_FILE = "scatter.png"
+TAGS = ("lmms-eval", "image-aesthetics", "artquant")
+PACKAGE = "artquant-plugin"
+_TERMS = {
+    "apdd": "APDDv2: CC BY-NC-ND 4.0 (its second license file: CC BY 4.0 for non-commercial use)",
+    "baid": "BAID: CC BY-NC-ND 4.0",
+    "vaps": "VAPS: research use; its original files are gated",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class License:
+    """A license as the Hub names it.
+
+    Args:
+        id: of the Hub's list, or ``other``.
+        name: of another one.
+        link: to its text.
+    """
+
+    id: str
+    name: str | None = None
+    link: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a card says.
+
+    Args:
+        target: the repository.
+        base: id of the base model on the Hub, where there is one.
+        base_revision: its commit or tag.
+        is_adapter: whether the repository holds an adapter alone.
+        license: of the checkpoint.
+        spec: its scoring file.
+        training: its record of the training, without paths.
+        results: its results.
+        code: lines that score an image.
+        is_known: whether `transformers` has the architecture, so that the lines need no package of ours.
+    """
+
+    target: Target
+    base: str | None
+    base_revision: str | None
+    is_adapter: bool
+    license: License
+    spec: ScoringSpec
+    training: dict[str, Any] | None
+    results: tuple[Result, ...]
+    code: str
+    is_known: bool
+
+
+def model_card(facts: Facts) -> str:
+    """The text of README.md."""
+    from huggingface_hub import ModelCard, ModelCardData
+
+    data = ModelCardData(
+        base_model=facts.base,
+        datasets=_datasets(facts),
+        license=facts.license.id,
+        license_name=facts.license.name,
+        license_link=facts.license.link,
+        library_name="peft" if facts.is_adapter else "transformers",
+        pipeline_tag="image-text-to-text",
+        tags=list(TAGS),
+        model_name=facts.target.name.partition("/")[2],
+        eval_results=_eval_results(facts.results) or None,
+    )
+    return str(ModelCard.from_template(data, template_str=_TEMPLATE, **_texts(facts)))
+
+
+def progress_card(target: Target, base: str | None, state: str) -> str:
+    """The text of README.md while no results are known.
+
+    Args:
+        target: the repository.
+        base: id of the base model on the Hub, where there is one.
+        state: which checkpoint it is.
+    """
+    from huggingface_hub import ModelCardData
+
+    data = ModelCardData(base_model=base, tags=list(TAGS))
+    name = target.name.partition("/")[2]
+    return (
+        f"---\n{data}\n---\n\n# {name}\n\n"
+        f"Checkpoints of a training as they are written, without evaluation; this one: {state}.\n\n"
+        f"    artquant score IMAGES --model {target.name}\n\n"
+        f"`artquant publish model FOLDER --repo {target.name}` puts the whole card in the place of this one.\n"
+    )
+
+
+def scatter(results: Sequence[Result]) -> bytes:
+    """The plot of the result with the most paintings, as PNG."""
+    largest = max(results, key=lambda result: result.scores.n)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / PLOT_FILE
+        draw_scatter(path, largest.run.predictions, largest.run.truths, title=largest.run.task, scores=largest.scores)
+        return path.read_bytes()
+
+
+def _datasets(facts: Facts) -> list[str] | None:
+    """What was trained on, those by their published names first; a folder's name says nothing to others."""
+    names = [] if facts.training is None else list(facts.training.get("data", {}))
+    return [name for name in names if name in PUBLISHED] or None
+
+
+def _eval_results(results: Sequence[Result]) -> list[Any]:
+    from huggingface_hub import EvalResult
+
+    found = []
+    for result in results:
+        for name in METRICS:
+            metric = getattr(result.scores, name)
+            if not math.isfinite(metric.value):  # of predictions that are all the same
+                continue
+            found.append(
+                EvalResult(
+                    task_type="image-aesthetics",
+                    task_name="Prediction of mean human scores",
+                    dataset_type=result.run.task,
+                    dataset_name=result.run.task.upper() if result.run.task in PUBLISHED else result.run.task,
+                    dataset_split="test",
+                    metric_type=name,
+                    metric_name=f"{name.upper()} (n = {result.scores.n:,})",
+                    metric_value=metric.value,
+                    metric_args={"interval_95": [metric.low, metric.high], **summary(result)},
+                )
+            )
+    return found
+
+
+def _texts(facts: Facts) -> dict[str, Any]:
+    rows = [ResultRow(r.run.task, facts.target.name, r.run.failures, r.run.missing, r.scores) for r in facts.results]
+    limited = [f"{r.run.task} (--limit {r.limit:g})" for r in facts.results if r.limit is not None]
+    names = [] if facts.training is None else list(facts.training.get("data", {}))
+    base = facts.base and f"[{facts.base}](https://huggingface.co/{facts.base})"
+    low, high = min(facts.spec.scale.values), max(facts.spec.scale.values)
+    return {
+        "name": facts.target.name.partition("/")[2],
+        "repo": facts.target.name,
+        "base": base and (f"{base} at `{facts.base_revision}`" if facts.base_revision else base),
+        "is_adapter": facts.is_adapter,
+        "is_known": facts.is_known,
+        "package": PACKAGE,
+        "image": IMAGE_NAME,
+        "code": facts.code,
+        "as_shown": facts.spec.images == "as_shown",
+        "low": f"{low:g}",
+        "high": f"{high:g}",
+        "levels": ", ".join(
+            f"{name} {value:g}" for name, value in zip(facts.spec.scale.names, facts.spec.scale.values, strict=True)
+        ),
+        "question": facts.spec.prompt.question,
+        "prefix": facts.spec.prompt.answer_prefix,
+        "results": markdown_table(rows) if rows else None,
+        "measured": [_measured(result) for result in facts.results],
+        "limited": ", ".join(limited),
+        "plot": PLOT_FILE if rows else None,
+        "trained_on": ", ".join(names) or None,
+        "terms": [_TERMS[name] for name in names if name in _TERMS],
+        "recipe": _recipe(facts.training),
+    }
+
+
+def _measured(result: Result) -> str:
+    """What a result was measured on."""
+    checkpoint = result.run.checkpoint or {}
+    revision = checkpoint.get("revision")
+    where = f"{checkpoint['name']} at commit `{revision}`" if revision else "the checkpoint before it was published"
+    return f"{result.run.task}: {where}, weights `{str(checkpoint.get('weights'))[:16]}`, {result.run.date[:8]}"
+
+
+def _recipe(record: dict[str, Any] | None) -> list[tuple[str, str]]:
+    """Rows of a table: what was trained, on what, how."""
+    if record is None:
+        return []
+    config = record["config"]
+    train, loss, levels = config["train"], config["loss"], config["levels"]
+    parts = {part: section["method"] for part, section in config["trained"].items() if "method" in section}
+    counts = record.get("trained", {})
+    trained = ", ".join(
+        f"{part} {method}" + (f" ({counts[part]['trained']:,} of {counts[part]['all']:,})" if part in counts else "")
+        for part, method in parts.items()
+    )
+    lora = config["trained"]["lora"]
+    adapted = f"{lora['targets']}, rank {lora['rank']}, alpha {lora['alpha']}, dropout {lora['dropout']:g}"
+    stages = "; ".join(
+        f"{stage['name']}: {' + '.join(stage['samples'])}, {stage['epochs']:g} epochs" for stage in config["stages"]
+    )
+    rows = [
+        ("data", ", ".join(f"{item['name']} (weight {item['weight']:g})" for item in config["data"])),
+        ("trained weights", trained),
+        *([("LoRA", adapted)] if "lora" in parts.values() else []),
+        ("stages", stages),
+        ("loss", f"k {loss['k']:g}, k_asl {loss['k_asl']:g}, softmax over {loss['softmax']}"),
+        ("soft labels", levels["method"]),
+        ("learning rate", f"{train['learning_rate']:g}, {train['lr_scheduler_type']}"),
+        (
+            "batch",
+            f"{train['per_device_train_batch_size']} x {train['gradient_accumulation_steps']} per process",
+        ),
+        ("seed", str(config["seed"])),
+        ("versions", ", ".join(f"{name} {version}" for name, version in record.get("versions", {}).items())),
+    ]
+    return [row for row in rows if row[1]]
+
+
+# One line per paragraph or item: what renders them breaks lines by itself.
+_TEMPLATE = """---
+{{ card_data }}
+---
+
+# {{ name }}
+
+Scores how beautiful people find a painting, from {{ low }} to {{ high }}: a vision-language model whose score is \
+the expectation over the probabilities of level words ({{ levels }}).
+{% if base %}
+{{ "An adapter of" if is_adapter else "Trained from" }} {{ base }}.
+{% endif %}
+## Score an image
+{% if is_known %}
+With `transformers`{{ " and `peft`" if is_adapter else "" }} alone:
+{% else %}
+`transformers` does not know this architecture; the package {{ package }} brings it:
+{% endif %}
+```python
+{{ code }}
+```
+{% if is_known and as_shown %}
+The lines turn an image as its camera says. One with transparency is to be put on white first, as {{ package }} does.
+{% endif %}
+In batches, over folders and archives, and in [lmms-eval](https://github.com/EvolvingLMMs-Lab/lmms-eval), with \
+{{ package }}:
+
+    artquant score IMAGES --model {{ repo }}
+    lmms-eval --model artquant --model_args pretrained={{ repo }} --tasks artquant --log_samples --output_path results
+
+`artquant.json` has what a score depends on besides weights and processor: the question "{{ question }}", the \
+beginning of the answer "{{ prefix }}", the levels and their values, and how image files are opened.
+
+## Results
+{% if results %}
+{{ results }}
+
+Intervals are 95 % bootstrap intervals over images; failed and missing paintings have no part in them.\
+{% if limited %} Not the whole split: {{ limited }}.{% endif %}
+
+{% for line in measured %}- {{ line }}
+{% endfor %}
+![Predicted against human scores]({{ plot }})
+{% else %}
+None was published with these weights.
+{% endif %}
+## Training
+{% if recipe %}
+| | |
+|---|---|
+{% for key, value in recipe %}| {{ key }} | {{ value }} |
+{% endfor %}
+The whole configuration is in `config.train.yaml`, the record of the run in `training.json`.
+{% else %}
+No record of a training is part of this repository.
+{% endif %}
+## Use and limits
+
+- Meant for research on how people judge art.
+- A score is relative to the people who rated the training data\
+{% if trained_on %} ({{ trained_on }}){% endif %}: their taste, culture and time. It is no measure of a work's worth, \
+and not meant for decisions about artists.
+- Scores of different scales, models or prompts cannot be compared.
+{% for term in terms %}- Terms of the data, which forbid commercial use: {{ term }}.
+{% endfor %}"""

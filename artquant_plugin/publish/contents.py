@@ -1,0 +1,155 @@
+"""What of a folder may be uploaded: a list of what belongs there; everything else is refused by its name."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from artquant_plugin.checkpoint import SCORING_FILE
+from artquant_plugin.checkpoint.adapter import ADAPTER_FILE, EXTRA_FILE, first_line
+from artquant_plugin.checkpoint.locate import ADAPTER_CONFIG_FILE, CONFIG_FILE
+from artquant_plugin.errors import ArtQuantError
+
+SHOWN = 5  # names in a refusal
+
+
+@dataclass(frozen=True, slots=True)
+class Whitelist:
+    """What belongs into a repository of one kind.
+
+    Args:
+        kind: what the folder is, for messages.
+        belongs: regular expressions of paths relative to the folder, with forward slashes.
+        left_out: regular expressions of paths that are known to lie beside, and stay here.
+        loaded: regular expressions of paths that a reader would take for a part, whoever wrote them.
+    """
+
+    kind: str
+    belongs: tuple[str, ...]
+    left_out: tuple[str, ...]
+    loaded: tuple[str, ...]
+
+    def is_loaded(self, name: str) -> bool:
+        """Whether a reader of the repository would take a file for a part of it."""
+        return _any(self.loaded, name)
+
+    def chosen(self, folder: Path) -> dict[str, Path]:
+        """The files of a folder that belong, of one that holds others by its nature, as a run's checkpoint does."""
+        paths = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
+        return {name: path for name, path in paths.items() if _any(self.belongs, name)}
+
+    def files(self, folder: Path) -> dict[str, Path]:
+        """The files of a folder that are to be uploaded.
+
+        Args:
+            folder: exists.
+
+        Returns:
+            Path in the repository -> file, in the order of the paths.
+
+        Raises:
+            ArtQuantError: the folder holds something that does not belong, or a link that leads out of it.
+        """
+        found, strangers = {}, []
+        for path in sorted(folder.rglob("*")):
+            name = path.relative_to(folder).as_posix()
+            if path.is_dir() and not path.is_symlink():
+                if not any(path.iterdir()) and not _any(self.left_out, f"{name}/"):
+                    strangers.append(f"{name}/")
+                continue
+            if _any(self.left_out, name):
+                continue
+            if not path.resolve().is_relative_to(folder.resolve()):
+                strangers.append(f"{name} (a link out of the folder)")
+            elif not path.is_file() or not _any(self.belongs, name):
+                strangers.append(name)
+            else:
+                found[name] = path
+        if strangers:
+            # Of a folder full of them, its name says enough.
+            tops = list(dict.fromkeys(_top(name) for name in strangers))
+            shown = ", ".join(tops[:SHOWN]) + (f" and {len(tops) - SHOWN} more" if len(tops) > SHOWN else "")
+            raise ArtQuantError(
+                f"'{folder}' holds {shown}, which {'do' if len(tops) > 1 else 'does'} not belong to {self.kind} and "
+                "might hold secrets or code; move what is not to be published away"
+            )
+        return found
+
+
+def _any(patterns: Sequence[str], name: str) -> bool:
+    return any(re.fullmatch(pattern, name) for pattern in patterns)
+
+
+def _top(name: str) -> str:
+    parts = PurePosixPath(name).parts
+    return f"{parts[0]}/" if len(parts) > 1 and " (" not in name else name
+
+
+_WEIGHTS = (
+    r"model(-\d{5}-of-\d{5})?\.safetensors",
+    r"model\.safetensors\.index\.json",
+    re.escape(CONFIG_FILE),
+    re.escape(ADAPTER_CONFIG_FILE),
+    re.escape(ADAPTER_FILE),
+    re.escape(EXTRA_FILE),
+)
+_PROCESSOR = (
+    r"(processor|preprocessor|video_preprocessor|image_processor|generation|tokenizer)_config\.json",
+    r"chat_template\.(jinja|json)",
+    r"additional_chat_templates/[\w-]+\.jinja",
+    r"(tokenizer|special_tokens_map|added_tokens|vocab|tekken)\.json",
+    r"(vocab|merges)\.txt",
+    r"(tokenizer|spiece|sentencepiece(\.bpe)?)\.model",
+)
+_RECORDS = (
+    re.escape(SCORING_FILE),
+    r"training\.json",
+    r"config\.train\.yaml",
+    r"training-curves\.(csv|png)",
+    r"conversion\.json",
+)
+
+CHECKPOINT = Whitelist(
+    kind="a checkpoint",
+    belongs=(*_WEIGHTS, *_PROCESSOR, *_RECORDS),
+    # The card is made anew; the others are what evaluating, logging and fetching leave beside a checkpoint.
+    left_out=(r"README\.md", r"\.gitattributes", r"(results|tensorboard|\.cache)/.*"),
+    loaded=(*_WEIGHTS, *_PROCESSOR, re.escape(SCORING_FILE), r".*\.(bin|pt|pth|ckpt|pkl|py)"),
+)
+
+
+def check_weights(files: dict[str, Path], folder: Path) -> None:
+    """Whether a checkpoint's weights are there and can be read, by their headers.
+
+    Args:
+        files: what `Whitelist.files` found.
+        folder: of the checkpoint, for messages.
+
+    Raises:
+        ArtQuantError: a file is absent or cut short.
+    """
+    import json
+
+    from safetensors import SafetensorError, safe_open
+
+    wanted = [ADAPTER_FILE] if ADAPTER_CONFIG_FILE in files else ["model.safetensors"]
+    if (index := files.get("model.safetensors.index.json")) and ADAPTER_CONFIG_FILE not in files:
+        try:
+            wanted = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        except (ValueError, KeyError, AttributeError) as error:
+            raise ArtQuantError(f"'{index}' is no index of weights ({first_line(error)}); save it again") from error
+    if ADAPTER_CONFIG_FILE in files and any(name.startswith("model") for name in files):
+        raise ArtQuantError(
+            f"'{folder}' holds an adapter and a model of its own; remove the one that is not to be published"
+        )
+    if missing := [name for name in wanted if name not in files]:
+        raise ArtQuantError(
+            f"'{folder}' holds no {missing[0]}; save the checkpoint as safetensors, pickles are not published"
+        )
+    for name, path in files.items():
+        if name.endswith(".safetensors"):
+            try:
+                with safe_open(path, framework="pt") as file:
+                    file.keys()
+            except (SafetensorError, OSError) as error:
+                raise ArtQuantError(f"'{path}' cannot be read ({first_line(error)}); save it again") from error

@@ -1,0 +1,89 @@
+"""What goes wrong between here and the Hub, as one line each."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from artquant_plugin.checkpoint.adapter import first_line
+from artquant_plugin.errors import ArtQuantError
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where to publish.
+
+    Args:
+        name: ``namespace/name``.
+        kind: ``model`` or ``dataset``.
+        private: whether a repository that is made is private; one that exists must be as asked.
+        tag: name of a tag on the result; none when None.
+    """
+
+    name: str
+    kind: str = "model"
+    private: bool = False
+    tag: str | None = None
+
+    def __post_init__(self) -> None:
+        from huggingface_hub.errors import HFValidationError
+        from huggingface_hub.utils import validate_repo_id
+
+        try:
+            validate_repo_id(self.name)
+        except HFValidationError as error:
+            raise ArtQuantError(f"--repo {self.name!r} is no repository id; use NAMESPACE/NAME") from error
+        if self.name.count("/") != 1:
+            raise ArtQuantError(f"--repo {self.name!r} has no namespace; use NAMESPACE/NAME, your user name first")
+        if self.tag is not None and (not self.tag.strip() or any(mark in self.tag for mark in " ~^:?*[\\")):
+            raise ArtQuantError(f"--revision {self.tag!r} is no name of a tag; use one such as v1")
+
+
+@contextmanager
+def hub_errors(target: Target) -> Iterator[None]:
+    """Turn what the Hub's client raises into one line, without a token."""
+    from huggingface_hub import get_token
+    from huggingface_hub.errors import HfHubHTTPError, HTTPError, LocalTokenNotFoundError
+
+    again = "run the same command again: what has arrived is not sent twice"
+    where = f"{target.kind} {target.name!r}"
+    try:
+        yield
+    except ArtQuantError:
+        raise
+    except LocalTokenNotFoundError as error:
+        raise ArtQuantError(
+            f"{where} cannot be written without a token; log in with `hf auth login`, or set HF_TOKEN"
+        ) from error
+    except HfHubHTTPError as error:
+        status = error.response.status_code
+        told = error.response.headers.get("X-Error-Message") or error.server_message or ""
+        if status == 401:
+            has = "does not take the token" if get_token() else "asks for a token"
+            raise ArtQuantError(
+                f"the Hub {has} for {where} (401); log in with `hf auth login`, or set HF_TOKEN"
+            ) from error
+        if status == 403:
+            raise ArtQuantError(
+                f"you may not write to {where} (403: {_safe(told)}); name a repository of your own, or use a token "
+                "that may write"
+            ) from error
+        if status == 404:
+            raise ArtQuantError(
+                f"the Hub has no {where} that you may see (404); mend the id, or use a token that may"
+            ) from error
+        if status == 412:
+            raise ArtQuantError(f"{where} was changed by somebody else meanwhile (412); {again}") from error
+        raise ArtQuantError(f"the Hub answers {status} for {where} ({_safe(told or str(error))}); {again}") from error
+    except (OSError, RuntimeError, ValueError, HTTPError) as error:
+        cause = error.__cause__ or error
+        reason = _safe(str(cause)) or type(cause).__name__
+        raise ArtQuantError(f"{where}: the upload broke off ({reason}); {again}") from error
+
+
+def _safe(text: str) -> str:
+    """A message in one line, without the token that a library may have put into it."""
+    from huggingface_hub import get_token
+
+    line = first_line(ValueError(text))
+    token = get_token()
+    return line.replace(token, "…") if token else line

@@ -1,0 +1,205 @@
+"""A checkpoint's folder -> the files of its repository."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from artquant_plugin.backbones import register_architectures
+from artquant_plugin.checkpoint import ScoringSpec, load_processor
+from artquant_plugin.checkpoint.adapter import EXTRA_FILE, first_line
+from artquant_plugin.checkpoint.identity import weights_hash
+from artquant_plugin.checkpoint.locate import ADAPTER_CONFIG_FILE, CONFIG_FILE
+from artquant_plugin.errors import ArtQuantError
+from artquant_plugin.publish.base import TRAINING_FILE, Base, find_base, training_record
+from artquant_plugin.publish.card import PLOT_FILE, Facts, License, model_card, scatter
+from artquant_plugin.publish.contents import CHECKPOINT, check_weights
+from artquant_plugin.publish.faults import Target, hub_errors
+from artquant_plugin.publish.hashes import Content
+from artquant_plugin.publish.lines import Loading, scoring_lines
+from artquant_plugin.publish.results import results_of
+from artquant_plugin.publish.scrub import check_clean, scrub
+from artquant_plugin.report.samples import holds_runs
+
+RESULTS_FOLDER = "results"  # beside a checkpoint, where the command that training prints writes to
+_OF_TRAINING = (TRAINING_FILE, "config.train.yaml", "training-curves.csv", "training-curves.png")
+_NAMES = ("_name_or_path", "name_or_path")  # where configurations say what they were read from
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """A checkpoint, ready to be published but for its card.
+
+    Args:
+        files: path in the repository -> file or content.
+        is_adapter: whether it is an adapter, and not a whole model.
+        base: what it was trained from; None where that is not on the Hub.
+        weights: hashes that its results may name: as it is, and merged.
+        training: the record of its training; None without one.
+    """
+
+    files: dict[str, Content]
+    is_adapter: bool
+    base: Base | None
+    weights: tuple[str, ...]
+    training: dict[str, Any] | None
+
+
+def model_files(
+    folder: Path,
+    target: Target,
+    *,
+    base: str | None = None,
+    license: License | None = None,
+    results: Sequence[Path] = (),
+    merged: Path | None = None,
+) -> dict[str, Content]:
+    """All files of a checkpoint's repository.
+
+    Args:
+        folder: of the checkpoint.
+        target: where it goes.
+        base: Hub id of the base model, where the adapter names a folder; must hold the same weights.
+        license: of the checkpoint; that of the base when None.
+        results: what lmms-eval's ``--output_path`` named; `RESULTS_FOLDER` in the folder when empty and there.
+        merged: folder of the whole model, to publish in the place of the adapter.
+
+    Returns:
+        Path in the repository -> file or content.
+
+    Raises:
+        ArtQuantError: something does not belong, is missing, or would tell of this machine; no license is known; a
+            result is of other weights.
+    """
+    found = checkpoint_files(folder, base=base, merged=merged)
+    origin = found.base
+    chosen = license or (origin.license if origin else None)
+    if chosen is None:
+        raise ArtQuantError(
+            f"the license of '{folder}' is not known{f', {origin.name} names none' if origin else ''}; pass "
+            "--license, such as apache-2.0, or other and its name"
+        )
+    places = results or [place for place in [folder / RESULTS_FOLDER] if holds_runs(place)]
+    measured = results_of(places, found.weights, str(folder)) if places else []
+    code, known = _code(folder if merged is None else merged, target, origin, found.is_adapter)
+    facts = Facts(
+        target=target,
+        base=origin.name if origin else None,
+        base_revision=origin.revision if origin else None,
+        is_adapter=found.is_adapter,
+        license=chosen,
+        spec=ScoringSpec.load(folder),
+        training=found.training,
+        results=tuple(measured),
+        code=code,
+        is_known=known,
+    )
+    files = {**found.files, "README.md": model_card(facts).encode()}
+    if measured:
+        files[PLOT_FILE] = scatter(measured)
+    return checked(files)
+
+
+def checkpoint_files(folder: Path, *, base: str | None = None, merged: Path | None = None) -> Collected:
+    """The files of a checkpoint, without a card.
+
+    Args:
+        folder: of the checkpoint.
+        base: see `model_files`.
+        merged: see `model_files`.
+
+    Raises:
+        ArtQuantError: something does not belong or is missing, or an adapter's base is not on the Hub.
+    """
+    if not folder.is_dir():
+        raise ArtQuantError(f"'{folder}' is no folder; name the one that training wrote")
+    sources = CHECKPOINT.files(folder)
+    if ADAPTER_CONFIG_FILE not in sources and CONFIG_FILE not in sources:
+        raise ArtQuantError(f"'{folder}' holds no {CONFIG_FILE} and no {ADAPTER_CONFIG_FILE}; it is no checkpoint")
+    check_weights(sources, folder)
+    is_adapter = ADAPTER_CONFIG_FILE in sources and merged is None
+    found = find_base(folder, sources, base, needed=is_adapter)
+    weights = [weights_hash(folder)]
+    if merged is not None:
+        records = {name: path for name, path in sources.items() if name in _OF_TRAINING}
+        sources = {**records, **CHECKPOINT.files(merged)}
+        weights.append(weights_hash(merged))
+    files = {name: _cleaned(name, path) for name, path in sources.items()}
+    if is_adapter:
+        assert found is not None
+        files[ADAPTER_CONFIG_FILE] = _adapter_config(folder, found)
+    training = training_record(sources[TRAINING_FILE]) if TRAINING_FILE in sources else None
+    return Collected(files, is_adapter, found, tuple(weights), training)
+
+
+def checked(files: dict[str, Content]) -> dict[str, Content]:
+    """The same files, none of whose texts names a user's home.
+
+    Raises:
+        ArtQuantError: one does.
+    """
+    for name, content in files.items():
+        check_clean(name, content if isinstance(content, bytes) else _text(name, content))
+    return files
+
+
+def _text(name: str, path: Path) -> bytes:
+    return b"" if name.endswith((".safetensors", ".png", ".model")) else path.read_bytes()
+
+
+def _cleaned(name: str, path: Path) -> Content:
+    """A file as it is published: records and configurations without paths of this machine."""
+    try:
+        if name == "config.train.yaml":
+            content = yaml.safe_load(path.read_text(encoding="utf-8"))
+            return yaml.safe_dump(scrub(content), sort_keys=False).encode()
+        if name == TRAINING_FILE:
+            return _json(training_record(path))
+        if name in (CONFIG_FILE, "tokenizer_config.json", "processor_config.json"):
+            content = json.loads(path.read_text(encoding="utf-8"))
+            named = {key: scrub(content[key]) for key in _NAMES if key in content}
+            return _json(content | named) if named else path
+    except (ValueError, TypeError, yaml.YAMLError) as error:
+        raise ArtQuantError(f"'{path}' cannot be read ({first_line(error)}); save the checkpoint again") from error
+    return path
+
+
+def _json(content: Any) -> bytes:
+    return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def _adapter_config(folder: Path, base: Base) -> bytes:
+    content = json.loads((folder / ADAPTER_CONFIG_FILE).read_text(encoding="utf-8"))
+    content |= {"base_model_name_or_path": base.name, "revision": base.revision}
+    return (json.dumps(content, indent=2, sort_keys=True) + "\n").encode()
+
+
+def _code(folder: Path, target: Target, base: Base | None, is_adapter: bool) -> tuple[str, bool]:
+    """The card's lines, and whether `transformers` knows the architecture."""
+    from huggingface_hub import hf_hub_download
+    from transformers import AutoConfig
+
+    register_architectures()
+    if is_adapter:
+        assert base is not None
+        with hub_errors(Target(base.name)):
+            base_folder = Path(hf_hub_download(base.name, CONFIG_FILE, revision=base.revision)).parent
+    else:
+        base_folder = folder
+    try:
+        config = AutoConfig.from_pretrained(base_folder)
+    except (OSError, ValueError, KeyError) as error:
+        raise ArtQuantError(f"{base_folder / CONFIG_FILE} cannot be read ({first_line(error)}); mend it") from error
+    known = type(config).__module__.startswith("transformers.")
+    loading = Loading(
+        name=target.name,
+        base=base.name if is_adapter and base else None,
+        base_revision=base.revision if is_adapter and base else None,
+        extra=is_adapter and (folder / EXTRA_FILE).is_file(),
+        known=known,
+    )
+    processor = load_processor(folder, base_folder, str(folder), False)
+    return scoring_lines(loading, processor, ScoringSpec.load(folder)), known

@@ -1,0 +1,89 @@
+"""Results of a checkpoint from lmms-eval's output folders; those of other weights are refused."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from artquant_plugin.errors import ArtQuantError
+from artquant_plugin.metrics import Scores, evaluate
+from artquant_plugin.report.samples import TaskRun, read_runs
+
+METRICS = ("srocc", "plcc", "mae", "rmse")
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One task's result.
+
+    Args:
+        run: what the samples hold.
+        scores: metrics over the scored paintings.
+        limit: how many paintings `--limit` let through; None without it.
+    """
+
+    run: TaskRun
+    scores: Scores
+    limit: float | None
+
+
+def results_of(folders: Iterable[Path], weights: Iterable[str], checkpoint: str) -> list[Result]:
+    """The newest result of each task.
+
+    Args:
+        folders: what ``--output_path`` named.
+        weights: hashes (`weights_hash`) under which the checkpoint may have been evaluated.
+        checkpoint: what it is called, for messages.
+
+    Raises:
+        ArtQuantError: a folder has no samples, or has those of other weights, or two of a task.
+    """
+    found: dict[str, Result] = {}
+    for run in read_runs(folders):
+        measured = run.checkpoint or {}
+        if not measured:
+            raise ArtQuantError(
+                f"the samples of {run.model!r} on {run.task!r} do not say which weights they are of; evaluate "
+                f"{checkpoint!r} with this release of artquant-plugin"
+            )
+        if measured.get("weights") not in set(weights):
+            raise ArtQuantError(
+                f"the result of {run.model!r} on {run.task!r} was measured on other weights than those of "
+                f"{checkpoint!r}; evaluate it again, or name other --results"
+            )
+        if not run.ids:
+            raise ArtQuantError(f"{run.model!r} on {run.task!r} has no scored painting; evaluate it again")
+        if run.task in found and found[run.task].run.date >= run.date:
+            continue
+        scores = evaluate(run.ids, run.predictions, run.truths)
+        found[run.task] = Result(run, scores, _limit(run))
+    return [found[task] for task in sorted(found)]
+
+
+def _limit(run: TaskRun) -> float | None:
+    try:
+        content: dict[str, Any] = json.loads(run.results_file.read_text(encoding="utf-8"))
+        return content["config"]["limit"]
+    except (OSError, ValueError, KeyError) as error:
+        raise ArtQuantError(
+            f"'{run.results_file}' is missing or no results file of lmms-eval; no result is published without it"
+        ) from error
+
+
+def summary(result: Result) -> dict[str, Any]:
+    """Counts of a result, as a card's metadata keep them beside its intervals.
+
+    Example:
+        >>> from artquant_plugin.metrics import Metric
+        >>> run = TaskRun("baid", "m", "d", ["a"], [1.0], [1.0], {}, 2)
+        >>> nothing = Metric(0.5, 0.4, 0.6)
+        >>> summary(Result(run, Scores(1, nothing, nothing, nothing, nothing), None))
+        {'n': 1, 'failed': 0, 'missing': 2}
+    """
+    counts: dict[str, Any] = {
+        "n": result.scores.n,
+        "failed": sum(result.run.failures.values()),
+        "missing": result.run.missing,
+    }
+    return counts if result.limit is None else {**counts, "limit": result.limit}

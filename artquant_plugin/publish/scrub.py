@@ -1,0 +1,65 @@
+"""Records without the places of the machine that they were written on: such paths hold user names."""
+
+import re
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from artquant_plugin.errors import ArtQuantError
+
+# An absolute path, or one of a home: in quotes with all that they hold, else up to a space or a mark behind it.
+_WHOLE = re.compile(r"(?:~?/|[A-Za-z]:\\)[^'\"\n]+")
+_QUOTED = re.compile(r"""(?P<quote>['"])(?P<path>(?:~?/|[A-Za-z]:\\)[^'"\n]+)(?P=quote)""")
+_PLAIN = re.compile(r"""(?<![^\s=,(\[{])(?P<path>(?:~?/|[A-Za-z]:\\)[^\s'",;:()\[\]{}]+)""")
+_HOMES = re.compile(rb"(?:/home/|/Users/|[A-Za-z]:\\\\?Users\\\\?)[\w.-]+")
+# Vocabularies hold any text; nobody's folders are in them.
+_VOCABULARIES = ("tokenizer.json", "vocab.json", "vocab.txt", "merges.txt", "added_tokens.json", "tekken.json")
+_TEXTS = (".json", ".yaml", ".csv", ".md", ".jinja", ".jsonl")
+
+
+def scrub(content: Any) -> Any:
+    """The same content with the last part of each path of this machine in its place.
+
+    Args:
+        content: as `json` and `yaml` give it.
+
+    Example:
+        >>> scrub({"output": "/home/ann/runs/baid", "skipped": {"3": "image '/data/a b/3.jpg' is broken"}})
+        {'output': 'baid', 'skipped': {'3': "image '3.jpg' is broken"}}
+        >>> scrub(["pretrained=/mnt/x/llava,base=org/model", "https://huggingface.co/org/model", "a/b", "and/or"])
+        ['pretrained=llava,base=org/model', 'https://huggingface.co/org/model', 'a/b', 'and/or']
+    """
+    if isinstance(content, dict):
+        return {key: scrub(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [scrub(value) for value in content]
+    if not isinstance(content, str):
+        return content
+    if _WHOLE.fullmatch(content):
+        return _last(content)
+    content = _QUOTED.sub(lambda found: f"{found['quote']}{_last(found['path'])}{found['quote']}", content)
+    return _PLAIN.sub(lambda found: _last(found["path"]), content)
+
+
+def _last(path: str) -> str:
+    return PurePosixPath(path.replace("\\", "/")).name or "."
+
+
+def check_clean(name: str, content: bytes) -> None:
+    """Refuse a text that names a user's home.
+
+    Args:
+        name: path in the repository.
+        content: of the file.
+
+    Raises:
+        ArtQuantError: it does.
+    """
+    if not name.endswith(_TEXTS) or name in _VOCABULARIES:
+        return
+    home = str(Path.home())
+    found = _HOMES.search(content)
+    place = found[0].decode() if found else home if len(home) > 1 and f"{home}/".encode() in content else None
+    if place:
+        raise ArtQuantError(
+            f"{name} names '{place}', a folder of this machine; write another name in its place before publishing"
+        )

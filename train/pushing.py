@@ -1,0 +1,102 @@
+"""Checkpoints on the Hub as they are written.
+
+The Trainer's hub strategy says when: at every save, unless the checkpoint before is still on its way. What goes is
+what `artquant publish model` would send, in one commit each: no optimizer, no pickles, no places of this machine.
+"""
+
+import shutil
+import tempfile
+import warnings
+from concurrent.futures import Future
+from pathlib import Path
+
+from huggingface_hub import HfApi
+
+from artquant_plugin.errors import ArtQuantError
+from artquant_plugin.files import link_file
+from artquant_plugin.publish.card import progress_card
+from artquant_plugin.publish.contents import CHECKPOINT
+from artquant_plugin.publish.faults import Target, hub_errors
+from artquant_plugin.publish.model import checked, checkpoint_files
+from artquant_plugin.publish.repository import Publication
+from artquant_plugin.train.config import TrainConfig
+
+
+def check_push(config: TrainConfig) -> None:
+    """See that `train.push_to_hub` can be written to, before anything is loaded; nothing is written.
+
+    Raises:
+        ArtQuantError: no token, a namespace of somebody else, files of others in the way, or an adapter whose base
+            nobody else has.
+    """
+    name = config.train.push_to_hub
+    if name is None:
+        return
+    target = Target(name)
+    adapted = any(getattr(config.trained, part).method == "lora" for part in ("language", "vision", "projector"))
+    start = config.model.pretrained
+    if adapted and start is not None and Path(start).expanduser().is_dir():
+        raise ArtQuantError(
+            f"train.push_to_hub would put an adapter on the Hub whose base {start!r} is a folder of this machine; "
+            "publish the base and name it by its id, or leave train.push_to_hub out"
+        )
+    with hub_errors(target):
+        account = HfApi().whoami()
+    spaces = [account["name"], *(group["name"] for group in account.get("orgs", []))]
+    if target.name.partition("/")[0] not in spaces:
+        raise ArtQuantError(
+            f"train.push_to_hub {name!r} is in a namespace of somebody else; yours: {', '.join(spaces)}"
+        )
+    Publication(target, {"README.md": progress_card(target, None, "none yet").encode()}, CHECKPOINT).plan()
+
+
+def push_checkpoint(folder: Path, name: str, state: str) -> "Future[None]":
+    """Send a checkpoint in a thread of the Hub's client; what goes wrong is a warning, as the run goes on.
+
+    Args:
+        folder: of the checkpoint; its files are linked first, since a run removes its older checkpoints.
+        name: of the repository.
+        state: which checkpoint it is.
+    """
+    linked = Path(tempfile.mkdtemp(prefix=".push-", dir=folder.parent))
+    for file, path in CHECKPOINT.chosen(folder).items():
+        (linked / file).parent.mkdir(parents=True, exist_ok=True)
+        link_file(path, linked / file)
+    return HfApi().run_as_future(_push_and_remove, linked, name, state)
+
+
+def push_last(config: TrainConfig) -> None:
+    """Send the checkpoint that a run ended with, where `train.push_to_hub` is set.
+
+    Raises:
+        ArtQuantError: it cannot be sent; it is whole in the output folder.
+    """
+    name = config.train.push_to_hub
+    if name is None:
+        return
+    try:
+        with hub_errors(Target(name)):
+            HfApi().create_repo(name, private=True, exist_ok=True)
+        _push(config.output, name, "the last one")
+    except ArtQuantError as error:
+        raise ArtQuantError(
+            f"{config.output} is whole, but was not sent ({error}); send it with `artquant publish model "
+            f"{config.output} --repo {name}`"
+        ) from error
+
+
+def _push_and_remove(folder: Path, name: str, state: str) -> None:
+    try:
+        _push(folder, name, state)
+    except ArtQuantError as error:
+        warnings.warn(f"checkpoint {state} was not sent to the Hub: {error}", stacklevel=2)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _push(folder: Path, name: str, state: str) -> None:
+    target = Target(name)
+    found = checkpoint_files(folder)
+    card = progress_card(target, found.base.name if found.base else None, state)
+    files = checked({**found.files, "README.md": card.encode()})
+    Publication(target, files, CHECKPOINT).run(f"Checkpoint: {state}", lambda line: None)
