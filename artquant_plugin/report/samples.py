@@ -1,13 +1,15 @@
 """lmms-eval's output folders -> the records of each run, so that every report can be made from samples alone."""
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from artquant_plugin.errors import ArtQuantError
+from artquant_plugin.harness import OWN_QUESTION, PYIQA_ID, REQUEST
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,10 @@ class TaskRun:
         failures: count of the other paintings by reason.
         missing: paintings that the dataset's import could not use.
         older: runs of the same model and task that were passed over.
+        unscored: human score of each painting that has no prediction, by id.
+        prompt: name and version of the prompt, from the task's metadata; ``own`` where the model asks itself.
+        from_range: predictions that are the mid-point of a range.
+        measured: whether the predictions have a unit of their own, so that they have no error against human scores.
     """
 
     task: str
@@ -35,6 +41,10 @@ class TaskRun:
     failures: dict[str, int]
     missing: int
     older: int = 0
+    unscored: dict[str, float] = field(default_factory=dict)
+    prompt: str = ""
+    from_range: int = 0
+    measured: bool = False
 
 
 def read_runs(folders: Iterable[Path]) -> list[TaskRun]:
@@ -70,13 +80,30 @@ def _task(file: Path) -> str:
 
 def _model(file: Path) -> str:
     """The folder's name, which lmms-eval takes from `--model_args`; the kind of model where it finds no name there."""
-    results = file.with_name(f"{file.name.partition('_samples_')[0]}_results.json")
-    try:
-        content = json.loads(results.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError):
-        return file.parent.name
+    content = _results(file)
+    if content.get("model_source") == PYIQA_ID:  # one folder for all metrics
+        arguments = str(content.get("config", {}).get("model_args"))
+        return ":".join([PYIQA_ID, *re.findall(r"(?:^|,)(?:metric|task)=([^,]+)", arguments)])
     named = content.get("model_name", file.parent.name)
     return file.parent.name if named else content["model_source"]
+
+
+def _prompt(file: Path, task: str) -> str:
+    """The prompt that made the samples, where the run's results are still beside them."""
+    content = _results(file)
+    metadata = content.get("configs", {}).get(task, {}).get("metadata") or {}
+    # Our own models take the plain tasks for a request, and put their own question.
+    own = content.get("model_source") in OWN_QUESTION and metadata.get(REQUEST) is not None
+    return "own" if own else str(metadata.get("prompt", ""))
+
+
+def _results(file: Path) -> dict[str, Any]:
+    """The results file of the same run; empty where it is gone."""
+    results = file.with_name(f"{file.name.partition('_samples_')[0]}_results.json")
+    try:
+        return json.loads(results.read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError):
+        return {}
 
 
 def _is_ours(file: Path) -> bool:
@@ -91,7 +118,8 @@ def _is_ours(file: Path) -> bool:
 def _read(file: Path, model: str, task: str, *, older: int) -> TaskRun:
     pairs: dict[str, tuple[float, float]] = {}
     failures: Counter[str] = Counter()
-    missing = 0
+    unscored: dict[str, float] = {}
+    missing, from_range, measured = 0, 0, False
     with file.open(encoding="utf-8") as lines:
         for number, line in enumerate(lines, start=1):
             try:
@@ -99,8 +127,11 @@ def _read(file: Path, model: str, task: str, *, older: int) -> TaskRun:
                 record = sample["scored"]
                 if record["prediction"] is None:
                     failures[record["reason"]] += 1
+                    unscored[record["id"]] = float(record["truth"])
                 else:
                     pairs[record["id"]] = (float(record["prediction"]), float(record["truth"]))
+                from_range += bool(record.get("from_range"))
+                measured = measured or record.get("measurement") is not None
                 missing = max(missing, int(sample["missing"]))
             except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
                 raise ArtQuantError(
@@ -116,4 +147,8 @@ def _read(file: Path, model: str, task: str, *, older: int) -> TaskRun:
         failures=dict(failures),
         missing=missing,
         older=older,
+        unscored=unscored,
+        prompt=_prompt(file, task),
+        from_range=from_range,
+        measured=measured,
     )
