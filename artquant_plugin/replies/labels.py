@@ -54,6 +54,7 @@ _AFTER = re.compile(
     rf"|(?:on|in|auf|sur|en|na|su|по|using)\b(?P<scale>[^\d\n.!?]{{0,30}}{_N}[^\n.!?;,]{{0,25}}))",
     _FLAGS,
 )
+_BOUND = re.compile(rf"{_START}(?:{words.BOUNDS})\s*\Z", _FLAGS)
 _CLAUSE_ENDS = re.compile(
     r"\s*(?:\Z|\n|[.,;:!()\[\]{}\"'|<>]|[–—-]\s|[^\x00-\x7f]"
     r"|(?:for|because|out|as|due|since|with|overall|based|given|on|and|but|in|für|weil|pour|car|porque|por|per)\b)",
@@ -122,7 +123,7 @@ def _candidates(text: str) -> tuple[list[_Found], list[str]]:
             if whole is None or _NEGATED.search(text[max(0, match.start() - 40) : match.start()]):
                 continue
             loose = pattern in (_VERB, _SCALE_FIRST) or parts.get("weak")
-            if loose and not _bounded(match, parts):
+            if loose and (not _bounded(match, parts) or _BOUND.search(parts.get("between") or "")):
                 continue
             before = text[max(0, match.start() - 30) : match.start()]
             inside = f"{parts.get('between') or ''} {parts.get('note') or ''}"

@@ -39,7 +39,7 @@ OBJECT = (
     r"|questo|dipinto|этой|этого|картины"
 )
 CONNECTORS = (
-    r"=>|->|[:=|]|\b(?:is|are|was|be|of|at|as|an?|ist|beträgt|est|de|es|sería|di)\b|\s[–—-]\s|[–—]|è|é|\bравна\b"
+    r"=>|->|[:=|]|\b(?:is|are|was|be|of|at|as|an?|ist|von|beträgt|est|de|es|sería|di)\b|\s[–—-]\s|[–—]|è|é|\bравна\b"
     r"|\bсоставляет\b|为|為|是|は|が|은|는|이|هي|هو|है"
 )
 ABOUT = (
@@ -66,4 +66,6 @@ TO = r"\s*(?:-|–|—|~|〜|至|到|或|から)\s*|\s+(?:to|bis|à|al?|до|or|
 AND = r"and|und|et|y|e|и"
 BETWEEN = r"between|zwischen|entre|tra|между"
 
+# Behind these stands a scale's end or a bound.
+BOUNDS = r"from|to|between|than|least|most|under|over|above|below|bis|jusqu'à|hasta|até|fino a"
 NEGATORS = r"can(?:not|'t)|unable to|not|never|won't|refuse to|nicht|无法|不能"

@@ -115,6 +115,7 @@ OTHERS = {
     "이 그림에 8점을 주겠습니다.": 8,
     "Gesamtbewertung: 7,5/10": 7.5,
     "Ich gebe dem Bild 8 von 10 Punkten.": 8,
+    "Ich gebe dem Bild eine Bewertung von 8.": 8,
     "Note : 7,5/10": 7.5,
     "Je donnerais une note de 7/10.": 7,
     "Puntuación: 8,5 de 10": 8.5,
@@ -201,6 +202,8 @@ UNSCORED = {
     "10/10 would hang in my room": "no_number",
     "8/10, with 6/10 for colour": "no_number",
     "Score: 1-10": "no_number",  # the scale once more
+    "Give one score from 1 (worst) to 10 (best).": "no_number",
+    "I'd give it at least 7": "no_number",
     "Score: 10/10/1889": "no_number",
     "Score: 7.5.3": "no_number",
     "Score: >7": "no_number",
