@@ -19,7 +19,7 @@ from artquant_plugin.harness_model import check_arguments, own_device
 from artquant_plugin.images import open_image
 from artquant_plugin.replies import Measurement
 
-LICENCE = "PolyForm Noncommercial 1.0.0"  # pyiqa 0.1.16; earlier releases are CC BY-NC-SA 4.0
+LICENCE = "PolyForm Noncommercial 1.0.0"  # of pyiqa 0.1.16
 # No metrics of one image: the first four measure sets of images, the last needs a caption.
 OTHERS = ("fid", "fid_dinov2", "sfid", "inception_score", "clipscore")
 
@@ -152,7 +152,7 @@ def _load(name: str, device: torch.device) -> Any:
     except ImportError as error:
         raise ArtQuantError(f"metric {name!r} of pyiqa needs another package ({error}); install it") from error
     except OSError as error:  # urllib's errors are of this kind, too
+        detail = " ".join(str(error).split())
         raise ArtQuantError(
-            f"weights of metric {name!r} are not there and could not be fetched ({error}); try again with a "
-            "connection, or put them into ~/.cache/torch/hub/pyiqa"
+            f"weights of metric {name!r} are not there and could not be fetched ({detail}); try again when connected"
         ) from error

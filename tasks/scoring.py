@@ -134,7 +134,7 @@ def process_results(doc: Record, results: Sequence[str | None]) -> dict[str, Any
         },
         "n": 1,
         "failed": reply.score is None,
-        **{f"failed_{reason}": reply.reason == reason for reason in REASONS},
+        **{f"n_{reason}": reply.reason == reason for reason in REASONS},
         "from_range": reply.from_range,
         "missing": doc["missing"],
         "spearman_low": pair,

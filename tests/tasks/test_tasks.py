@@ -135,7 +135,7 @@ def test_a_reply_without_score_is_counted_and_never_scored():
     entry = scoring.process_results(doc, ["I cannot judge art."])
     assert entry["scored"]["reason"] == "refusal"
     assert entry["failed"]
-    assert [reason for reason in REASONS if entry[f"failed_{reason}"]] == ["refusal"]
+    assert [reason for reason in REASONS if entry[f"n_{reason}"]] == ["refusal"]
     good = scoring.process_results(doc, ['{"score": 5}'])
     assert scoring.scored([entry["scored"], good["scored"]]) == 1
     assert scoring.failed([entry["failed"], good["failed"]]) == 1
