@@ -13,7 +13,7 @@ USUAL_TOPS = frozenset({5, 10, 20, 25, 50, 100, 1000})
 _N = r"\d+(?:[.,]\d+)?"
 # Part of a word, of a longer number or of a date is no number: "19th", "7.5.3", "10/10/1889".
 _END = r"(?![A-Za-z]|\d|[.,]\d|\s*/\s*\d)"
-_TOP = rf"(?:\s*/\s*|\s+(?:{words.OUT_OF})\s+)(?P<top>\d+)(?!\d|[.,]\d|\s*/\s*\d|-?[A-Za-z])"
+_TOP = rf"(?:\s*/\s*|\s+(?:{words.OUT_OF})\s+)(?P<top>\d+)(?!\d|[.,]\d|\s*/\s*\d|-?[A-Za-z])[分点點점]?"
 _VALUE = (
     rf"(?P<value>(?<![\d.,/])[-+]?{_N})(?:(?:{words.TO})(?P<upper>{_N}))?"
     rf"(?:\s?(?P<percent>%)|(?:\s?(?:{words.UNITS}|(?P<stars>{words.STARS})))?{_TOP}"
@@ -45,10 +45,13 @@ _SCALE_FIRST = re.compile(
 )
 _BOXED = re.compile(rf"\\boxed\{{\s*(?:\\text\{{)?\s*{_VALUE}", _FLAGS)
 _SCALE_WORD = re.compile(words.SCALE, _FLAGS)
-_TOP_WORD = re.compile(r"[分点點점]?\s*(?:满分|滿分|満点|만점)")
+_TOP_WORD = re.compile(r"[分点點점]?\s*(?:满分|滿分|満点|만점|中|중)")
 _ASPECT = re.compile(rf"{_START}(?:{words.ASPECTS}){_STOP}|{words.ASPECTS[words.ASPECTS.index('构图') :]}", _FLAGS)
 _ASPECT_BEFORE = re.compile(rf"(?:{_ASPECT.pattern})(?:[ \t_-]{{0,2}}|\s?:\s*)\Z", _FLAGS)
+_ASPECT_BEHIND = re.compile(rf"\s+(?:in|on|for)\s+(?:{words.ASPECTS}){_STOP}", _FLAGS)
 _NEGATED = re.compile(rf"{_START}(?:{words.NEGATORS}){_STOP}(?:\s+[^\W\d]+){{0,4}}\s*\Z", _FLAGS)
+_EXAMPLE = re.compile(rf"(?:{words.EXAMPLE})[\s,:]*\Z", _FLAGS)
+_OTHERS = re.compile(rf"{_START}(?:{words.OTHERS}){_STOP}(?:\s+[^\W\d]+){{0,3}}\s*\Z", _FLAGS)
 _AFTER = re.compile(
     rf"\s*,?\s*(?:[(\[](?P<note>[^()\[\]\n]{{1,40}})[)\]]"
     rf"|(?:on|in|auf|sur|en|na|su|по|using)\b(?P<scale>[^\d\n.!?]{{0,30}}{_N}[^\n.!?;,]{{0,25}}))",
@@ -60,7 +63,8 @@ _CLAUSE_ENDS = re.compile(
     r"|(?:for|because|out|as|due|since|with|overall|based|given|on|and|but|in|für|weil|pour|car|porque|por|per)\b)",
     _FLAGS,
 )
-_ALONE = re.compile(rf"[\s\"'(\[|]*{_VALUE}[\s\"')\]|.,;!]*", _FLAGS)
+_REMARK = r"(?:\s*[(\[,:–—-]\s*[^\W\d]{2,20}(?: [^\W\d]{2,20})?)?"  # "7.5 (good)"
+_ALONE = re.compile(rf"[\s\"'(\[|]*{_VALUE}{_REMARK}[\s\"')\]|.,;!]*", _FLAGS)
 _FRACTION = re.compile(r"\d\s*/\s*\d")
 _BETWEEN = re.compile(rf"{_START}(?:{words.BETWEEN})\s+({_N})\s+(?:{words.AND})\s+(?={_N})", _FLAGS)
 
@@ -77,6 +81,8 @@ class _Found:
         high: the upper end.
         stars: whether it counts stars.
         cut: whether the text ends in the middle of it, perhaps.
+        listed: whether another number follows, as in a list.
+        others: whether somebody else gives it.
     """
 
     start: int
@@ -86,6 +92,8 @@ class _Found:
     high: float | None
     stars: bool
     cut: bool
+    listed: bool
+    others: bool
 
 
 def read_labelled(text: str, score_range: tuple[float, float]) -> Reply | None:
@@ -108,6 +116,7 @@ def read_labelled(text: str, score_range: tuple[float, float]) -> Reply | None:
         found = list(_alone(text))
     if not found:
         return Reply(reason="ambiguous", detail=short(f"of aspects only: {', '.join(aspects)}")) if aspects else None
+    found = [each for each in found if not each.others] or found
     last = max(each.start for each in found)
     # Of several readings of the same number, the one that knows its scale.
     return _reply(min((each for each in found if each.start == last), key=lambda each: each.high is None), score_range)
@@ -120,14 +129,14 @@ def _candidates(text: str) -> tuple[list[_Found], list[str]]:
         for match in _overlapping(pattern, text):
             parts = match.groupdict()
             whole = _with_scale(match, parts)
-            if whole is None or _NEGATED.search(text[max(0, match.start() - 40) : match.start()]):
+            before = text[max(0, match.start() - 40) : match.start()]
+            if whole is None or _NEGATED.search(before) or _EXAMPLE.search(before):
                 continue
             loose = pattern in (_VERB, _SCALE_FIRST) or parts.get("weak")
             if loose and (not _bounded(match, parts) or _BOUND.search(parts.get("between") or "")):
                 continue
-            before = text[max(0, match.start() - 30) : match.start()]
             inside = f"{parts.get('between') or ''} {parts.get('note') or ''}"
-            if _ASPECT_BEFORE.search(before) or _ASPECT.search(inside):
+            if _ASPECT_BEFORE.search(before) or _ASPECT.search(inside) or _ASPECT_BEHIND.match(text, match.end()):
                 aspects.append(short(match[0], 40))
                 continue
             found.append(whole)
@@ -174,7 +183,7 @@ def _with_scale(match: re.Match[str], parts: dict[str, str | None]) -> _Found | 
     if upper and parts["top"] is None and _number(value) <= 1 and _number(upper) in USUAL_TOPS:
         return None  # "Score: 1-10" repeats the scale
     quoted = text[: match.start()].endswith(("'", '"')) and "{" in text[: match.start()]
-    stars = bool(parts["stars"] or re.fullmatch(words.STARS, parts["unit"] or "", _FLAGS))
+    stars = bool(parts["stars"] or re.fullmatch(words.STARS, parts["unit"] or "", _FLAGS) or "별점" in match[0])
     return _Found(
         start=match.start("value"),
         value=value,
@@ -183,6 +192,8 @@ def _with_scale(match: re.Match[str], parts: dict[str, str | None]) -> _Found | 
         high=None if high is None else _number(high),
         stars=stars,
         cut=quoted and not text[end:].strip(" \n."),
+        listed=re.match(r"\s*,\s*\d", text[end:]) is not None,
+        others=match.re is _VERB and _OTHERS.search(text[max(0, match.start() - 40) : match.start()]) is not None,
     )
 
 
@@ -225,6 +236,8 @@ def _reply(found: _Found, score_range: tuple[float, float]) -> Reply:
     written = found.value if found.upper is None else f"{found.value}-{found.upper}"
     if found.cut:
         return Reply(reason="malformed", detail=f"the reply ends within or behind {written}")
+    if found.listed:
+        return Reply(reason="ambiguous", detail=f"{written} and more numbers")
     if any(re.search(r",\d{3}(?!\d)", part) for part in (found.value, found.upper or "")):
         return Reply(reason="malformed", detail=f"{written}: a decimal comma, or thousands")
     value = _number(found.value)

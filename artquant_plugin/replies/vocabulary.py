@@ -9,7 +9,7 @@ LABELS = (
     r"|pontuaç[ãa]o|avaliaç[ãa]o|classificaç[ãa]o"  # Portuguese
     r"|punteggio|voto|valutazione"  # Italian
     r"|оценк[аиуе]|оцінка|балл|рейтинг"  # Russian, Ukrainian
-    r"|cijfer|beoordeling|ocena|wynik|puan|skor|betyg|hodnocení|điểm(?: số)?|nilai|βαθμολογία"
+    r"|cijfer|beoordeling|ocena|wynik|puan(?:ım)?|skor|betyg|hodnocení|điểm(?: số)?|nilai|βαθμολογία"
     r"|التقييم|تقييم|الدرجة|درجة|النتيجة|نتيجة|امتیاز|نمره|ציון|דירוג|स्कोर|अंक|रेटिंग|คะแนน"
 )
 # The same in scripts without spaces between words.
@@ -36,7 +36,7 @@ ASPECTS = (
 OBJECT = (
     r"for|of|to|it|this|that|the|my|your|its|painting|image|picture|artwork|art|work|piece|overall|aesthetics?|quality"
     r"|i|would|i'd|give|assign|für|dieses|das|bild|gemälde|pour|cette|peinture|de|esta|este|la|obra|pintura|para|per"
-    r"|questo|dipinto|этой|этого|картины"
+    r"|questo|dipinto|globale?|finale?|générale?|general|этой|этого|картины"
 )
 CONNECTORS = (
     r"=>|->|[:=|]|\b(?:is|are|was|be|of|at|as|an?|ist|von|beträgt|est|de|es|sería|di)\b|\s[–—-]\s|[–—]|è|é|\bравна\b"
@@ -51,7 +51,7 @@ ABOUT = (
 VERBS = (
     r"give|giving|gave|rate|rated|score|scored|assign|award|grade|gets?|deserves?|merits?|earns?|say"
     r"|gebe|vergebe|würde|bewerte|donne|donnerais|attribue|attribuerais|noterais|doy|daría|otorgo|otorgaría|pondría"
-    r"|dou|daria|atribuo|darei|assegno|assegnerei|ставлю|поставила?|оцениваю|оценила?|дам|geef|daję"
+    r"|dou|daria|atribuo|darei|assegno|assegnerei|ставлю|поставила?|оцениваю|оценила?|дала?|дам|cho|geef|daję"
 )
 VERBS_CJK = r"打|给|給|评|評|得"
 CLOSINGS_CJK = r"を?(?:つけ|付け|与え)|です|である|을?\s?(?:주|드리|매기|매길)|입니다|이다"
@@ -68,4 +68,10 @@ BETWEEN = r"between|zwischen|entre|tra|между"
 
 # Behind these stands a scale's end or a bound.
 BOUNDS = r"from|to|between|than|least|most|under|over|above|below|bis|jusqu'à|hasta|até|fino a"
+# Whoever gives a number here is not the model; it counts where the model gives none of its own, as the question is
+# about what people think.
+OTHERS = r"critics?|people|others|viewers?|they|he|she|audiences?|experts?|some|many|most|you|someone"
+EXAMPLE = (
+    r"for (?:example|instance)|e\.g\.|such as|if|zum beispiel|z\. ?b\.|par exemple|por ejemplo|por exemplo|ad esempio"
+)
 NEGATORS = r"can(?:not|'t)|unable to|not|never|won't|refuse to|nicht|无法|不能"
