@@ -1,7 +1,7 @@
 """What holds for every reply, whatever it says."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from artquant_plugin.replies import REASONS, Measurement, parse_reply
@@ -19,6 +19,7 @@ TEXTS = st.one_of(st.text(max_size=200), st.lists(PIECES, max_size=25).map(" ".j
 ORDINARY = st.text("abcdefghijklmnopqrstuvwxyz ,.\n", max_size=60)
 
 
+@settings(deadline=None)  # a busy machine may stop for a while
 @given(TEXTS, st.sampled_from(RANGES))
 def test_a_reply_is_a_score_in_the_range_or_a_reason(text, score_range):
     low, high = score_range
@@ -29,6 +30,7 @@ def test_a_reply_is_a_score_in_the_range_or_a_reason(text, score_range):
     assert (reply.origin is None) == (reply.score is None)
 
 
+@settings(deadline=None)
 @given(TEXTS, TEXTS, st.integers(1, 9))
 def test_a_failed_request_is_never_a_score(before, after, retries):
     text = f"{before}[LMMS_EVAL_REQUEST_FAILED after {retries} retries] {after}"
@@ -55,12 +57,14 @@ LABELLED = (
 )
 
 
+@settings(deadline=None)
 @given(ORDINARY, st.integers(0, 1000), st.sampled_from(LABELLED[:-2]))
 def test_a_labelled_score_behind_any_words_is_read_back(words, hundredths, form):
     text = f"{words}.\n{form.format(hundredths / 100)}"
     assert parse_reply(text, score_range=(0, 10), level_values={}).score == pytest.approx(hundredths / 100)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 1000), st.sampled_from(LABELLED), st.booleans())
 def test_every_form_reads_back_with_point_and_comma(hundredths, form, comma):
     number = f"{hundredths / 100:.2f}"
@@ -68,12 +72,14 @@ def test_every_form_reads_back_with_point_and_comma(hundredths, form, comma):
     assert parse_reply(text, score_range=(0, 10), level_values={}).score == pytest.approx(hundredths / 100)
 
 
+@settings(deadline=None)
 @given(st.floats(0, 10), ORDINARY)
 def test_json_wins_over_prose(score, prose):
     text = f'{prose} score: 3 {{"score": {score!r}}} {prose}'
     assert parse_reply(text, score_range=(0, 10), level_values={}).score == score
 
 
+@settings(deadline=None)
 @given(st.floats(allow_nan=False, allow_infinity=False), st.booleans())
 def test_a_measurement_reads_back(value, lower_better):
     measurement = Measurement("niqe", value, lower_better)
@@ -81,6 +87,7 @@ def test_a_measurement_reads_back(value, lower_better):
     assert measurement.prediction == (-value if lower_better else value)
 
 
+@settings(deadline=None)
 @given(TEXTS)
 def test_no_other_text_is_a_measurement(text):
     assert Measurement.from_reply(text) is None
