@@ -1,13 +1,15 @@
 """lmms-eval's output folders -> the records of each run, so that every report can be made from samples alone."""
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from artquant_plugin.errors import ArtQuantError
+from artquant_plugin.harness import OWN_QUESTION, PYIQA_ID, REQUEST
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +26,10 @@ class TaskRun:
         failures: count of the other paintings by reason.
         missing: paintings that the dataset's import could not use.
         older: runs of the same model and task that were passed over.
-        checkpoint: `Identity` of what was measured, where the model is one of ours.
-        file: of the samples.
+        unscored: human score of each painting that has no prediction, by id.
+        prompt: name and version of the prompt, from the task's metadata; ``own`` where the model asks itself.
+        from_range: predictions that are the mid-point of a range.
+        measured: whether the predictions have a unit of their own, so that they have no error against human scores.
     """
 
     task: str
@@ -37,13 +41,10 @@ class TaskRun:
     failures: dict[str, int]
     missing: int
     older: int = 0
-    checkpoint: dict[str, Any] | None = None
-    file: Path = Path()
-
-    @property
-    def results_file(self) -> Path:
-        """The harness's results of the same run."""
-        return _results_file(self.file)
+    unscored: dict[str, float] = field(default_factory=dict)
+    prompt: str = ""
+    from_range: int = 0
+    measured: bool = False
 
 
 def read_runs(folders: Iterable[Path]) -> list[TaskRun]:
@@ -73,27 +74,36 @@ def read_runs(folders: Iterable[Path]) -> list[TaskRun]:
     return runs
 
 
-def holds_runs(folder: Path) -> bool:
-    """Whether a folder has samples of a scoring task."""
-    return any(_is_ours(file) for file in folder.rglob("*_samples_*.jsonl"))
-
-
 def _task(file: Path) -> str:
     return file.stem.partition("_samples_")[2]
 
 
 def _model(file: Path) -> str:
     """The folder's name, which lmms-eval takes from `--model_args`; the kind of model where it finds no name there."""
-    try:
-        content = json.loads(_results_file(file).read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError):
-        return file.parent.name
+    content = _results(file)
+    if content.get("model_source") == PYIQA_ID:  # one folder for all metrics
+        arguments = str(content.get("config", {}).get("model_args"))
+        return ":".join([PYIQA_ID, *re.findall(r"(?:^|,)(?:metric|task)=([^,]+)", arguments)])
     named = content.get("model_name", file.parent.name)
     return file.parent.name if named else content["model_source"]
 
 
-def _results_file(samples: Path) -> Path:
-    return samples.with_name(f"{samples.name.partition('_samples_')[0]}_results.json")
+def _prompt(file: Path, task: str) -> str:
+    """The prompt that made the samples, where the run's results are still beside them."""
+    content = _results(file)
+    metadata = content.get("configs", {}).get(task, {}).get("metadata") or {}
+    # Our own models take the plain tasks for a request, and put their own question.
+    own = content.get("model_source") in OWN_QUESTION and metadata.get(REQUEST) is not None
+    return "own" if own else str(metadata.get("prompt", ""))
+
+
+def _results(file: Path) -> dict[str, Any]:
+    """The results file of the same run; empty where it is gone."""
+    results = file.with_name(f"{file.name.partition('_samples_')[0]}_results.json")
+    try:
+        return json.loads(results.read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError):
+        return {}
 
 
 def _is_ours(file: Path) -> bool:
@@ -108,8 +118,8 @@ def _is_ours(file: Path) -> bool:
 def _read(file: Path, model: str, task: str, *, older: int) -> TaskRun:
     pairs: dict[str, tuple[float, float]] = {}
     failures: Counter[str] = Counter()
-    missing = 0
-    checkpoint: dict[str, Any] | None = None
+    unscored: dict[str, float] = {}
+    missing, from_range, measured = 0, 0, False
     with file.open(encoding="utf-8") as lines:
         for number, line in enumerate(lines, start=1):
             try:
@@ -117,13 +127,12 @@ def _read(file: Path, model: str, task: str, *, older: int) -> TaskRun:
                 record = sample["scored"]
                 if record["prediction"] is None:
                     failures[record["reason"]] += 1
+                    unscored[record["id"]] = float(record["truth"])
                 else:
                     pairs[record["id"]] = (float(record["prediction"]), float(record["truth"]))
+                from_range += bool(record.get("from_range"))
+                measured = measured or record.get("measurement") is not None
                 missing = max(missing, int(sample["missing"]))
-                measured = record.get("checkpoint")  # which a failed painting lacks
-                if measured and checkpoint and measured != checkpoint:
-                    raise ValueError("checkpoints differ within the file")
-                checkpoint = measured or checkpoint
             except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
                 raise ArtQuantError(
                     f"{file}:{number}: not a sample of a scoring task ({error!r}); run it again"
@@ -138,6 +147,8 @@ def _read(file: Path, model: str, task: str, *, older: int) -> TaskRun:
         failures=dict(failures),
         missing=missing,
         older=older,
-        checkpoint=checkpoint,
-        file=file,
+        unscored=unscored,
+        prompt=_prompt(file, task),
+        from_range=from_range,
+        measured=measured,
     )
