@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from typing import TextIO
 
 from artquant_plugin import __version__
-from artquant_plugin.cli import convert, data, describe, metrics, results, score, train
+from artquant_plugin.cli import compare, convert, data, describe, metrics, report, results, score, train
 from artquant_plugin.errors import ArtQuantError
 
-COMMANDS = (data, train, convert, score, describe, results, metrics)
+COMMANDS = (data, train, convert, score, describe, results, metrics, compare, report)
 
 
 class _Parser(argparse.ArgumentParser):

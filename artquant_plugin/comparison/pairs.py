@@ -108,7 +108,7 @@ def compare_pairs(
     scores, truth = np.asarray(predictions, dtype=np.float64), np.asarray(truth, dtype=np.float64)
     if len(set(names)) != len(names) or scores.shape != (len(names), truth.size):
         raise ArtQuantError(
-            f"{len(names)} names for predictions of shape {scores.shape}; give one name of its own each"
+            f"{len(names)} names for predictions of shape {scores.shape}; each model needs a name of its own"
         )
     couples = list(combinations(range(len(names)), 2))
     if resamples is None:

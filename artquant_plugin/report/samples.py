@@ -11,6 +11,38 @@ from artquant_plugin.errors import ArtQuantError
 
 
 @dataclass(frozen=True, slots=True)
+class Sample:
+    """One painting of a run.
+
+    Args:
+        id: of the painting.
+        prediction: None when there is none.
+        truth: the human score.
+        reason: why there is no prediction.
+        category: of the painting.
+        reply: the model's own words.
+        image: path of the picture at the time of the run; None where the harness kept none.
+    """
+
+    id: str
+    prediction: float | None
+    truth: float
+    reason: str | None
+    category: str | None
+    reply: str
+    image: str | None
+
+    @property
+    def levels(self) -> dict[str, float] | None:
+        """The distribution over the levels, where the reply holds one; best level first."""
+        try:
+            levels = json.loads(self.reply)["levels"]
+            return {str(word): float(share) for word, share in levels.items()}
+        except (json.JSONDecodeError, KeyError, TypeError, AttributeError, ValueError):
+            return None
+
+
+@dataclass(frozen=True, slots=True)
 class TaskRun:
     """One model on one scoring task.
 
@@ -23,6 +55,8 @@ class TaskRun:
         truths: of these paintings.
         failures: count of the other paintings by reason.
         missing: paintings that the dataset's import could not use.
+        file: the samples.
+        samples: of all paintings, scored or not.
         older: runs of the same model and task that were passed over.
     """
 
@@ -34,6 +68,8 @@ class TaskRun:
     truths: list[float]
     failures: dict[str, int]
     missing: int
+    file: Path
+    samples: list[Sample]
     older: int = 0
 
 
@@ -56,7 +92,7 @@ def read_runs(folders: Iterable[Path]) -> list[TaskRun]:
                 f"{folder}, and look at its log, as it exits with 0 on errors, too"
             )
         for file in files:
-            newest.setdefault((_model(file), _task(file)), []).append(file)
+            newest.setdefault((model_name(file), _task(file)), []).append(file)
     runs = []
     for (model, task), files in sorted(newest.items(), key=lambda item: (item[0][1], item[0][0])):
         *older, file = sorted(set(files), key=lambda path: path.name)
@@ -68,7 +104,7 @@ def _task(file: Path) -> str:
     return file.stem.partition("_samples_")[2]
 
 
-def _model(file: Path) -> str:
+def model_name(file: Path) -> str:
     """The folder's name, which lmms-eval takes from `--model_args`; the kind of model where it finds no name there."""
     results = file.with_name(f"{file.name.partition('_samples_')[0]}_results.json")
     try:
@@ -89,7 +125,7 @@ def _is_ours(file: Path) -> bool:
 
 
 def _read(file: Path, model: str, task: str, *, older: int) -> TaskRun:
-    pairs: dict[str, tuple[float, float]] = {}
+    samples: dict[str, Sample] = {}
     failures: Counter[str] = Counter()
     missing = 0
     with file.open(encoding="utf-8") as lines:
@@ -97,23 +133,41 @@ def _read(file: Path, model: str, task: str, *, older: int) -> TaskRun:
             try:
                 sample: dict[str, Any] = json.loads(line)
                 record = sample["scored"]
-                if record["prediction"] is None:
+                read = _sample(sample)
+                if read.prediction is None:
                     failures[record["reason"]] += 1
-                else:
-                    pairs[record["id"]] = (float(record["prediction"]), float(record["truth"]))
+                samples[read.id] = read
                 missing = max(missing, int(sample["missing"]))
             except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
                 raise ArtQuantError(
                     f"{file}:{number}: not a sample of a scoring task ({error!r}); run it again"
                 ) from error
+    scored = [(one.id, one.prediction, one.truth) for one in samples.values() if one.prediction is not None]
     return TaskRun(
         task=task,
         model=model,
         date=file.name.partition("_samples_")[0],
-        ids=list(pairs),
-        predictions=[prediction for prediction, _ in pairs.values()],
-        truths=[truth for _, truth in pairs.values()],
+        ids=[name for name, _, _ in scored],
+        predictions=[prediction for _, prediction, _ in scored],
+        truths=[truth for _, _, truth in scored],
         failures=dict(failures),
         missing=missing,
+        file=file,
+        samples=list(samples.values()),
         older=older,
+    )
+
+
+def _sample(line: dict[str, Any]) -> Sample:
+    record = line["scored"]
+    reply = line.get("filtered_resps", "")
+    media = line.get("input_media") or []
+    return Sample(
+        id=record["id"],
+        prediction=None if record["prediction"] is None else float(record["prediction"]),
+        truth=float(record["truth"]),
+        reason=record["reason"],
+        category=record.get("category"),
+        reply=reply if isinstance(reply, str) else " ".join(str(part) for part in reply),
+        image=str(media[0]) if media and isinstance(media[0], str) else None,
     )

@@ -89,7 +89,7 @@ def test_many_pairs_get_enough_resamples_to_be_significant():
 
 
 @pytest.mark.parametrize(
-    ("names", "resamples", "message"), [(["a", "a"], 10, "one name of its own"), (["a", "b"], 0, "0 resamples")]
+    ("names", "resamples", "message"), [(["a", "a"], 10, "a name of its own"), (["a", "b"], 0, "0 resamples")]
 )
 def test_wrong_input_is_one_line(names, resamples, message):
     with pytest.raises(ArtQuantError, match=message):
