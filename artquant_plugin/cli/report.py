@@ -13,8 +13,8 @@ def add_parser(subparsers: Any) -> None:
         "report",
         help="leaderboard, comparisons and pictures of any number of results as a web page or as tables",
         description=(
-            "Put lmms-eval's output folders and prediction files side by side. --out writes a page that opens from the "
-            "disk, with the tables as Markdown, CSV and LaTeX beside it; without it, tables are printed."
+            "Put lmms-eval's output folders and prediction files side by side. --out writes a page that opens from "
+            "the disk, with the tables as Markdown, CSV and LaTeX beside it; without it, tables are printed."
         ),
         epilog="example: artquant report results/ SAAN=saan.csv@baid --out site/",
     )

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
 SOURCE = "[NAME=]PATH[@DATASET]"
 EXPLAINED = (
-    "a folder that lmms-eval's --output_path named, or a CSV file with a prediction per image; NAME= renames the model, "
-    "@DATASET says what a CSV file is of"
+    "a folder that lmms-eval's --output_path named, or a CSV file with a prediction per image; NAME= renames the "
+    "model, @DATASET says what a CSV file is of"
 )
 
 
@@ -51,7 +51,7 @@ def read(sources: Sequence[str], args: argparse.Namespace) -> "list[Board]":
 
     if args.seed < 0 or (args.resamples is not None and args.resamples < RESAMPLES):
         raise ArtQuantError(
-            f"--seed must not be negative, and --resamples must be {RESAMPLES} or more; leave them out for the defaults"
+            f"--seed must not be negative, and --resamples must be {RESAMPLES} or more; leave them out"
         )
     columns = Columns(
         image=args.image_column,

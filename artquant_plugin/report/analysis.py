@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.stats import rankdata
 
 from artquant_plugin.comparison.logistic import Mapped, map_scores
 from artquant_plugin.comparison.pairs import Pair, compare_pairs
@@ -153,12 +154,14 @@ def score_range(board: Board) -> tuple[float, float]:
 def calibration(
     prediction: ArrayLike, truth: ArrayLike, bins: int = CALIBRATION_BINS
 ) -> list[tuple[float, float, int]]:
-    """Mean prediction and mean human score in bins of equal count, from the lowest predictions to the highest.
+    """Mean prediction and mean human score in bins of about equal count, from the lowest predictions to the highest.
+
+    Equal predictions share a bin, so that a model that answers in whole numbers has a bin for each.
 
     Args:
         prediction: n scores.
         truth: n scores.
-        bins: at most; fewer when there are fewer paintings.
+        bins: at most; fewer when there are fewer different predictions.
 
     Returns:
         Mean prediction, mean truth and count of each bin.
@@ -168,9 +171,10 @@ def calibration(
         [(1.5, 2.0, 2), (3.5, 4.0, 2)]
     """
     x, y = np.asarray(prediction, dtype=np.float64), np.asarray(truth, dtype=np.float64)
-    order = np.argsort(x, kind="stable")
-    parts = [part for part in np.array_split(order, bins) if part.size]
-    return [(float(x[part].mean()), float(y[part].mean()), int(part.size)) for part in parts]
+    # The mean rank of each group of equal predictions decides, so that no bin takes some of them and leaves others.
+    belongs = np.minimum((rankdata(x) - 0.5) * bins // x.size, bins - 1)
+    parts = [belongs == bin_ for bin_ in np.unique(belongs)]
+    return [(float(x[part].mean()), float(y[part].mean()), int(part.sum())) for part in parts]
 
 
 def accuracy(prediction: ArrayLike, truth: ArrayLike, threshold: float) -> Accuracy:
@@ -200,8 +204,8 @@ def split_shift(info: DatasetInfo | None) -> str:
     if abs(test.mean - train.mean) <= sd_train / 4 and 0.75 <= sd_test / sd_train <= 1.25:
         return ""
     return (
-        f"Human scores of the test split (mean {test.mean:.2f}, standard deviation {sd_test:.2f}, {test.n:,} paintings)"
-        f" are distributed unlike those of the training split ({train.mean:.2f}, {sd_train:.2f}, {train.n:,}): "
+        f"Human scores of the test split (mean {test.mean:.2f}, standard deviation {sd_test:.2f}; {test.n:,}) "
+        f"are distributed unlike those of the training split ({train.mean:.2f}, {sd_train:.2f}, {train.n:,}): "
         "correlations here do not tell how a model does on paintings like those that it was trained on."
     )
 

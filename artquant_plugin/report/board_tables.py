@@ -115,8 +115,8 @@ def pairs_as_table(dataset: str, pairs: Sequence[Pair]) -> Table:
         header=PAIRS,
         rows=[pair_cells(pair) for pair in pairs],
         notes=(
-            f"Paired bootstrap over the images that both models scored, {resamples:,} resamples; p two-sided, corrected "
-            f"by Holm over {len(pairs)} pairs. Steiger's Z and Zou's interval are closed forms for PLCC, "
+            f"Paired bootstrap over the images that both models scored, {resamples:,} resamples; p two-sided, "
+            f"corrected by Holm over {len(pairs)} pairs. Steiger's Z and Zou's interval are closed forms for PLCC, "
             "uncorrected, as a cross-check.",
         ),
         words=2,

@@ -184,8 +184,8 @@ def _dataset(
     for one, score in truth.items():
         if one in paintings and abs(paintings[one].score - score) > 1e-6:
             warnings.warn(
-                f"'{dataset.folder}' gives painting {one!r} the human score {paintings[one].score:g}, the runs on {name} "
-                f"{score:g}: it is not what they were run on, so its pictures, texts and statistics are not shown",
+                f"'{dataset.folder}' gives {one!r} the human score {paintings[one].score:g}, the runs on {name} "
+                f"{score:g}: they were run on another one, so its pictures, texts and statistics are not shown",
                 stacklevel=2,
             )
             return None, {}

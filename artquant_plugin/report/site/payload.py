@@ -1,4 +1,4 @@
-"""What a page's scripts read: a board's predictions in one file, texts in parts that are loaded when they are asked for.
+"""What a page's scripts read: a board's predictions in one file, texts in parts that are loaded on demand.
 
 Pages that are opened from the disk may not fetch data; script files they may load.
 """
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from artquant_plugin.report.analysis import Analysis, calibration, score_range
+from artquant_plugin.report.board_tables import ordered
 from artquant_plugin.report.site.pictures import Picture
 
 PART = 200  # paintings whose texts share a file
@@ -65,7 +66,8 @@ def board_script(analysis: Analysis, slug: str, pictures: Mapping[str, Picture])
     names = sorted({category for category in categories if category is not None})
     index = {name: place for place, name in enumerate(names)}
     models = []
-    for row, one in zip(matrix, analysis.evaluations, strict=True):
+    for one in ordered(analysis.evaluations):
+        row = matrix[board.entries.index(one.entry)]
         known = ~np.isnan(row)
         truth = board.truth[chosen.places][known]
         models.append(
@@ -119,7 +121,8 @@ def _texts(analysis: Analysis, one: str) -> dict[str, Any]:
     if painting is not None and painting.comment:
         found["comment"] = painting.comment
     models: dict[int, dict[str, Any]] = {}
-    for place, entry in enumerate(analysis.board.entries):
+    for place, evaluation in enumerate(ordered(analysis.evaluations)):
+        entry = evaluation.entry
         own: dict[str, Any] = {}
         sample = entry.samples.get(one)
         if sample is not None:

@@ -38,6 +38,7 @@ class Cell:
         style: of the cell: ``num``, ``heat-3``, ...
         title: said in full, for screen readers and pointers; empty when the text says everything.
         whisker: low, value and high in per cent of the column's axis.
+        below: a second line, smaller.
     """
 
     text: str
@@ -45,6 +46,7 @@ class Cell:
     style: str = ""
     title: str = ""
     whisker: tuple[float, float, float] | None = None
+    below: str = ""
 
 
 def board_view(analysis: Analysis, slug: str) -> dict[str, Any]:
@@ -53,6 +55,7 @@ def board_view(analysis: Analysis, slug: str) -> dict[str, Any]:
     own, others = printed_rows(analysis)
     evaluations = ordered(analysis.evaluations)
     notes = list(leaderboard(analysis).notes)
+    columns, rows = _without_empty(_leaderboard_rows(evaluations, own, others))
     return {
         "slug": slug,
         "dataset": board.dataset,
@@ -62,8 +65,8 @@ def board_view(analysis: Analysis, slug: str) -> dict[str, Any]:
         "models": [one.entry.name for one in evaluations],
         "shift": split_shift(board.info),
         "notes": [note for note in notes if note != split_shift(board.info)],
-        "columns": COLUMNS,
-        "rows": _leaderboard_rows(evaluations, own, others),
+        "columns": columns,
+        "rows": rows,
         "published": bool(own or others),
         "matrices": _matrices(analysis, [one.entry.name for one in evaluations]),
         "pairs": None if not analysis.pairs else table_view(pairs_as_table(board.dataset, analysis.pairs)),
@@ -148,6 +151,13 @@ def _leaderboard_rows(
     return rows
 
 
+def _without_empty(rows: list[dict[str, Any]]) -> tuple[list[tuple[str, str, str]], list[dict[str, Any]]]:
+    """The columns in which something stands, and the rows with their cells alone."""
+    kept = [place for place in range(len(COLUMNS)) if any(row["cells"][place].text != NONE for row in rows)]
+    slim = [{**row, "cells": [row["cells"][place] for place in kept]} for row in rows]
+    return [COLUMNS[place] for place in kept], slim
+
+
 def table_one(analyses: Sequence[tuple[Analysis, str]]) -> dict[str, Any]:
     """All datasets side by side: measured and published figures per dataset, in columns of their own."""
     rows: dict[tuple[str, str], dict[str, Any]] = {}
@@ -179,6 +189,9 @@ def table_one(analyses: Sequence[tuple[Analysis, str]]) -> dict[str, Any]:
             if has_published:
                 cells += [_printed(printed, "srocc"), _printed(printed, "plcc")]
         printed = row["printed"]
+        if not any(has for _, _, has in datasets):
+            lines.append({"kind": kind, "cells": cells})
+            continue
         cells.append(Cell(NONE if printed is None or printed.epochs is None else printed.epochs, "", "words"))
         cells.append(Cell(NONE if printed is None else printed.modality, "", "words"))
         lines.append({"kind": kind, "cells": cells})
@@ -315,14 +328,18 @@ def _metric(metric: Metric | None, low: float, high: float) -> Cell:
         return Cell(number(metric.value), str(metric.value), "num metric")
     percent = tuple(100 * (bound - low) / (high - low) for bound in (metric.low, metric.value, metric.high))
     said = f"95 % interval {bounds[0]:.3f} to {bounds[1]:.3f}"
-    return Cell(number(metric.value), str(metric.value), "num metric", said, (percent[0], percent[1], percent[2]))
+    whisker = (percent[0], percent[1], percent[2])
+    return Cell(
+        number(metric.value), str(metric.value), "num metric", said, whisker, f"{bounds[0]:.3f} – {bounds[1]:.3f}"
+    )
 
 
 def _plain(metric: Metric | None) -> Cell:
     if metric is None or math.isnan(metric.value):
         return Cell(NONE, "", "num")
     said = "" if math.isnan(metric.low) else f"95 % interval {metric.low:.3f} to {metric.high:.3f}"
-    return Cell(number(metric.value), str(metric.value), "num", said)
+    below = "" if math.isnan(metric.low) else f"{metric.low:.3f} – {metric.high:.3f}"
+    return Cell(number(metric.value), str(metric.value), "num", said, below=below)
 
 
 def _printed(row: Published | None, metric: str) -> Cell:
