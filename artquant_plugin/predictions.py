@@ -2,7 +2,7 @@
 
 import csv
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,7 +83,12 @@ def read_truth(truth: str, *, image_column: str = "image", score_column: str = "
 
 
 def join_predictions(
-    path: Path, truth: Truth, *, image_column: str = "image", prediction_column: str = "prediction"
+    path: Path,
+    truth: Truth,
+    *,
+    image_column: str = "image",
+    prediction_column: str = "prediction",
+    shorten: Callable[[str], str] = str,
 ) -> Joined:
     """Join a CSV of predictions with human scores by image name.
 
@@ -92,13 +97,14 @@ def join_predictions(
         truth: human scores.
         image_column: of the file.
         prediction_column: of the file.
+        shorten: applied to the file's image names first, for a truth that is named by something shorter.
 
     Raises:
         ArtQuantError: no such file or column, or not one pair.
     """
     rows: dict[str, list[str]] = {}
     for _, image, text in _cells(path, image_column, prediction_column):
-        rows.setdefault(image, []).append(text)
+        rows.setdefault(shorten(image), []).append(text)
     duplicates = sorted(image for image, texts in rows.items() if len(texts) > 1)
     single = {image: texts[0] for image, texts in rows.items() if len(texts) == 1 and image in truth.scores}
     values = {image: _number(text) for image, text in single.items()}

@@ -1,7 +1,7 @@
 """One model on one dataset, from a run or from a prediction file of any tool."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -97,18 +97,19 @@ class Names:
                     pictures.setdefault(one, sample.image)
         known = {one: pictures.get(one, one) for one in self.truth}
         # Names that two paintings share tell neither.
-        self.keys = [
-            {image: one for one, image in known.items()},
-            _unique({one: Path(image).name for one, image in known.items()}),
-            _unique({one: Path(image).stem for one, image in known.items()}),
-            {one: one for one in known},
+        self.ways: list[tuple[dict[str, str], Callable[[str], str]]] = [
+            ({image: one for one, image in known.items()}, str),
+            (_unique({one: Path(image).name for one, image in known.items()}), _name),
+            (_unique({one: Path(image).stem for one, image in known.items()}), _stem),
+            ({one: one for one in known}, str),
+            ({one: one for one in known}, _stem),
         ]
 
     def entry(self, source: Source) -> Entry:
         """The predictions of a CSV file, under the names by which most of them are known."""
         best: tuple[Joined, dict[str, str]] | None = None
         error: ArtQuantError | None = None
-        for keys in self.keys:
+        for keys, shorten in self.ways:
             scores = {key: self.truth[one] for key, one in keys.items()}
             try:
                 joined = join_predictions(
@@ -116,6 +117,7 @@ class Names:
                     Truth(scores, self.left_out),
                     image_column=self.columns.image,
                     prediction_column=self.columns.prediction,
+                    shorten=shorten,
                 )
             except ArtQuantError as problem:
                 error = error or problem
@@ -141,6 +143,14 @@ class Names:
             file=source.path,
             left_out={"without a human score": len(joined.unknown)} if joined.unknown else {},
         )
+
+
+def _name(path: str) -> str:
+    return Path(path).name
+
+
+def _stem(path: str) -> str:
+    return Path(path).stem
 
 
 def _unique(names: Mapping[str, str]) -> dict[str, str]:

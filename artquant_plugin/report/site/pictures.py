@@ -13,7 +13,6 @@ from artquant_plugin.images import open_image
 
 THUMBNAIL, PREVIEW = 240, 960  # pixels of the longer side
 QUALITY = 82  # of the JPEG files
-SMALLER = 0.98  # a preview that is hardly larger than its thumbnail is not written
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,20 +69,26 @@ def _name(path: Path) -> str:
 
 
 def _written(name: str, preview: bool, folder: Path) -> bool:
-    thumb = (folder / "thumbs" / f"{name}.jpg").is_file()
-    # A small original has no preview; that is found out again, which costs little.
-    return thumb and (not preview or (folder / "previews" / f"{name}.jpg").is_file())
+    thumb = folder / "thumbs" / f"{name}.jpg"
+    if not thumb.is_file():
+        return False
+    if not preview or (folder / "previews" / f"{name}.jpg").is_file():
+        return True
+    with Image.open(thumb) as opened:  # what is small itself has no preview
+        return max(opened.size) < THUMBNAIL
 
 
 def _write(item: tuple[str, Path, str, bool, Path]) -> bool:
     _, path, name, preview, folder = item
-    side = PREVIEW if preview else THUMBNAIL
     try:
         with Image.open(path) as opened:
-            # Unlike for scoring, pixels that differ by a few of 255 do no harm here: decode at a fraction of the size.
-            opened.draft("RGB", (2 * THUMBNAIL, 2 * THUMBNAIL) if not preview else (side, side))
+            # Unlike for scoring, pixels that differ by a few of 255 do no harm here: decode at a fraction of the size,
+            # twice the picture's own where that is enough for a clean one.
+            wanted = PREVIEW if preview else 2 * THUMBNAIL
+            factor = wanted / max(opened.size)
+            opened.draft("RGB", (round(opened.width * factor), round(opened.height * factor)))
             picture = open_image(opened)
-        if preview and max(picture.size) * SMALLER > THUMBNAIL:
+        if preview and max(picture.size) > THUMBNAIL:
             picture.thumbnail((PREVIEW, PREVIEW), Image.Resampling.LANCZOS)
             _save(picture, folder / "previews" / f"{name}.jpg")
         picture.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)

@@ -13,7 +13,6 @@ from artquant_plugin.metrics import Metric
 from artquant_plugin.report.analysis import Analysis, Breakdown, Evaluation, split_shift
 from artquant_plugin.report.board_tables import (
     NONE,
-    difference,
     leaderboard,
     measured_cells,
     ordered,
@@ -134,11 +133,11 @@ def _leaderboard_rows(
                     Cell(NONE, "", "num")
                     if share is None
                     else Cell(
-                        f"{share.share:.1%} ({share.majority:.1%})",
+                        f"{100 * share.share:.1f} % ({100 * share.majority:.1f} %)",
                         f"{share.share}",
                         "num",
-                        f"{share.share:.1%} on the right side of {share.threshold:g}; "
-                        f"always giving the more frequent side: {share.majority:.1%}",
+                        f"{100 * share.share:.1f} % on the right side of {share.threshold:g}; "
+                        f"always giving the more frequent side: {100 * share.majority:.1f} %",
                     ),
                 ],
             }
@@ -253,7 +252,8 @@ def _matrix_cell(a: str, b: str, found: Difference, n: int, sign: int) -> Cell:
         f"{a} less {b}: {value:+.4f}, 95 % interval {low:+.4f} to {high:+.4f}, p {p_value(found.p_holm)} after "
         f"Holm's correction, {n:,} paintings; {'significant' if found.significant else 'not significant'}"
     )
-    return Cell(f"{value:+.3f}" + ("" if not found.significant else "*"), f"{value}", f"num {better}", said)
+    text = f"{value:+.3f}".replace("-", "−") + ("*" if found.significant else "")
+    return Cell(text, f"{value}", f"num {better}", said)
 
 
 def _breakdown_view(
@@ -355,6 +355,3 @@ def _figure(value: float | None) -> Cell:
 
 def _count(value: int) -> Cell:
     return Cell(f"{value:,}", str(value), "num")
-
-
-__all__ = ["Cell", "board_view", "difference", "made_with", "table_one", "table_view"]

@@ -4,7 +4,7 @@ window.ARTQUANT = (() => {
   const board = window.ARTQUANT_BOARD;
   const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const modelColor = (index) => color(`--m${index % 10}`);
-  const format = (value, digits = 2) => (value === null || value === undefined ? "–" : value.toFixed(digits));
+  const format = (value, digits = 2) => (value === null || value === undefined ? "–" : value.toFixed(digits).replace("-", "−"));
   const redraws = [];
 
   function element(tag, attributes = {}, ...children) {
@@ -65,11 +65,11 @@ window.ARTQUANT = (() => {
     pen.textBaseline = "middle";
     for (const value of ticks(...y)) {
       pen.beginPath(); pen.moveTo(inner.left, toY(value)); pen.lineTo(inner.right, toY(value)); pen.stroke();
-      pen.fillText(String(+value.toFixed(6)), inner.left - 6, toY(value));
+      pen.fillText(String(+value.toFixed(6)).replace("-", "−"), inner.left - 6, toY(value));
     }
     pen.textAlign = "center";
     pen.textBaseline = "top";
-    if (labels) for (const value of ticks(...x)) pen.fillText(String(+value.toFixed(6)), toX(value), inner.bottom + 7);
+    if (labels) for (const value of ticks(...x)) pen.fillText(String(+value.toFixed(6)).replace("-", "−"), toX(value), inner.bottom + 7);
     return { inner, toX, toY };
   }
 
