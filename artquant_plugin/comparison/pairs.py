@@ -132,7 +132,7 @@ def compare_pairs(
             only = int((known[a] & ~both).sum()), int((known[b] & ~both).sum())
             pair_draws = draws[:, [place[a], place[b]]] if a in place and b in place else None
             found[a, b] = _pair(names[a], names[b], scores[a][both], scores[b][both], truth[both], only, pair_draws)
-    pairs = [replace(found[couple], resamples=resamples) for couple in couples]
+    pairs = [found[couple] for couple in couples]
     ranked = holm([pair.srocc.p for pair in pairs])
     linear = holm([pair.plcc.p for pair in pairs])
     return [
@@ -186,9 +186,10 @@ def _pair(
         drawn = drawn[~np.isnan(drawn)]
         low, high = np.quantile(drawn, [ALPHA / 2, 1 - ALPHA / 2]) if drawn.size else (math.nan, math.nan)
         differences.append(Difference(of_a, of_b, of_a - of_b, float(low), float(high), two_sided_p(drawn)))
-    linear = differences[1]
+    ranked, linear = differences
     given = (linear.a, linear.b, plcc(a, b), len(truth))
-    return Pair(name_a, name_b, len(truth), *only, *differences, *steiger_z(*given), zou_interval(*given), 0)
+    z, p = steiger_z(*given)
+    return Pair(name_a, name_b, len(truth), *only, ranked, linear, z, p, zou_interval(*given), len(draws))
 
 
 def _varies(values: FloatArray) -> bool:

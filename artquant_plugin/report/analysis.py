@@ -204,9 +204,9 @@ def split_shift(info: DatasetInfo | None) -> str:
     if abs(test.mean - train.mean) <= sd_train / 4 and 0.75 <= sd_test / sd_train <= 1.25:
         return ""
     return (
-        f"Human scores of the test split (mean {test.mean:.2f}, standard deviation {sd_test:.2f}; {test.n:,}) "
-        f"are distributed unlike those of the training split ({train.mean:.2f}, {sd_train:.2f}, {train.n:,}): "
-        "correlations here do not tell how a model does on paintings like those that it was trained on."
+        f"Human scores of the test split (mean {test.mean:.2f}, standard deviation {sd_test:.2f}, n = {test.n:,}) are "
+        f"distributed unlike those of the training split (mean {train.mean:.2f}, standard deviation {sd_train:.2f}, "
+        f"n = {train.n:,}): correlations here do not tell how a model does on paintings like those it was trained on."
     )
 
 

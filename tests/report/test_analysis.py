@@ -102,7 +102,8 @@ def info(train, test) -> DatasetInfo:
 def test_a_test_split_unlike_the_training_split_is_said_so():
     # BAID's own statistics.
     text = split_shift(info((50737, 4.571, 1.646), (6400, 4.717, 0.607)))
-    assert "mean 4.72, standard deviation 0.61; 6,400" in text and "4.57, 1.65, 50,737" in text
+    assert "(mean 4.72, standard deviation 0.61, n = 6,400)" in text
+    assert "(mean 4.57, standard deviation 1.65, n = 50,737)" in text
     assert split_shift(info((50737, 4.571, 1.646), (6400, 4.717, 1.6))) == ""
     assert split_shift(info((100, 4.0, 1.0), (100, 4.5, 1.0))) != ""
     assert split_shift(None) == ""

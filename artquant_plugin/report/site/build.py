@@ -15,7 +15,7 @@ from artquant_plugin.report.board_tables import tables
 from artquant_plugin.report.formats import ENDINGS, FORMATS
 from artquant_plugin.report.site.payload import board_script, cases, text_scripts
 from artquant_plugin.report.site.pictures import write_pictures
-from artquant_plugin.report.site.view import board_view, made_with, table_one
+from artquant_plugin.report.site.view import board_view, made_with, table_one, unpictured
 
 INDEX, RECORD = "index.html", "report.json"
 FORM_VERSION = 1
@@ -116,7 +116,7 @@ def _line(analysis: Analysis, pictures: int, failed: Sequence[str]) -> str:
     board = analysis.board
     line = f"{board.dataset}: {len(board.entries)} models, {len(board.ids):,} paintings, {pictures:,} pictures"
     if not board.images:
-        return f"{line}: the dataset's folder is not here, so there are no pictures and none of its texts"
+        return f"{line}: {unpictured(board)}"
     if failed:
         line += f"; {len(failed):,} could not be read, such as {failed[0]!r}"
     return line

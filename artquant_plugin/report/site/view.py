@@ -20,8 +20,9 @@ from artquant_plugin.report.board_tables import (
     pairs_as_table,
     printed_rows,
 )
+from artquant_plugin.report.boards import Board
 from artquant_plugin.report.formats import Table
-from artquant_plugin.report.published import Published, dataset_note, full_sources, published
+from artquant_plugin.report.published import Published, dataset_note, full_sources, published, same_method
 from artquant_plugin.report.table import number
 
 HEAT_STEPS = 10
@@ -60,7 +61,7 @@ def board_view(analysis: Analysis, slug: str) -> dict[str, Any]:
         "dataset": board.dataset,
         "paintings": len(board.ids),
         "missing": board.missing,
-        "pictured": len(board.images),
+        "unpictured": unpictured(board),
         "models": [one.entry.name for one in evaluations],
         "shift": split_shift(board.info),
         "notes": [note for note in notes if note != split_shift(board.info)],
@@ -83,6 +84,17 @@ def board_view(analysis: Analysis, slug: str) -> dict[str, Any]:
         "license": None if board.info is None else board.info.license,
         "resamples": max((pair.resamples for pair in analysis.pairs), default=0),
     }
+
+
+def unpictured(board: Board) -> str:
+    """Why a page has no pictures; empty when it has some."""
+    if board.images:
+        return ""
+    if board.info is None:
+        return (
+            "The dataset's folder was not at hand when this page was made: there are no pictures, and no texts of it."
+        )
+    return "The dataset's image files were not at hand when this page was made: there are no pictures."
 
 
 COLUMNS = (
@@ -159,24 +171,26 @@ def _without_empty(rows: list[dict[str, Any]]) -> tuple[list[tuple[str, str, str
 
 def table_one(analyses: Sequence[tuple[Analysis, str]]) -> dict[str, Any]:
     """All datasets side by side: measured and published figures per dataset, in columns of their own."""
-    rows: dict[tuple[str, str], dict[str, Any]] = {}
+    rows: dict[str, dict[str, Any]] = {}
+
+    def row_of(name: str, kind: str, printed: Published | None) -> dict[str, Any]:
+        row = rows.setdefault(name, {"name": name, "kind": kind, "printed": None, "boards": {}})
+        row["printed"] = row["printed"] or printed
+        return row
+
     for analysis, _ in analyses:
-        own, others = printed_rows(analysis)
+        own, _ = printed_rows(analysis)
         for one in ordered(analysis.evaluations):
-            row = rows.setdefault(
-                ("measured", one.entry.name), {"name": one.entry.name, "printed": None, "boards": {}}
-            )
-            printed = own.get(one.entry.name)
-            row["printed"] = row["printed"] or printed
-            row["boards"][analysis.board.dataset] = (one, printed)
-        for printed in others:
-            row = rows.setdefault(
-                ("published", printed.method), {"name": printed.method, "printed": printed, "boards": {}}
-            )
-            row["boards"][analysis.board.dataset] = (None, printed)
+            name = one.entry.name
+            row_of(name, "measured", own.get(name))["boards"][analysis.board.dataset] = (one, own.get(name))
+    for analysis, _ in analyses:
+        for printed in printed_rows(analysis)[1]:
+            # A method that was measured on another dataset has a line already.
+            name = next((name for name in rows if same_method(name, printed.method)), printed.method)
+            row_of(name, "published", printed)["boards"][analysis.board.dataset] = (None, printed)
     datasets = [(analysis.board.dataset, slug, bool(published(analysis.board.dataset))) for analysis, slug in analyses]
     lines = []
-    for (kind, _), row in rows.items():
+    for row in rows.values():
         cells = [Cell(row["name"], row["name"].casefold())]
         for dataset, _, has_published in datasets:
             one, printed = row["boards"].get(dataset, (None, None))
@@ -189,11 +203,11 @@ def table_one(analyses: Sequence[tuple[Analysis, str]]) -> dict[str, Any]:
                 cells += [_printed(printed, "srocc"), _printed(printed, "plcc")]
         printed = row["printed"]
         if not any(has for _, _, has in datasets):
-            lines.append({"kind": kind, "cells": cells})
+            lines.append({"kind": row["kind"], "cells": cells})
             continue
         cells.append(Cell(NONE if printed is None or printed.epochs is None else printed.epochs, "", "words"))
         cells.append(Cell(NONE if printed is None else printed.modality, "", "words"))
-        lines.append({"kind": kind, "cells": cells})
+        lines.append({"kind": row["kind"], "cells": cells})
     notes = [f"{dataset}: {dataset_note(dataset)}" for dataset, _, has in datasets if has and dataset_note(dataset)]
     for analysis, _ in analyses:
         notes += [

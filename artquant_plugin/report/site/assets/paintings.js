@@ -128,8 +128,9 @@
     const table = element("table", {}, element("caption", { class: "sr" }, "Predictions"), element("thead", {}, header), element("tbody", {}, ...rows));
     facts.replaceChildren(head, table);
     const [before, after] = dialog.querySelectorAll("[data-step]");
-    before.disabled = around.indexOf(place) <= 0;
-    after.disabled = around.indexOf(place) >= around.length - 1;
+    // Not `disabled`: a button that loses the focus takes the arrow keys with it.
+    before.setAttribute("aria-disabled", around.indexOf(place) <= 0);
+    after.setAttribute("aria-disabled", around.indexOf(place) >= around.length - 1);
     dialog.scrollTop = 0;
     texts(place).then((found) => { if (now === place) facts.append(...words(found)); });
   }
