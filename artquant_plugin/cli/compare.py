@@ -31,8 +31,8 @@ def run(args: argparse.Namespace) -> None:
 
     boards = read(args.models, args)
     if len(boards) > 1:
-        names = ", ".join(board.dataset for board in boards)
-        raise ArtQuantError(f"the models were run on {len(boards)} datasets ({names}); choose one with --task")
+        datasets = ", ".join(board.dataset for board in boards)
+        raise ArtQuantError(f"the models were run on {len(boards)} datasets ({datasets}); choose one with --task")
     (board,) = boards
     names = [entry.name for entry in board.entries]
     if len(names) < 2:

@@ -156,9 +156,9 @@ def _leaderboard_rows(
         )
     for row in others:
         empty = [Cell(NONE, "", "num") for _ in range(6)]
-        cells = [Cell(row.method, row.method.casefold(), title=f"{row.reference}; {row.group}"), *empty]
-        cells += [_printed(row, "srocc"), _printed(row, "plcc"), *(Cell(NONE, "", "num") for _ in range(4))]
-        rows.append({"kind": "published", "cells": cells})
+        line = [Cell(row.method, row.method.casefold(), title=f"{row.reference}; {row.group}"), *empty]
+        line += [_printed(row, "srocc"), _printed(row, "plcc"), *(Cell(NONE, "", "num") for _ in range(4))]
+        rows.append({"kind": "published", "cells": line})
     return rows
 
 
