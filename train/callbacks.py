@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 import torch
+from accelerate import PartialState
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 GIB = 2**30
@@ -68,7 +69,7 @@ class Flow(TrainerCallback):
     ) -> TrainerControl:
         """Decide about saving and stopping after a step."""
         through = state.global_step >= state.max_steps
-        if not through and _any_process(self._request.made, args):
+        if not through and any_process(self._request.made):
             self.stopped = True
             control.should_save = control.should_training_stop = True
             control.should_evaluate = False
@@ -124,11 +125,12 @@ def evaluations_since_best(history: list[dict[str, Any]]) -> int:
     return len(values) - 1 - values.index(max(values)) if values else 0
 
 
-def _any_process(asked: bool, args: TrainingArguments) -> bool:
-    """Whether any process was asked; all have to end at the same step."""
-    if args.world_size <= 1:
+def any_process(asked: bool) -> bool:
+    """Whether any process was asked; a signal comes to each at another time, and all have to do the same."""
+    state = PartialState()
+    if state.num_processes == 1:
         return asked
-    flag = torch.tensor([int(asked)], device=args.device)
+    flag = torch.tensor([int(asked)], device=state.device)
     torch.distributed.all_reduce(flag, op=torch.distributed.ReduceOp.MAX)
     return bool(flag.item())
 

@@ -25,6 +25,19 @@ class TinyModel(_Section):
     heads: int = Field(4, gt=0)
     vocabulary: int = Field(1024, gt=0)
 
+    @model_validator(mode="after")
+    def _divisible(self) -> "TinyModel":
+        if self.hidden % (2 * self.heads):
+            raise ValueError(
+                f"hidden {self.hidden} is no multiple of 2 × {self.heads} heads, whose positions turn pairs of "
+                "numbers; change one of them"
+            )
+        if self.image_size % self.patch_size:
+            raise ValueError(
+                f"image_size {self.image_size} is no multiple of patch_size {self.patch_size}; change one of them"
+            )
+        return self
+
 
 class ModelSection(_Section):
     """Where training starts: a checkpoint (folder or Hub id), or a tiny model built from its sizes.
@@ -35,7 +48,7 @@ class ModelSection(_Section):
         tiny: instead of `pretrained`.
         dtype: of the weights that are not trained; those that are trained are float32, as the optimizer needs.
         attn: attention implementation.
-        quantization: of the weights that are not trained (QLoRA), on a GPU, through bitsandbytes.
+        quantization: of the weights that are not trained (QLoRA), through bitsandbytes.
         trust_remote_code: whether Python code of the checkpoint's repository may run.
     """
 
@@ -141,6 +154,10 @@ class PromptSection(_Section):
         return PromptSpec(**self.model_dump())
 
 
+# Those of `transformers` that need no further arguments.
+Schedule = Literal[
+    "linear", "cosine", "cosine_with_restarts", "polynomial", "constant", "constant_with_warmup", "inverse_sqrt"
+]
 LOSS_PRESETS: dict[str, dict[str, Any]] = {
     "paper": {"k": 1.0, "k_asl": 1.0, "softmax": "levels"},
     "released": {"k": 1.0, "k_asl": 0.05, "softmax": "vocabulary"},
@@ -186,7 +203,8 @@ class TrainSection(_Section):
         warmup_ratio: share of a stage's steps.
         share_images: bring a painting's score and description sample into one batch, where its image is encoded once
             for both.
-        group_by_length: batches of answers of like length, which need less padding.
+        group_by_length: batches whose descriptions are of like length, which need less padding; as many scores and
+            descriptions meet in each as without it.
         gradient_checkpointing: compute activations again in the backward pass instead of keeping them.
         save_steps: optimisation steps between checkpoints that `--resume` goes on from; each epoch's end when left
             out.
@@ -204,7 +222,7 @@ class TrainSection(_Section):
     weight_decay: float = Field(0.0, ge=0)
     adam_beta2: float = Field(0.999, gt=0, lt=1)
     max_grad_norm: float = Field(1.0, gt=0)
-    lr_scheduler_type: str = "cosine"
+    lr_scheduler_type: Schedule = "cosine"
     warmup_ratio: float = Field(0.03, ge=0, lt=1)
     dataloader_num_workers: int = Field(0, ge=0)
     logging_steps: int = Field(10, gt=0)
@@ -280,7 +298,7 @@ class TrainConfig(_Section):
     prompt: PromptSection = PromptSection()
     loss: LossSection = LossSection()
     train: TrainSection = TrainSection()
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**32)
     score_batch_size: int = Field(32, gt=0)
 
     @model_validator(mode="after")

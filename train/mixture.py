@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import get_args
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from artquant_plugin.train.config import DataSection, LevelsSection, TrainConfig
 from artquant_plugin.train.order import PaintingOrder
 from artquant_plugin.train.samples import Kind, Sample, SampleDataset, description_samples, score_samples
 
+KINDS: tuple[Kind, ...] = get_args(Kind)
 WINDOW = 32  # batches over which answers are sorted by length
 
 
@@ -142,7 +144,7 @@ class EpochSampler(Sampler[int]):
         samples: of the stage, with the epoch's draw.
         seed: of the order.
         batch_size: of an optimisation step, when grouping by length.
-        length: of a sample; given when batches are to hold samples of like length.
+        length: of a sample; given when the samples of a kind that a batch holds are to be of like length.
         share_images: whether a painting's two samples are to meet in a batch, see `PaintingOrder`.
     """
 
@@ -181,10 +183,14 @@ class EpochSampler(Sampler[int]):
     def _grouped(self, order: list[int], length: Callable[[Sample], int], generator: torch.Generator) -> list[int]:
         batches = []
         window = WINDOW * self._batch_size
+        samples = self._samples.samples
         for start in range(0, len(order), window):
-            part = sorted(
-                order[start : start + window], key=lambda index: length(self._samples.samples[index]), reverse=True
-            )
+            drawn = order[start : start + window]
+            longest = sorted(drawn, key=lambda index: length(samples[index]), reverse=True)
+            of_kind = {kind: [index for index in longest if samples[index].kind == kind] for kind in KINDS}
+            left = {kind: iter(indices) for kind, indices in of_kind.items()}
+            # A place keeps its kind, or a step would hold scores or descriptions alone, and lack a term of the loss.
+            part = [next(left[samples[index].kind]) for index in drawn]
             batches += [part[at : at + self._batch_size] for at in range(0, len(part), self._batch_size)]
         last = [batches.pop()] if len(batches[-1]) < self._batch_size else []  # a short one stays at the end
         shuffled = torch.randperm(len(batches), generator=generator).tolist()

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import torch
 from torch import nn
 
 from artquant_plugin.backbones.interface import core
@@ -211,7 +212,8 @@ def count_trained(model: Any) -> dict[Part, tuple[int, int]]:
     for name, parameter in core(model).named_parameters():
         part = parts.of(name)
         trained, total = counts.get(part, (0, 0))
-        counts[part] = (trained + parameter.numel() * parameter.requires_grad, total + parameter.numel())
+        weights = parameter.numel() * (2 if parameter.dtype == torch.uint8 else 1)  # of 4 bits, two are in a byte
+        counts[part] = (trained + weights * parameter.requires_grad, total + weights)
     return counts
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
+from torch.distributed.checkpoint.state_dict import StateDictOptions, set_optimizer_state_dict
 from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
 from torch.utils.data import Sampler
@@ -210,6 +211,26 @@ class StageTrainer(AestheticTrainer):
             super()._load_from_checkpoint(resume_from_checkpoint, model)
         else:
             restore_weights(self.model, Path(resume_from_checkpoint))
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        """Put optimizer and scheduler back.
+
+        Weights that nothing reads, as a vision tower's last norm, get no gradient, and so no state in the optimizer.
+        Left to themselves, accelerate 1.15 and torch refuse to load a sharded optimizer then.
+        """
+        file = Path(checkpoint or "") / "optimizer.bin"
+        if checkpoint is None or not self.is_fsdp_enabled or not file.is_file():
+            super()._load_optimizer_and_scheduler(checkpoint)
+            return
+        whole: dict[str, Any] = {}
+        if self.accelerator.is_main_process:
+            whole = torch.load(file, map_location="cpu", weights_only=True)
+        options = StateDictOptions(full_state_dict=True, cpu_offload=True, broadcast_from_rank0=True, strict=False)
+        model: Any = self.model
+        optimizer: Any = self.optimizer
+        scheduler: Any = self.lr_scheduler
+        set_optimizer_state_dict(model, optimizer, whole, options=options)
+        scheduler.load_state_dict(torch.load(Path(checkpoint) / "scheduler.pt", weights_only=True))
 
 
 def _name_layers(plugin: Any, model: Any) -> None:

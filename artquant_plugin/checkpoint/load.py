@@ -64,7 +64,7 @@ def load_checkpoint(
         dtype: torch's name of a floating type, or ``auto`` for the checkpoint's own.
         device: where the model goes.
         attn: attention implementation, one of `ATTENTION`; ``sdpa`` is ``eager`` in parts that have no sdpa.
-        quantization: ``4bit`` or ``8bit`` for the (base) model's linear layers, on a GPU.
+        quantization: ``4bit`` or ``8bit`` for the (base) model's linear layers.
         trust_remote_code: whether Python code of the checkpoint's repository may run.
 
     Raises:
@@ -194,8 +194,8 @@ def _check_options(dtype: str, device: str, attn: str, quantization: str | None)
         raise ArtQuantError(
             f"quantization {quantization} needs bitsandbytes; pip install 'artquant-plugin[quantized]'"
         )
-    if kind != "cuda":
-        raise ArtQuantError(f"quantization {quantization} needs a GPU, not {device!r}; leave it out on the CPU")
+    if kind not in ("cuda", "cpu"):
+        raise ArtQuantError(f"quantization {quantization} runs on cuda or cpu, not {device!r}; use one of them")
 
 
 def _base_folder(base: str, pretrained: str) -> Path:

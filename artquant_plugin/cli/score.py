@@ -59,9 +59,7 @@ def _add_model_options(group: Any) -> None:
     group.add_argument("--base", metavar="PATH_OR_ID", help="base model of an adapter, if not the one that it names")
     group.add_argument("--workers", type=_count, help="processes that prepare images (default: what suits the device)")
     group.add_argument("--compile", action="store_true", help="run the model through torch.compile")
-    group.add_argument(
-        "--quantization", choices=("4bit", "8bit"), help="of the weights, on a GPU (default: as stored)"
-    )
+    group.add_argument("--quantization", choices=("4bit", "8bit"), help="of the weights (default: as stored)")
     group.add_argument("--device", help="cuda, cuda:1, cpu (default: a GPU where there is one)")
 
 

@@ -1,6 +1,7 @@
 import importlib.util
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,6 @@ from artquant_plugin.scoring import ArtQuantScorer
 from tests.backbones.families import family
 from tests.tiny import tiny_llava
 
-needs_no_bitsandbytes = pytest.mark.skipif(
-    importlib.util.find_spec("bitsandbytes") is not None, reason="bitsandbytes is installed"
-)
 HEAD = "language_model.lm_head.weight"  # in the file, where transformers keeps LLaVA's first names
 
 
@@ -118,15 +116,16 @@ def test_a_gpu_that_is_not_there_is_one_line(saved):
     refused(saved, "device 'cuda:1' is not there, torch finds no GPU; use cpu", device="cuda:1")
 
 
-@needs_no_bitsandbytes
-def test_quantisation_without_its_package_names_the_extra(saved):
+def test_quantisation_without_its_package_names_the_extra(saved, monkeypatch):
+    monkeypatch.setitem(sys.modules, "bitsandbytes", None)  # how Python notes that a module is not to be had
     refused(saved, r"needs bitsandbytes; pip install 'artquant-plugin\[quantized\]'", quantization="4bit")
 
 
-def test_quantisation_needs_a_gpu(saved, tmp_path, monkeypatch):
+def test_quantisation_on_another_device_is_one_line(saved, tmp_path, monkeypatch):
     (tmp_path / "bitsandbytes.py").write_text("")
     monkeypatch.syspath_prepend(tmp_path)
-    refused(saved, "quantization 8bit needs a GPU, not 'cpu'; leave it out on the CPU", quantization="8bit")
+    message = "quantization 8bit runs on cuda or cpu, not 'meta'; use one of them"
+    refused(saved, message, quantization="8bit", device="meta")
 
 
 def test_mistrals_own_tokenizer_file_is_passed_over(copy, saved):

@@ -258,7 +258,7 @@ def test_soft_labels_stay_float32_where_deepspeed_has_inputs_cast(tmp_path, monk
     batch = trainer.data_collator([trainer.train_dataset[0]])
     trainer.is_deepspeed_enabled = True
     config = SimpleNamespace(dtype=lambda: torch.bfloat16)
-    plugin = SimpleNamespace(selected=True, hf_ds_config=config)  # DeepSpeed itself needs a GPU
+    plugin = SimpleNamespace(selected=True, hf_ds_config=config)  # what of DeepSpeed decides
     monkeypatch.setattr(trainer.accelerator.state, "deepspeed_plugins", {"own": plugin}, raising=False)
     monkeypatch.setattr(trainer.accelerator.state, "distributed_type", DistributedType.DEEPSPEED)
     (part,) = trainer._prepare_inputs(batch)["parts"]

@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tests.paths import ROOT
+from tests.train.launching import free_port
 from tests.train.trainers import pairs, samples, tiny_trainer
 
 # In steps of four the processes get: unequal numbers of tokens; one kind each; both kinds on one side alone.
@@ -34,12 +34,6 @@ def run(folder: Path, *, batch: int, accumulation: int, share: bool, **options: 
     if trainer.is_world_process_zero():
         save_file(trainer.accelerator.unwrap_model(trainer.model).state_dict(), folder / "weights.safetensors")
         (folder / "log.json").write_text(json.dumps(trainer.state.log_history))
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @pytest.mark.slow

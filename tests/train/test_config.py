@@ -1,3 +1,4 @@
+import sys
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,10 @@ def test_shipped_configurations_load_by_name_from_anywhere(name, tmp_path, monke
             "stages: [{name: a, samples: [score], epochs: 1}, {name: a, samples: [score], epochs: 1}]",
             "stages a, a repeat a name",
         ),
+        ("train: {lr_scheduler_type: cosinus}", "train.lr_scheduler_type: .*'inverse_sqrt', not 'cosinus'"),
+        ("seed: 5000000000", "seed: .*less than 4294967296, not 5000000000"),
+        ("model: {tiny: {heads: 5}}", "hidden 96 is no multiple of 2 × 5 heads"),
+        ("model: {tiny: {image_size: 4}}", "image_size 4 is no multiple of patch_size 8; change one"),
         ("model: {pretrained: a/b, quantization: 4bit}", "trained.language is full, but quantised weights cannot"),
     ],
 )
@@ -98,14 +103,11 @@ def test_short_forms_mean_the_long_ones(tmp_path):
     assert (short.data[0].name, short.data[0].weight) == ("artquant_demo", 1.0)
 
 
-def test_quantised_weights_need_bitsandbytes_or_say_so(tmp_path):
-    import importlib.util
-
+def test_quantised_weights_need_bitsandbytes_or_say_so(tmp_path, monkeypatch):
     from artquant_plugin.train.run import train
     from tests.train.runs import write_config, write_small
 
-    if importlib.util.find_spec("bitsandbytes"):
-        pytest.skip("bitsandbytes is there")
+    monkeypatch.setitem(sys.modules, "bitsandbytes", None)  # how Python notes that a module is not to be had
     data = write_small(tmp_path / "data", count=2, validation=0)
     base = tmp_path / "base"
     base.mkdir()

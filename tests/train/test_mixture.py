@@ -69,6 +69,28 @@ def test_batches_hold_samples_of_like_length_when_grouped():
     assert firsts != sorted(firsts) and firsts != sorted(firsts, reverse=True)  # no curriculum
 
 
+def test_grouped_batches_mix_kinds_as_often_as_those_that_are_not():
+    """Scores are shorter than any description: sorted together, steps would hold one kind each."""
+    described = [Sample("describe", str(number), Path(), description="x" * (20 + number)) for number in range(120)]
+    mixed = MixedSamples([(described, 1.0), (samples("", 120), 1.0)], seed=0)
+    plain = list(EpochSampler(mixed, seed=2, batch_size=8))
+    grouped = list(EpochSampler(mixed, seed=2, batch_size=8, length=lambda sample: len(sample.description or "x")))
+    assert sorted(grouped) == list(range(240))
+
+    def batches(order: list[int]) -> list[list[Sample]]:
+        return [[mixed.samples[index] for index in order[at : at + 8]] for at in range(0, 240, 8)]
+
+    def kinds(order: list[int]) -> Counter[tuple[str, ...]]:
+        return Counter(tuple(sample.kind for sample in batch) for batch in batches(order))
+
+    def padding(order: list[int]) -> int:
+        lengths = [[len(sample.description) for sample in batch if sample.description] for batch in batches(order)]
+        return sum(max(each) * len(each) - sum(each) for each in lengths if each)
+
+    assert kinds(grouped) == kinds(plain)
+    assert padding(grouped) < 0.2 * padding(plain)
+
+
 def test_a_paintings_samples_meet_in_a_batch_when_they_share_its_image(tmp_path):
     data = write_small(tmp_path / "data", count=10, validation=0)
     material = load_material(load_config(write_config(tmp_path, data)))

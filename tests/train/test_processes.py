@@ -1,12 +1,6 @@
-"""Two processes on the CPU, through the launcher that users have."""
+"""Two processes on the CPU, with every configuration that ships, against one with the same global batch."""
 
-import csv
-import os
-import signal
-import socket
-import subprocess
-import sys
-import time
+import importlib.util
 from pathlib import Path
 
 import pytest
@@ -14,15 +8,26 @@ import pytest
 from artquant_plugin.scoring import ArtQuantScorer
 from artquant_plugin.train.config_file import load_config
 from artquant_plugin.train.run import train
-from tests.paths import ROOT
 from tests.tiny import pictures
-from tests.train.runs import LORA, same, weights, write_config, write_small
+from tests.train.launching import TORCHRUN, accelerate_launch, check_same, kill_when_there, launch, through
+from tests.train.runs import LORA, same, write_config, write_small
 
 pytestmark = pytest.mark.slow
 STAGES = [
     {"name": "mat", "samples": ["describe", "score"], "epochs": 2},
     {"name": "sot", "samples": ["score"], "epochs": 1},
 ]
+PLAIN, FSDP_ON_CPU = "artquant_plugin.train", "tests.train.fsdp_on_cpu"
+needs_proc = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds the launcher's processes in /proc")
+needs_deepspeed = pytest.mark.skipif(
+    importlib.util.find_spec("deepspeed") is None, reason="needs DeepSpeed: pip install 'artquant-plugin[deepspeed]'"
+)
+
+
+torchrun = pytest.param(TORCHRUN, PLAIN, id="torchrun")
+ddp = pytest.param(accelerate_launch("ddp.yaml"), PLAIN, id="ddp")
+fsdp = pytest.param(accelerate_launch("fsdp.yaml"), FSDP_ON_CPU, id="fsdp")
+deepspeed = pytest.param(accelerate_launch("deepspeed.yaml"), PLAIN, id="deepspeed", marks=needs_deepspeed)
 
 
 @pytest.fixture(scope="module")
@@ -36,71 +41,42 @@ def base(data, tmp_path_factory) -> Path:
     return train(load_config(write_config(tmp_path_factory.mktemp("base"), data, stages=stages))).output
 
 
+@pytest.fixture(scope="module")
+def one(data, base, tmp_path_factory) -> Path:
+    """What one process trains, in batches of eight."""
+    settings = changes(base, per_device_train_batch_size=8)
+    return train(load_config(write_config(tmp_path_factory.mktemp("one"), data, **settings))).output
+
+
 def changes(base: Path, **options) -> dict:
     no_dropout = LORA | {"lora": LORA["lora"] | {"dropout": 0.0}}
     return {"stages": STAGES, "model": {"pretrained": str(base)}, "trained": no_dropout, "train": options}
 
 
-def launch(*arguments: str) -> subprocess.Popen:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = ["torch.distributed.run", "--nproc_per_node", "2", "--master_port", str(port)]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
-    return subprocess.Popen(
-        [sys.executable, "-m", *command, "-m", "artquant_plugin.train", *arguments],
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+@pytest.mark.parametrize(("launcher", "module"), [torchrun, ddp, fsdp, deepspeed])
+@pytest.mark.parametrize("accumulation", [1, 2])
+def test_two_processes_give_what_one_gives_with_the_same_batch(
+    launcher, module, accumulation, data, base, one, tmp_path
+):
+    settings = changes(base, per_device_train_batch_size=4 // accumulation, gradient_accumulation_steps=accumulation)
+    config = write_config(tmp_path, data, **settings)
+    through(launch(launcher, str(config), module=module, DS_ACCELERATOR="cpu"))
+    check_same(one, tmp_path / "run")
+    score = ArtQuantScorer.from_pretrained(str(tmp_path / "run"), device="cpu").score(pictures(1))[0].score
+    assert 1 <= score <= 10
 
 
-def curves(output: Path) -> list[dict[str, str]]:
-    with (output / "training-curves.csv").open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def test_two_processes_give_what_one_gives_with_the_same_batch(data, base, tmp_path):
-    one = train(
-        load_config(write_config(tmp_path / "one", data, **changes(base, per_device_train_batch_size=8)))
-    ).output
-    config = write_config(tmp_path / "two", data, **changes(base, per_device_train_batch_size=4))
-    out, err = (process := launch(str(config))).communicate(timeout=500)
-    assert process.returncode == 0, err[-4000:]
-    two = tmp_path / "two" / "run"
-    assert out.count("evaluate it with") == 1  # one process speaks
-    for before, after in zip(curves(one), curves(two), strict=True):
-        assert (before["stage"], before["step"]) == (after["stage"], after["step"])
-        for key in ("loss", "ce_description", "ce_answer", "kl", "eval_srocc", "eval_plcc"):
-            assert bool(before[key]) == bool(after[key])
-            if before[key]:
-                assert float(after[key]) == pytest.approx(float(before[key]), abs=2e-5)
-    first, second = weights(one), weights(two)
-    assert first.keys() == second.keys()
-    assert max(float((first[name] - second[name]).abs().max()) for name in first) < 2e-5
-    assert 1 <= ArtQuantScorer.from_pretrained(str(two), device="cpu").score(pictures(1))[0].score <= 10
-
-
-@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds the launcher's processes in /proc")
-def test_two_processes_that_are_killed_go_on_bit_for_bit(data, base, tmp_path):
-    """In the second epoch, whose order is another one than the first's."""
-    settings = changes(base, per_device_train_batch_size=2, save_steps=1, save_total_limit=20)
-    through = write_config(tmp_path / "through", data, **settings)
-    out, err = (process := launch(str(through))).communicate(timeout=500)
-    assert process.returncode == 0, err[-4000:]
+@needs_proc
+@pytest.mark.parametrize(("launcher", "module"), [torchrun, fsdp, deepspeed])
+def test_two_processes_that_are_killed_go_on_bit_for_bit(launcher, module, data, base, tmp_path):
+    """In the second epoch, whose order is another one than the first's; with dropout."""
+    options = {"per_device_train_batch_size": 2, "save_steps": 1, "save_total_limit": 20}
+    settings = changes(base, **options) | {"trained": LORA}
+    uncut = write_config(tmp_path / "uncut", data, **settings)
+    through(launch(launcher, str(uncut), module=module, DS_ACCELERATOR="cpu"))
     cut = write_config(tmp_path / "cut", data, **settings)
-    process = launch(str(cut))
-    whole = tmp_path / "cut" / "run" / "stages" / "mat" / "checkpoint-11" / "whole"
-    until = time.monotonic() + 300
-    while not whole.exists():
-        assert process.poll() is None and time.monotonic() < until
-        time.sleep(0.01)
-    for worker in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
-        os.kill(int(worker), signal.SIGKILL)
-    process.kill()
-    process.communicate()
+    process = launch(launcher, str(cut), module=module, DS_ACCELERATOR="cpu")
+    kill_when_there(process, tmp_path / "cut" / "run" / "stages" / "mat" / "checkpoint-11" / "whole")
     assert not (tmp_path / "cut" / "run" / "artquant.json").exists()
-    out, err = (process := launch(str(cut), "--resume")).communicate(timeout=500)
-    assert process.returncode == 0, err[-4000:]
-    assert same(tmp_path / "cut" / "run", tmp_path / "through" / "run")
+    through(launch(launcher, str(cut), "--resume", module=module, DS_ACCELERATOR="cpu"))
+    assert same(tmp_path / "cut" / "run", tmp_path / "uncut" / "run")

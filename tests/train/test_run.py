@@ -3,10 +3,12 @@
 import csv
 import json
 import math
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
+from accelerate.utils import DistributedType
 
 from artquant_plugin.checkpoint import ScoringSpec
 from artquant_plugin.dataset import Dataset, Painting, write_dataset
@@ -14,8 +16,9 @@ from artquant_plugin.errors import ArtQuantError
 from artquant_plugin.images import sha256_file
 from artquant_plugin.metrics import srocc
 from artquant_plugin.scoring import ArtQuantScorer
+from artquant_plugin.train.arguments import check_gpus
 from artquant_plugin.train.config_file import load_config
-from artquant_plugin.train.run import train
+from artquant_plugin.train.run import dry_run, train
 from tests.tiny import pictures
 from tests.train.runs import LORA, same, weights, write_config, write_small
 
@@ -65,6 +68,19 @@ def test_the_record_tells_what_was_trained_with_what(finished, data):
     assert record["trained"]["vision"]["trained"] == record["trained"]["vision"]["all"] > 0
     again = load_config(finished / "config.train.yaml")
     assert again.model_dump(mode="json") == record["config"]
+
+
+@pytest.mark.parametrize("start", [train, partial(dry_run, say=print)], ids=["train", "dry_run"])
+def test_several_gpus_in_one_process_are_refused_before_anything_is_loaded(start, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    path = config_file(tmp_path, tmp_path / "no data")
+    with pytest.raises(ArtQuantError, match=r"sees 2 GPUs, and a process trains on one; .*--nproc_per_node 2"):
+        start(load_config(path))
+
+
+def test_one_gpu_for_each_process_is_what_is_asked_for():
+    check_gpus(1, DistributedType.NO)
+    check_gpus(8, DistributedType.MULTI_GPU)
 
 
 def test_a_finished_run_is_not_trained_over_unless_asked(finished, data, tmp_path):

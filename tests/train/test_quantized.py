@@ -1,0 +1,46 @@
+"""QLoRA on the CPU: quantised weights stay as they are, an adapter is trained beside them."""
+
+import json
+
+import pytest
+
+from artquant_plugin.checkpoint import load_checkpoint
+from artquant_plugin.dataset import Dataset
+from artquant_plugin.metrics import plcc
+from artquant_plugin.scoring import ArtQuantScorer
+from artquant_plugin.train.config_file import load_config
+from artquant_plugin.train.run import train
+from tests.train.runs import TINY, weights, write_config, write_small
+
+bitsandbytes = pytest.importorskip("bitsandbytes", reason="needs pip install 'artquant-plugin[quantized]'")
+QLORA = {
+    "language": "lora",
+    "vision": "frozen",
+    "projector": "frozen",
+    "lora": {"rank": 4, "alpha": 8, "dropout": 0.0},
+}
+WIDE = {"tiny": TINY["tiny"] | {"hidden": 64}}  # 4-bit weights are quantised in blocks of 64
+
+
+@pytest.mark.parametrize(("bits", "layer"), [("4bit", "Linear4bit"), ("8bit", "Linear8bitLt")])
+def test_an_adapter_beside_quantised_weights_is_trained_saved_and_loaded_again(bits, layer, tmp_path):
+    data = write_small(tmp_path / "data")
+    stages = [{"name": "mat", "samples": ["describe", "score"], "epochs": 1}]
+    base = train(load_config(write_config(tmp_path / "base", data, model=WIDE, stages=stages))).output
+    model = {"pretrained": str(base), "quantization": bits}
+    config = write_config(tmp_path, data, model=model, trained=QLORA, stages=stages, train={"keep": "last"})
+    output = train(load_config(config)).output
+    assert not (output / "extra_weights.safetensors").exists()
+    adapter = weights(output)
+    moved = [name for name, value in adapter.items() if "lora_B" in name and value.any()]
+    assert len(moved) == len(adapter) / 2 == 7  # of q, k, v, o, gate, up, down
+    record = json.loads((output / "training.json").read_text())
+    assert record["trained"]["language"] == {"trained": 5120, "all": 107456}  # as many as in float32, and the adapter
+
+    again = load_checkpoint(str(output), quantization=bits, dtype="float32", device="cpu")
+    assert layer in {type(module).__name__ for module in again.model.modules()}
+    paintings = Dataset.load(data)
+    validation = paintings.split("validation")
+    scores = ArtQuantScorer(again, batch_size=8).score([paintings.image_path(painting) for painting in validation])
+    found = plcc([score.score for score in scores], [painting.score for painting in validation])
+    assert found == pytest.approx(record["stages"]["mat"]["eval_plcc"], abs=1e-3)
