@@ -18,16 +18,22 @@ from typing import Any
 
 from artquant_plugin.errors import ArtQuantError
 
-MODEL_ID = "artquant"
+MODEL_ID, PYIQA_ID = "artquant", "pyiqa"
+OWN_QUESTION = (MODEL_ID, PYIQA_ID)  # models that score a painting without being asked in words
+# The key of a task's metadata that asks these models for a score or a description instead of an answer in words.
+REQUEST, SCORE_REQUEST, DESCRIBE_REQUEST = "artquant", "score", "describe"
 _TASKS_MODULE = "lmms_eval.tasks"
 
 
-def model_manifest() -> Any:
-    """Entry point of the group ``lmms_eval.models``."""
+def model_manifest() -> list[Any]:
+    """Entry point of the group ``lmms_eval.models``: a manifest of each of our models."""
     from lmms_eval.models.registry_v2 import ModelManifest
 
     register_tasks()
-    return ModelManifest(model_id=MODEL_ID, chat_class_path="artquant_plugin.model.ArtQuant")
+    return [
+        ModelManifest(model_id=MODEL_ID, chat_class_path="artquant_plugin.model.ArtQuant"),
+        ModelManifest(model_id=PYIQA_ID, chat_class_path="artquant_plugin.pyiqa_model.PyIQA"),
+    ]
 
 
 def tasks_folder() -> str:

@@ -1,7 +1,5 @@
 """The lmms-eval model `artquant`: the harness's requests -> scores, descriptions, answers."""
 
-import difflib
-import inspect
 import json
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -16,10 +14,10 @@ from artquant_plugin.batching import halving
 from artquant_plugin.descriptions import Description
 from artquant_plugin.errors import ArtQuantError
 from artquant_plugin.generation import generate_batch
+from artquant_plugin.harness import DESCRIBE_REQUEST, REQUEST, SCORE_REQUEST
+from artquant_plugin.harness_model import check_arguments, own_device
 from artquant_plugin.scoring import DESCRIPTION_TOKENS, ArtQuantScorer, Score
 
-# A task's metadata `artquant: score` or `artquant: describe` asks for these instead of an answer to its question.
-SCORE_REQUEST, DESCRIBE_REQUEST = "score", "describe"
 REQUEST_FAILED = "[LMMS_EVAL_REQUEST_FAILED]"
 
 
@@ -60,10 +58,7 @@ class ArtQuant(lmms):
         self.accelerator = Accelerator()
         self._rank = self.accelerator.process_index
         self._world_size = self.accelerator.num_processes
-        if self.accelerator.num_processes > 1 or device is None:
-            device = str(self.accelerator.device)
-        elif torch.device(device).type == "cuda" and not torch.cuda.is_available():
-            device = "cpu"  # the harness passes its default, cuda:0, on machines without a GPU, too
+        device = own_device(self.accelerator, device)
         self._scorer = ArtQuantScorer.from_pretrained(
             str(pretrained),
             dtype=dtype,
@@ -86,20 +81,7 @@ class ArtQuant(lmms):
         Raises:
             ArtQuantError: an argument that does not exist, or `pretrained` is missing.
         """
-        from lmms_eval.utils import simple_parse_args_string
-
-        known = list(inspect.signature(cls).parameters)
-        try:
-            given = simple_parse_args_string(arg_string)
-        except ValueError as error:
-            raise ArtQuantError(f"--model_args {arg_string!r} is not of the form NAME=VALUE,NAME=VALUE") from error
-        for name in given:
-            if name not in known:
-                near = difflib.get_close_matches(name, known, n=1)
-                hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
-                raise ArtQuantError(f"--model_args has no argument {name!r}; {hint}")
-        if "pretrained" not in given:
-            raise ArtQuantError("--model_args names no checkpoint; give pretrained=FOLDER_OR_HUB_ID")
+        check_arguments(cls, arg_string, required="pretrained", missing="checkpoint; give pretrained=FOLDER_OR_HUB_ID")
         return super().create_from_arg_string(arg_string, additional_config)
 
     @property
@@ -128,7 +110,7 @@ class ArtQuant(lmms):
 
     def _answers(self, requests: Sequence[Instance]) -> Iterator[tuple[int, str]]:
         """Place and answer of each request, kind by kind."""
-        kinds = [request.metadata.get("artquant") for request in requests]
+        kinds = [request.metadata.get(REQUEST) for request in requests]
         scores = [index for index, kind in enumerate(kinds) if kind == SCORE_REQUEST]
         results = self._scorer.score_each(self._image(requests[index]) for index in scores)
         for index, result in zip(scores, results, strict=True):

@@ -1,10 +1,13 @@
-"""Any tool's predictions as a CSV, joined with human scores by image name; what does not join is listed."""
+"""Any tool's predictions, as CSV or JSON, joined with human scores by image name; what does not join is listed."""
 
 import csv
+import io
+import json
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from artquant_plugin.dataset import Dataset, find_dataset
 from artquant_plugin.errors import ArtQuantError
@@ -90,10 +93,10 @@ def join_predictions(
     prediction_column: str = "prediction",
     shorten: Callable[[str], str] = str,
 ) -> Joined:
-    """Join a CSV of predictions with human scores by image name.
+    """Join predictions with human scores by image name.
 
     Args:
-        path: the CSV file.
+        path: a CSV file (or one with tabs) that has a header line, or JSON objects (``.json``, ``.jsonl``).
         truth: human scores.
         image_column: of the file.
         prediction_column: of the file.
@@ -128,28 +131,55 @@ def join_predictions(
 
 
 def _cells(path: Path, image_column: str, value_column: str) -> Iterator[tuple[int, str, str]]:
-    """Line number, image name and value of every row."""
+    """Line number (of JSON: number of the object), image name and value of every row."""
     if not path.is_file():
         raise ArtQuantError(f"'{path}' does not exist; name a CSV file with a header line")
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            columns = reader.fieldnames or []
-            for column in (image_column, value_column):
-                if column not in columns:
-                    raise ArtQuantError(
-                        f"'{path}' has no column {column!r}, only {', '.join(columns) or 'nothing'}; pass the right "
-                        "column option"
-                    )
-            for row in reader:
-                image, value = row[image_column], row[value_column]
-                if image is None or value is None:
-                    raise ArtQuantError(f"{path}:{reader.line_num}: the line is cut short; mend it")
-                yield reader.line_num, image.strip(), value.strip()
+        text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise ArtQuantError(f"'{path}' is not UTF-8 (byte {error.start}); convert it") from error
+    rows = _objects(path, text) if path.suffix.lower() in (".json", ".jsonl") else _lines(path, text)
+    for number, row in rows:
+        for column in (image_column, value_column):
+            if column not in row:
+                names = ", ".join(row) or "nothing"
+                raise ArtQuantError(f"'{path}' has no column {column!r}, only {names}; pass the right column option")
+        image, value = row[image_column], row[value_column]
+        if image is None or value is None:
+            raise ArtQuantError(f"{path}:{number}: the line is cut short; mend it")
+        yield number, str(image).strip(), str(value).strip()
+
+
+def _lines(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Rows of a table with a header line; its cells are set apart by tabs where the header has one, else by commas."""
+    delimiter = "\t" if "\t" in text.partition("\n")[0] else ","
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, restkey="")
+    try:
+        if not list(reader.fieldnames or []):
+            yield 1, {}
+        for row in reader:
+            yield reader.line_num, row
     except csv.Error as error:
         raise ArtQuantError(f"'{path}' is no CSV file ({error}); mend it") from error
+
+
+def _objects(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """JSON objects: one per line, one behind the other, as Q-Align writes them, or in a list."""
+    decoder = json.JSONDecoder()
+    place = number = 0
+    while place < len(text):
+        try:
+            value, end = decoder.raw_decode(text, place)
+        except (ValueError, RecursionError) as error:
+            raise ArtQuantError(f"'{path}' is no JSON behind object {number} ({error}); mend it") from error
+        for row in value if isinstance(value, list) else [value]:
+            number += 1
+            if not isinstance(row, dict):
+                raise ArtQuantError(f"'{path}': entry {number} is no JSON object; give one per image")
+            yield number, {name: "" if item is None else item for name, item in row.items()}
+        place = end
+        while place < len(text) and text[place] in " \t\r\n,":
+            place += 1
 
 
 def _number(text: str) -> float | None:

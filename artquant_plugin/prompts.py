@@ -1,5 +1,7 @@
 """The questions that training and scoring put to a model; the answer's form is in `artquant_plugin.levels`."""
 
+from collections.abc import Sequence
+
 SCORE_QUESTION = "How would you rate the quality of this painting?"
 DESCRIBE_QUESTION = "Describe the aesthetics of this painting on three levels: perception, cognition and emotion."
 DESCRIPTION_LEVELS = ("perception", "cognition", "emotion")
@@ -21,3 +23,16 @@ def join_description(description: dict[str, str]) -> str:
         Emotion: Calm.
     """
     return "\n".join(f"{level.capitalize()}: {description[level]}" for level in DESCRIPTION_LEVELS)
+
+
+def one_level(names: Sequence[str]) -> str:
+    """The request for one of the level words.
+
+    Args:
+        names: level words, best first.
+
+    Example:
+        >>> one_level(["good", "fair", "bad"])
+        'Answer with one word: good, fair or bad.'
+    """
+    return f"Answer with one word: {', '.join(names[:-1])} or {names[-1]}."

@@ -8,7 +8,7 @@ from typing import Any
 from artquant_plugin.dataset import Dataset, find_dataset
 from artquant_plugin.descriptions import read_description
 from artquant_plugin.prompts import join_description
-from artquant_plugin.replies import HARNESS_FAILURE, THINKING
+from artquant_plugin.replies import request_failed, without_thinking
 from artquant_plugin.tasks.scoring import SPLIT, doc_to_visual, failed, manifest, missing
 
 __all__ = ["doc_to_visual", "failed", "missing"]  # the YAMLs name them here, with the rest
@@ -60,7 +60,7 @@ def doc_to_target(doc: Record) -> str:
     return doc["reference"]
 
 
-def process_results(doc: Record, results: Sequence[str]) -> dict[str, Any]:
+def process_results(doc: Record, results: Sequence[str | None]) -> dict[str, Any]:
     """Read one reply; one that is no description is counted with its reason.
 
     Args:
@@ -93,9 +93,11 @@ def process_results(doc: Record, results: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _read(reply: str) -> tuple[str | None, str | None]:
+def _read(reply: str | None) -> tuple[str | None, str | None]:
     """A reply's description, or the reason why it has none."""
-    if HARNESS_FAILURE.search(reply):
+    if not reply:
+        return None, "empty"
+    if request_failed(reply):
         return None, "failed_request"
     try:
         content = json.loads(reply)
@@ -103,7 +105,7 @@ def _read(reply: str) -> tuple[str | None, str | None]:
         content = None
     if isinstance(content, dict) and "description" in content and content["description"] is None:
         return None, str(content.get("reason") or "not described")
-    text = THINKING.sub("", reply).strip()
+    text = without_thinking(reply)
     return (text, None) if text else (None, "empty")
 
 

@@ -8,6 +8,7 @@ happens, with the command that imports it.
 import functools
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from PIL import Image
@@ -17,10 +18,12 @@ from artquant_plugin.errors import ArtQuantError
 from artquant_plugin.images import open_image
 from artquant_plugin.levels import LEVEL_NAMES, LEVEL_VALUES
 from artquant_plugin.metrics import RESAMPLES, Scores, evaluate
-from artquant_plugin.replies import parse_reply
+from artquant_plugin.prompts import one_level
+from artquant_plugin.replies import REASONS, Measurement, Reply, parse_reply
+from artquant_plugin.unscored import at_median
 
 SPLIT = "test"
-Record = dict[str, Any]  # id, prediction, reason, truth, category; what the samples file keeps of a painting
+Record = dict[str, Any]  # what the samples file keeps of a painting, see `process_results`
 
 
 def __getattr__(name: str) -> Any:
@@ -78,10 +81,12 @@ def doc_to_visual(doc: Record) -> list[Image.Image]:
 
 
 def doc_to_text(doc: Record, lmms_eval_specific_kwargs: dict[str, str] | None = None) -> str:
-    """The question, with the dataset's scale filled in."""
+    """The question, with the dataset's scale and the level words filled in."""
     low, high = doc["score_range"]
-    template = (lmms_eval_specific_kwargs or {}).get("prompt", "")
-    return template.replace("{low}", f"{low:g}").replace("{high}", f"{high:g}")
+    question = (lmms_eval_specific_kwargs or {}).get("prompt", "")
+    for name, value in {"low": f"{low:g}", "high": f"{high:g}", "one_level": one_level(LEVEL_NAMES)}.items():
+        question = question.replace(f"{{{name}}}", value)
+    return question
 
 
 def doc_to_target(doc: Record) -> float:
@@ -89,40 +94,55 @@ def doc_to_target(doc: Record) -> float:
     return doc["score"]
 
 
-def process_results(doc: Record, results: Sequence[str]) -> dict[str, Any]:
+def process_results(doc: Record, results: Sequence[str | None]) -> dict[str, Any]:
     """Read one reply; an unreadable one stays unscored, with its reason.
 
     Args:
         doc: a document of `_documents`.
-        results: the model's one reply.
+        results: the model's one reply; None where an endpoint answered without content.
 
     Returns:
         One entry per metric. `scored` carries the record that reports are made from; the metrics that need pairs
         share one short list (id, prediction or None, truth).
     """
-    low, high = doc["score_range"]
-    values = dict(zip(LEVEL_NAMES, doc["level_values"], strict=True))
-    reply = parse_reply(results[0], score_range=(low, high), level_values=values)
+    measured = Measurement.from_reply(results[0])
+    if measured is None:
+        low, high = doc["score_range"]
+        values = dict(zip(LEVEL_NAMES, doc["level_values"], strict=True))
+        reply = parse_reply(results[0], score_range=(low, high), level_values=values)
+    else:
+        reply = Reply(score=measured.prediction)
     pair = [doc["id"], reply.score, doc["score"]]
+    # A metric's value is in its own unit: it can be ranked with human scores, but has no error against them.
+    error = pair if measured is None else [doc["id"], None, doc["score"]]
     return {
         "srocc": pair,
         "plcc": pair,
-        "mae": pair,
-        "rmse": pair,
+        "mae": error,
+        "rmse": error,
         "scored": {
             "id": doc["id"],
             "prediction": reply.score,
             "reason": reply.reason,
             "detail": reply.detail,
+            "origin": "measurement" if measured else reply.origin,
+            "from_range": reply.from_range,
+            "levels": reply.levels,
+            "measurement": None if measured is None else asdict(measured),
             "truth": doc["score"],
             "category": doc["category"],
         },
+        "n": 1,
         "failed": reply.score is None,
+        **{f"n_{reason}": reply.reason == reason for reason in REASONS},
+        "from_range": reply.from_range,
         "missing": doc["missing"],
         "spearman_low": pair,
         "spearman_high": pair,
         "pearson_low": pair,
         "pearson_high": pair,
+        "spearman_filled": pair,
+        "pearson_filled": pair,
     }
 
 
@@ -138,6 +158,18 @@ def _scores(pairs: Sequence[Sequence[Any]], *, intervals: bool = False) -> Score
 def _evaluate(pairs: tuple[tuple[str, float, float], ...], resamples: int) -> Scores:
     ids, predictions, truths = zip(*pairs, strict=True)
     return evaluate(ids, predictions, truths, resamples=resamples)
+
+
+def _filled(metric: str) -> Callable[[Sequence[Sequence[Any]]], float]:
+    def aggregate(pairs: Sequence[Sequence[Any]]) -> float:
+        predictions = at_median([prediction for _, prediction, _ in pairs])
+        if not predictions:
+            return math.nan
+        known = zip((name for name, _, _ in pairs), predictions, (truth for _, _, truth in pairs), strict=True)
+        return getattr(_evaluate(tuple(known), 0), metric).value
+
+    aggregate.__doc__ = f"{metric.upper()} over all paintings, those without a score at the model's median."
+    return aggregate
 
 
 def _aggregation(metric: str, bound: str) -> Callable[[Sequence[Sequence[Any]]], float]:
@@ -158,6 +190,13 @@ spearman_low = _aggregation("srocc", "low")
 spearman_high = _aggregation("srocc", "high")
 pearson_low = _aggregation("plcc", "low")
 pearson_high = _aggregation("plcc", "high")
+spearman_filled = _filled("srocc")
+pearson_filled = _filled("plcc")
+
+
+def count(ones: Sequence[int]) -> int:
+    """How many paintings were asked about."""
+    return len(ones)
 
 
 def scored(records: Sequence[Record]) -> int:
@@ -166,7 +205,7 @@ def scored(records: Sequence[Record]) -> int:
 
 
 def failed(flags: Sequence[bool]) -> int:
-    """How many paintings have none."""
+    """How many paintings have none, in all or for one reason."""
     return sum(flags)
 
 

@@ -14,8 +14,8 @@ LIGHT = """
 import sys
 from artquant_plugin.harness import model_manifest
 import lmms_eval.models.registry_v2
-manifest = model_manifest()
-assert manifest.model_id == "artquant", manifest
+manifests = model_manifest()
+assert [manifest.model_id for manifest in manifests] == ["artquant", "pyiqa"], manifests
 heavy = {name for name in ("torch", "transformers", "lmms_eval.tasks") if name in sys.modules}
 assert not heavy, heavy
 """
@@ -111,4 +111,5 @@ def test_our_tasks_are_ours_and_no_built_in_task_has_their_names():
     from lmms_eval.tasks import TaskManager
 
     built_in = TaskManager.initialize_tasks.__wrapped__(TaskManager(include_defaults=False))
-    assert not {"apdd", "baid", "vaps", "artquant", "artquant_demo"} & set(built_in)
+    datasets, kinds = ("apdd", "baid", "vaps", "artquant", "artquant_demo"), ("", "_cot", "_levels", "_describe")
+    assert not {f"{dataset}{kind}" for dataset in datasets for kind in kinds} & set(built_in)

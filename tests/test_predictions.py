@@ -41,6 +41,45 @@ def test_other_columns_and_a_byte_order_mark(truth, tmp_path):
     assert joined.predictions == [7.0]
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "column"),
+    [
+        (
+            "saan.csv",
+            "image,score,prediction\na.jpg,1,4.5\nb.jpg,2,5.5\n",
+            "prediction",
+        ),  # SAAN's test.py, with pandas
+        ("pyiqa.tsv", "image\tprediction\na.jpg\t4.5\nb.jpg\t5.5\n", "prediction"),  # pyiqa's inference_iqa.py
+        ("q-align.json", '{"image": "a.jpg", "score": 4.5}{"image": "b.jpg", "score": 5.5}', "score"),  # no line ends
+        ("lines.jsonl", '{"image": "a.jpg", "score": "4.5"}\n{"image": "b.jpg", "score": 5.5}\n', "score"),
+        ("list.json", '[{"image": "a.jpg", "score": 4.5},\n {"image": "b.jpg", "score": 5.5}]\n', "score"),
+    ],
+)
+def test_files_as_other_tools_write_them(name, text, column, truth, tmp_path):
+    joined = join_predictions(csv_file(tmp_path, name, text), read_truth(truth), prediction_column=column)
+    assert (joined.images, joined.predictions) == (["a.jpg", "b.jpg"], [4.5, 5.5])
+    assert joined.missing == ["c.jpg", "d.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"image": "a.jpg"}', "no column 'prediction', only image"),
+        ('{"image": "a.jpg", "prediction": 1} {"ima', "is no JSON behind object 1"),
+        ('["a.jpg"]', "entry 1 is no JSON object"),
+        ("", "no image of .* has both"),
+    ],
+)
+def test_wrong_json_is_one_line(text, message, truth, tmp_path):
+    with pytest.raises(ArtQuantError, match=message):
+        join_predictions(csv_file(tmp_path, "p.json", text), read_truth(truth))
+
+
+def test_a_null_prediction_is_unparsable(truth, tmp_path):
+    text = '{"image": "a.jpg", "prediction": 1}{"image": "b.jpg", "prediction": null}'
+    assert join_predictions(csv_file(tmp_path, "p.json", text), read_truth(truth)).unparsable == ["b.jpg ('')"]
+
+
 def test_the_truth_may_be_a_dataset_and_brings_what_its_import_left_out(tmp_path, monkeypatch):
     monkeypatch.setenv("ARTQUANT_DATA", str(tmp_path))
     rows = {split: [Painting(f"{split}1", f"{split}1.jpg", "", 5.0)] for split in ("train", "test")}

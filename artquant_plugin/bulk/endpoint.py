@@ -17,6 +17,7 @@ from artquant_plugin.bulk.rows import Form
 from artquant_plugin.checkpoint import ScoringSpec
 from artquant_plugin.errors import ArtQuantError
 from artquant_plugin.images import Handling, open_image
+from artquant_plugin.prompts import one_level
 
 KEY_VARIABLE = "OPENAI_API_KEY"
 LISTED = 20  # tokens per position: the protocol's limit, and vLLM's default one
@@ -100,7 +101,7 @@ class EndpointEngine:
         names = self.spec.scale.names
         question = prompt.question
         if self.ask == "word":
-            question = f"{question} Answer with one word: {', '.join(names[:-1])} or {names[-1]}."
+            question = f"{question} {one_level(names)}"
         parts: list[dict[str, Any]] = [
             {"type": "image_url", "image_url": {"url": image_url}},
             {"type": "text", "text": question},

@@ -18,11 +18,11 @@ def add_parser(subparsers: Any) -> None:
     """Add `artquant metrics`."""
     parser = subparsers.add_parser(
         "metrics",
-        help="SROCC and PLCC of predictions in a CSV file",
+        help="SROCC and PLCC of predictions in a CSV or JSON file",
         description="Join predictions with human scores by image name; print counts, then metrics with intervals.",
         epilog="example: artquant metrics predictions.csv --truth baid:test --plot scatter.png",
     )
-    parser.add_argument("predictions", type=Path, help="CSV file, one row per image")
+    parser.add_argument("predictions", type=Path, help="CSV or JSON file, one row per image")
     parser.add_argument(
         "--truth", required=True, metavar="FILE|DATASET[:SPLIT]", help="CSV file, or a dataset and its split (test)"
     )

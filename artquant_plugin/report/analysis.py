@@ -14,6 +14,7 @@ from artquant_plugin.dataset import DatasetInfo
 from artquant_plugin.metrics import RESAMPLES, Scores, evaluate, mae, plcc, srocc
 from artquant_plugin.report.boards import Board
 from artquant_plugin.report.entries import Entry
+from artquant_plugin.unscored import at_median
 
 THRESHOLD = 5.0  # of "is a good painting", in the literature's ten-point scale
 TOP = 10.0  # of that scale
@@ -219,7 +220,7 @@ def _evaluation(board: Board, entry: Entry, row: FloatArray, *, resamples: int, 
         return Evaluation(entry, failed, None, nan, nan, None, None, True)
     names = [name for name, scored in zip(board.ids, known, strict=True) if scored]
     x, y = row[known], board.truth[known]
-    on_scale = bool(x.min() >= low and x.max() <= high)
+    on_scale = not entry.measured and bool(x.min() >= low and x.max() <= high)
     threshold = THRESHOLD if high == TOP else (low + high) / 2
     # Paintings that the run was never asked about are no failures of its.
     unscored = np.array(
@@ -230,7 +231,7 @@ def _evaluation(board: Board, entry: Entry, row: FloatArray, *, resamples: int, 
     )
     srocc_all = plcc_all = nan
     if failed and unscored.any():
-        all_x = np.concatenate([x, np.full(int(unscored.sum()), np.median(x))])
+        all_x = np.array(at_median([*x, *[None] * int(unscored.sum())]))
         all_y = np.concatenate([y, board.truth[unscored]])
         srocc_all, plcc_all = _correlations(all_x, all_y)
     return Evaluation(

@@ -107,6 +107,8 @@ def _entries_of_folder(source: Source, dataset: str | None) -> list[tuple[TaskRu
                 details=details,
                 file=run.file,
                 older=run.older,
+                measured=run.measured,
+                from_range=run.from_range,
                 descriptions=read_descriptions(run, details.dataset),
             )
             found.append((run, entry))

@@ -22,7 +22,7 @@ class RunDetails:
         model: the harness's kind of model.
         arguments: its ``--model_args``.
         prompt: the task's question, before the scale is filled in.
-        prompt_version: of the task's metadata.
+        prompt_version: its name in the task's metadata; ``own`` where the model puts its own question.
         harness: version of lmms-eval.
         commit: of the folder that the run was started in.
         date: of the run.
@@ -55,7 +55,6 @@ def read_details(run: TaskRun) -> RunDetails:
     dataset = folder.name if folder is not None and run.task.startswith(folder.name) else _without_variant(run.task)
     config = _dict(content.get("config"))
     arguments = config.get("model_args") or ""
-    metadata = _dict(task.get("metadata"))
     seconds = content.get("total_evaluation_time_seconds")
     return RunDetails(
         dataset=dataset,
@@ -64,7 +63,7 @@ def read_details(run: TaskRun) -> RunDetails:
         model=str(config.get("model") or ""),
         arguments=arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False),
         prompt=_prompt(task.get("lmms_eval_specific_kwargs")),
-        prompt_version=str(metadata.get("prompt") or metadata.get("version") or ""),
+        prompt_version=run.prompt,
         harness=str(content.get("lmms_eval_version") or ""),
         commit=str(content.get("git_hash") or ""),
         date=run.date,

@@ -26,6 +26,8 @@ class Entry:
         file: that the predictions are from.
         left_out: what of a CSV file was not used, by reason.
         older: runs of the same model and task that were passed over.
+        measured: whether the predictions have a unit of their own, so that they have no error against human scores.
+        from_range: predictions that are the mid-point of a range.
         descriptions: the model's own, where a run of the dataset's describing task lies beside its scores.
     """
 
@@ -37,6 +39,8 @@ class Entry:
     file: Path
     left_out: Mapping[str, int] = field(default_factory=dict)
     older: int = 0
+    measured: bool = False
+    from_range: int = 0
     descriptions: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -1,13 +1,15 @@
 """lmms-eval's output folders -> the records of each run, so that every report can be made from samples alone."""
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from artquant_plugin.errors import ArtQuantError
+from artquant_plugin.harness import OWN_QUESTION, PYIQA_ID, REQUEST
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +23,7 @@ class Sample:
         reason: why there is no prediction.
         category: of the painting.
         reply: the model's own words.
+        levels: shares of the level words, where the reply holds them; as the model ordered them.
         image: path of the picture at the time of the run; None where the harness kept none.
     """
 
@@ -30,16 +33,8 @@ class Sample:
     reason: str | None
     category: str | None
     reply: str
+    levels: dict[str, float] | None
     image: str | None
-
-    @property
-    def levels(self) -> dict[str, float] | None:
-        """The distribution over the levels, where the reply holds one; best level first."""
-        try:
-            levels = json.loads(self.reply)["levels"]
-            return {str(word): float(share) for word, share in levels.items()}
-        except (json.JSONDecodeError, KeyError, TypeError, AttributeError, ValueError):
-            return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +53,10 @@ class TaskRun:
         file: the samples.
         samples: of all paintings, scored or not.
         older: runs of the same model and task that were passed over.
+        unscored: human score of each painting that has no prediction, by id.
+        prompt: name and version of the prompt, from the task's metadata; ``own`` where the model asks itself.
+        from_range: predictions that are the mid-point of a range.
+        measured: whether the predictions have a unit of their own, so that they have no error against human scores.
     """
 
     task: str
@@ -71,6 +70,10 @@ class TaskRun:
     file: Path
     samples: list[Sample]
     older: int = 0
+    unscored: dict[str, float] = field(default_factory=dict)
+    prompt: str = ""
+    from_range: int = 0
+    measured: bool = False
 
 
 def read_runs(folders: Iterable[Path]) -> list[TaskRun]:
@@ -106,13 +109,30 @@ def _task(file: Path) -> str:
 
 def model_name(file: Path) -> str:
     """The folder's name, which lmms-eval takes from `--model_args`; the kind of model where it finds no name there."""
-    results = file.with_name(f"{file.name.partition('_samples_')[0]}_results.json")
-    try:
-        content = json.loads(results.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError):
-        return file.parent.name
+    content = _results(file)
+    if content.get("model_source") == PYIQA_ID:  # one folder for all metrics
+        arguments = str(content.get("config", {}).get("model_args"))
+        return ":".join([PYIQA_ID, *re.findall(r"(?:^|,)(?:metric|task)=([^,]+)", arguments)])
     named = content.get("model_name", file.parent.name)
     return file.parent.name if named else content["model_source"]
+
+
+def _prompt(file: Path, task: str) -> str:
+    """The prompt that made the samples, where the run's results are still beside them."""
+    content = _results(file)
+    metadata = content.get("configs", {}).get(task, {}).get("metadata") or {}
+    # Our own models take the plain tasks for a request, and put their own question.
+    own = content.get("model_source") in OWN_QUESTION and metadata.get(REQUEST) is not None
+    return "own" if own else str(metadata.get("prompt", ""))
+
+
+def _results(file: Path) -> dict[str, Any]:
+    """The results file of the same run; empty where it is gone."""
+    results = file.with_name(f"{file.name.partition('_samples_')[0]}_results.json")
+    try:
+        return json.loads(results.read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError):
+        return {}
 
 
 def _is_ours(file: Path) -> bool:
@@ -127,7 +147,7 @@ def _is_ours(file: Path) -> bool:
 def _read(file: Path, model: str, task: str, *, older: int) -> TaskRun:
     samples: dict[str, Sample] = {}
     failures: Counter[str] = Counter()
-    missing = 0
+    missing, from_range, measured = 0, 0, False
     with file.open(encoding="utf-8") as lines:
         for number, line in enumerate(lines, start=1):
             try:
@@ -137,6 +157,8 @@ def _read(file: Path, model: str, task: str, *, older: int) -> TaskRun:
                 if read.prediction is None:
                     failures[record["reason"]] += 1
                 samples[read.id] = read
+                from_range += bool(record.get("from_range"))
+                measured = measured or record.get("measurement") is not None
                 missing = max(missing, int(sample["missing"]))
             except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
                 raise ArtQuantError(
@@ -155,6 +177,10 @@ def _read(file: Path, model: str, task: str, *, older: int) -> TaskRun:
         file=file,
         samples=list(samples.values()),
         older=older,
+        unscored={one.id: one.truth for one in samples.values() if one.prediction is None},
+        prompt=_prompt(file, task),
+        from_range=from_range,
+        measured=measured,
     )
 
 
@@ -169,5 +195,6 @@ def _sample(line: dict[str, Any]) -> Sample:
         reason=record["reason"],
         category=record.get("category"),
         reply=reply if isinstance(reply, str) else " ".join(str(part) for part in reply),
+        levels=record.get("levels"),
         image=str(media[0]) if media and isinstance(media[0], str) else None,
     )

@@ -10,11 +10,15 @@ from artquant_plugin.report.formats import aligned, markdown_rows
 HEADER = (
     "task",
     "model",
+    "prompt",
+    "n",
     "scored",
     "failed",
     "missing",
     "SROCC [95 % interval]",
     "PLCC [95 % interval]",
+    "SROCC, failed at median",
+    "PLCC, failed at median",
     "MAE",
     "RMSE",
 )
@@ -30,6 +34,8 @@ class ResultRow:
         failures: paintings without a prediction, by reason.
         missing: paintings that the dataset's import could not use.
         scores: metrics over the scored paintings; None when none was scored.
+        filled: the same over all paintings, those without a score at the model's median.
+        prompt: name and version of the prompt.
     """
 
     task: str
@@ -37,21 +43,31 @@ class ResultRow:
     failures: Mapping[str, int]
     missing: int
     scores: Scores | None
+    filled: Scores | None = None
+    prompt: str = ""
 
     def cells(self) -> tuple[str, ...]:
         """The line as text, in the header's order."""
         failed = sum(self.failures.values())
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(self.failures.items()))
-        counts = (f"{failed:,}" + (f" ({reasons})" if failed else ""), f"{self.missing:,}")
+        scored = 0 if self.scores is None else self.scores.n
+        counts = (
+            self.prompt or "-",
+            f"{scored + failed:,}",
+            f"{scored:,}",
+            f"{failed:,}" + (f" ({reasons})" if failed else ""),
+            f"{self.missing:,}",
+        )
         if self.scores is None:
-            return (self.task, self.model, "0", *counts, "-", "-", "-", "-")
+            return (self.task, self.model, *counts, "-", "-", "-", "-", "-", "-")
         return (
             self.task,
             self.model,
-            f"{self.scores.n:,}",
             *counts,
             with_interval(self.scores.srocc),
             with_interval(self.scores.plcc),
+            "-" if self.filled is None else number(self.filled.srocc.value),
+            "-" if self.filled is None else number(self.filled.plcc.value),
             number(self.scores.mae.value),
             number(self.scores.rmse.value),
         )

@@ -74,6 +74,7 @@ def write_samples(
             "reason": None if prediction is not None else "empty",
             "truth": truths[name],
             "category": (categories or {}).get(name),
+            "levels": _levels((replies or {}).get(name, "")),
         }
         line: dict[str, Any] = {"scored": scored, "missing": 0, "filtered_resps": (replies or {}).get(name, "")}
         if name in images:
@@ -96,6 +97,10 @@ def write_samples(
     }
     (folder / f"{date}_results.json").write_text(json.dumps(content))
     return folder
+
+
+def _levels(reply: str) -> dict[str, float] | None:
+    return json.loads(reply).get("levels") if reply.startswith("{") else None
 
 
 def write_csv(path: Path, rows: Sequence[tuple[str, object]]) -> Path:

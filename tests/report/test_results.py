@@ -41,6 +41,7 @@ def test_the_newest_run_of_each_model_and_task_is_read(tmp_path):
     assert (second.task, second.model, second.older, second.date) == ("baid", "one", 1, "20260201_000000")
     assert (second.ids, second.predictions, second.truths) == (["a"], [2.0], [1.0])
     assert (second.failures, second.missing) == ({"empty": 2}, 3)
+    assert second.unscored == {"b": 4.0, "c": 4.0}
 
 
 @pytest.mark.parametrize(
@@ -55,6 +56,23 @@ def test_models_that_share_a_folder_are_told_apart(results, models, tmp_path):
         write_samples(tmp_path / "out", date, "baid", [sample("a", 9.0, 1.0)])
         (tmp_path / "out" / f"{date}_results.json").write_text(json.dumps(content))
     assert [run.model for run in read_runs([tmp_path])] == models
+
+
+@pytest.mark.parametrize(
+    ("model", "metadata", "prompt"),
+    [
+        ("openai", {"prompt": "plain-1", "artquant": "score"}, "plain-1"),
+        ("openai", {"prompt": "cot-1"}, "cot-1"),
+        ("artquant", {"prompt": "plain-1", "artquant": "score"}, "own"),
+        ("artquant", {"prompt": "cot-1"}, "cot-1"),
+        ("openai", None, ""),
+    ],
+)
+def test_results_say_which_prompt_made_them(model, metadata, prompt, tmp_path):
+    write_samples(tmp_path, "d", "baid", [sample("a", 9.0, 1.0)])
+    content = {"model_name": "m", "model_source": model, "configs": {"baid": {"metadata": metadata}}}
+    (tmp_path / "d_results.json").write_text(json.dumps(content))
+    assert read_runs([tmp_path])[0].prompt == prompt
 
 
 @pytest.mark.parametrize("content", [None, '{"doc_id": 0, "mme_score": 1}\n', "nonsense\n", ""])
@@ -75,21 +93,29 @@ def test_a_sample_cut_short_is_named_by_file_and_line(tmp_path):
 
 def rows() -> list[ResultRow]:
     scores = evaluate(["a", "b", "c"], [1.0, 2.0, 4.0], [1.0, 3.0, 2.0], resamples=0)
-    return [ResultRow("baid", "x|y", {"empty": 2, "no_score": 1}, 5, scores), ResultRow("vaps", "m", {}, 0, None)]
+    filled = evaluate(["a", "b", "c", "d"], [1.0, 2.0, 4.0, 2.0], [1.0, 3.0, 2.0, 9.0], resamples=0)
+    failures = {"empty": 2, "no_number": 1}
+    return [
+        ResultRow("baid", "x|y", failures, 5, scores, filled, "plain-1"),
+        ResultRow("vaps", "m", {}, 0, None),
+    ]
 
 
 def test_a_table_shows_counts_before_figures():
     header, first, second = text_table(rows()).splitlines()
-    assert header.split()[:5] == ["task", "model", "scored", "failed", "missing"]
+    assert header.split()[:7] == ["task", "model", "prompt", "n", "scored", "failed", "missing"]
     # SROCC of ranks 123 and 132 is 0.5; deviations (-4, -1, 5)/3 and (-1, 1, 0): 1 / sqrt(42/9 · 2) = 0.327.
-    for part in ("3 (2 empty, 1 no_score)", "  5  ", " 0.500 ", " 0.327 ", " 1.000 ", "1.291"):
+    # Filled: deviations of ranks 1, 2.5, 4, 2.5 and 1, 3, 2, 4 have products of sum 1.5; 1.5 / sqrt(4.5 · 5) = 0.316.
+    # Deviations of the values, -5/4, -1/4, 7/4, -1/4 and -11/4, -3/4, -7/4, 21/4: -0.75 / sqrt(4.75 · 38.75) = -0.055.
+    for part in ("plain-1  6  3  ", "3 (2 empty, 1 no_number)", "  5  ", " 0.500 ", " 0.327 ", " 0.316 ", " -0.055 "):
         assert part in first
-    assert second.split() == ["vaps", "m", "0", "0", "0", "-", "-", "-", "-"]
+    assert first.split()[-2:] == ["1.000", "1.291"]
+    assert second.split() == ["vaps", "m", "-", "0", "0", "0", "0", "-", "-", "-", "-", "-", "-"]
 
 
 def test_markdown_escapes_bars_in_names():
     lines = markdown_table(rows()).splitlines()
-    assert lines[1].count("---") == 9
+    assert lines[1].count("---") == 13
     assert "x\\|y" in lines[2]
 
 

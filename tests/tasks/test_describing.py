@@ -101,6 +101,7 @@ DOCUMENT = {"id": "a", "category": "oil", "reference": JOINED, "missing": 1}
     ("reply", "reason"),
     [
         ("", "empty"),
+        (None, "empty"),
         ("<think>reds</think>", "empty"),
         ("[LMMS_EVAL_REQUEST_FAILED after 5 retries] timeout", "failed_request"),
         ('{"description": null, "reason": "image gone"}', "image gone"),

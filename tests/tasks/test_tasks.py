@@ -17,6 +17,7 @@ from artquant_plugin.checkpoint import save_checkpoint
 from artquant_plugin.dataset import Painting, write_dataset
 from artquant_plugin.errors import ArtQuantError
 from artquant_plugin.images import sha256_file
+from artquant_plugin.replies import REASONS
 from artquant_plugin.report.samples import read_runs
 from artquant_plugin.scoring import ArtQuantScorer
 from artquant_plugin.tasks import scoring
@@ -132,13 +133,87 @@ def test_a_reply_without_score_is_counted_and_never_scored():
     doc = {"id": "a", "score": 4.0, "category": None, "score_range": [0, 10], "level_values": [10, 7.5, 5, 3.5, 1]}
     doc["missing"] = 0
     entry = scoring.process_results(doc, ["I cannot judge art."])
-    assert entry["scored"]["reason"] == "no_score"
+    assert entry["scored"]["reason"] == "refusal"
     assert entry["failed"]
+    assert [reason for reason in REASONS if entry[f"n_{reason}"]] == ["refusal"]
     good = scoring.process_results(doc, ['{"score": 5}'])
     assert scoring.scored([entry["scored"], good["scored"]]) == 1
     assert scoring.failed([entry["failed"], good["failed"]]) == 1
     assert scoring.mae([entry["mae"], good["mae"]]) == 1.0
     assert math.isnan(scoring.srocc([entry["srocc"]]))
+    assert math.isnan(scoring.spearman_filled([entry["spearman_filled"]]))
+    assert scoring.process_results(doc, [None])["scored"]["reason"] == "empty"
+    assert scoring.process_results(doc, ["Score: 7-8"])["from_range"]
+
+
+def test_both_correlations_by_hand():
+    """Predictions 2, none, 1, 3 for truths 1, 2, 3, 9: the scored ones, and the median 2 in the gap."""
+    predictions = {"a": "2", "b": "I see no image.", "c": "1", "d": "3"}
+    truths = {"a": 1.0, "b": 2.0, "c": 3.0, "d": 9.0}
+    doc = {"category": None, "score_range": [0, 10], "level_values": [10, 7.5, 5, 3.5, 1], "missing": 0}
+    entries = [
+        scoring.process_results({**doc, "id": name, "score": truths[name]}, [reply])
+        for name, reply in predictions.items()
+    ]
+    pairs = [entry["srocc"] for entry in entries]
+    # Ranks 2, 1, 3 of 1, 2, 3: products of deviations sum to 1, of squares to 2 on both sides.
+    assert scoring.srocc(pairs) == pytest.approx(1 / 2)
+    # Ranks 2.5, 2.5, 1, 4 of 1, 2, 3, 4: products sum to 1.5, squares to 4.5 and 5.
+    assert scoring.spearman_filled(pairs) == pytest.approx(1.5 / (4.5 * 5) ** 0.5)
+    # Deviations 0, 0, -1, 1 and -2.75, -1.75, -0.75, 5.25: products sum to 6, squares to 2 and 38.75.
+    assert scoring.pearson_filled(pairs) == pytest.approx(6 / (2 * 38.75) ** 0.5)
+    assert scoring.count([entry["n"] for entry in entries]) == 4
+
+
+def test_a_prompt_asks_for_the_scale_and_the_form_and_its_echo_is_no_score(home, monkeypatch):
+    """A model that repeats its question has answered nothing."""
+    import lmms_eval.models  # noqa: F401  # loads the entry points
+    from lmms_eval.tasks import TaskManager, get_task_dict
+
+    monkeypatch.setenv("ARTQUANT_DATA", str(home))
+    names = ["baid", "baid_cot", "baid_levels"]
+    tasks = get_task_dict(names, TaskManager(include_defaults=False))
+    doc = {"score_range": [1, 10], "level_values": [10, 7.5, 5, 3.5, 1], "id": "a", "score": 5.0, "category": None}
+    doc["missing"] = 0
+    asked = {}
+    for name in names:
+        asked[name] = scoring.doc_to_text(doc, tasks[name].config.lmms_eval_specific_kwargs["default"])
+        assert "{low}" not in asked[name]
+        assert scoring.process_results(doc, [asked[name]])["failed"], asked[name]
+    for name in ("baid", "baid_cot"):
+        assert "score from 1 (worst) to 10 (best)" in asked[name]
+        assert '{"score": <number>}' in asked[name]
+    places = [asked["baid_cot"].index(word) for word in ("perception", "cognition", "emotion", "score")]
+    assert places == sorted(places)
+    assert asked["baid_levels"].endswith("Answer with one word: excellent, good, fair, poor or bad.")
+    metadata = {name: tasks[name].config.metadata for name in names}
+    assert [metadata[name]["prompt"] for name in names] == ["plain-1", "cot-1", "levels-1"]
+    # Our own models take this for a request; the other tasks are asked in words, whoever answers.
+    assert [name for name in names if "artquant" in metadata[name]] == ["baid"]
+    limits = [tasks[name].config.generation_kwargs["max_new_tokens"] for name in names]
+    assert limits == [256, 2048, 64]
+
+
+def test_our_model_answers_the_tasks_in_words_with_words(evaluated, home, checkpoint):
+    from artquant_plugin.generation import generate
+
+    (home / "vaps").mkdir(exist_ok=True)
+    info = json.loads((home / "baid" / "dataset.json").read_text())
+    info["splits"]["test"]["n"] = 2
+    (home / "vaps" / "dataset.json").write_text(json.dumps(info))
+    rows = (home / "baid" / "test.jsonl").read_text().splitlines()
+    (home / "vaps" / "test.jsonl").write_text("\n".join(rows[:2]) + "\n")
+    results = evaluated("artquant", f"pretrained={checkpoint}", ["vaps_levels"])
+    picture = Image.open(home / "pictures" / "p0.png")
+    question = (
+        "How would people who look at this painting rate its quality on average? "
+        "Answer with one word: excellent, good, fair, poor or bad."
+    )
+    parts = [{"type": "image", "url": picture}, {"type": "text", "text": question}]
+    options = {"max_new_tokens": 64, "temperature": 0, "do_sample": False, "until": ["\n\n"]}
+    expected = generate(tiny_checkpoint(), [{"role": "user", "content": parts}], options)
+    samples = {sample["scored"]["id"]: sample for sample in results["samples"]["vaps_levels"]}
+    assert samples["p0"]["resps"] == [[expected]]
 
 
 def test_other_tasks_are_answered_with_text(checkpoint):
@@ -200,6 +275,6 @@ def test_the_command_line_with_a_model_behind_an_api(home, tmp_path):
             tmp_path, tmp_path / "data", "--model", "openai", "--model_args", options, "--tasks", "apdd"
         )
     (run,) = read_runs([tmp_path / "out"])
-    assert run.failures == {"no_score": 1, "failed_request": 1}, log[-2000:]
+    assert run.failures == {"no_number": 1, "failed_request": 1}, log[-2000:]
     expected = {name: value / 2.56 for name, value in brightness.items() if name not in ("p3", "p5")}
     assert dict(zip(run.ids, run.predictions, strict=True)) == pytest.approx(expected, abs=1e-3)

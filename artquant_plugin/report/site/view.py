@@ -311,12 +311,12 @@ def _run_view(one: Evaluation) -> dict[str, Any]:
     ]
     prompt = ""
     if details is not None:
-        prompt = details.prompt
-        own = " (the checkpoint asks its own question)" if details.model == "artquant" else ""
+        prompt = "" if details.prompt_version == "own" else details.prompt
         facts += [
             ("Harness model", details.model),
             ("Arguments", details.arguments),
-            ("Prompt", f"{details.prompt_version}{own}" if details.prompt_version or own else ""),
+            ("Prompt", "the model's own" if details.prompt_version == "own" else details.prompt_version),
+            ("Mid-points of ranges", f"{entry.from_range:,}" if entry.from_range else ""),
             ("lmms-eval", details.harness),
             ("Commit of its folder", details.commit),
             ("Date", details.date),

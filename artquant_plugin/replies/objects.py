@@ -1,0 +1,80 @@
+"""JSON with a score, anywhere in a reply."""
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from artquant_plugin.replies.labels import read_labelled
+from artquant_plugin.replies.reply import Reply, short, within
+from artquant_plugin.replies.text import plain
+from artquant_plugin.replies.words import read_level
+
+
+def read_object(text: str, score_range: tuple[float, float], level_values: Mapping[str, float]) -> Reply | None:
+    """The score of the last JSON object that has one; None when none has.
+
+    An object may hold the one with the score inside; of several inside, none is taken.
+    """
+    found = [holders for value in _objects(text) if (holders := list(_holders(value)))]
+    if not found:
+        return None
+    holders = found[-1]
+    if len(holders) > 1:
+        scores = ", ".join(str(holder["score"]) for holder in holders)
+        return Reply(reason="ambiguous", detail=short(f"several scores in one object: {scores}"))
+    return _read(holders[0], score_range, level_values)
+
+
+def _read(content: dict[str, Any], score_range: tuple[float, float], level_values: Mapping[str, float]) -> Reply:
+    score = content["score"]
+    if score is None:
+        return Reply(reason="unscored", detail=str(content.get("reason") or ""))
+    if isinstance(score, str):
+        written = plain(score).strip()
+        reply = read_labelled(f"score: {written}", score_range) or read_level(written, score_range, level_values)
+        return reply or Reply(reason="malformed", detail=short(f"score {score!r}"))
+    if isinstance(score, bool) or not isinstance(score, int | float):
+        return Reply(reason="malformed", detail=short(f"score {score!r}"))
+    try:
+        number = float(score)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        return Reply(reason="malformed", detail=short(f"score {number}"))
+    return within(number, score_range, "json", levels=_levels(content.get("levels")))
+
+
+def _levels(levels: Any) -> dict[str, float] | None:
+    if not isinstance(levels, dict) or not all(isinstance(value, int | float) for value in levels.values()):
+        return None
+    return levels
+
+
+def _holders(value: Any) -> Iterator[dict[str, Any]]:
+    """The outermost objects with a score in a value; keys in any case."""
+    if isinstance(value, dict):
+        keys = {key.lower(): item for key, item in value.items()}
+        if "score" in keys:
+            yield keys
+        else:
+            for item in value.values():
+                yield from _holders(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _holders(item)
+
+
+def _objects(text: str) -> Iterator[dict[str, Any]]:
+    """Every JSON object in a text, outermost ones only."""
+    decoder = json.JSONDecoder()
+    start = text.find("{")
+    while start >= 0:
+        try:
+            value, end = decoder.raw_decode(text, start)
+        except (ValueError, RecursionError):
+            end = start + 1
+        else:
+            if isinstance(value, dict):
+                yield value
+        start = text.find("{", end)

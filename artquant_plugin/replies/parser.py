@@ -1,0 +1,50 @@
+"""The one order in which a reply is read."""
+
+from collections.abc import Mapping
+
+from artquant_plugin.replies.labels import read_labelled
+from artquant_plugin.replies.objects import read_object
+from artquant_plugin.replies.reply import Reply, short
+from artquant_plugin.replies.text import plain, refuses, request_failed, without_thinking
+from artquant_plugin.replies.words import read_level
+
+
+def parse_reply(text: str | None, *, score_range: tuple[float, float], level_values: Mapping[str, float]) -> Reply:
+    """Read one reply.
+
+    In this order: lmms-eval's own failure texts; JSON with a ``score``, also inside prose or a code fence; the last
+    labelled number ("Score: 7.5/10", "rating = 68 out of 100", "评分：7.5"), rescaled when it names its scale; a level
+    word that stands as the answer. What a model thought before its answer is not read.
+
+    Args:
+        text: the reply; None where the harness passes on that there was none.
+        score_range: lowest and highest score of the dataset.
+        level_values: the score of each level word.
+
+    Returns:
+        A score in the range, or a reason.
+
+    Example:
+        >>> parse_reply('{"score": 6.5}', score_range=(0, 10), level_values={}).score
+        6.5
+        >>> parse_reply("[LMMS_EVAL_REQUEST_FAILED after 5 retries]", score_range=(0, 10), level_values={}).reason
+        'failed_request'
+        >>> parse_reply("I give it a rating of 68 out of 100.", score_range=(0, 10), level_values={}).score
+        6.8
+    """
+    if not text:
+        return Reply(reason="empty")
+    if request_failed(text):
+        return Reply(reason="failed_request", detail=short(text))
+    answer = without_thinking(text)
+    if not answer:
+        return Reply(reason="empty")
+    reply = read_object(answer, score_range, level_values)
+    if reply is None:
+        answer = plain(answer)
+        reply = read_labelled(answer, score_range)
+    if reply is None and not refuses(answer):
+        reply = read_level(answer, score_range, level_values)
+    if reply is not None:
+        return reply
+    return Reply(reason="refusal" if refuses(answer) else "no_number", detail=short(answer))

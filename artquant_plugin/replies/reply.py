@@ -1,0 +1,55 @@
+"""What was read from a reply."""
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+Origin = Literal["json", "labelled", "level"]
+Reason = Literal[
+    "empty", "failed_request", "unscored", "refusal", "malformed", "out_of_range", "ambiguous", "no_number"
+]
+REASONS: tuple[Reason, ...] = get_args(Reason)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A score, or the reason why there is none.
+
+    Args:
+        score: in the dataset's range; None when there is none.
+        reason: why there is none; None when there is a score. ``empty``: nothing, or nothing but thinking;
+            ``failed_request``: lmms-eval's text in the place of an answer; ``unscored``: the model's own null score;
+            ``refusal``: the model says that it cannot or will not; ``malformed``: a score that is no number;
+            ``out_of_range``; ``ambiguous``: several readings; ``no_number``: neither a score nor a level word.
+        detail: the model's own reason, or what was found instead.
+        origin: which form the score had.
+        levels: the distribution over the levels, where the reply holds one.
+        from_range: the score is the mid-point of a range such as "7-8".
+    """
+
+    score: float | None = None
+    reason: Reason | None = None
+    detail: str = ""
+    origin: Origin | None = None
+    levels: dict[str, float] | None = None
+    from_range: bool = False
+
+
+def within(
+    score: float,
+    score_range: tuple[float, float],
+    origin: Origin,
+    *,
+    levels: dict[str, float] | None = None,
+    from_range: bool = False,
+) -> Reply:
+    """The reply with this score, or out of range; never the nearest score that is in it."""
+    low, high = score_range
+    if not low <= score <= high:
+        return Reply(reason="out_of_range", detail=f"{score:g} is outside [{low:g}, {high:g}]")
+    return Reply(score=score, origin=origin, levels=levels, from_range=from_range)
+
+
+def short(text: str, width: int = 120) -> str:
+    """A text as one line that fits into a report."""
+    text = " ".join(text.split())
+    return text if len(text) <= width else text[: width - 1] + "…"

@@ -1,0 +1,72 @@
+"""A reply's text before it is read: failures of the harness, thinking, width and marks of characters, refusals."""
+
+import re
+
+# lmms-eval 0.7.3 returns a request that failed as text (models/chat/openai.py, async_openai.py, gemini.py). The second
+# form is what async_openai makes of an answer without content (`all_response += last_response` on None).
+_FAILURE = re.compile(r"\[LMMS_EVAL_[A-Z_]+|\AError: can only concatenate str \(not ")
+
+_TAGS = r"think|thinking|thought|thoughts|reasoning|reason|reflection|seed:think"
+_THINKING = (
+    re.compile(rf"<(?P<tag>{_TAGS})>.*?(?:</(?P=tag)>|\Z)", re.DOTALL | re.IGNORECASE),
+    re.compile(r"◁think▷.*?(?:◁/think▷|\Z)", re.DOTALL),
+    re.compile(r"\[THINK\].*?(?:\[/THINK\]|\Z)", re.DOTALL),
+    re.compile(r"<\|channel\|>(?!final\b).*?(?:(?=<\|channel\|>final\b)|\Z)", re.DOTALL),
+    # Templates may open the block within the prompt, so that the reply has its end alone.
+    re.compile(rf"\A.*(?:</(?:{_TAGS})>|◁/think▷|\[/THINK\])", re.DOTALL | re.IGNORECASE),
+)
+
+# Full-width forms of ASCII, which East Asian text uses; signs that other scripts have for ours.
+_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {
+    ord(sign): ours for sign, ours in {"−": "-", "٫": ".", "٪": "%", "⁄": "/", "\u00a0": " ", "\u202f": " "}.items()
+}
+_FRACTIONS = {"½": ".5", "¼": ".25", "¾": ".75"}
+_MARKUP = re.compile(
+    r"</?(?:b|strong|i|em|u|p|br|span|div|h[1-6])\b[^<>]*>|[*`]+|(?<![^\W_])_+|_+(?![^\W_])", re.IGNORECASE
+)
+
+_REFUSAL = re.compile(
+    r"\b(?:can(?:not|'t| ?not)|could ?n[o']t|(?:am|'m|is|are) (?:not able|unable)|unable to|won't|will not|refuse to"
+    r"|as an ai|not (?:able|possible|appropriate)|i(?:'m| am) sorry|i apologi[sz]e|do(?:n't| not) (?:have|see|feel)"
+    r"|(?:no|without an?) image|cannot)\b"
+    r"|无法|無法|不能|抱歉|对不起|對不起|没有看到|没有提供|不便"
+    r"|申し訳|できません|でき兼ね|できかね|죄송|할 수 없|없습니다|불가능"
+    r"|\b(?:tut mir leid|leider|kann ich (?:\w+ ){0,4}nicht|ich kann (?:\w+ ){0,6}(?:nicht|keine?))\b"
+    r"|\b(?:désolée?|je ne (?:peux|suis|vois)|lo siento|no (?:puedo|es posible)|desculpe|não (?:posso|consigo)"
+    r"|sinto muito|mi dispiace|non (?:posso|è possibile|sono in grado))\b"
+    r"|извините|не могу|к сожалению|невозможно|لا (?:أستطيع|يمكنني)|آسف|عذر|אינני|לא יכול|üzgünüm|xin lỗi|ไม่สามารถ",
+    re.IGNORECASE,
+)
+
+
+def request_failed(text: str) -> bool:
+    """Whether this is what the harness puts in the place of an answer that it could not get."""
+    return _FAILURE.search(text) is not None
+
+
+def without_thinking(text: str) -> str:
+    """The answer behind a model's thinking, which may be marked in several ways and may never have ended.
+
+    Example:
+        >>> without_thinking("<think>Perhaps a 3?</think> Score: 8")
+        'Score: 8'
+    """
+    for block in _THINKING:
+        text = block.sub("", text)
+    return text.strip()
+
+
+def plain(text: str) -> str:
+    """The same in half-width characters, without marks of emphasis and with single spaces and line ends.
+
+    So one pattern reads all spellings, and long runs of blanks cost it nothing.
+    """
+    text = re.sub("[“”„«»]", '"', text.translate(_WIDTH).replace("’", "'"))
+    text = re.sub(r"(?<=\d) ?[½¼¾]", lambda match: _FRACTIONS[match[0].strip()], text)
+    text = _MARKUP.sub("", text)
+    return re.sub(r"[^\S\n]+", " ", re.sub(r"\s*\n\s*", "\n", text))
+
+
+def refuses(text: str) -> bool:
+    """Whether the model says that it cannot or will not judge; names a reason and never takes a score away."""
+    return _REFUSAL.search(text.replace("’", "'")) is not None

@@ -1,0 +1,77 @@
+"""What models call a score, in the languages that they answer in; parts of regular expressions, case ignored."""
+
+# Words that name a score and nothing else.
+LABELS = (
+    r"scores?|rating|rate|grade"
+    r"|bewertung|gesamtbewertung|endbewertung|punktzahl|wertung|gesamtnote"  # German
+    r"|évaluation|evaluation|notation"  # French
+    r"|puntuaci[óo]n|calificaci[óo]n|puntaje|valoraci[óo]n|nota"  # Spanish; the last Portuguese, too
+    r"|pontuaç[ãa]o|avaliaç[ãa]o|classificaç[ãa]o"  # Portuguese
+    r"|punteggio|voto|valutazione"  # Italian
+    r"|оценк[аиуе]|оцінка|балл|рейтинг"  # Russian, Ukrainian
+    r"|cijfer|beoordeling|ocena|wynik|puan(?:ım)?|skor|betyg|hodnocení|điểm(?: số)?|nilai|βαθμολογία"
+    r"|التقييم|تقييم|الدرجة|درجة|النتيجة|نتيجة|امتیاز|نمره|ציון|דירוג|स्कोर|अंक|रेटिंग|คะแนน"
+)
+# The same in scripts without spaces between words.
+LABELS_CJK = (
+    r"评分|評分|给分|得分|分数|分數|总分|總分|打分|评级|評級|综合评价"
+    r"|スコア|点数|評価|評点|採点|得点|점수|평점|평가|별점"
+)
+# Words that name a score only where the number ends the clause or has a scale: "Note: 7/10", not "Note: 3 boats".
+WEAK_LABELS = (
+    r"overall|total|final|answer|verdict|result|note|mark|points?|punkte|quality|aesthetics?|beauty|итого?|resultado"
+    r"|ergebnis"
+)
+
+# One aspect's score, others' scores and the model's certainty are not the painting's score.
+ASPECTS = (
+    r"composition\w*|colou?rs?|technique|technical|emotion\w*|percept\w*|cogniti\w*|confidence|certainty|creativity"
+    r"|originality|lighting|style|mood|theme|content|brush\w*|texture|subject|similarity|relevance|readability|detail"
+    r"|average|mean|previous|other|line|form|harmony|balance|symbolism|narrative|space|depth|contrast|expression"
+    r"|komposition|farb\w*|technik|couleurs?|composición|composição|composizione|colore"
+    r"|构图|構圖|色彩|颜色|技巧|技法|情感|情绪|创意|感知|认知|信心|置信|光影|構図|구도|색채|기법|감정"
+)
+
+# Words between a label and its number that say whose score it is.
+OBJECT = (
+    r"for|of|to|it|this|that|the|my|your|its|painting|image|picture|artwork|art|work|piece|overall|aesthetics?|quality"
+    r"|i|would|i'd|give|assign|für|dieses|das|bild|gemälde|pour|cette|peinture|de|esta|este|la|obra|pintura|para|per"
+    r"|questo|dipinto|globale?|finale?|générale?|general|этой|этого|картины"
+)
+CONNECTORS = (
+    r"=>|->|[:=|]|\b(?:is|are|was|be|of|at|as|an?|ist|von|beträgt|est|de|es|sería|di)\b|\s[–—-]\s|[–—]|è|é|\bравна\b"
+    r"|\bсоставляет\b|为|為|是|は|が|은|는|이|هي|هو|है"
+)
+ABOUT = (
+    r"\b(?:about|around|approximately|roughly|circa|etwa|environ|sobre|cerca de|an?|solid|strong|respectable"
+    r"|generous)\b|\b(?:approx|ca)\.?|~|≈|約|约"
+)
+
+# Verbs whose number is a score.
+VERBS = (
+    r"give|giving|gave|rate|rated|score|scored|assign|award|grade|gets?|deserves?|merits?|earns?|say"
+    r"|gebe|vergebe|würde|bewerte|donne|donnerais|attribue|attribuerais|noterais|doy|daría|otorgo|otorgaría|pondría"
+    r"|dou|daria|atribuo|darei|assegno|assegnerei|ставлю|поставила?|оцениваю|оценила?|дала?|дам|cho|geef|daję"
+)
+VERBS_CJK = r"打|给|給|评|評|得"
+CLOSINGS_CJK = r"を?(?:つけ|付け|与え)|です|である|을?\s?(?:주|드리|매기|매길)|입니다|이다"
+
+UNITS = r"分|点|點|점|(?:points?|pts?|punkten?|puntos?|pontos?|punti|балл(?:ов|а)?)\b"
+STARS = r"stars?\b|sterne?\b|étoiles?\b|estrellas?\b|estrelas?\b|звезды?\b|星|별"
+# What stands before the top of a scale: "7 out of 10".
+OUT_OF = r"out of(?: a)?(?: possible| maximum(?: of)?)?|of|von|sur|de|su|из|van de|na|em|sobre|av|af|من"
+SCALE = r"scale|skala|schaal|échelle|echelle|escala|scala|шкал\w*|满分|滿分|満点|만점|out of|max\w*"
+# What stands between the ends of a range.
+TO = r"\s*(?:-|–|—|~|〜|至|到|或|から)\s*|\s+(?:to|bis|à|al?|до|or|oder|ou|o|или)\s+"
+AND = r"and|und|et|y|e|и"
+BETWEEN = r"between|zwischen|entre|tra|между"
+
+# Behind these stands a scale's end or a bound.
+BOUNDS = r"from|to|between|than|least|most|under|over|above|below|bis|jusqu'à|hasta|até|fino a"
+# Whoever gives a number here is not the model; it counts where the model gives none of its own, as the question is
+# about what people think.
+OTHERS = r"critics?|people|others|viewers?|they|he|she|audiences?|experts?|some|many|most|you|someone"
+EXAMPLE = (
+    r"for (?:example|instance)|e\.g\.|such as|if|zum beispiel|z\. ?b\.|par exemple|por ejemplo|por exemplo|ad esempio"
+)
+NEGATORS = r"can(?:not|'t)|unable to|not|never|won't|refuse to|nicht|无法|不能"

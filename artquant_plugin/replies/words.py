@@ -1,0 +1,61 @@
+"""Level words, where one stands as the answer and not somewhere in a sentence."""
+
+import re
+from collections.abc import Mapping
+
+from artquant_plugin.replies.reply import Reply, within
+
+_EDGES = " \t\n.,;:!\"'()[]<>|-–—"
+_SUBJECT = (
+    r"(?:quality|rating|rated?|level|score|grade|answer|verdict|overall|category|assessment|painting|artwork|image"
+    r"|picture|work|piece|it|this)"
+)
+
+
+def read_level(text: str, score_range: tuple[float, float], level_values: Mapping[str, float]) -> Reply | None:
+    """The score of the level word that a reply gives as its answer.
+
+    It does when it is the word alone, begins or ends with it as a sentence of its own, labels it ("Level: good"), or
+    says in its last sentence that the painting is so. A reply with level words elsewhere, as prose has them ("good
+    balance", "a fair question"), is ambiguous.
+
+    Args:
+        text: after `artquant_plugin.replies.text.plain`.
+        score_range: of the dataset.
+        level_values: the score of each level word.
+
+    Returns:
+        None when there is no level word at all.
+    """
+    if not level_values:
+        return None
+    word = rf"(?P<word>{'|'.join(re.escape(name) for name in level_values)})"
+    present = sorted({match["word"].lower() for match in re.finditer(rf"\b{word}\b", text, re.IGNORECASE)})
+    if not present:
+        return None
+    names = {name.lower(): name for name in level_values}
+    stated = _stated(text, word)
+    if len(stated) != 1:
+        return Reply(reason="ambiguous", detail=f"level words in prose: {', '.join(present)}")
+    return within(float(level_values[names[stated.pop()]]), score_range, "level")
+
+
+def _stated(text: str, word: str) -> set[str]:
+    """The level words that stand as the answer."""
+    labelled = re.findall(rf"\b{_SUBJECT}\b[\"'\s]*[:=|][\"'\s]*{word}\b(?!\s+[a-z])", text, re.IGNORECASE)
+    if labelled:
+        return {labelled[-1].lower()}
+    sentences = [part for part in re.split(r"(?<=[.!?])\s+|\n+", text) if part.strip(_EDGES)]
+    found = set()
+    for sentence in (sentences[0], sentences[-1]):
+        whole = re.fullmatch(word, sentence.strip(_EDGES), re.IGNORECASE)
+        if whole and (len(sentences) == 1 or "!" not in sentence):  # "Excellent! Let me see" rates nothing
+            found.add(whole["word"].lower())
+    said = re.search(
+        rf"\b{_SUBJECT}\b[^.!?]{{0,40}}\b(?:is|as|be)\s+[\"']?(?:of\s+)?{word}(?:\s+quality)?[\"')]*\s*[.!]?\s*\Z",
+        sentences[-1],
+        re.IGNORECASE,
+    )
+    if said and not re.search(r"\b(?:not|n't|hardly|never|nor|neither)\b|n't\b", said[0], re.IGNORECASE):
+        found.add(said["word"].lower())
+    return found
