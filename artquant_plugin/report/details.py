@@ -2,12 +2,17 @@
 
 import glob
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from artquant_plugin.report.samples import TaskRun, model_name
 
+# Arguments such as api_key=..., in either of the forms that the harness writes; a page is made to be shown.
+_SECRET = re.compile(
+    r"""(\w*(?:key|token|secret|password|credential)["']?\s*[=:]\s*)("[^"]*"|'[^']*'|[^,}\s]+)""", re.IGNORECASE
+)
 VARIANTS = ("cot", "levels")  # endings of tasks that ask about the same paintings in another way
 
 
@@ -20,7 +25,7 @@ class RunDetails:
         variant: what the task's name adds to it, such as ``cot``.
         folder: of the dataset at the time of the run; None where it is not known.
         model: the harness's kind of model.
-        arguments: its ``--model_args``.
+        arguments: its ``--model_args``, keys and tokens taken out.
         prompt: the task's question, before the scale is filled in.
         prompt_version: its name in the task's metadata; ``own`` where the model puts its own question.
         harness: version of lmms-eval.
@@ -61,7 +66,9 @@ def read_details(run: TaskRun) -> RunDetails:
         variant=run.task.removeprefix(dataset).strip("_"),
         folder=folder,
         model=str(config.get("model") or ""),
-        arguments=arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False),
+        arguments=without_secrets(
+            arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
+        ),
         prompt=_prompt(task.get("lmms_eval_specific_kwargs")),
         prompt_version=run.prompt,
         harness=str(content.get("lmms_eval_version") or ""),
@@ -69,6 +76,16 @@ def read_details(run: TaskRun) -> RunDetails:
         date=run.date,
         seconds=_number(seconds),
     )
+
+
+def without_secrets(arguments: str) -> str:
+    """Arguments as they may be shown.
+
+    Example:
+        >>> without_secrets("model=gpt-4o,api_key=sk-1,max_new_tokens=9")
+        'model=gpt-4o,api_key=***,max_new_tokens=9'
+    """
+    return _SECRET.sub(r"\1***", arguments)
 
 
 def read_descriptions(run: TaskRun, dataset: str) -> dict[str, str]:

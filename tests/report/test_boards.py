@@ -6,6 +6,7 @@ import pytest
 
 from artquant_plugin.errors import ArtQuantError
 from artquant_plugin.report.boards import read_boards
+from artquant_plugin.report.details import without_secrets
 from artquant_plugin.report.entries import Columns
 from artquant_plugin.report.sources import parse_source
 from tests.report.results import write_csv, write_paintings, write_samples
@@ -40,6 +41,18 @@ def test_runs_of_several_models_and_tasks_become_boards(tmp_path):
     )
     assert [board.dataset for board in boards(tmp_path / "r", dataset="vaps")] == ["vaps"]
     assert baid.info is None and not baid.images
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ("model=x,api_key=sk-1,n=2", "model=x,api_key=***,n=2"),
+        ('{"hf_token": "a b, c", "max_new_tokens": 5}', '{"hf_token": ***, "max_new_tokens": 5}'),
+        ("password='a b',tokenizer=t", "password=***,tokenizer=t"),
+    ],
+)
+def test_keys_and_tokens_of_a_run_are_not_shown(given, shown):
+    assert without_secrets(given) == shown
 
 
 def test_a_run_without_its_results_file_is_still_read(tmp_path):
