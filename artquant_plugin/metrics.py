@@ -10,10 +10,11 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import rankdata
 
 from artquant_plugin.errors import ArtQuantError
+from artquant_plugin.ranks import doubled_ranks, tie_groups
 
 RESAMPLES = 2000
 LEVEL = 0.95
-_CHUNK = 128  # resamples whose counts are held at once: 10 MB for 10,000 pairs
+CHUNK = 128  # resamples whose counts are held at once: 10 MB for 10,000 pairs
 
 FloatArray = NDArray[np.float64]
 
@@ -146,7 +147,7 @@ def bootstrap(prediction: ArrayLike, truth: ArrayLike, *, resamples: int, seed: 
     by_prediction = np.argsort(prediction, kind="stable")
     prediction, truth = prediction[by_prediction], truth[by_prediction]
     by_truth = np.argsort(truth, kind="stable")
-    ties_x, ties_y = _ties(prediction), _ties(truth[by_truth])
+    ties_x, ties_y = tie_groups(prediction), tie_groups(truth[by_truth])
     n = len(prediction)
     x, y = prediction - prediction.mean(), truth - truth.mean()
     errors = prediction - truth
@@ -155,14 +156,14 @@ def bootstrap(prediction: ArrayLike, truth: ArrayLike, *, resamples: int, seed: 
     rng = np.random.default_rng(seed)
     ranked = np.empty(resamples)
     sums = np.empty((resamples, moments.shape[1]))
-    for start in range(0, resamples, _CHUNK):
-        drawn = rng.integers(0, n, size=(min(_CHUNK, resamples - start), n), dtype=np.int32)
+    for start in range(0, resamples, CHUNK):
+        drawn = rng.integers(0, n, size=(min(CHUNK, resamples - start), n), dtype=np.int32)
         counts = np.empty(drawn.shape)
         for row, images in enumerate(drawn):
             count = np.bincount(images, minlength=n)
             counts[row] = count
-            rank_x, squares_x = _doubled_ranks(count, ties_x)
-            rank_y, squares_y = _doubled_ranks(count[by_truth], ties_y)
+            rank_x, squares_x = doubled_ranks(count, ties_x)
+            rank_y, squares_y = doubled_ranks(count[by_truth], ties_y)
             # Weighted in the predictions' order, then brought to the truths': one lookup instead of two.
             weighted = (counts[row] * rank_x)[by_truth]
             norm = math.sqrt(squares_x * squares_y)
@@ -174,39 +175,6 @@ def bootstrap(prediction: ArrayLike, truth: ArrayLike, *, resamples: int, seed: 
     # Constant resamples are known exactly from their ranks, unlike from a variance in floating point.
     linear = np.where(np.isnan(ranked), np.nan, linear.clip(-1, 1))
     return np.stack([ranked, linear, absolute, np.sqrt(squared)], axis=1)
-
-
-def _ties(ascending: FloatArray) -> tuple[NDArray[np.intp], NDArray[np.intp]] | None:
-    """The last position of each group of equal values, and the group of each position; None when all differ."""
-    ends = np.flatnonzero(np.append(np.diff(ascending) != 0, True))
-    if len(ends) == len(ascending):
-        return None
-    return ends, np.searchsorted(ends, np.arange(len(ascending)))
-
-
-def _doubled_ranks(
-    counts: NDArray[np.intp], ties: tuple[NDArray[np.intp], NDArray[np.intp]] | None
-) -> tuple[FloatArray, float]:
-    """Twice the mean rank, less twice the mean of all ranks, of each image in a resample; whole numbers.
-
-    Args:
-        counts: how often each image was drawn, in ascending order of their values; shape (n,). Integers: their
-            running sum is several times faster than that of floats.
-        ties: as `_ties` gives.
-
-    Returns:
-        Ranks, shape (n,), and the count-weighted sum of their squares.
-    """
-    n = len(counts)
-    upto = np.cumsum(counts)
-    sizes = counts
-    if ties is not None:
-        upto = upto[ties[0]]
-        sizes = np.diff(upto, prepend=0)
-    # The ranks of a group run from upto - size + 1 to upto; the mean of all n ranks is (n + 1) / 2.
-    ranks = (2 * upto - sizes - n).astype(np.float64)
-    squares = float((sizes * ranks) @ ranks)
-    return ranks if ties is None else ranks[ties[1]], squares
 
 
 def _pairs(prediction: ArrayLike, truth: ArrayLike) -> tuple[FloatArray, FloatArray]:

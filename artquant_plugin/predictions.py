@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,7 +86,12 @@ def read_truth(truth: str, *, image_column: str = "image", score_column: str = "
 
 
 def join_predictions(
-    path: Path, truth: Truth, *, image_column: str = "image", prediction_column: str = "prediction"
+    path: Path,
+    truth: Truth,
+    *,
+    image_column: str = "image",
+    prediction_column: str = "prediction",
+    shorten: Callable[[str], str] = str,
 ) -> Joined:
     """Join predictions with human scores by image name.
 
@@ -95,13 +100,14 @@ def join_predictions(
         truth: human scores.
         image_column: of the file.
         prediction_column: of the file.
+        shorten: applied to the file's image names first, for a truth that is named by something shorter.
 
     Raises:
         ArtQuantError: no such file or column, or not one pair.
     """
     rows: dict[str, list[str]] = {}
     for _, image, text in _cells(path, image_column, prediction_column):
-        rows.setdefault(image, []).append(text)
+        rows.setdefault(shorten(image), []).append(text)
     duplicates = sorted(image for image, texts in rows.items() if len(texts) > 1)
     single = {image: texts[0] for image, texts in rows.items() if len(texts) == 1 and image in truth.scores}
     values = {image: _number(text) for image, text in single.items()}

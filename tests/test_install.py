@@ -57,6 +57,9 @@ def test_the_wheel_holds_one_top_level_package(wheel):
         "configs/demo.yaml",
         "train/sources/baid.py",
         "py.typed",
+        "report/published.yaml",
+        "report/site/assets/page.css",
+        "report/site/templates/board.html.j2",
     ):
         assert f"artquant_plugin/{needed}" in names
 

@@ -12,10 +12,22 @@ from collections.abc import Sequence
 from typing import TextIO
 
 from artquant_plugin import __version__
-from artquant_plugin.cli import convert, data, describe, metrics, publish, rad, results, score, train
+from artquant_plugin.cli import (
+    compare,
+    convert,
+    data,
+    describe,
+    metrics,
+    publish,
+    rad,
+    report,
+    results,
+    score,
+    train,
+)
 from artquant_plugin.errors import ArtQuantError
 
-COMMANDS = (data, rad, train, convert, score, describe, results, metrics, publish)
+COMMANDS = (data, rad, train, convert, score, describe, results, metrics, compare, report, publish)
 
 
 class _Parser(argparse.ArgumentParser):

@@ -13,6 +13,31 @@ from artquant_plugin.harness import OWN_QUESTION, PYIQA_ID, REQUEST
 
 
 @dataclass(frozen=True, slots=True)
+class Sample:
+    """One painting of a run.
+
+    Args:
+        id: of the painting.
+        prediction: None when there is none.
+        truth: the human score.
+        reason: why there is no prediction.
+        category: of the painting.
+        reply: the model's own words.
+        levels: shares of the level words, where the reply holds them; as the model ordered them.
+        image: path of the picture at the time of the run; None where the harness kept none.
+    """
+
+    id: str
+    prediction: float | None
+    truth: float
+    reason: str | None
+    category: str | None
+    reply: str
+    levels: dict[str, float] | None
+    image: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class TaskRun:
     """One model on one scoring task.
 
@@ -25,11 +50,14 @@ class TaskRun:
         truths: of these paintings.
         failures: count of the other paintings by reason.
         missing: paintings that the dataset's import could not use.
+        file: the samples.
+        samples: of all paintings, scored or not.
         older: runs of the same model and task that were passed over.
         unscored: human score of each painting that has no prediction, by id.
         prompt: name and version of the prompt, from the task's metadata; ``own`` where the model asks itself.
         from_range: predictions that are the mid-point of a range.
         measured: whether the predictions have a unit of their own, so that they have no error against human scores.
+        checkpoint: `Identity` of what was measured, where the model is one of ours.
     """
 
     task: str
@@ -40,11 +68,24 @@ class TaskRun:
     truths: list[float]
     failures: dict[str, int]
     missing: int
+    file: Path
+    samples: list[Sample]
     older: int = 0
     unscored: dict[str, float] = field(default_factory=dict)
     prompt: str = ""
     from_range: int = 0
     measured: bool = False
+    checkpoint: dict[str, Any] | None = None
+
+    @property
+    def results_file(self) -> Path:
+        """The harness's results of the same run."""
+        return _results_file(self.file)
+
+
+def holds_runs(folder: Path) -> bool:
+    """Whether a folder has samples of a scoring task."""
+    return any(_is_ours(file) for file in folder.rglob("*_samples_*.jsonl"))
 
 
 def read_runs(folders: Iterable[Path]) -> list[TaskRun]:
@@ -66,7 +107,7 @@ def read_runs(folders: Iterable[Path]) -> list[TaskRun]:
                 f"{folder}, and look at its log, as it exits with 0 on errors, too"
             )
         for file in files:
-            newest.setdefault((_model(file), _task(file)), []).append(file)
+            newest.setdefault((model_name(file), _task(file)), []).append(file)
     runs = []
     for (model, task), files in sorted(newest.items(), key=lambda item: (item[0][1], item[0][0])):
         *older, file = sorted(set(files), key=lambda path: path.name)
@@ -78,7 +119,7 @@ def _task(file: Path) -> str:
     return file.stem.partition("_samples_")[2]
 
 
-def _model(file: Path) -> str:
+def model_name(file: Path) -> str:
     """The folder's name, which lmms-eval takes from `--model_args`; the kind of model where it finds no name there."""
     content = _results(file)
     if content.get("model_source") == PYIQA_ID:  # one folder for all metrics
@@ -99,11 +140,14 @@ def _prompt(file: Path, task: str) -> str:
 
 def _results(file: Path) -> dict[str, Any]:
     """The results file of the same run; empty where it is gone."""
-    results = file.with_name(f"{file.name.partition('_samples_')[0]}_results.json")
     try:
-        return json.loads(results.read_text(encoding="utf-8"))
+        return json.loads(_results_file(file).read_text(encoding="utf-8"))
     except (OSError, json.JSONDecodeError):
         return {}
+
+
+def _results_file(samples: Path) -> Path:
+    return samples.with_name(f"{samples.name.partition('_samples_')[0]}_results.json")
 
 
 def _is_ours(file: Path) -> bool:
@@ -116,39 +160,62 @@ def _is_ours(file: Path) -> bool:
 
 
 def _read(file: Path, model: str, task: str, *, older: int) -> TaskRun:
-    pairs: dict[str, tuple[float, float]] = {}
+    samples: dict[str, Sample] = {}
     failures: Counter[str] = Counter()
-    unscored: dict[str, float] = {}
     missing, from_range, measured = 0, 0, False
+    checkpoint: dict[str, Any] | None = None
     with file.open(encoding="utf-8") as lines:
         for number, line in enumerate(lines, start=1):
             try:
                 sample: dict[str, Any] = json.loads(line)
                 record = sample["scored"]
-                if record["prediction"] is None:
+                read = _sample(sample)
+                if read.prediction is None:
                     failures[record["reason"]] += 1
-                    unscored[record["id"]] = float(record["truth"])
-                else:
-                    pairs[record["id"]] = (float(record["prediction"]), float(record["truth"]))
+                samples[read.id] = read
                 from_range += bool(record.get("from_range"))
                 measured = measured or record.get("measurement") is not None
                 missing = max(missing, int(sample["missing"]))
+                weights = record.get("checkpoint")  # which a failed painting lacks
+                if weights and checkpoint and weights != checkpoint:
+                    raise ValueError("checkpoints differ within the file")
+                checkpoint = weights or checkpoint
             except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
                 raise ArtQuantError(
                     f"{file}:{number}: not a sample of a scoring task ({error!r}); run it again"
                 ) from error
+    scored = [(one.id, one.prediction, one.truth) for one in samples.values() if one.prediction is not None]
     return TaskRun(
         task=task,
         model=model,
         date=file.name.partition("_samples_")[0],
-        ids=list(pairs),
-        predictions=[prediction for prediction, _ in pairs.values()],
-        truths=[truth for _, truth in pairs.values()],
+        ids=[name for name, _, _ in scored],
+        predictions=[prediction for _, prediction, _ in scored],
+        truths=[truth for _, _, truth in scored],
         failures=dict(failures),
         missing=missing,
+        file=file,
+        samples=list(samples.values()),
         older=older,
-        unscored=unscored,
+        unscored={one.id: one.truth for one in samples.values() if one.prediction is None},
         prompt=_prompt(file, task),
         from_range=from_range,
         measured=measured,
+        checkpoint=checkpoint,
+    )
+
+
+def _sample(line: dict[str, Any]) -> Sample:
+    record = line["scored"]
+    reply = line.get("filtered_resps", "")
+    media = line.get("input_media") or []
+    return Sample(
+        id=record["id"],
+        prediction=None if record["prediction"] is None else float(record["prediction"]),
+        truth=float(record["truth"]),
+        reason=record["reason"],
+        category=record.get("category"),
+        reply=reply if isinstance(reply, str) else " ".join(str(part) for part in reply),
+        levels=record.get("levels"),
+        image=str(media[0]) if media and isinstance(media[0], str) else None,
     )

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from artquant_plugin.metrics import Metric, Scores
+from artquant_plugin.report.formats import aligned, markdown_rows
 
 HEADER = (
     "task",
@@ -63,35 +64,32 @@ class ResultRow:
             self.task,
             self.model,
             *counts,
-            _with_interval(self.scores.srocc),
-            _with_interval(self.scores.plcc),
-            "-" if self.filled is None else _number(self.filled.srocc.value),
-            "-" if self.filled is None else _number(self.filled.plcc.value),
-            _number(self.scores.mae.value),
-            _number(self.scores.rmse.value),
+            with_interval(self.scores.srocc),
+            with_interval(self.scores.plcc),
+            "-" if self.filled is None else number(self.filled.srocc.value),
+            "-" if self.filled is None else number(self.filled.plcc.value),
+            number(self.scores.mae.value),
+            number(self.scores.rmse.value),
         )
 
 
 def text_table(rows: Sequence[ResultRow]) -> str:
     """Columns aligned by spaces, for a terminal."""
-    lines = [HEADER, *(row.cells() for row in rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(HEADER))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
-    )
+    return aligned([HEADER, *(row.cells() for row in rows)])
 
 
 def markdown_table(rows: Sequence[ResultRow]) -> str:
     """A Markdown table."""
-    lines = [HEADER, ("---",) * len(HEADER), *(row.cells() for row in rows)]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+    return markdown_rows([HEADER, *(row.cells() for row in rows)])
 
 
-def _with_interval(metric: Metric) -> str:
+def with_interval(metric: Metric) -> str:
+    """A figure and its 95 % interval, where it has one."""
     if math.isnan(metric.low):
-        return _number(metric.value)
-    return f"{_number(metric.value)} [{metric.low:.3f}, {metric.high:.3f}]"
+        return number(metric.value)
+    return f"{number(metric.value)} [{metric.low:.3f}, {metric.high:.3f}]"
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
+    """Three decimals; a dash where there is no figure."""
     return "-" if math.isnan(value) else f"{value:.3f}"

@@ -1,0 +1,46 @@
+"""`artquant compare`: whether one model is better than another on the same images."""
+
+import argparse
+from typing import Any
+
+from artquant_plugin.cli.sources import EXPLAINED, SOURCE, add_source_options, read
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add `artquant compare`."""
+    parser = subparsers.add_parser(
+        "compare",
+        help="differences between models on the same images, with intervals and tests",
+        description=(
+            "Compare two models or more on the images that both of a pair scored: paired bootstrap of the differences "
+            "of SROCC and PLCC, corrected over all pairs, with Steiger's and Zou's closed forms as a cross-check."
+        ),
+        epilog="example: artquant compare results/gpt-4o SAAN=saan.csv --task baid",
+    )
+    parser.add_argument("models", nargs="+", metavar=SOURCE, help=EXPLAINED)
+    add_source_options(parser, ("text", "markdown", "csv", "latex", "json"))
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Read, compare, print."""
+    from artquant_plugin.comparison.pairs import compare_pairs
+    from artquant_plugin.errors import ArtQuantError
+    from artquant_plugin.report.board_tables import comparison_text, pairs_as_table
+    from artquant_plugin.report.formats import FORMATS
+
+    boards = read(args.models, args)
+    if len(boards) > 1:
+        datasets = ", ".join(board.dataset for board in boards)
+        raise ArtQuantError(f"the models were run on {len(boards)} datasets ({datasets}); choose one with --task")
+    (board,) = boards
+    names = [entry.name for entry in board.entries]
+    if len(names) < 2:
+        raise ArtQuantError(
+            f"there is one model on {board.dataset}, {names[0]!r}; name another one to compare it with"
+        )
+    pairs = compare_pairs(names, board.matrix(), board.truth, resamples=args.resamples, seed=args.seed)
+    if args.format in (None, "text"):
+        print("\n\n".join(comparison_text(board.dataset, pair, len(pairs)) for pair in pairs))
+    else:
+        print(FORMATS[args.format](pairs_as_table(board.dataset, pairs)))

@@ -1,0 +1,52 @@
+"""`artquant report`: any number of results as a static page, and as tables for papers."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from artquant_plugin.cli.sources import EXPLAINED, SOURCE, add_source_options, read
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add `artquant report`."""
+    parser = subparsers.add_parser(
+        "report",
+        help="leaderboard, comparisons and pictures of any number of results as a web page or as tables",
+        description=(
+            "Put lmms-eval's output folders and prediction files side by side. --out writes a page that opens from "
+            "the disk, with the tables as Markdown, CSV and LaTeX beside it; without it, tables are printed."
+        ),
+        epilog="example: artquant report results/ SAAN=saan.csv@baid --out site/",
+    )
+    parser.add_argument("sources", nargs="+", metavar=SOURCE, help=EXPLAINED)
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="of the page; replaced when it holds one")
+    parser.add_argument("--title", default="Painting aesthetics", help="of the page (default: %(default)s)")
+    parser.add_argument("--workers", type=_positive, help="processes that make thumbnails (default: one per core)")
+    add_source_options(parser, ("text", "markdown", "csv", "latex", "json"))
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Read, analyse, write or print."""
+    from artquant_plugin.metrics import RESAMPLES
+    from artquant_plugin.report.analysis import analyse
+    from artquant_plugin.report.board_tables import tables
+    from artquant_plugin.report.formats import FORMATS
+
+    resamples = args.resamples or RESAMPLES
+    boards = read(args.sources, args)
+    analyses = [analyse(board, resamples=resamples, pair_resamples=args.resamples, seed=args.seed) for board in boards]
+    if args.format or not args.out:
+        show = FORMATS[args.format or "text"]
+        print("\n\n".join(show(table) for analysis in analyses for table in tables(analysis)))
+    if args.out:
+        from artquant_plugin.report.site.build import build_site
+
+        for line in build_site(args.out, analyses, title=args.title, seed=args.seed, workers=args.workers):
+            print(line)
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
+    return int(text)

@@ -1,0 +1,267 @@
+"""A board's figures as tables: leaderboard, pairs, groups. Every format and the page show these."""
+
+import math
+from collections.abc import Sequence
+
+from artquant_plugin.comparison.pairs import Difference, Pair
+from artquant_plugin.report.analysis import Analysis, Breakdown, Evaluation, split_shift
+from artquant_plugin.report.formats import Table
+from artquant_plugin.report.published import Published, dataset_note, published, same_method
+from artquant_plugin.report.table import number, with_interval
+
+NONE = "-"
+LEADERBOARD = (
+    "model",
+    "scored",
+    "failed",
+    "SROCC [95 % interval]",
+    "PLCC [95 % interval]",
+    "MAE",
+    "RMSE",
+    "SROCC, failed at median",
+    "PLCC, failed at median",
+    "accuracy > {threshold}",
+    "majority class",
+    "PLCC after logistic (extra)",
+    "published SROCC",
+    "published PLCC",
+)
+PAIRS = (
+    "model A",
+    "model B",
+    "images",
+    "left out",
+    "SROCC A - B [95 % interval]",
+    "p (Holm)",
+    "PLCC A - B [95 % interval]",
+    "p (Holm) ",
+    "Steiger Z",
+    "p (Steiger)",
+    "Zou's interval",
+)
+
+
+def ordered(evaluations: Sequence[Evaluation]) -> list[Evaluation]:
+    """Best SROCC first; models without one last, by name."""
+
+    def rank(one: Evaluation) -> tuple[float, str]:
+        value = math.nan if one.scores is None else one.scores.srocc.value
+        return (math.inf if math.isnan(value) else -value, one.entry.name)
+
+    return sorted(evaluations, key=rank)
+
+
+def printed_rows(analysis: Analysis) -> tuple[dict[str, Published], list[Published]]:
+    """The published figures of the board's models by their names here, and all the others."""
+    everything = published(analysis.board.dataset)
+    own = {
+        one.entry.name: row
+        for one in analysis.evaluations
+        for row in everything
+        if same_method(one.entry.name, row.method)
+    }
+    return own, [row for row in everything if row not in own.values()]
+
+
+def leaderboard(analysis: Analysis) -> Table:
+    """Measured and published figures, each in columns of their own."""
+    own, others = printed_rows(analysis)
+    header, rows = list(LEADERBOARD), []
+    for one in ordered(analysis.evaluations):
+        printed = own.get(one.entry.name)
+        rows.append((*measured_cells(one), *_published_cells(printed)))
+    rows += [(row.method, *[NONE] * 11, *_published_cells(row)) for row in others]
+    thresholds = {one.accuracy.threshold for one in analysis.evaluations if one.accuracy is not None}
+    header[9] = header[9].format(threshold=f"{thresholds.pop():g}" if len(thresholds) == 1 else "middle")
+    return _without_empty(
+        Table(
+            name=f"leaderboard-{analysis.board.dataset}",
+            title=f"{analysis.board.dataset}: measured and published results",
+            header=tuple(header),
+            rows=rows,
+            notes=tuple(_leaderboard_notes(analysis, own, others)),
+        )
+    )
+
+
+def measured_cells(one: Evaluation) -> tuple[str, ...]:
+    """The first twelve cells of a model's line."""
+    failures = ", ".join(f"{count:,} {reason}" for reason, count in sorted(one.entry.failures.items()))
+    failed = f"{one.failed:,}" + (f" ({failures})" if one.failed else "")
+    if one.scores is None:
+        return (one.entry.name, "0", failed, *[NONE] * 9)
+    errors = (number(one.scores.mae.value), number(one.scores.rmse.value)) if one.on_scale else (NONE, NONE)
+    share = (NONE, NONE) if one.accuracy is None else (_share(one.accuracy.share), _share(one.accuracy.majority))
+    return (
+        one.entry.name,
+        f"{one.scores.n:,}",
+        failed,
+        with_interval(one.scores.srocc),
+        with_interval(one.scores.plcc),
+        *errors,
+        number(one.srocc_all),
+        number(one.plcc_all),
+        *share,
+        NONE if one.mapped is None else number(one.mapped.plcc),
+    )
+
+
+def pairs_as_table(dataset: str, pairs: Sequence[Pair]) -> Table:
+    """Every pair of models on the images that both scored."""
+    resamples = max((pair.resamples for pair in pairs), default=0)
+    return Table(
+        name=f"pairs-{dataset}",
+        title=f"{dataset}: differences between models",
+        header=PAIRS,
+        rows=[pair_cells(pair) for pair in pairs],
+        notes=(
+            f"Paired bootstrap over the images that both models scored, {resamples:,} resamples; p two-sided, "
+            f"corrected by Holm over {len(pairs)} pairs. Steiger's Z and Zou's interval are closed forms for PLCC, "
+            "uncorrected, as a cross-check.",
+        ),
+        words=2,
+    )
+
+
+def comparison_text(dataset: str, pair: Pair, family: int) -> str:
+    """One pair as a few lines, for a terminal; counts first.
+
+    Args:
+        dataset: its name.
+        pair: the models.
+        family: number of pairs that p is corrected over.
+    """
+    lines = [f"{dataset}: A = {pair.a}, B = {pair.b}", f"images  {pair.n:,} scored by both"]
+    for name, count in ((pair.a, pair.only_a), (pair.b, pair.only_b)):
+        if count:
+            lines.append(f"        {count:,} scored by {name} alone, left out")
+    if math.isnan(pair.srocc.value):
+        return "\n".join([*lines, "no comparison: a model gives all of them the same score, or none is left"])
+    corrected = f"p (Holm, {family} pairs)" if family > 1 else "p"
+    for metric, found in (("SROCC", pair.srocc), ("PLCC", pair.plcc)):
+        lines.append(
+            f"{metric:<6}  A {found.a:.4f}  B {found.b:.4f}  A - B {found.value:+.4f} "
+            f"[{found.low:+.4f}, {found.high:+.4f}]  {corrected} {p_value(found.p_holm)}"
+            f"  {'different' if found.significant else 'no difference shown'}"
+        )
+    lines.append(f"        paired bootstrap, {pair.resamples:,} resamples, 95 % intervals")
+    if not math.isnan(pair.steiger):
+        low, high = pair.zou
+        lines.append(
+            f"check   PLCC: Steiger's Z {pair.steiger:.2f}, p {p_value(pair.steiger_p)}; "
+            f"Zou's interval [{low:+.4f}, {high:+.4f}]"
+        )
+    return "\n".join(lines)
+
+
+def pair_cells(pair: Pair) -> tuple[str, ...]:
+    """One pair's line."""
+    return (
+        pair.a,
+        pair.b,
+        f"{pair.n:,}",
+        f"{pair.only_a + pair.only_b:,}",
+        difference(pair.srocc),
+        p_value(pair.srocc.p_holm),
+        difference(pair.plcc),
+        p_value(pair.plcc.p_holm),
+        NONE if math.isnan(pair.steiger) else f"{pair.steiger:.2f}",
+        p_value(pair.steiger_p),
+        interval(*pair.zou),
+    )
+
+
+def breakdown_table(analysis: Analysis, breakdown: Breakdown, name: str) -> Table:
+    """One line per group: its size, and each model's SROCC and, where it means something, bias."""
+    models = [one.entry.name for one in analysis.evaluations]
+    errors = breakdown is not analysis.attributes
+    header = [breakdown.title, "paintings"]
+    for model, evaluation in zip(models, analysis.evaluations, strict=True):
+        header.append(f"{model}: SROCC")
+        if errors and evaluation.on_scale:
+            header.append(f"{model}: bias")
+    rows = []
+    for place, group in enumerate(breakdown.groups):
+        cells = [group, f"{breakdown.sizes[place]:,}"]
+        for figures, evaluation in zip(breakdown.figures, analysis.evaluations, strict=True):
+            cells.append(number(figures[place].srocc))
+            if errors and evaluation.on_scale:
+                bias = figures[place].bias
+                cells.append(NONE if math.isnan(bias) else f"{bias:+.3f}")
+        rows.append(tuple(cells))
+    return Table(
+        name=f"{name}-{analysis.board.dataset}",
+        title=f"{analysis.board.dataset} by {breakdown.title}",
+        header=tuple(header),
+        rows=rows,
+        notes=("Figures of small groups are uncertain: no interval is shown here.",),
+    )
+
+
+def tables(analysis: Analysis) -> list[Table]:
+    """Everything that a board has."""
+    found = [leaderboard(analysis)]
+    if analysis.pairs:
+        found.append(pairs_as_table(analysis.board.dataset, analysis.pairs))
+    if analysis.categories is not None:
+        found.append(breakdown_table(analysis, analysis.categories, "categories"))
+    found.append(breakdown_table(analysis, analysis.bands, "bands"))
+    if analysis.attributes is not None:
+        found.append(breakdown_table(analysis, analysis.attributes, "attributes"))
+    return found
+
+
+def difference(found: Difference) -> str:
+    """A difference and its interval."""
+    if math.isnan(found.value):
+        return NONE
+    return f"{found.value:+.3f} {interval(found.low, found.high)}"
+
+
+def interval(low: float, high: float) -> str:
+    """Both bounds, signed."""
+    return NONE if math.isnan(low) else f"[{low:+.3f}, {high:+.3f}]"
+
+
+def p_value(p: float) -> str:
+    """Three decimals; what is smaller is said to be so."""
+    if math.isnan(p):
+        return NONE
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def _published_cells(row: Published | None) -> tuple[str, str]:
+    if row is None:
+        return NONE, NONE
+    mark = " *" if row.note else ""
+    return f"{row.srocc:.3f}{mark}", f"{row.plcc:.3f}{mark}"
+
+
+def _leaderboard_notes(analysis: Analysis, own: dict[str, Published], others: Sequence[Published]) -> list[str]:
+    notes = [split_shift(analysis.board.info)]
+    off = [one.entry.name for one in analysis.evaluations if not one.on_scale]
+    if off:
+        notes.append(f"Predictions on another scale than the dataset's, so errors mean nothing: {', '.join(off)}.")
+    printed = [*own.values(), *others]
+    if printed:
+        notes.append(f"Published: {', '.join(dict.fromkeys(row.source for row in printed))}; not measured here.")
+        notes.append(dataset_note(analysis.board.dataset))
+    notes += [f"* {row.method}: {row.note}" for row in printed if row.note]
+    return [note for note in notes if note]
+
+
+def _without_empty(table: Table) -> Table:
+    """Columns in which nothing stands are left out, those of published figures with them."""
+    kept = [place for place in range(len(table.header)) if any(row[place] != NONE for row in table.rows)]
+    return Table(
+        name=table.name,
+        title=table.title,
+        header=tuple(table.header[place] for place in kept),
+        rows=[tuple(row[place] for place in kept) for row in table.rows],
+        notes=table.notes,
+        words=table.words,
+    )
+
+
+def _share(value: float) -> str:
+    return f"{100 * value:.1f} %"

@@ -1,0 +1,137 @@
+"""What lmms-eval's results file says about a run: its settings, versions, prompt and dataset."""
+
+import glob
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from artquant_plugin.report.samples import TaskRun, model_name
+
+# Arguments such as api_key=..., in either of the forms that the harness writes; a page is made to be shown.
+_SECRET = re.compile(
+    r"""(\w*(?:key|token|secret|password|credential)["']?\s*[=:]\s*)("[^"]*"|'[^']*'|[^,}\s]+)""", re.IGNORECASE
+)
+VARIANTS = ("cot", "levels")  # endings of tasks that ask about the same paintings in another way
+
+
+@dataclass(frozen=True, slots=True)
+class RunDetails:
+    """How a run was made; empty strings where the results file is absent or does not say.
+
+    Args:
+        dataset: its name.
+        variant: what the task's name adds to it, such as ``cot``.
+        folder: of the dataset at the time of the run; None where it is not known.
+        model: the harness's kind of model.
+        arguments: its ``--model_args``, keys and tokens taken out.
+        prompt: the task's question, before the scale is filled in.
+        prompt_version: its name in the task's metadata; ``own`` where the model puts its own question.
+        harness: version of lmms-eval.
+        commit: of the folder that the run was started in.
+        date: of the run.
+        seconds: that the run took.
+    """
+
+    dataset: str
+    variant: str
+    folder: Path | None
+    model: str
+    arguments: str
+    prompt: str
+    prompt_version: str
+    harness: str
+    commit: str
+    date: str
+    seconds: str
+
+
+def read_details(run: TaskRun) -> RunDetails:
+    """Read the results file beside a run's samples."""
+    results = run.file.with_name(f"{run.date}_results.json")
+    try:
+        content = json.loads(results.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        content = {}
+    task = _dict(_dict(_dict(content).get("configs")).get(run.task))
+    manifest = _dict(_dict(task.get("dataset_kwargs")).get("data_files")).get("test")
+    folder = Path(manifest).parent if isinstance(manifest, str) else None
+    dataset = folder.name if folder is not None and run.task.startswith(folder.name) else _without_variant(run.task)
+    config = _dict(content.get("config"))
+    arguments = config.get("model_args") or ""
+    seconds = content.get("total_evaluation_time_seconds")
+    return RunDetails(
+        dataset=dataset,
+        variant=run.task.removeprefix(dataset).strip("_"),
+        folder=folder,
+        model=str(config.get("model") or ""),
+        arguments=without_secrets(
+            arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
+        ),
+        prompt=_prompt(task.get("lmms_eval_specific_kwargs")),
+        prompt_version=run.prompt,
+        harness=str(content.get("lmms_eval_version") or ""),
+        commit=str(content.get("git_hash") or ""),
+        date=run.date,
+        seconds=_number(seconds),
+    )
+
+
+def without_secrets(arguments: str) -> str:
+    """Arguments as they may be shown.
+
+    Example:
+        >>> without_secrets("model=gpt-4o,api_key=sk-1,max_new_tokens=9")
+        'model=gpt-4o,api_key=***,max_new_tokens=9'
+    """
+    return _SECRET.sub(r"\1***", arguments)
+
+
+def read_descriptions(run: TaskRun, dataset: str) -> dict[str, str]:
+    """What the same model wrote about the paintings: the newest run of the describing task in the same folder.
+
+    Args:
+        run: the scores.
+        dataset: its name.
+
+    Returns:
+        Texts by painting; none where there is no such run. Lines that are none of ours are passed over.
+    """
+    found = run.file.parent.glob(f"*_samples_{glob.escape(dataset)}_describe.jsonl")
+    files = sorted(file for file in found if model_name(file) == run.model)
+    texts: dict[str, str] = {}
+    if not files:
+        return texts
+    with files[-1].open(encoding="utf-8") as lines:
+        for line in lines:
+            try:
+                record = _dict(_dict(json.loads(line)).get("described"))
+            except ValueError:
+                continue
+            if isinstance(record.get("id"), str) and isinstance(record.get("description"), str):
+                texts[record["id"]] = record["description"]
+    return texts
+
+
+def _without_variant(task: str) -> str:
+    stem, _, ending = task.rpartition("_")
+    return stem if ending in VARIANTS else task
+
+
+def _prompt(given: Any) -> str:
+    """The chosen prompt stands beside those that the task offers by model; older files have only these."""
+    prompts = _dict(given)
+    chosen = prompts.get("prompt") or _dict(prompts.get("default")).get("prompt")
+    return chosen if isinstance(chosen, str) else ""
+
+
+def _number(value: Any) -> str:
+    try:
+        return f"{float(value):.0f}"
+    except (TypeError, ValueError):
+        return ""
+
+
+def _dict(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}

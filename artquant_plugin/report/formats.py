@@ -1,0 +1,141 @@
+"""A table as text, Markdown, CSV, LaTeX or JSON."""
+
+import csv
+import io
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+# What LaTeX would take for its own, and signs that its fonts lack in text.
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "−": "$-$",
+    "–": "--",
+    "±": r"$\pm$",
+}
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet runs text that begins so
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Cells as text.
+
+    Args:
+        name: of its files, such as ``leaderboard-baid``.
+        title: one line.
+        header: of the columns.
+        rows: as long as the header.
+        notes: lines below it.
+        words: number of leading columns that hold words; the others hold figures.
+    """
+
+    name: str
+    title: str
+    header: tuple[str, ...]
+    rows: list[tuple[str, ...]]
+    notes: tuple[str, ...] = ()
+    words: int = 1
+
+
+def as_text(table: Table) -> str:
+    """Columns aligned by spaces, for a terminal."""
+    body = aligned([table.header, *table.rows])
+    return "\n".join([table.title, body, *table.notes])
+
+
+def aligned(lines: Sequence[Sequence[str]]) -> str:
+    """Lines of cells, padded to columns."""
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
+    )
+
+
+def as_markdown(table: Table) -> str:
+    """A heading, a Markdown table, and the notes."""
+    notes = [f"\n{note}" for note in table.notes]
+    return "\n".join([f"**{_line(table.title)}**", "", markdown_rows([table.header, *table.rows]), *notes])
+
+
+def markdown_rows(lines: Sequence[Sequence[str]]) -> str:
+    """A Markdown table; the first line is its header."""
+    header, *rows = lines
+    drawn = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(_line(cell).replace("|", "\\|") for cell in line) + " |" for line in drawn)
+
+
+def as_csv(table: Table) -> str:
+    """RFC 4180; names that a spreadsheet would take for a formula are quoted with an apostrophe."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(table.header)
+    for row in table.rows:
+        words = [f"'{cell}" if cell.startswith(_FORMULA) else cell for cell in row[: table.words]]
+        writer.writerow([*words, *row[table.words :]])
+    return buffer.getvalue().rstrip("\n")
+
+
+def as_latex(table: Table) -> str:
+    """A `booktabs` table."""
+    columns = "l" * table.words + "r" * (len(table.header) - table.words)
+    lines = [
+        r"\begin{table}",
+        r"\centering",
+        rf"\caption{{{latex_text(table.title)}}}",
+        rf"\label{{tab:{table.name}}}",
+        rf"\begin{{tabular}}{{{columns}}}",
+        r"\toprule",
+        _latex_row(table.header),
+        r"\midrule",
+        *(_latex_row(row) for row in table.rows),
+        r"\bottomrule",
+        r"\end{tabular}",
+        *(rf"\par\footnotesize {latex_text(note)}" for note in table.notes),
+        r"\end{table}",
+    ]
+    return "\n".join(lines)
+
+
+def as_json(table: Table) -> str:
+    """An object with the table's parts; rows by column."""
+    content = {
+        "name": table.name,
+        "title": table.title,
+        "rows": [dict(zip(table.header, row, strict=True)) for row in table.rows],
+        "notes": list(table.notes),
+    }
+    return json.dumps(content, indent=1, ensure_ascii=False)
+
+
+def latex_text(text: str) -> str:
+    """Text in which LaTeX finds no commands."""
+    return "".join(_LATEX.get(sign, sign) for sign in _line(text))
+
+
+def _latex_row(cells: Sequence[str]) -> str:
+    return " & ".join(latex_text(cell) for cell in cells) + r" \\"
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())
+
+
+FORMATS: dict[str, Callable[[Table], str]] = {
+    "text": as_text,
+    "markdown": as_markdown,
+    "csv": as_csv,
+    "latex": as_latex,
+    "json": as_json,
+}
+ENDINGS = {"markdown": "md", "csv": "csv", "latex": "tex"}

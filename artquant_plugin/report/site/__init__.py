@@ -1,0 +1,1 @@
+"""Boards as a static page that opens from the disk."""

@@ -1,0 +1,151 @@
+"""What a page's scripts read: a board's predictions in one file, texts in parts that are loaded on demand.
+
+Pages that are opened from the disk may not fetch data; script files they may load.
+"""
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from artquant_plugin.report.analysis import Analysis, calibration, score_range
+from artquant_plugin.report.board_tables import ordered
+from artquant_plugin.report.site.pictures import Picture
+
+PART = 200  # paintings whose texts share a file
+CASES = 12  # paintings at each end of a model's errors that get a larger picture
+LONGEST = 6000  # characters of a reply
+DIGITS = 4
+
+# Inside a script element, or for a parser of JavaScript before 2019, these would end more than a string.
+_ESCAPES = {"<": r"\u003c", ">": r"\u003e", "&": r"\u0026", "\u2028": r"\u2028", "\u2029": r"\u2029"}
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """Paintings in the order in which a page has them: by human score, then by name.
+
+    Args:
+        ids: their names.
+        places: their rows in the board's matrix.
+    """
+
+    ids: list[str]
+    places: list[int]
+
+
+def order(analysis: Analysis) -> Order:
+    """Lowest human score first."""
+    board = analysis.board
+    places = sorted(range(len(board.ids)), key=lambda place: (board.truth[place], board.ids[place]))
+    return Order([board.ids[place] for place in places], places)
+
+
+def cases(analysis: Analysis) -> set[str]:
+    """Paintings on which a model is best or worst."""
+    found: set[str] = set()
+    for row, one in zip(analysis.board.matrix(), analysis.evaluations, strict=True):
+        known = np.flatnonzero(~np.isnan(row))
+        errors = row[known] - analysis.board.truth[known]
+        if not one.on_scale:  # places among all instead of scores
+            errors = _places(row[known]) - _places(analysis.board.truth[known])
+        by_sign, by_size = np.argsort(errors, kind="stable"), np.argsort(np.abs(errors), kind="stable")
+        for places in (by_sign[:CASES], by_sign[-CASES:], by_size[:CASES]):
+            found |= {analysis.board.ids[known[place]] for place in places}
+    return found
+
+
+def board_script(analysis: Analysis, slug: str, pictures: Mapping[str, Picture]) -> str:
+    """The script that holds a board's numbers."""
+    board, chosen = analysis.board, order(analysis)
+    matrix = board.matrix()[:, chosen.places]
+    categories = board.categories()
+    names = sorted({category for category in categories if category is not None})
+    index = {name: place for place, name in enumerate(names)}
+    models = []
+    for one in ordered(analysis.evaluations):
+        row = matrix[board.entries.index(one.entry)]
+        known = ~np.isnan(row)
+        truth = board.truth[chosen.places][known]
+        models.append(
+            {
+                "name": one.entry.name,
+                "onScale": one.on_scale,
+                "n": int(known.sum()),
+                "srocc": None if one.scores is None else _number(one.scores.srocc.value),
+                "plcc": None if one.scores is None else _number(one.scores.plcc.value),
+                "predictions": [_number(value) for value in row],
+                "calibration": [[_number(x), _number(y), n] for x, y, n in calibration(row[known], truth)],
+            }
+        )
+    content = {
+        "dataset": board.dataset,
+        "slug": slug,
+        "range": list(score_range(board)),
+        "part": PART,
+        "ids": chosen.ids,
+        "truth": [_number(board.truth[place]) for place in chosen.places],
+        "categories": names,
+        "category": [index.get(categories[place] or "", -1) for place in chosen.places],
+        "pictures": [pictures[one].name if one in pictures else "" for one in chosen.ids],
+        "previews": [place for place, one in enumerate(chosen.ids) if one in pictures and pictures[one].preview],
+        "models": models,
+    }
+    return f"window.ARTQUANT_BOARD = {script_json(content)};\n"
+
+
+def text_scripts(analysis: Analysis) -> Iterator[str]:
+    """The scripts that hold texts and distributions, one for each `PART` paintings."""
+    ids = order(analysis).ids
+    for part, start in enumerate(range(0, len(ids), PART)):
+        texts = [_texts(analysis, one) for one in ids[start : start + PART]]
+        yield f"window.ARTQUANT_TEXTS({part}, {script_json(texts)});\n"
+
+
+def script_json(content: Any) -> str:
+    """JSON that is safe in a script, whatever text it holds."""
+    text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    for sign, escape in _ESCAPES.items():
+        text = text.replace(sign, escape)
+    return text
+
+
+def _texts(analysis: Analysis, one: str) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    painting = analysis.board.paintings.get(one)
+    if painting is not None and painting.description is not None:
+        found["description"] = painting.description
+    if painting is not None and painting.comment:
+        found["comment"] = painting.comment
+    models: dict[int, dict[str, Any]] = {}
+    for place, evaluation in enumerate(ordered(analysis.evaluations)):
+        entry = evaluation.entry
+        own: dict[str, Any] = {}
+        sample = entry.samples.get(one)
+        if sample is not None:
+            levels = sample.levels
+            if levels is not None:
+                own["levels"] = [[word, _number(share)] for word, share in levels.items()]
+            elif sample.reply:
+                own["reply"] = sample.reply[:LONGEST]
+            if sample.reason:
+                own["reason"] = sample.reason
+        if one in entry.descriptions:
+            own["description"] = entry.descriptions[one][:LONGEST]
+        if own:
+            models[place] = own
+    if models:
+        found["models"] = models
+    return found
+
+
+def _places(values: np.ndarray) -> np.ndarray:
+    """Position of each value among all, from 0 to 1."""
+    return np.argsort(np.argsort(values, kind="stable"), kind="stable") / max(len(values) - 1, 1)
+
+
+def _number(value: float) -> float | None:
+    return None if not math.isfinite(value) else round(float(value), DIGITS)

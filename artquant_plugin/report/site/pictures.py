@@ -1,0 +1,112 @@
+"""Pictures of a page: a thumbnail of every painting, a larger preview of those that it shows as cases."""
+
+import hashlib
+import os
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from artquant_plugin.images import open_image
+
+THUMBNAIL, PREVIEW = 240, 960  # pixels of the longer side
+QUALITY = 82  # of the JPEG files
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """What a page knows of a painting's picture.
+
+    Args:
+        name: of its files, without ending; says nothing about where the original is.
+        preview: whether there is a larger one.
+    """
+
+    name: str
+    preview: bool
+
+
+def write_pictures(
+    images: Mapping[str, Path], previews: Iterable[str], folder: Path, *, workers: int | None = None
+) -> tuple[dict[str, Picture], list[str]]:
+    """Write what is not there yet, and remove what no painting has any more.
+
+    Args:
+        images: files by painting.
+        previews: paintings that get a larger picture, too.
+        folder: gets ``thumbs/`` and ``previews/``.
+        workers: processes; one per core when None.
+
+    Returns:
+        Pictures by painting, and the paintings whose file could not be read.
+    """
+    wanted = set(previews)
+    for name in ("thumbs", "previews"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    work = [(one, path, _name(path), one in wanted, folder) for one, path in images.items()]
+    todo = [item for item in work if not _written(item[2], item[3], folder)]
+    processes = min(workers or os.cpu_count() or 1, len(todo))
+    if processes > 1:
+        with ProcessPoolExecutor(processes) as pool:
+            done = list(pool.map(_write, todo, chunksize=32))
+    else:
+        done = [_write(item) for item in todo]
+    failed = {item[0] for item, written in zip(todo, done, strict=True) if not written}
+    pictures = {
+        one: Picture(name, (folder / "previews" / f"{name}.jpg").is_file())
+        for one, _, name, _, _ in work
+        if one not in failed
+    }
+    _remove_others(folder, {picture.name for picture in pictures.values()})
+    return pictures, sorted(failed)
+
+
+def _name(path: Path) -> str:
+    state = path.stat()
+    return hashlib.sha256(f"{path}\0{state.st_size}\0{state.st_mtime_ns}".encode()).hexdigest()[:20]
+
+
+def _written(name: str, preview: bool, folder: Path) -> bool:
+    thumb = folder / "thumbs" / f"{name}.jpg"
+    if not thumb.is_file():
+        return False
+    if not preview or (folder / "previews" / f"{name}.jpg").is_file():
+        return True
+    with Image.open(thumb) as opened:  # what is small itself has no preview
+        return max(opened.size) < THUMBNAIL
+
+
+def _write(item: tuple[str, Path, str, bool, Path]) -> bool:
+    _, path, name, preview, folder = item
+    try:
+        with Image.open(path) as opened:
+            # Unlike for scoring, pixels that differ by a few of 255 do no harm here: decode at a fraction of the size,
+            # twice the picture's own where that is enough for a clean one.
+            wanted = PREVIEW if preview else 2 * THUMBNAIL
+            factor = wanted / max(opened.size)
+            opened.draft("RGB", (round(opened.width * factor), round(opened.height * factor)))
+            picture = open_image(opened)
+        if preview and max(picture.size) > THUMBNAIL:
+            picture.thumbnail((PREVIEW, PREVIEW), Image.Resampling.LANCZOS)
+            _save(picture, folder / "previews" / f"{name}.jpg")
+        picture.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
+        _save(picture, folder / "thumbs" / f"{name}.jpg")
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):  # our own errors are ValueErrors
+        return False
+    return True
+
+
+def _save(picture: Image.Image, path: Path) -> None:
+    # Not `atomic_write`: to wait for the disk after each of thousands of files would take longer than all the rest.
+    part = path.with_suffix(f".{os.getpid()}.part")
+    picture.save(part, "JPEG", quality=QUALITY, optimize=False)
+    os.replace(part, path)
+
+
+def _remove_others(folder: Path, names: set[str]) -> None:
+    for kind in ("thumbs", "previews"):
+        for file in (folder / kind).iterdir():
+            if file.suffix in (".jpg", ".part") and file.name.partition(".")[0] not in names:
+                file.unlink()

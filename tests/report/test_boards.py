@@ -1,0 +1,159 @@
+import json
+import math
+
+import numpy as np
+import pytest
+
+from artquant_plugin.errors import ArtQuantError
+from artquant_plugin.report.boards import read_boards
+from artquant_plugin.report.details import without_secrets
+from artquant_plugin.report.entries import Columns
+from artquant_plugin.report.sources import parse_source
+from tests.report.results import write_csv, write_paintings, write_samples
+
+TRUTHS = {"a": 1.0, "b": 2.0, "c": 3.0, "d": 4.0}
+
+
+@pytest.fixture(autouse=True)
+def no_datasets(tmp_path, monkeypatch):
+    monkeypatch.setenv("ARTQUANT_DATA", str(tmp_path / "none"))
+
+
+def boards(*sources, columns=None, dataset=None):
+    return read_boards([parse_source(str(source)) for source in sources], columns or Columns(), dataset=dataset)
+
+
+def test_runs_of_several_models_and_tasks_become_boards(tmp_path):
+    write_samples(tmp_path / "r" / "gpt", "baid", {"a": 1.5, "b": None, "c": 2.0, "d": 9.0}, TRUTHS)
+    write_samples(tmp_path / "r" / "gpt", "baid", dict(TRUTHS), TRUTHS, task="baid_cot", date="20260102_000000")
+    write_samples(tmp_path / "r" / "qwen", "vaps", {"a": 1.0}, TRUTHS, task="vaps")
+    baid, vaps = boards(tmp_path / "r")
+    assert (baid.dataset, vaps.dataset) == ("baid", "vaps")
+    assert [entry.name for entry in baid.entries] == ["gpt", "gpt (cot)"]
+    assert baid.entries[0].failures == {"empty": 1}
+    np.testing.assert_array_equal(baid.matrix(), [[1.5, math.nan, 2.0, 9.0], [1.0, 2.0, 3.0, 4.0]])
+    details = baid.entries[0].details
+    assert (details.harness, details.commit, details.prompt_version, details.seconds) == (
+        "0.7.3",
+        "abc1234",
+        "plain-1",
+        "13",
+    )
+    assert [board.dataset for board in boards(tmp_path / "r", dataset="vaps")] == ["vaps"]
+    assert baid.info is None and not baid.images
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ("model=x,api_key=sk-1,n=2", "model=x,api_key=***,n=2"),
+        ('{"hf_token": "a b, c", "max_new_tokens": 5}', '{"hf_token": ***, "max_new_tokens": 5}'),
+        ("password='a b',tokenizer=t", "password=***,tokenizer=t"),
+    ],
+)
+def test_keys_and_tokens_of_a_run_are_not_shown(given, shown):
+    assert without_secrets(given) == shown
+
+
+def test_a_run_without_its_results_file_is_still_read(tmp_path):
+    folder = write_samples(tmp_path / "m", "baid", dict(TRUTHS), TRUTHS, task="baid_cot")
+    next(folder.glob("*_results.json")).write_text("{broken")
+    (board,) = boards(folder)
+    assert board.dataset == "baid"
+    assert board.entries[0].details.variant == "cot"
+    assert board.entries[0].details.harness == ""
+
+
+def test_pictures_texts_and_the_models_own_descriptions(tmp_path):
+    dataset = write_paintings(tmp_path / "baid", 4)
+    truths = {row.id: row.score for row in dataset.split("test")}
+    folder = write_samples(tmp_path / "m", dataset, dict(truths), truths)
+    described = {"described": {"id": "p0001", "description": "Green."}}
+    (folder / "20260101_000001_samples_baid_describe.jsonl").write_text(json.dumps(described) + "\nnonsense\n")
+    (board,) = boards(folder)
+    assert len(board.images) == 4
+    assert board.paintings["p0001"].comment.startswith("comment 1")
+    assert board.categories() == ["portrait", "sea & sky"] * 2
+    assert board.entries[0].descriptions == {"p0001": "Green."}
+
+
+def test_a_dataset_of_another_release_is_not_mixed_in(tmp_path):
+    dataset = write_paintings(tmp_path / "baid", 3)
+    truths = {row.id: row.score + 0.5 for row in dataset.split("test")}
+    folder = write_samples(tmp_path / "m", dataset, dict(truths), truths)
+    with pytest.warns(UserWarning, match="gives 'p0000' the human score 1, the runs on baid 1.5"):
+        (board,) = boards(folder)
+    assert board.info is None and not board.paintings
+
+
+@pytest.mark.parametrize("form", ["{}", "{}.png", "images/{}.png"])
+def test_a_prediction_file_may_name_images_or_ids(form, tmp_path):
+    dataset = write_paintings(tmp_path / "baid", 3)
+    truths = {row.id: row.score for row in dataset.split("test")}
+    folder = write_samples(tmp_path / "m", dataset, dict(truths), truths)
+    rows = [(form.format(name), 5.0) for name in ("p0000", "p0002", "other")]
+    csv = write_csv(tmp_path / "saan.csv", rows)
+    (board,) = boards(folder, csv)
+    entry = board.entries[1]
+    assert (entry.name, entry.predictions) == ("saan", {"p0000": 5.0, "p0002": 5.0})
+    assert entry.failures == {"not predicted": 1}
+    assert entry.left_out == {"without a human score": 1}
+
+
+def test_a_prediction_file_alone_takes_the_datasets_scores_or_those_named(tmp_path, monkeypatch):
+    csv = write_csv(tmp_path / "saan.csv", [("images/p0001.png", 5.0), ("p0002.png", 1.0)])
+    with pytest.raises(ArtQuantError, match="may be of any dataset; write .*@DATASET"):
+        boards(csv)
+    with pytest.raises(ArtQuantError, match="nothing says what people gave"):
+        boards(f"{csv}@baid")
+    write_paintings(tmp_path / "home" / "baid", 3)
+    monkeypatch.setenv("ARTQUANT_DATA", str(tmp_path / "home"))
+    (board,) = boards(f"SAAN={csv}@baid")
+    assert board.entries[0].name == "SAAN"
+    truth = tmp_path / "truth.csv"
+    truth.write_text("file,mos\np0001.png,3\np0002.png,4\nz.png,5\n")
+    columns = Columns(truth=str(truth), truth_image="file", score="mos")
+    monkeypatch.setenv("ARTQUANT_DATA", str(tmp_path / "none"))
+    (board,) = boards(csv, columns=columns, dataset="mine")
+    assert board.dataset == "mine" and board.truth.tolist() == [3.0, 4.0, 5.0]
+
+
+def test_models_of_one_name_have_to_be_told_apart(tmp_path):
+    for place in ("x", "y"):
+        write_samples(tmp_path / place / "m", "baid", dict(TRUTHS), TRUTHS)
+    with pytest.raises(ArtQuantError, match="'m' is the name of .* tell them apart with NAME=PATH"):
+        boards(tmp_path / "x", tmp_path / "y")
+    (board,) = boards(tmp_path / "x", f"other={tmp_path / 'y'}")
+    assert [entry.name for entry in board.entries] == ["m", "other"]
+
+
+def test_two_models_cannot_share_a_new_name(tmp_path):
+    for model in ("x", "y"):
+        write_samples(tmp_path / "r" / model, "baid", dict(TRUTHS), TRUTHS)
+    with pytest.raises(ArtQuantError, match=r"holds 2 models \(x, y\), which cannot all be called 'mine'"):
+        boards(f"mine={tmp_path / 'r'}")
+
+
+def test_human_scores_that_differ_between_runs_are_an_error(tmp_path):
+    write_samples(tmp_path / "x", "baid", dict(TRUTHS), TRUTHS)
+    write_samples(tmp_path / "y", "baid", dict(TRUTHS), {**TRUTHS, "b": 2.5})
+    with pytest.raises(ArtQuantError, match="painting 'b' has the human score 2 in .* and 2.5 in"):
+        boards(tmp_path / "x", tmp_path / "y")
+
+
+def test_a_task_that_nobody_ran_is_an_error(tmp_path):
+    write_samples(tmp_path / "x", "baid", dict(TRUTHS), TRUTHS)
+    with pytest.raises(ArtQuantError, match="holds no run of 'vaps'"):
+        boards(tmp_path / "x", dataset="vaps")
+
+
+def test_sources_are_read_as_written(tmp_path):
+    (tmp_path / "a=b@c").mkdir()
+    assert parse_source(str(tmp_path / "a=b@c")).name is None
+    csv = write_csv(tmp_path / "p.csv", [])
+    source = parse_source(f"My model={csv}@vaps")
+    assert (source.name, source.dataset, source.path) == ("My model", "vaps", csv)
+    with pytest.raises(ArtQuantError, match="'nowhere' does not exist"):
+        parse_source("nowhere")
+    with pytest.raises(ArtQuantError, match="empty name"):
+        parse_source(f"={csv}")

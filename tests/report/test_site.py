@@ -1,0 +1,151 @@
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from artquant_plugin.errors import ArtQuantError
+from artquant_plugin.report.analysis import analyse
+from artquant_plugin.report.boards import read_boards
+from artquant_plugin.report.entries import Columns
+from artquant_plugin.report.site.build import build_site
+from artquant_plugin.report.site.payload import script_json
+from artquant_plugin.report.site.pictures import PREVIEW, THUMBNAIL, write_pictures
+from artquant_plugin.report.sources import parse_source
+from tests.report.results import write_csv, write_paintings, write_samples
+
+EVIL = '"><script>alert(1)</script>&'
+
+
+@pytest.fixture
+def analysis(tmp_path):
+    dataset = write_paintings(tmp_path / "baid", 12)
+    truths = {row.id: row.score for row in dataset.split("test")}
+    write_samples(tmp_path / "r" / "ArtQuant", dataset, {name: t * 0.9 for name, t in truths.items()}, truths)
+    evil = write_csv(tmp_path / "p.csv", [(name, t * t) for name, t in truths.items()])
+    sources = [parse_source(str(tmp_path / "r")), parse_source(f"{EVIL}={evil}@baid")]
+    (board,) = read_boards(sources, Columns())
+    return analyse(board, resamples=20, pair_resamples=20)
+
+
+class Elements(HTMLParser):
+    """Tags and attributes of a page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+
+
+def files(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_page_is_whole_and_names_nothing_outside_itself(analysis, tmp_path):
+    out = tmp_path / "site"
+    lines = build_site(out, [analysis], title=EVIL, workers=1)
+    assert lines == ["baid: 2 models, 12 paintings, 12 pictures", str(out / "index.html")]
+    for page in ("index.html", "baid.html"):
+        text = (out / page).read_text()
+        assert "alert(1)</script>" not in text
+        for tag, attributes in Elements(text).found:
+            for name in ("src", "href"):
+                target = attributes.get(name)
+                if target and not target.startswith(("#", "data:")):
+                    assert (out / target).is_file(), target
+            assert (
+                tag != "style" and "style" not in attributes and not any(name.startswith("on") for name in attributes)
+            )
+    everything = "".join((out / name).read_text() for name in files(out) if not name.endswith(".jpg"))
+    assert not re.search(r"https?://", everything)
+    assert str(tmp_path) not in everything  # where things are on this machine is nobody's business
+
+
+def test_the_tables_lie_beside_the_page(analysis, tmp_path):
+    build_site(tmp_path / "site", [analysis], title="t", workers=1)
+    tables = files(tmp_path / "site" / "tables")
+    kinds = ("leaderboard", "pairs", "categories", "bands", "attributes")
+    assert tables == {f"{kind}-baid.{ending}" for kind in kinds for ending in ("md", "csv", "tex")}
+    text = (tmp_path / "site" / "tables" / "leaderboard-baid.md").read_text()
+    assert re.search(r"\| ArtQuant \| 12 \| 0 \| 1\.000 .*\| 0\.543 \| 0\.589 \|", text)
+    assert "* GPT-4o: Both figures equal" in text
+
+
+def test_a_second_page_replaces_the_first_and_keeps_its_pictures(analysis, tmp_path):
+    out = tmp_path / "site"
+    build_site(out, [analysis], title="t", workers=1)
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*.jpg")}
+    assert len(before) == 12
+    (out / "data" / "gone.js").write_text("")
+    record = json.loads((out / "report.json").read_text())
+    (out / "report.json").write_text(json.dumps({**record, "files": [*record["files"], "data/gone.js", "../evil"]}))
+    (tmp_path / "evil").write_text("stays")
+    build_site(out, [analysis], title="other", workers=1)
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*.jpg")} == before
+    assert not (out / "data" / "gone.js").exists()
+    assert (tmp_path / "evil").read_text() == "stays"
+    assert "other" in (out / "index.html").read_text()
+
+
+def test_a_folder_of_something_else_is_left_alone(analysis, tmp_path):
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.tex").write_text("x")
+    with pytest.raises(ArtQuantError, match="holds other things .'chapter.tex'.; name a new folder"):
+        build_site(tmp_path / "thesis", [analysis], title="t")
+    with pytest.raises(ArtQuantError, match="is a file; name a folder"):
+        build_site(tmp_path / "p.csv", [analysis], title="t")
+
+
+def test_without_the_datasets_folder_there_are_no_pictures_and_it_is_said(tmp_path, monkeypatch):
+    monkeypatch.setenv("ARTQUANT_DATA", str(tmp_path / "none"))
+    write_samples(tmp_path / "m", "baid", {"a": 1.0, "b": 3.0, "c": 2.0}, {"a": 1.0, "b": 2.0, "c": 3.0})
+    (board,) = read_boards([parse_source(str(tmp_path / "m"))], Columns())
+    lines = build_site(tmp_path / "site", [analyse(board, resamples=0)], title="t")
+    assert "there are no pictures" in lines[0]
+    assert "there are no pictures" in (tmp_path / "site" / "baid.html").read_text()
+
+
+def test_datasets_of_like_names_have_pages_of_their_own(tmp_path, analysis):
+    names = []
+    for name in ("a b", "a/b", "index"):
+        board = analysis.board
+        other = type(board)(name, *(getattr(board, field) for field in board.__slots__ if field != "dataset"))
+        names.append(analyse(other, resamples=0, pair_resamples=5))
+    build_site(tmp_path / "site", names, title="t", workers=1)
+    pages = {name for name in files(tmp_path / "site") if name.endswith(".html")}
+    assert pages == {"index.html", "a-b.html", "a-b-2.html", "index-2.html"}
+
+
+def test_json_in_a_script_ends_no_script():
+    text = script_json({"a": "</script><!--\u2028&"})
+    assert not set(text) & set("<>&\u2028")
+    assert json.loads(text) == {"a": "</script><!--\u2028&"}
+
+
+def test_pictures_are_small_upright_and_made_once(tmp_path):
+    pixels = np.zeros((900, 1600, 3), dtype=np.uint8)
+    pixels[:, :800] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 6  # a quarter turn clockwise: the white left becomes the top
+    Image.fromarray(pixels).save(tmp_path / "large.jpg", exif=exif)
+    Image.new("RGBA", (50, 40), (255, 0, 0, 0)).save(tmp_path / "small.png")
+    (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8 nothing")
+    images = {name.partition(".")[0]: tmp_path / name for name in ("large.jpg", "small.png", "broken.jpg")}
+    pictures, failed = write_pictures(images, ["large", "small"], tmp_path / "out", workers=1)
+    assert failed == ["broken"]
+    assert pictures["large"].preview and not pictures["small"].preview
+    thumb = Image.open(tmp_path / "out" / "thumbs" / f"{pictures['large'].name}.jpg")
+    assert thumb.size == (THUMBNAIL * 9 // 16, THUMBNAIL)
+    assert thumb.getpixel((60, 10))[0] > 240 and thumb.getpixel((60, 230))[0] < 15
+    assert Image.open(tmp_path / "out" / "previews" / f"{pictures['large'].name}.jpg").height == PREVIEW
+    small = Image.open(tmp_path / "out" / "thumbs" / f"{pictures['small'].name}.jpg")
+    assert small.size == (50, 40) and min(small.getpixel((20, 20))) > 250  # transparency stands on white
+    again, failed = write_pictures({"large": images["large"]}, [], tmp_path / "out", workers=1)
+    assert again["large"].name == pictures["large"].name
+    assert files(tmp_path / "out") == {f"{kind}/{again['large'].name}.jpg" for kind in ("thumbs", "previews")}
