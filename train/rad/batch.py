@@ -117,7 +117,9 @@ class Batches:
             if writing is None:
                 writing = _Writing(self.folder, limits.lines, int(limits.megabytes * 1e6))
             writing.add(item, line, worst)
-        if writing is not None:
+        if writing is not None and self.stop.is_set():
+            writing.discard()
+        elif writing is not None:
             await self._close(writing, side)
 
     async def _lines(self, side: Side, positions: Sequence[int]) -> AsyncIterator[tuple[Item, bytes, float]]:
@@ -336,6 +338,11 @@ class _Writing:
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()
+
+    def discard(self) -> None:
+        """The file will not be sent."""
+        self._file.close()
+        self._target.unlink()
 
 
 def _name(item: Item) -> str:
