@@ -242,6 +242,13 @@ def test_a_store_that_cannot_be_written_ends_the_run_in_one_line(tmp_path):
         assert rad(data, tmp_path / "run", llm.url).counts["accepted"] == 6
 
 
+def test_a_key_that_may_not_list_models_may_still_ask(tmp_path):
+    data = dataset(tmp_path / "data")
+    with LocalLLM(script()) as llm:
+        llm.models = Fails(403, message="missing scope")
+        assert rad(data, tmp_path / "run", llm.url).counts["accepted"] == 6
+
+
 def test_exchanges_are_kept_apart_with_their_counts(tmp_path):
     data = dataset(tmp_path / "data")
     with LocalLLM(
