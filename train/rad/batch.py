@@ -75,8 +75,6 @@ class Batches:
         if not sides:
             raise ArtQuantError("--batch, and neither side has a Batch API; set generator.batch=true, or leave it out")
         others: list[Side] = [side for side in self.endpoints if side not in sides]
-        for part in self.store.open_parts():
-            self.budget.hold(part.reserved)
         self._tidy()
         fruitless = 0
         while not self.stop.is_set():
@@ -117,7 +115,9 @@ class Batches:
             if writing is None:
                 writing = _Writing(self.folder, limits.lines, int(limits.megabytes * 1e6))
             writing.add(item, line, worst)
-        if writing is not None:
+        if writing is not None and self.stop.is_set():
+            writing.discard()
+        elif writing is not None:
             await self._close(writing, side)
 
     async def _lines(self, side: Side, positions: Sequence[int]) -> AsyncIterator[tuple[Item, bytes, float]]:
@@ -218,7 +218,7 @@ class Batches:
             if file:
                 applied += await self._read_file(part, file)
         free = self.store.part_done(part.number)
-        self.budget.settle(part.reserved, 0.0)  # what the replies cost is counted by each
+        self.budget.give_back(part.reserved)  # what the replies cost is counted by each
         self.say(f"batch {batch.id} {batch.status}: {applied:,} replies" + (f", {free:,} without" if free else ""))
         if batch.status == "failed":
             problems = batch.errors.data if batch.errors and batch.errors.data else []
@@ -336,6 +336,11 @@ class _Writing:
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()
+
+    def discard(self) -> None:
+        """The file will not be sent."""
+        self._file.close()
+        self._target.unlink()
 
 
 def _name(item: Item) -> str:

@@ -30,6 +30,7 @@ class _Held:
 
     change: Change
     item: Item
+    error: Refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,7 @@ class Live:
                 if endpoint.answered and not self.stop.is_set():
                     await self._settle(side)
                 elif self._held[side] and not endpoint.answered:
-                    self._end(endpoint.down(self._held[side][-1].change.detail or ""))
+                    self._end(endpoint.gives_up(self._held[side][-1].error))
         if self._down is not None:
             raise self._down
 
@@ -207,9 +208,9 @@ class Live:
     def _hold(self, endpoint: Endpoint, failed: Change, item: Item, error: Refused) -> None:
         """Wait with a failure that may be the endpoint's; several in a row are."""
         held = self._held[endpoint.side]
-        held.append(_Held(failed, item))
+        held.append(_Held(failed, item, error))
         if len(held) >= (self.give_up_after if endpoint.answered else min(SILENT, self.give_up_after)):
-            self._end(endpoint.down(f"{error.reason}: {error.detail}"))
+            self._end(endpoint.gives_up(error))
 
     async def _settle(self, side: Side) -> None:
         """Failures that were held are their paintings' own: the endpoint has answered since, or is not in question."""

@@ -246,8 +246,11 @@ class RunStore:
         return [_item(row) for row in self._connection.execute(query, (number, *(positions or ())))]
 
     def asked(self) -> bool:
-        """Whether anything was ever sent."""
-        query = "SELECT EXISTS (SELECT 1 FROM exchanges) OR EXISTS (SELECT 1 FROM parts WHERE file IS NOT NULL)"
+        """Whether there is anything that a new beginning would lose."""
+        query = (
+            "SELECT EXISTS (SELECT 1 FROM items WHERE state != 'pending') "
+            "OR EXISTS (SELECT 1 FROM totals WHERE cost > 0) OR EXISTS (SELECT 1 FROM parts WHERE file IS NOT NULL)"
+        )
         return bool(self._connection.execute(query).fetchone()[0])
 
     def _rows(self, query: str, values: Sequence[Any] = ()) -> Iterator[Any]:

@@ -154,7 +154,7 @@ def test_a_dry_run_shows_prompts_and_cost_and_sends_nothing(tmp_path, data, caps
         assert not llm.requests
     output = capsys.readouterr().out
     assert "6 paintings; the first one, '0.jpg' of train:" in output
-    assert "Viewers' rating: 1.25. It is higher than 8 % of the works: well below the average" in output
+    assert "[the picture]\nViewers' rating: 1.25. It is higher than 8 % of the works: well below the average" in output
     assert "cost: about 0.0" in output and "3 rounds each" in output
     assert list(tmp_path.iterdir()) == [data]
 
