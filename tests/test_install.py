@@ -60,6 +60,7 @@ def test_the_wheel_holds_one_top_level_package(wheel):
         "report/published.yaml",
         "report/site/assets/page.css",
         "report/site/templates/board.html.j2",
+        "train/rad/report/page.css",
     ):
         assert f"artquant_plugin/{needed}" in names
 
