@@ -13,9 +13,10 @@ from artquant_plugin.files import atomic_files
 from artquant_plugin.report.analysis import Analysis
 from artquant_plugin.report.board_tables import tables
 from artquant_plugin.report.formats import ENDINGS, FORMATS
+from artquant_plugin.report.site.overview import table_one
 from artquant_plugin.report.site.payload import board_script, cases, text_scripts
 from artquant_plugin.report.site.pictures import write_pictures
-from artquant_plugin.report.site.view import board_view, made_with, table_one, unpictured
+from artquant_plugin.report.site.view import board_view, made_with, unpictured
 
 INDEX, RECORD = "index.html", "report.json"
 FORM_VERSION = 1
