@@ -115,7 +115,8 @@ def _render(part: Path, analyses: Sequence[Analysis], slugs: Sequence[str], titl
 
 def _line(analysis: Analysis, pictures: int, failed: Sequence[str]) -> str:
     board = analysis.board
-    line = f"{board.dataset}: {len(board.entries)} models, {len(board.ids):,} paintings, {pictures:,} pictures"
+    counts = (len(board.entries), "model"), (len(board.ids), "painting"), (pictures, "picture")
+    line = f"{board.dataset}: " + ", ".join(f"{n:,} {what}{'' if n == 1 else 's'}" for n, what in counts)
     if not board.images:
         return f"{line}: {unpictured(board)}"
     if failed:
