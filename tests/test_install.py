@@ -53,6 +53,7 @@ def test_the_wheel_holds_one_top_level_package(wheel):
     for needed in (
         "tasks/baid.yaml",
         "tasks/_scoring_yaml",
+        "tasks/_cot_yaml",
         "configs/demo.yaml",
         "train/sources/baid.py",
         "py.typed",

@@ -16,6 +16,7 @@ from artquant_plugin.metrics import srocc
 from artquant_plugin.pyiqa_model import PyIQA
 from artquant_plugin.replies import Measurement
 from artquant_plugin.report.samples import read_runs
+from tests.evaluation import evaluate
 from tests.tiny import pictures
 
 INSTALLED = importlib.util.find_spec("pyiqa") is not None
@@ -90,24 +91,13 @@ def home(tmp_path, monkeypatch):
     return tmp_path
 
 
-def evaluate(task, metric):
-    import lmms_eval.models  # noqa: F401  # loads the entry points
-    from lmms_eval.evaluator import simple_evaluate
-    from lmms_eval.tasks import TaskManager
-
-    manager = TaskManager(include_defaults=False)
-    return simple_evaluate(
-        "pyiqa", f"metric={metric}", tasks=[task], batch_size="1", device="cpu", task_manager=manager
-    )
-
-
 @needs_pyiqa
 @pytest.mark.parametrize("metric", ["piqe", "entropy"])  # those without weights: lower is better, and higher is
 def test_a_metric_through_the_harness(home, metric):
     import pyiqa
     from PIL import Image
 
-    results = evaluate("baid", metric)
+    results = evaluate("pyiqa", f"metric={metric}", ["baid"], batch_size="1")
     found = {name.partition(",")[0]: value for name, value in results["results"]["baid"].items()}
     own = pyiqa.create_metric(metric, device=torch.device("cpu"))
     values = []
@@ -128,7 +118,7 @@ def test_a_metric_through_the_harness(home, metric):
 @needs_pyiqa
 def test_a_task_that_asks_in_words_is_refused(home):
     with pytest.raises(ArtQuantError, match="answers no questions, as task 'baid_cot' asks them; use --tasks apdd"):
-        evaluate("baid_cot", "entropy")
+        evaluate("pyiqa", "metric=entropy", ["baid_cot"], batch_size="1")
 
 
 @needs_pyiqa

@@ -50,7 +50,7 @@ _ASPECT = re.compile(rf"{_START}(?:{words.ASPECTS}){_STOP}|{words.ASPECTS[words.
 _ASPECT_BEFORE = re.compile(rf"(?:{_ASPECT.pattern})(?:[ \t_-]{{0,2}}|\s?:\s*)\Z", _FLAGS)
 _ASPECT_BEHIND = re.compile(rf"\s+(?:in|on|for)\s+(?:{words.ASPECTS}){_STOP}", _FLAGS)
 _NEGATED = re.compile(rf"{_START}(?:{words.NEGATORS}){_STOP}(?:\s+[^\W\d]+){{0,4}}\s*\Z", _FLAGS)
-_EXAMPLE = re.compile(rf"(?:{words.EXAMPLE})[\s,:]*\Z", _FLAGS)
+_EXAMPLE = re.compile(rf"{_START}(?:{words.EXAMPLE})[\s,:]*\Z", _FLAGS)
 _OTHERS = re.compile(rf"{_START}(?:{words.OTHERS}){_STOP}(?:\s+[^\W\d]+){{0,3}}\s*\Z", _FLAGS)
 _AFTER = re.compile(
     rf"\s*,?\s*(?:[(\[](?P<note>[^()\[\]\n]{{1,40}})[)\]]"
@@ -250,11 +250,12 @@ def _reply(found: _Found, score_range: tuple[float, float]) -> Reply:
     if top is None and found.stars:
         return Reply(reason="ambiguous", detail=f"{written} stars, of an unknown number")
     if top is not None and top != high:
-        if top not in USUAL_TOPS:
+        if top not in USUAL_TOPS or (found.low is not None and found.low >= top):
             return Reply(reason="ambiguous", detail=f"{written} of {top:g}, which is no usual scale")
-        value = (
-            value * high / top if found.low is None else low + (value - found.low) / (top - found.low) * (high - low)
-        )
+        if found.low is None:
+            value = value * high / top
+        else:
+            value = low + (value - found.low) / (top - found.low) * (high - low)
     return within(value, score_range, "labelled", from_range=found.upper is not None)
 
 

@@ -93,6 +93,7 @@ ENGLISH = {
     "Most people would give it a 7.": 7,  # which is what was asked
     "I'd give it a 7 for its strong composition.": 7,
     "7.5 (good)": 7.5,
+    "The motif score: 7": 7,
     "<think>score: 1</think>Score: 9": 9,
     "it may be a 3 </think>\nScore: 7": 7,  # the template opened the block
     "◁think▷score: 1◁/think▷Score: 9": 9,
@@ -271,6 +272,11 @@ def test_the_range_is_the_datasets():
     assert read("score: 0.5", 1, 10).reason == "out_of_range"
     assert read("Score: 5/100", 1, 10).reason == "out_of_range"
     assert read("bad", 2, 10).reason == "out_of_range"
+
+
+def test_a_scale_without_extent_is_none():
+    assert read("Score (10-10): 7", 0, 100).reason == "ambiguous"
+    assert read("Score (20-10): 12", 0, 100).reason == "ambiguous"
 
 
 def test_a_range_is_marked_and_levels_are_kept():

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from artquant_plugin.replies import REASONS, Measurement, parse_reply
 
 LEVELS = {"excellent": 10.0, "good": 7.5, "fair": 5.0, "poor": 3.5, "bad": 1.0}
-RANGES = [(0.0, 10.0), (1.0, 10.0), (0.0, 100.0), (1.0, 5.0)]
+RANGES = [(0.0, 10.0), (1.0, 10.0), (0.0, 100.0), (1.0, 5.0), (-1.0, 1.0)]
 
 # Pieces of which replies are made, so that random texts come near to scores.
 PIECES = st.sampled_from(

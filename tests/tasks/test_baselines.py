@@ -21,6 +21,7 @@ from artquant_plugin.images import sha256_file
 from artquant_plugin.predictions import join_predictions, read_truth
 from artquant_plugin.report.samples import read_runs
 from tests.backbones.families import family
+from tests.evaluation import evaluate
 from tests.paths import ROOT
 from tests.peers.local_llm import LocalLLM
 from tests.tiny import pictures
@@ -108,6 +109,11 @@ def scripted(home: Path):
                 reasoning,
                 None,
             ][index]
+        if "Answer with one word" in question["text"]:
+            assert body["max_tokens"] == 64
+            return ["Excellent", "**fair**", "The quality of the painting is poor.", "Not good, not bad.", "Lovely"][
+                index
+            ]
         assert body["max_tokens"] == 256
         return [
             '```json\n{"score": 6}\n```',
@@ -139,6 +145,23 @@ def run_line(line: str, folder: Path, home: Path, *extra: str, **variables: str)
     }
     command = [Path(sys.executable).parent / program, *options, *extra]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True).stderr
+
+
+def test_level_words_through_an_endpoint(home, tmp_path, monkeypatch):
+    monkeypatch.setenv("ARTQUANT_DATA", str(home))
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    with LocalLLM(scripted(home)) as llm:
+        options = f"model_version=m,base_url={llm.url},api_key=none"
+        results = evaluate("openai", options, ["baid_levels"], batch_size="1")
+    found = {name.partition(",")[0]: value for name, value in results["results"]["baid_levels"].items()}
+    read = {s["scored"]["id"]: s["scored"]["prediction"] for s in results["samples"]["baid_levels"]}
+    assert read == {"p0": 10.0, "p1": 5.0, "p2": 3.5, "p3": None, "p4": None}
+    counts = ("n", "scored", "failed", "n_ambiguous", "n_no_number", "n_refusal")
+    assert [found[name] for name in counts] == [5, 3, 2, 1, 1, 0]
+    # Truths 2 to 6. Of the scored ones, the order is the reverse; with the median 5 in the gaps, ranks 5, 3, 1, 3, 3
+    # against 1 to 5: products of deviations sum to -4, squares to 8 and 10.
+    assert found["srocc"] == pytest.approx(-1)
+    assert found["spearman_filled"] == pytest.approx(-4 / 80**0.5)
 
 
 @pytest.mark.slow

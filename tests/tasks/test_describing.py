@@ -10,6 +10,7 @@ from artquant_plugin.dataset import Painting, write_dataset
 from artquant_plugin.images import sha256_file
 from artquant_plugin.scoring import ArtQuantScorer
 from artquant_plugin.tasks import describing
+from tests.evaluation import evaluate
 from tests.tiny import pictures, tiny_checkpoint
 
 DESCRIPTION = {"perception": "Warm reds.", "cognition": "A harbour.", "emotion": "Calm."}
@@ -42,24 +43,11 @@ def home(tmp_path_factory):
 
 @pytest.fixture
 def evaluated(home, monkeypatch, tmp_path):
-    import lmms_eval.models  # noqa: F401  # loads the entry points
-    from lmms_eval.evaluator import simple_evaluate
-    from lmms_eval.tasks import TaskManager
-
     monkeypatch.setenv("ARTQUANT_DATA", str(home))
     monkeypatch.setenv("HF_HOME", str(tmp_path))
 
     def run(model, model_args, **options):
-        manager = TaskManager(include_defaults=False)
-        results = simple_evaluate(
-            model,
-            model_args,
-            tasks=["vaps_describe"],
-            batch_size="auto",
-            device="cpu",
-            task_manager=manager,
-            **options,
-        )
+        results = evaluate(model, model_args, ["vaps_describe"], batch_size="auto", **options)
         metrics = {name.partition(",")[0]: value for name, value in results["results"]["vaps_describe"].items()}
         return metrics, results["samples"]["vaps_describe"]
 

@@ -21,6 +21,7 @@ from artquant_plugin.replies import REASONS
 from artquant_plugin.report.samples import read_runs
 from artquant_plugin.scoring import ArtQuantScorer
 from artquant_plugin.tasks import scoring
+from tests.evaluation import evaluate
 from tests.peers.local_llm import LocalLLM
 from tests.tiny import pictures, tiny_checkpoint
 
@@ -60,16 +61,11 @@ def checkpoint(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def evaluated(home, monkeypatch, tmp_path):
-    import lmms_eval.models  # noqa: F401  # loads the entry points
-    from lmms_eval.evaluator import simple_evaluate
-    from lmms_eval.tasks import TaskManager
-
     monkeypatch.setenv("ARTQUANT_DATA", str(home))
     monkeypatch.setenv("HF_HOME", str(tmp_path))
 
     def run(model: str, model_args: str, tasks: list[str]) -> dict:
-        manager = TaskManager(include_defaults=False)
-        return simple_evaluate(model, model_args, tasks=tasks, batch_size="3", device="cpu", task_manager=manager)
+        return evaluate(model, model_args, tasks, batch_size="3")
 
     return run
 
