@@ -208,6 +208,7 @@ def test_the_line_for_a_local_model(home, tmp_path, capsys):
     assert set(runs) == {*PLAIN, *COT}, log[-3000:]
     for run in runs.values():
         assert len(run.ids) + len(run.unscored) == 5
+    capsys.readouterr()  # what building and saving the model printed
     assert main(["results", str(tmp_path / "results"), "--json"]) == 0
     for row in json.loads(capsys.readouterr().out):
         assert sum(row["failures"].values()) == 5
