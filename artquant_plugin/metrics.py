@@ -10,11 +10,10 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import rankdata
 
 from artquant_plugin.errors import ArtQuantError
-from artquant_plugin.ranks import doubled_ranks, tie_groups
+from artquant_plugin.ranks import doubled_ranks, resampled_counts, tie_groups
 
 RESAMPLES = 2000
 LEVEL = 0.95
-CHUNK = 128  # resamples whose counts are held at once: 10 MB for 10,000 pairs
 
 FloatArray = NDArray[np.float64]
 
@@ -153,22 +152,17 @@ def bootstrap(prediction: ArrayLike, truth: ArrayLike, *, resamples: int, seed: 
     errors = prediction - truth
     # Columns whose count-weighted means give the linear metrics.
     moments = np.stack([x, y, x * x, y * y, x * y, np.abs(errors), errors**2], axis=1) / n
-    rng = np.random.default_rng(seed)
     ranked = np.empty(resamples)
     sums = np.empty((resamples, moments.shape[1]))
-    for start in range(0, resamples, CHUNK):
-        drawn = rng.integers(0, n, size=(min(CHUNK, resamples - start), n), dtype=np.int32)
-        counts = np.empty(drawn.shape)
-        for row, images in enumerate(drawn):
-            count = np.bincount(images, minlength=n)
-            counts[row] = count
+    for start, counts in resampled_counts(n, resamples, seed):
+        for row, count in enumerate(counts):
             rank_x, squares_x = doubled_ranks(count, ties_x)
             rank_y, squares_y = doubled_ranks(count[by_truth], ties_y)
             # Weighted in the predictions' order, then brought to the truths': one lookup instead of two.
-            weighted = (counts[row] * rank_x)[by_truth]
+            weighted = (count * rank_x)[by_truth]
             norm = math.sqrt(squares_x * squares_y)
             ranked[start + row] = weighted @ rank_y / norm if norm else math.nan
-        sums[start : start + len(drawn)] = counts @ moments
+        sums[start : start + len(counts)] = counts.astype(np.float64) @ moments
     mean_x, mean_y, xx, yy, xy, absolute, squared = sums.T
     with np.errstate(invalid="ignore", divide="ignore"):
         linear = (xy - mean_x * mean_y) / np.sqrt((xx - mean_x**2) * (yy - mean_y**2))

@@ -1,9 +1,30 @@
-"""Ranks in resamples that are given as counts over images sorted once (numpy only)."""
+"""Resamples as counts over images that were sorted once, and the ranks in them (numpy only)."""
+
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
+CHUNK = 128  # resamples whose counts are held at once: 10 MB for 10,000 pairs
+
 FloatArray = NDArray[np.float64]
+
+
+def resampled_counts(n: int, resamples: int, seed: int) -> Iterator[tuple[int, NDArray[np.intp]]]:
+    """How often each of n images is drawn, with replacement, in each resample.
+
+    Args:
+        n: images.
+        resamples: R.
+        seed: of `numpy.random.default_rng`.
+
+    Yields:
+        The number of the first resample and the counts of the next ones, shape (at most CHUNK, n).
+    """
+    rng = np.random.default_rng(seed)
+    for start in range(0, resamples, CHUNK):
+        drawn = rng.integers(0, n, size=(min(CHUNK, resamples - start), n), dtype=np.int32)
+        yield start, np.stack([np.bincount(images, minlength=n) for images in drawn])
 
 
 def tie_groups(ascending: FloatArray) -> tuple[NDArray[np.intp], NDArray[np.intp]] | None:

@@ -6,8 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from artquant_plugin.errors import ArtQuantError
-from artquant_plugin.metrics import CHUNK
-from artquant_plugin.ranks import doubled_ranks, tie_groups
+from artquant_plugin.ranks import doubled_ranks, resampled_counts, tie_groups
 
 FloatArray = NDArray[np.float64]
 
@@ -45,15 +44,10 @@ def paired_bootstrap(predictions: ArrayLike, truth: ArrayLike, *, resamples: int
     x, y = scores - scores.mean(axis=1, keepdims=True), truth - truth.mean()
     # Columns whose count-weighted means give the linear correlations: M of each, then two of the truth's own.
     moments = np.concatenate([x, x * x, x * y, y[None], y[None] ** 2]).T / n
-    rng = np.random.default_rng(seed)
     ranked = np.empty((resamples, models))
     sums = np.empty((resamples, moments.shape[1]))
-    for start in range(0, resamples, CHUNK):
-        drawn = rng.integers(0, n, size=(min(CHUNK, resamples - start), n), dtype=np.int32)
-        counts = np.empty(drawn.shape)
-        for row, images in enumerate(drawn):
-            count = np.bincount(images, minlength=n)
-            counts[row] = count
+    for start, counts in resampled_counts(n, resamples, seed):
+        for row, count in enumerate(counts):
             truth_ranks, truth_squares = doubled_ranks(count, truth_ties)
             weighted = count * truth_ranks
             for model in range(models):
@@ -61,7 +55,7 @@ def paired_bootstrap(predictions: ArrayLike, truth: ArrayLike, *, resamples: int
                 ranks, squares = doubled_ranks(count[order], ties[model])
                 norm = math.sqrt(squares * truth_squares)
                 ranked[start + row, model] = weighted[order] @ ranks / norm if norm else math.nan
-        sums[start : start + len(drawn)] = counts @ moments
+        sums[start : start + len(counts)] = counts.astype(np.float64) @ moments
     mean_x, xx, xy = sums[:, :models], sums[:, models : 2 * models], sums[:, 2 * models : 3 * models]
     mean_y, yy = sums[:, -2:-1], sums[:, -1:]
     with np.errstate(invalid="ignore", divide="ignore"):

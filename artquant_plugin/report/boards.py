@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from artquant_plugin.dataset import INFO_FILE, Dataset, DatasetInfo, Painting, find_dataset
 from artquant_plugin.errors import ArtQuantError
-from artquant_plugin.report.details import read_descriptions, read_details
-from artquant_plugin.report.entries import Columns, Entry, Names
+from artquant_plugin.report.details import read_descriptions, read_details, without_variant
+from artquant_plugin.report.entries import TOLERANCE, Columns, Entry, Names
 from artquant_plugin.report.samples import TaskRun, read_runs
 from artquant_plugin.report.sources import Source
 
@@ -126,7 +126,7 @@ def _entries_of_folder(source: Source, dataset: str | None) -> list[tuple[TaskRu
 def _dataset_of(source: Source, dataset: str | None, known: Sequence[str]) -> str:
     chosen = source.dataset or dataset
     if chosen is not None:
-        return chosen
+        return without_variant(chosen)
     if len(known) == 1:
         return known[0]
     choice = f"one of {', '.join(sorted(known))}" if known else "its dataset"
@@ -141,8 +141,7 @@ def _board(name: str, entries: Sequence[Entry], files: Sequence[Source], columns
     read = list(entries)
     if files:
         names = Names(truth, paintings, entries, columns)
-        if not truth:
-            truth = names.truth
+        truth = names.truth
         for source in files:
             read.append(names.entry(source))
     twice = [label for label, count in Counter(entry.name for entry in read).items() if count > 1]
@@ -184,7 +183,7 @@ def _dataset(
         return None, {}
     paintings = {painting.id: painting for painting in dataset.split(SPLIT)}
     for one, score in truth.items():
-        if one in paintings and abs(paintings[one].score - score) > 1e-6:
+        if one in paintings and abs(paintings[one].score - score) > TOLERANCE:
             warnings.warn(
                 f"'{dataset.folder}' gives {one!r} the human score {paintings[one].score:g}, the runs on {name} "
                 f"{score:g}: they were run on another one, so its pictures, texts and statistics are not shown",

@@ -57,7 +57,7 @@ def read_details(run: TaskRun) -> RunDetails:
     task = _dict(_dict(_dict(content).get("configs")).get(run.task))
     manifest = _dict(_dict(task.get("dataset_kwargs")).get("data_files")).get("test")
     folder = Path(manifest).parent if isinstance(manifest, str) else None
-    dataset = folder.name if folder is not None and run.task.startswith(folder.name) else _without_variant(run.task)
+    dataset = folder.name if folder is not None and run.task.startswith(folder.name) else without_variant(run.task)
     config = _dict(content.get("config"))
     arguments = config.get("model_args") or ""
     seconds = content.get("total_evaluation_time_seconds")
@@ -114,7 +114,13 @@ def read_descriptions(run: TaskRun, dataset: str) -> dict[str, str]:
     return texts
 
 
-def _without_variant(task: str) -> str:
+def without_variant(task: str) -> str:
+    """The dataset that a task is about, by its name.
+
+    Example:
+        >>> without_variant("baid_cot"), without_variant("artquant_demo")
+        ('baid', 'artquant_demo')
+    """
     stem, _, ending = task.rpartition("_")
     return stem if ending in VARIANTS else task
 

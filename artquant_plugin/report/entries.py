@@ -12,6 +12,8 @@ from artquant_plugin.report.details import RunDetails
 from artquant_plugin.report.samples import Sample
 from artquant_plugin.report.sources import Source
 
+TOLERANCE = 1e-6  # by which human scores may differ and still be the same
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -82,23 +84,21 @@ class Names:
     ) -> None:
         self.columns = columns
         self.left_out: dict[str, int] = {}
-        if columns.truth is not None:
-            given = read_truth(columns.truth, image_column=columns.truth_image, score_column=columns.score)
-            self.left_out = given.left_out
-            by_image = {Path(painting.image).name: one for one, painting in paintings.items()}
-            self.truth = {by_image.get(Path(image).name, image): score for image, score in given.scores.items()}
-        elif truth or paintings:
-            self.truth = dict(truth) or {one: painting.score for one, painting in paintings.items()}
-        else:
-            raise ArtQuantError(
-                "nothing says what people gave: neither an lmms-eval run nor an imported dataset is there; pass "
-                "--truth with a CSV file, or a dataset with an optional :split"
-            )
         pictures = {one: painting.image for one, painting in paintings.items()}
         for entry in entries:
             for one, sample in entry.samples.items():
                 if sample.image is not None:
                     pictures.setdefault(one, sample.image)
+        if columns.truth is None:
+            self.truth = {one: painting.score for one, painting in paintings.items()}
+        else:
+            self.truth = self._given(columns.truth, truth, pictures)
+        self.truth |= truth  # a run may have been about a part of the paintings
+        if not self.truth:
+            raise ArtQuantError(
+                "nothing says what people gave: neither an lmms-eval run nor an imported dataset is there; pass "
+                "--truth with a CSV file, or a dataset with an optional :split"
+            )
         known = {one: pictures.get(one, one) for one in self.truth}
         # Names that two paintings share tell neither.
         self.ways: list[tuple[dict[str, str], Callable[[str], str]]] = [
@@ -108,6 +108,23 @@ class Names:
             ({one: one for one in known}, str),
             ({one: one for one in known}, _stem),
         ]
+
+    def _given(self, source: str, truth: Mapping[str, float], pictures: Mapping[str, str]) -> dict[str, float]:
+        """What --truth names, by painting where the runs or the dataset know its image, else by image."""
+        given = read_truth(source, image_column=self.columns.truth_image, score_column=self.columns.score)
+        self.left_out = given.left_out
+        by_image = {_name(image): one for one, image in pictures.items()}
+        found: dict[str, float] = {}
+        for image, score in given.scores.items():
+            names = (by_image.get(_name(image), image), image, _stem(image))
+            one = next((name for name in names if name in truth or name in pictures), image)
+            if abs(truth.get(one, score) - score) > TOLERANCE:
+                raise ArtQuantError(
+                    f"'{source}' gives {image!r} the human score {score:g}, the runs {truth[one]:g}; leave --truth "
+                    "out, or name the file that the runs were made with"
+                )
+            found[one] = score
+        return found
 
     def entry(self, source: Source) -> Entry:
         """The predictions of a CSV file, under the names by which most of them are known."""

@@ -49,6 +49,17 @@ def test_differences_and_what_is_significant():
     assert first.zou == pytest.approx((first.plcc.low, first.plcc.high), abs=0.005)
 
 
+def test_models_that_are_equally_good_are_seldom_called_different():
+    # At a level of 5 %, 10 of 200 pairs of equally noisy models are expected, with a standard deviation of 3.1.
+    rng = np.random.default_rng(0)
+    called = 0
+    for _ in range(200):
+        truth = rng.normal(size=80)
+        (pair,) = compare_pairs(["a", "b"], truth + rng.normal(size=(2, 80)), truth, resamples=200)
+        called += pair.plcc.p < 0.05
+    assert 2 <= called <= 20
+
+
 def test_images_that_one_model_left_out_are_counted_and_not_used():
     predictions, truth = models(60)
     predictions[0, :5], predictions[2, 3:10] = math.nan, math.nan

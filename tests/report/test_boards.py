@@ -118,6 +118,32 @@ def test_a_prediction_file_alone_takes_the_datasets_scores_or_those_named(tmp_pa
     assert board.dataset == "mine" and board.truth.tolist() == [3.0, 4.0, 5.0]
 
 
+def test_a_file_may_be_about_more_paintings_than_a_run(tmp_path):
+    dataset = write_paintings(tmp_path / "baid", 4)
+    truths = {row.id: row.score for row in dataset.split("test")}
+    part = write_samples(tmp_path / "m", dataset, {name: truths[name] for name in ("p0000", "p0001")}, truths)
+    csv = write_csv(tmp_path / "saan.csv", [(name, 5.0) for name in truths])
+    (board,) = boards(part, csv)
+    assert board.ids == sorted(truths)
+    assert np.isnan(board.matrix()[0]).tolist() == [False, False, True, True]
+    assert len(board.entries[1].predictions) == 4 and not board.entries[1].left_out
+    (board,) = boards(part, f"{csv}@baid_levels")
+    assert board.dataset == "baid"
+
+
+def test_a_truth_file_beside_runs_has_to_agree_with_them(tmp_path):
+    write_samples(tmp_path / "m", "baid", dict(TRUTHS), TRUTHS)
+    csv = write_csv(tmp_path / "p.csv", [("a.jpg", 1.0), ("e.jpg", 2.0)])
+    truth = tmp_path / "truth.csv"
+    truth.write_text("image,score\na.jpg,1\ne.jpg,9\n")
+    (board,) = boards(tmp_path / "m", csv, columns=Columns(truth=str(truth)))
+    assert board.ids == ["a", "b", "c", "d", "e.jpg"]
+    assert board.entries[1].predictions == {"a": 1.0, "e.jpg": 2.0}
+    truth.write_text("image,score\na.jpg,1.5\n")
+    with pytest.raises(ArtQuantError, match="gives 'a.jpg' the human score 1.5, the runs 1; leave --truth out"):
+        boards(tmp_path / "m", csv, columns=Columns(truth=str(truth)))
+
+
 def test_models_of_one_name_have_to_be_told_apart(tmp_path):
     for place in ("x", "y"):
         write_samples(tmp_path / place / "m", "baid", dict(TRUTHS), TRUTHS)

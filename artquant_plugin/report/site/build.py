@@ -13,9 +13,10 @@ from artquant_plugin.files import atomic_files
 from artquant_plugin.report.analysis import Analysis
 from artquant_plugin.report.board_tables import tables
 from artquant_plugin.report.formats import ENDINGS, FORMATS
+from artquant_plugin.report.site.overview import table_one
 from artquant_plugin.report.site.payload import board_script, cases, text_scripts
 from artquant_plugin.report.site.pictures import write_pictures
-from artquant_plugin.report.site.view import board_view, made_with, table_one, unpictured
+from artquant_plugin.report.site.view import board_view, made_with, unpictured
 
 INDEX, RECORD = "index.html", "report.json"
 FORM_VERSION = 1
@@ -114,7 +115,8 @@ def _render(part: Path, analyses: Sequence[Analysis], slugs: Sequence[str], titl
 
 def _line(analysis: Analysis, pictures: int, failed: Sequence[str]) -> str:
     board = analysis.board
-    line = f"{board.dataset}: {len(board.entries)} models, {len(board.ids):,} paintings, {pictures:,} pictures"
+    counts = (len(board.entries), "model"), (len(board.ids), "painting"), (pictures, "picture")
+    line = f"{board.dataset}: " + ", ".join(f"{n:,} {what}{'' if n == 1 else 's'}" for n, what in counts)
     if not board.images:
         return f"{line}: {unpictured(board)}"
     if failed:

@@ -82,10 +82,9 @@ def _write(item: tuple[str, Path, str, bool, Path]) -> bool:
     _, path, name, preview, folder = item
     try:
         with Image.open(path) as opened:
-            # Unlike for scoring, pixels that differ by a few of 255 do no harm here: decode at a fraction of the size,
-            # twice the picture's own where that is enough for a clean one.
-            wanted = PREVIEW if preview else 2 * THUMBNAIL
-            factor = wanted / max(opened.size)
+            # Unlike for scoring, pixels that differ by a few of 255 do no harm here: a JPEG file is decoded at the
+            # smallest fraction of its size that is no smaller than the picture wanted.
+            factor = (PREVIEW if preview else THUMBNAIL) / max(opened.size)
             opened.draft("RGB", (round(opened.width * factor), round(opened.height * factor)))
             picture = open_image(opened)
         if preview and max(picture.size) > THUMBNAIL:

@@ -1,0 +1,56 @@
+"""All datasets in one table, as Table 1 of the paper has them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from artquant_plugin.report.analysis import Analysis
+from artquant_plugin.report.board_tables import NONE, ordered, printed_rows
+from artquant_plugin.report.published import Published, dataset_note, full_sources, published, same_method
+from artquant_plugin.report.site.cells import Cell, plain_cell, printed_cell
+
+
+def table_one(analyses: Sequence[tuple[Analysis, str]]) -> dict[str, Any]:
+    """All datasets side by side: measured and published figures per dataset, in columns of their own."""
+    rows: dict[str, dict[str, Any]] = {}
+
+    def row_of(name: str, kind: str, printed: Published | None) -> dict[str, Any]:
+        row = rows.setdefault(name, {"name": name, "kind": kind, "printed": None, "boards": {}})
+        row["printed"] = row["printed"] or printed
+        return row
+
+    for analysis, _ in analyses:
+        own, _ = printed_rows(analysis)
+        for one in ordered(analysis.evaluations):
+            name = one.entry.name
+            row_of(name, "measured", own.get(name))["boards"][analysis.board.dataset] = (one, own.get(name))
+    for analysis, _ in analyses:
+        for printed in printed_rows(analysis)[1]:
+            # A method that was measured on another dataset has a line already.
+            name = next((name for name in rows if same_method(name, printed.method)), printed.method)
+            row_of(name, "published", printed)["boards"][analysis.board.dataset] = (None, printed)
+    datasets = [(analysis.board.dataset, slug, bool(published(analysis.board.dataset))) for analysis, slug in analyses]
+    lines = []
+    for row in rows.values():
+        cells = [Cell(row["name"], row["name"].casefold())]
+        for dataset, _, has_published in datasets:
+            one, printed = row["boards"].get(dataset, (None, None))
+            scores = None if one is None else one.scores
+            cells += [
+                plain_cell(None if scores is None else scores.srocc),
+                plain_cell(None if scores is None else scores.plcc),
+            ]
+            if has_published:
+                cells += [printed_cell(printed, "srocc"), printed_cell(printed, "plcc")]
+        printed = row["printed"]
+        if not any(has for _, _, has in datasets):
+            lines.append({"kind": row["kind"], "cells": cells})
+            continue
+        cells.append(Cell(NONE if printed is None or printed.epochs is None else printed.epochs, "", "words"))
+        cells.append(Cell(NONE if printed is None else printed.modality, "", "words"))
+        lines.append({"kind": row["kind"], "cells": cells})
+    notes = [f"{dataset}: {dataset_note(dataset)}" for dataset, _, has in datasets if has and dataset_note(dataset)]
+    for analysis, _ in analyses:
+        notes += [
+            f"{row.method} on {row.dataset}: {row.note}" for row in published(analysis.board.dataset) if row.note
+        ]
+    return {"datasets": datasets, "rows": lines, "notes": notes, "sources": full_sources() if notes else []}
