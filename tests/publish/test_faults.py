@@ -101,6 +101,19 @@ def test_a_process_killed_behind_the_weights_does_not_send_them_twice(desk, mode
     assert since(desk, start, "PUT", "/lfs/") == [] and desk.commits("me/killed-later") == 2
 
 
+def test_an_interrupted_upload_ends_quietly_and_can_be_run_again(desk, model, other):
+    desk.hub.faults.append(["PUT /lfs/", "hang", 1])
+    desk.hub.hanging.clear()
+    client = other(TOKEN)
+    client.begin("publish", "model", model, "--repo", "me/interrupted", "--license", "mit")
+    assert desk.hub.hanging.wait(60)
+    client.interrupt()
+    outcome = client.end()
+    assert outcome.code == 130 and outcome.err.endswith("artquant: interrupted\n")
+    desk.done(model, "me/interrupted", "--license", "mit")
+    assert desk.commits("me/interrupted") == 2
+
+
 def test_no_token_and_a_wrong_one_are_one_line(desk, model, other):
     stranger = other(None)
     error = stranger.run("publish", "model", model, "--repo", "me/stranger", "--license", "mit").error

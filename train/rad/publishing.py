@@ -53,7 +53,7 @@ def rad_publication(
     with_images: bool = False,
     license: str | None = None,
     overwrite: bool = False,
-) -> Publication:
+) -> tuple[Publication, str]:
     """The files of an export, beside those of other sources that the repository has.
 
     Args:
@@ -63,6 +63,9 @@ def rad_publication(
         with_images: whether the export's pictures are to be published.
         license: of the pictures; must be the dataset's own to publish them.
         overwrite: see `Publication`.
+
+    Returns:
+        The publication, and the name of its configuration.
 
     Raises:
         ArtQuantError: the folder is no export, holds something else, or pictures without the user's word.
@@ -89,7 +92,7 @@ def rad_publication(
     )
     everything = sorted([source, *_others(publication)], key=lambda item: item.config)
     publication.add(CARD_FILE, rad_card(target, everything).encode())
-    return publication
+    return publication, source.config
 
 
 def rad_card(target: Target, sources: list[Source]) -> str:
