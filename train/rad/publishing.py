@@ -2,7 +2,7 @@
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,7 @@ EXPORT = Whitelist(
     kind="an export of RAD",
     belongs=(r"(dataset|rad|folds)\.json", rf"{PARQUET_FOLDER}/(train|validation|test)-\d+-of-\d+\.parquet"),
     left_out=(r"README\.md", r"\.gitattributes"),
-    # What `datasets` would read as rows or run, whoever put it there.
-    loaded=(rf"[^/]+/{PARQUET_FOLDER}/.*", r"[^/]+\.py"),
+    loaded=(),
 )
 
 
@@ -86,7 +85,8 @@ def rad_publication(
     publication = Publication(
         target,
         checked(files),
-        EXPORT,
+        # What `datasets` would read as rows, whoever put it there.
+        replace(EXPORT, loaded=(rf"{source.config}/{PARQUET_FOLDER}/.*",)),
         overwrite=overwrite,
         stays=lambda name: "/" in name and not name.startswith(prefix),
     )
