@@ -1,14 +1,16 @@
 """Speed of training, from JPEG files to a step of the optimiser, for the paper's architecture with random weights.
 
-A step has two score and two description samples (about 180 words each). LoRA (r = 128) on `q_proj` and the images'
-`v_proj`, the ViT and the abstractor in full, AdamW. For each shape and way, in a process of its own: samples and
-tokens per second; seconds of the best step; its CPU time divided by the threads, which is less where others use the
-machine; peak memory of the process; the fraction of this machine's matrix-product peak (2048³, best of the same run),
-the arithmetic counted by formula, without padding and what is computed again.
+A step has as many score as description samples (about 180 words each): two, or eight on a GPU. LoRA (r = 128) on
+`q_proj` and the images' `v_proj`, the ViT and the abstractor in full, AdamW. For each shape and way, in a process of
+its own: samples and tokens per second; seconds of the best step; its CPU time divided by the threads, which is less
+where others use the machine; peak memory of the process, or of the GPU; the fraction of this machine's matrix-product
+peak (2048³, or 8192³ on a GPU; best of the same run), the arithmetic counted by formula, without padding and what is
+computed again; and the hours that BAID's two stages (50,737 paintings: described and scored once, scored once more)
+take at this rate of arithmetic, without evaluation.
 
 Ways: ``plain`` keeps all activations; ``language`` and ``all`` compute those of the language model or of the image's
 encoders, too, again; ``single`` accumulates the gradients of one sample after the other, or of a painting's two, which
-is the same step; with ``-shared``, the samples are of two paintings instead of four, whose images are encoded once.
+is the same step; with ``-shared``, each painting has both samples and its image is encoded once.
 """
 
 import argparse
@@ -22,9 +24,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from _machine import memory, paintings, peak
+from _machine import memory, paintings, peak, synchronize
 from _models import SHAPES, Owl, random_checkpoint, training_arithmetic
-from peft import LoraConfig, get_peft_model
 from transformers import TrainingArguments
 
 from artquant_plugin.backbones.interface import core
@@ -32,12 +33,16 @@ from artquant_plugin.checkpoint import Checkpoint
 from artquant_plugin.levels import LevelScale
 from artquant_plugin.prompting import Prompter, PromptSpec
 from artquant_plugin.train.collate import AnswerCollator, count_terms, count_tokens
-from artquant_plugin.train.config import LossSection
+from artquant_plugin.train.config import LoraSection, LossSection, PartSection, TrainedSection
+from artquant_plugin.train.parts import choose_trained
 from artquant_plugin.train.samples import Sample, SampleDataset
 from artquant_plugin.train.trainer import AestheticTrainer
 
 RANK = 128
-TARGETS = r".*\.layers\.\d+\.self_attn\.(q_proj|v_proj\.multiway\.1)"
+TRAINED = TrainedSection(
+    language=PartSection(method="lora"), lora=LoraSection(targets="original", rank=RANK, alpha=2 * RANK, dropout=0.05)
+)
+BAID = 50_737  # paintings in its training split
 # 50 tokens beside the image: about as many as the original's system sentence and question have.
 QUESTION = " ".join(["How would you rate the quality of this painting?"] * 3)
 WORDS = "The quality of the painting is good".split()
@@ -46,66 +51,87 @@ DESCRIPTION_WORDS = (190, 170)
 WAYS = ("plain", "language", "all", "single", "single-language", "plain-shared", "single-shared")
 HEADER = (
     f"{'shape':<8}{'way':<17}{'samples/s':>10}{'tokens/s':>10}{'s/step':>8}{'CPU s':>8}{'GFLOP/step':>12}"
-    f"{'of peak':>9}{'peak GFLOP/s':>14}{'memory MiB':>12}"
+    f"{'of peak':>9}{'peak GFLOP/s':>14}{'memory MiB':>12}{'BAID h':>8}"
 )
 
 
 def main() -> None:
     """Measure and print."""
+    on_gpu = torch.cuda.is_available()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--shapes", nargs="+", choices=[n for n in SHAPES if "qwen" not in n], default=["h512", "ratio"]
+        "--shapes",
+        nargs="+",
+        choices=[name for name, sizes in SHAPES.items() if isinstance(sizes, Owl)],
+        default=["7b"] if on_gpu else ["h512", "ratio"],
     )
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
     parser.add_argument("--steps", type=int, default=5, help="per row, after a first one (default: %(default)s)")
+    parser.add_argument(
+        "--pairs", type=int, default=8 if on_gpu else 2, help="score samples per step, and descriptions"
+    )
+    parser.add_argument(
+        "--dtype",
+        choices=("float32", "bfloat16"),
+        default="bfloat16" if on_gpu else "float32",
+        help="of the computation and of frozen weights; trained ones are float32 (default: %(default)s)",
+    )
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda" if on_gpu else "cpu")
     parser.add_argument("--threads", type=int, default=2, help="of the CPU (default: %(default)s)")
     parser.add_argument("--row", action="store_true", help=argparse.SUPPRESS)  # one row, as JSON, for the caller
     args = parser.parse_args()
     if args.row:
-        print(json.dumps(measure(args.shapes[0], args.ways[0], args.steps, args.threads)))
+        print(json.dumps(measure(args, args.shapes[0], args.ways[0])))
         return
     print(f"load before: {os.getloadavg()[0]:.2f}")
     print(HEADER, flush=True)
     for shape in args.shapes:
         for way in args.ways:
             command = [sys.executable, __file__, "--row", "--shapes", shape, "--ways", way]
-            command += ["--steps", str(args.steps), "--threads", str(args.threads)]
+            for name in ("steps", "pairs", "dtype", "device", "threads"):
+                command += [f"--{name}", str(getattr(args, name))]
             done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
             print(line(json.loads(done.stdout.splitlines()[-1])), flush=True)
 
 
-def measure(shape: str, way: str, steps: int, threads: int) -> dict[str, Any]:
+def measure(args: argparse.Namespace, shape: str, way: str) -> dict[str, Any]:
     """One row; the peak is taken before and after."""
-    torch.set_num_threads(threads)
+    torch.set_num_threads(args.threads)
+    device, dtype = torch.device(args.device), getattr(torch, args.dtype)
     sizes = SHAPES[shape]
     assert isinstance(sizes, Owl)
     share_images = way.endswith("-shared")
-    checkpoint = random_checkpoint(shape, device="cpu", dtype=torch.float32)
+    peaks = [peak(device, dtype)]
+    checkpoint = random_checkpoint(shape, device=args.device, dtype=dtype)
     model = trainable(checkpoint.model, way)
+    seconds, cpu = [], []
     with tempfile.TemporaryDirectory() as folder:
-        trainer = build(checkpoint, model, samples(Path(folder), share_images), share_images, folder)
+        trainer = build(checkpoint, model, samples(Path(folder), args.pairs, share_images), share_images, folder, args)
         optimizer = trainer.create_optimizer()
-        device, peaks, seconds, cpu = torch.device("cpu"), [], [], []
-        peaks.append(peak(device, torch.float32))
-        for _ in range(1 + steps):
+        for _ in range(1 + args.steps):
+            synchronize(device)
             started, started_cpu = time.perf_counter(), time.process_time()
             batches = [
                 trainer.data_collator(trainer.train_dataset.__getitems__(indices))
-                for indices in micro_batches(way, share_images)
+                for indices in micro_batches(way, args.pairs, share_images)
             ]
             counts = torch.stack([count_terms(batch) for batch in batches]).sum(dim=0)
             for batch in batches:
                 trainer.training_step(model, batch, counts)
             optimizer.step()
             model.zero_grad()
+            synchronize(device)
             seconds.append(time.perf_counter() - started)
-            cpu.append((time.process_time() - started_cpu) / threads)
+            cpu.append((time.process_time() - started_cpu) / args.threads)
         used = memory(device)
-        peaks.append(peak(device, torch.float32))
+    peaks.append(peak(device, dtype))
     parts = [part for batch in batches for part in batch["parts"]]
     lengths = [int(length) for part in parts for length in part["inputs"]["attention_mask"].sum(dim=1)]
     images = sum(len(part["inputs"]["pixel_values"]) for part in parts if not part["reuses_images"])
     supervised = sum(len(part["next_ids"]) for part in parts)
+    work = training_arithmetic(sizes, images, lengths, supervised, RANK)
+    answers = sum(len(part["next_ids"]) for part in parts if part["is_level"].any()) // args.pairs
+    scored = training_arithmetic(sizes, 1, [min(lengths)], answers, RANK)
     return {
         "shape": shape,
         "way": way,
@@ -113,68 +139,76 @@ def measure(shape: str, way: str, steps: int, threads: int) -> dict[str, Any]:
         "tokens": sum(count_tokens(batch) for batch in batches),
         "seconds": min(seconds[1:]),
         "cpu": min(cpu[1:]),
-        "work": training_arithmetic(sizes, images, lengths, supervised, RANK),
+        "work": work,
+        "baid": BAID * (work / args.pairs + scored),
         "peak": max(peaks),
         "memory": used,
     }
 
 
-def micro_batches(way: str, share_images: bool) -> list[list[int]]:
-    """Which of the four samples go together: scores are 0 and 1, descriptions 2 and 3 in the same order."""
+def micro_batches(way: str, pairs: int, share_images: bool) -> list[list[int]]:
+    """Which samples go together: scores come first, descriptions after them in the same order."""
     if not way.startswith("single"):
-        return [[0, 1, 2, 3]]
-    return [[0, 2], [1, 3]] if share_images else [[0], [1], [2], [3]]
+        return [list(range(2 * pairs))]
+    return [[i, i + pairs] for i in range(pairs)] if share_images else [[i] for i in range(2 * pairs)]
 
 
 def line(row: dict[str, Any]) -> str:
     """A row of the table."""
     seconds = row["seconds"]
+    rate = row["work"] / seconds
     return (
         f"{row['shape']:<8}{row['way']:<17}{row['samples'] / seconds:>10.2f}{row['tokens'] / seconds:>10.0f}"
-        f"{seconds:>8.2f}{row['cpu']:>8.2f}{row['work'] / 1e9:>12,.0f}{row['work'] / seconds / row['peak']:>9.1%}"
-        f"{row['peak'] / 1e9:>14,.0f}{row['memory'] / 2**20:>12,.0f}"
+        f"{seconds:>8.2f}{row['cpu']:>8.2f}{row['work'] / 1e9:>12,.0f}{rate / row['peak']:>9.1%}"
+        f"{row['peak'] / 1e9:>14,.0f}{row['memory'] / 2**20:>12,.0f}{row['baid'] / rate / 3600:>8.1f}"
     )
 
 
 def trainable(model: Any, way: str) -> Any:
     """The model with LoRA, its encoders trained, and what is computed again chosen."""
-    adapted = get_peft_model(model, LoraConfig(r=RANK, lora_alpha=2 * RANK, lora_dropout=0.05, target_modules=TARGETS))
-    encoders = (core(adapted).model.vision_model, core(adapted).model.visual_abstractor)
-    for encoder in encoders:
-        encoder.requires_grad_(True)
+    adapted = choose_trained(model, TRAINED)
     if "language" in way or way == "all":
-        core(adapted).activation_checkpointing_enable()
-        for encoder in encoders if "language" in way else ():
+        inner = core(adapted)
+        inner.activation_checkpointing_enable()
+        for encoder in (inner.model.vision_model, inner.model.visual_abstractor) if "language" in way else ():
             encoder.activation_checkpointing_disable()
     return adapted
 
 
-def samples(folder: Path, share_images: bool) -> list[Sample]:
-    """Two score and two description samples, of two or of four paintings."""
-    files = paintings(folder, 2 if share_images else 4, 1024)
+def samples(folder: Path, pairs: int, share_images: bool) -> list[Sample]:
+    """As many score as description samples, of as many or of twice as many paintings."""
+    files = paintings(folder, pairs if share_images else 2 * pairs, 1024)
     labels = LevelScale().soft_labels([6.4, 8.1])
     texts = [
         " ".join(WORDS[place % len(WORDS)] for place in range(round(count * TOKENS_PER_WORD)))
         for count in DESCRIPTION_WORDS
     ]
-    scores = [
-        Sample("score", str(i), file, label=label) for i, (file, label) in enumerate(zip(files, labels, strict=False))
-    ]
+    scores = [Sample("score", str(i), file, label=labels[i % 2]) for i, file in enumerate(files[:pairs])]
     return scores + [
-        Sample("describe", str(i), file, description=text)
-        for i, (file, text) in enumerate(zip(files[-2:], texts, strict=True))
+        Sample("describe", str(i), file, description=texts[i % 2]) for i, file in enumerate(files[-pairs:])
     ]
 
 
 def build(
-    checkpoint: Checkpoint, model: Any, chosen: list[Sample], share_images: bool, folder: str
+    checkpoint: Checkpoint,
+    model: Any,
+    chosen: list[Sample],
+    share_images: bool,
+    folder: str,
+    args: argparse.Namespace,
 ) -> AestheticTrainer:
     """The trainer of a run, whose steps are taken by hand."""
     spec = PromptSpec(question=QUESTION, describe_question=QUESTION)
     prompter = Prompter(checkpoint.processor, spec, LevelScale())
     return AestheticTrainer(
         model=model,
-        args=TrainingArguments(output_dir=folder, report_to="none", use_cpu=True, remove_unused_columns=False),
+        args=TrainingArguments(
+            output_dir=folder,
+            report_to="none",
+            use_cpu=args.device == "cpu",
+            bf16=args.dtype == "bfloat16",
+            remove_unused_columns=False,
+        ),
         train_dataset=SampleDataset(chosen),
         data_collator=AnswerCollator(prompter, share_images=share_images),
         processing_class=checkpoint.processor,

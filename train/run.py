@@ -25,7 +25,7 @@ from artquant_plugin.train.arguments import (
 from artquant_plugin.train.callbacks import Flow, StopRequest, any_process
 from artquant_plugin.train.config import StageSection, TrainConfig
 from artquant_plugin.train.model import Setting, begin_model, prepare
-from artquant_plugin.train.publish import publish
+from artquant_plugin.train.outcome import write_outcome
 from artquant_plugin.train.pushing import check_push, push_last
 from artquant_plugin.train.record import Summary
 from artquant_plugin.train.stages import RunFolder, StageFolder, StageResult
@@ -113,7 +113,7 @@ def train(
         seconds=time.monotonic() - started,
     )
     if state.is_main_process:
-        publish(setting, model, run, results, summary)
+        write_outcome(setting, model, run, results, summary)
         push_last(config)
     state.wait_for_everyone()
     return summary

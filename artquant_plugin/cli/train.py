@@ -73,7 +73,8 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _command(args: argparse.Namespace) -> str:
-    """What resumes the run."""
+    """What resumes the run; behind `torchrun` or `accelerate launch`, what stands after their own options."""
     files = [str(path) for path in args.config]
     overrides = [part for override in args.overrides for part in ("--set", override)]
-    return shlex.join(["artquant", "train", *files, *overrides, "--resume"])
+    start = ["LAUNCHER", "-m", "artquant_plugin.train"] if "RANK" in os.environ else ["artquant", "train"]
+    return shlex.join([*start, *files, *overrides, "--resume"])

@@ -20,7 +20,7 @@ _WEIGHT_FILES = (
 )
 
 
-def publish(
+def write_outcome(
     setting: Setting, model: Any, run: RunFolder, results: Sequence[tuple[str, StageResult]], summary: Summary
 ) -> None:
     """Put the last stage's checkpoint and the record into the output, and drop what the run needed to go on.
