@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from artquant_plugin.files import atomic_files, atomic_write
+from artquant_plugin.files import atomic_files, atomic_folder, atomic_write
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path):
@@ -67,3 +67,30 @@ def test_while_files_are_moved_the_last_one_is_absent(tmp_path, monkeypatch):
     assert moved[-1] == ("a", False)
     assert sorted(name for name, _ in moved[:-1]) == ["b", "c"]
     assert not any(there for _, there in moved)
+
+
+def test_a_folder_appears_whole_and_replaces_the_one_before(tmp_path):
+    for content in ("first", "second"):
+        with atomic_folder(tmp_path / "deep/out") as part:
+            (part / content).write_text(content)
+            assert not (tmp_path / "deep/out" / content).exists()
+    assert [path.name for path in (tmp_path / "deep/out").iterdir()] == ["second"]
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["out"]
+
+
+def test_a_folder_that_fails_leaves_the_one_before_and_nothing_else(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/before").touch()
+    with pytest.raises(RuntimeError), atomic_folder(tmp_path / "out") as part:
+        (part / "half").touch()
+        raise RuntimeError
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["before"]
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_what_a_killed_process_left_of_a_folder_goes(tmp_path):
+    (tmp_path / ".out.part-abc").mkdir()
+    (tmp_path / ".other.part-abc").mkdir()
+    with atomic_folder(tmp_path / "out"):
+        pass
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".other.part-abc", "out"]

@@ -50,7 +50,14 @@ def test_the_wheel_holds_one_top_level_package(wheel):
 
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"artquant_plugin"}
-    for needed in ("tasks/baid.yaml", "tasks/_scoring_yaml", "configs/demo.yaml", "train/sources/baid.py", "py.typed"):
+    for needed in (
+        "tasks/baid.yaml",
+        "tasks/_scoring_yaml",
+        "configs/demo.yaml",
+        "train/sources/baid.py",
+        "train/rad/report/page.css",
+        "py.typed",
+    ):
         assert f"artquant_plugin/{needed}" in names
 
 

@@ -118,6 +118,11 @@ def _add_rad_options(command: Any) -> None:
     command.add_argument(
         "--score-range", type=float, nargs=2, default=(0.0, 10.0), metavar=("LOW", "HIGH"), help="(default: 0 10)"
     )
+    command.add_argument(
+        "--source",
+        default="RAD, https://huggingface.co/datasets/Liuuuu123/RAD",
+        help="where the files are from (default: %(default)s)",
+    )
     command.add_argument("--license", default="unknown", help="terms of the data (default: %(default)s)")
 
 
@@ -151,7 +156,9 @@ def _annotations(args: argparse.Namespace) -> Any:
 
         given = {"train": args.annotations, "validation": args.validation, "test": args.test}
         files = {split: paths for split, paths in given.items() if paths}
-        return read_rad(files, name=args.name, score_range=tuple(args.score_range), license=args.license)
+        return read_rad(
+            files, name=args.name, score_range=tuple(args.score_range), source=args.source, license=args.license
+        )
     from artquant_plugin.train.sources.table import TableColumns, read_csv
 
     return read_csv(

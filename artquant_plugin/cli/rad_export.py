@@ -75,6 +75,9 @@ def _export(args: argparse.Namespace) -> None:
     for split, (paintings, described) in done.splits.items():
         print(f"{split:<12}{paintings:>10,}{described:>10,}")
     print(", ".join(f"{count:,} {state}" for state, count in sorted(done.states.items())))
+    waiting = done.states.get("pending", 0) + done.states.get("refining", 0)
+    if waiting:
+        print(f"{waiting:,} paintings wait for a description; go on with `artquant rad generate`, and export again")
     for item in done.left_out[:SHOWN]:
         print(f"left out of {item.split}: {item.id!r}, whose picture stands in {item.kept}, too")
     if len(done.left_out) > SHOWN:

@@ -34,6 +34,7 @@ class LocalLLM(BatchApi):
         faults: HTTP status and headers with which the next chat requests are refused, one each.
         peak: most chat requests that were in flight at once.
         in_flight: chat requests that are.
+        models: what is answered instead of a list of models.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class LocalLLM(BatchApi):
         self.faults: list[tuple[int, dict[str, str]]] = []
         self.peak = 0
         self.in_flight = 0
+        self.models: Fails | None = None
         self._loop = asyncio.new_event_loop()
         self._runner: web.AppRunner | None = None
 
@@ -122,6 +124,8 @@ class LocalLLM(BatchApi):
         return content
 
     async def _models(self, _: web.Request) -> web.Response:
+        if self.models is not None:
+            return web.json_response(self.models.body(), status=self.models.status)
         return web.json_response({"object": "list", "data": []})
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:

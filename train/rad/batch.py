@@ -8,6 +8,7 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -74,8 +75,6 @@ class Batches:
         if not sides:
             raise ArtQuantError("--batch, and neither side has a Batch API; set generator.batch=true, or leave it out")
         others: list[Side] = [side for side in self.endpoints if side not in sides]
-        for part in self.store.open_parts():
-            self.budget.hold(part.reserved)
         self._tidy()
         fruitless = 0
         while not self.stop.is_set():
@@ -116,7 +115,9 @@ class Batches:
             if writing is None:
                 writing = _Writing(self.folder, limits.lines, int(limits.megabytes * 1e6))
             writing.add(item, line, worst)
-        if writing is not None:
+        if writing is not None and self.stop.is_set():
+            writing.discard()
+        elif writing is not None:
             await self._close(writing, side)
 
     async def _lines(self, side: Side, positions: Sequence[int]) -> AsyncIterator[tuple[Item, bytes, float]]:
@@ -217,7 +218,7 @@ class Batches:
             if file:
                 applied += await self._read_file(part, file)
         free = self.store.part_done(part.number)
-        self.budget.settle(part.reserved, 0.0)  # what the replies cost is counted by each
+        self.budget.give_back(part.reserved)  # what the replies cost is counted by each
         self.say(f"batch {batch.id} {batch.status}: {applied:,} replies" + (f", {free:,} without" if free else ""))
         if batch.status == "failed":
             problems = batch.errors.data if batch.errors and batch.errors.data else []
@@ -226,19 +227,16 @@ class Batches:
         return applied
 
     async def _read_file(self, part: Part, file: str) -> int:
-        applied = 0
+        """Write a file's replies; the file is held in memory, as the client retries what it reads whole."""
         try:
-            async with self.endpoints[part.side].client.files.with_streaming_response.content(file) as response:
-                lines: list[dict[str, Any]] = []
-                async for text in response.iter_lines():
-                    if text.strip():
-                        lines.append(json.loads(text))
-                    if len(lines) == LINES_AT_ONCE:
-                        applied += self._apply(part, lines)
-                        lines = []
-                return applied + self._apply(part, lines)
+            content = await self.endpoints[part.side].client.files.content(file)
         except openai.APIError as error:
             raise self._lost(part.side, error) from error
+        texts = (text for text in content.iter_lines() if text.strip())
+        applied = 0
+        while lines := [json.loads(text) for text in islice(texts, LINES_AT_ONCE)]:
+            applied += self._apply(part, lines)
+        return applied
 
     def _apply(self, part: Part, lines: Sequence[dict[str, Any]]) -> int:
         """Write the replies to paintings that still wait for them; a file that is read again changes nothing."""
@@ -338,6 +336,11 @@ class _Writing:
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()
+
+    def discard(self) -> None:
+        """The file will not be sent."""
+        self._file.close()
+        self._target.unlink()
 
 
 def _name(item: Item) -> str:

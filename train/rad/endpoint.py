@@ -86,7 +86,7 @@ class Endpoint:
         except openai.APIConnectionError as error:
             raise self.down(_cause(error)) from error
         except openai.APIStatusError as error:
-            if error.status_code in (401, 403):
+            if error.status_code == 401:  # 403 may mean that this key is for completions alone
                 raise self._no_key(error) from error
         except (openai.APIError, ValueError):
             pass  # no list of models is needed, as long as something answers
@@ -182,8 +182,18 @@ class Endpoint:
             "and run again"
         )
 
+    def gives_up(self, error: Refused) -> EndpointDown:
+        """The error that ends a run whose requests fail one after the other."""
+        said = f"{error.reason}: {error.detail}"
+        if isinstance(error, Unanswered):
+            return self.down(said)
+        return EndpointDown(
+            f"'{self.section.base_url}' refuses the {self.side}'s requests ({said}); mend {self.side}.parameters or "
+            f"{self.side}.model, and run again"
+        )
+
     def down(self, said: str) -> EndpointDown:
-        """The error that ends a run."""
+        """The error that ends a run whose endpoint does not answer."""
         return EndpointDown(
             f"no answer from {self.side} '{self.section.base_url}' ({said}); start the server or mend "
             f"{self.side}.base_url, and run again to go on"

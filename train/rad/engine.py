@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -30,6 +30,7 @@ class _Held:
 
     change: Change
     item: Item
+    error: Refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,7 @@ class Live:
     give_up_after: int
     _paces: dict[Side, Pace] = field(init=False)
     _held: dict[Side, list[_Held]] = field(init=False)
-    _down: EndpointDown | None = field(default=None, init=False)
+    _down: ArtQuantError | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self._paces = {side: Pace(endpoint.section, self.stop) for side, endpoint in self.endpoints.items()}
@@ -80,7 +81,8 @@ class Live:
         """Bring paintings to an end, or to a side that is not asked live.
 
         Raises:
-            EndpointDown: a side does not answer, or refuses everything; what is in flight has been finished.
+            ArtQuantError: a side does not answer or refuses everything, or the store cannot be written; what is in
+                flight has been finished.
         """
         items = self._items(positions)
         async with _drawing(self.meter):
@@ -95,7 +97,7 @@ class Live:
                 if endpoint.answered and not self.stop.is_set():
                     await self._settle(side)
                 elif self._held[side] and not endpoint.answered:
-                    self._end(endpoint.down(self._held[side][-1].change.detail or ""))
+                    self._end(endpoint.gives_up(self._held[side][-1].error))
         if self._down is not None:
             raise self._down
 
@@ -105,13 +107,17 @@ class Live:
 
     async def _through(self, items: Iterator[Item], *, one: bool = False) -> None:
         """Take paintings, one after the other, through all of their rounds."""
-        with suppress(Stop):
+        try:
             for item in items:
                 current: Item | None = item
                 while current is not None and current.side in self.endpoints:
                     current = await self._step(current)
                 if one or self.stop.is_set():
                     return
+        except Stop:
+            return
+        except ArtQuantError as error:  # a full disk, a template that one painting cannot fill
+            self._end(error)
 
     async def _step(self, item: Item) -> Item | None:
         """One request, its reply and what follows, written; the painting as it is then, None at its end.
@@ -202,9 +208,9 @@ class Live:
     def _hold(self, endpoint: Endpoint, failed: Change, item: Item, error: Refused) -> None:
         """Wait with a failure that may be the endpoint's; several in a row are."""
         held = self._held[endpoint.side]
-        held.append(_Held(failed, item))
+        held.append(_Held(failed, item, error))
         if len(held) >= (self.give_up_after if endpoint.answered else min(SILENT, self.give_up_after)):
-            self._end(endpoint.down(f"{error.reason}: {error.detail}"))
+            self._end(endpoint.gives_up(error))
 
     async def _settle(self, side: Side) -> None:
         """Failures that were held are their paintings' own: the endpoint has answered since, or is not in question."""
@@ -217,7 +223,7 @@ class Live:
         if change is not None:
             self.meter.change(change, begun=item.rounds > 0)
 
-    def _end(self, error: EndpointDown) -> None:
+    def _end(self, error: ArtQuantError) -> None:
         self._down = self._down or error
         self.stop.set()
 

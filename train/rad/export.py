@@ -16,7 +16,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from artquant_plugin.dataset import INFO_FILE, DatasetInfo, split_info, write_info
+from artquant_plugin.dataset import INFO_FILE, Dataset, DatasetInfo, split_info, write_info
 from artquant_plugin.errors import ArtQuantError
 from artquant_plugin.files import atomic_folder, atomic_write
 from artquant_plugin.paintings import PARQUET_FOLDER
@@ -86,7 +86,7 @@ def export_run(
     found = survey(run)
     content = _content(run, found, with_images)
     before = _earlier(out)
-    if before is not None and before["content"] == content:
+    if before is not None and before["content"] == content and _whole(run, out, before):
         return _exported(out, before, unchanged=True)
     if before is not None and not overwrite:
         raise ArtQuantError(f"'{out}' holds another export; pass --overwrite to replace it, or another --out")
@@ -95,7 +95,7 @@ def export_run(
         if _content(run, found, with_images) != content:
             raise ArtQuantError(f"'{run.folder}' was written to meanwhile; export it again when it rests")
         info = _info(run, found, counted)
-        record = _record(run, found, counted, content, with_images)
+        record = _record(run, found, counted, with_images) | {"content": content, "files": _files(part)}
         with atomic_write(part / RAD_FILE) as file:
             file.write(json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
         with atomic_write(part / CARD_FILE) as file:
@@ -108,8 +108,16 @@ def export_run(
 
 
 def _content(run: RadRun, found: Survey, with_images: bool) -> str:
-    """A hash of all that the folder is made from."""
-    digest = hashlib.sha256(json.dumps([FORM_VERSION, run.record.fingerprint, with_images]).encode())
+    """A hash of all that the folder is made from, the pictures' place apart."""
+    usage = {f"{side} {outcome}": asdict(sums) for (side, outcome), sums in run.store.usage().items()}
+    facts = [
+        FORM_VERSION,
+        run.record.fingerprint,
+        asdict(replace(run.dataset.info, image_root="")),
+        usage,
+        with_images,
+    ]
+    digest = hashlib.sha256(json.dumps(facts).encode())
     for row, _ in rows(run, found):
         digest.update(json.dumps(row).encode())
     return digest.hexdigest()
@@ -127,14 +135,30 @@ def _earlier(out: Path) -> dict[str, Any] | None:
     if not (out / RAD_FILE).is_file():
         raise refusal
     ours = {RAD_FILE, CARD_FILE, FOLDS_FILE, INFO_FILE, PARQUET_FOLDER}
-    for path in (*out.iterdir(), *(out / PARQUET_FOLDER).iterdir()):
-        if path.name not in ours and path.suffix != ".parquet":
-            raise ArtQuantError(f"'{path}' is no part of an export; move it away, or pass another --out")
+    strangers = [path for path in out.iterdir() if path.name not in ours]
+    strangers += [path for path in (out / PARQUET_FOLDER).glob("*") if path.suffix != ".parquet"]
+    if strangers:
+        raise ArtQuantError(f"'{strangers[0]}' is no part of an export; move it away, or pass another --out")
     try:
         record = json.loads((out / RAD_FILE).read_text(encoding="utf-8"))
-        return record if record["form_version"] == FORM_VERSION else record | {"content": None}
+        return record if record["form_version"] == FORM_VERSION else record | {"content": None, "files": {}}
     except (ValueError, KeyError, TypeError) as error:
         raise refusal from error
+
+
+def _whole(run: RadRun, out: Path, before: dict[str, Any]) -> bool:
+    """Whether a folder still holds all that its record says, and looks for the pictures in the right place."""
+    info = out / INFO_FILE
+    return before["files"] == _files(out) and info.is_file() and Dataset.load(out).info.image_root == _image_root(run)
+
+
+def _files(folder: Path) -> dict[str, int]:
+    """Sizes of the Parquet files, by name: what tells a whole export from one that lost a file."""
+    return {path.name: path.stat().st_size for path in sorted((folder / PARQUET_FOLDER).glob("*.parquet"))}
+
+
+def _image_root(run: RadRun) -> str:
+    return str(run.dataset.image_root.resolve())
 
 
 def _exported(out: Path, record: dict[str, Any], *, unchanged: bool) -> Exported:
@@ -233,18 +257,17 @@ def _info(run: RadRun, found: Survey, counted: _Counted) -> DatasetInfo:
     return replace(
         source,
         name=f"rad-{source.name}",
-        image_root=str(run.dataset.image_root.resolve()),
+        image_root=_image_root(run),
         splits=splits,
         source=f"{source.source}; descriptions by {models['generator']}, judged by {models['judge']}",
     )
 
 
-def _record(run: RadRun, found: Survey, counted: _Counted, content: str, with_images: bool) -> dict[str, Any]:
+def _record(run: RadRun, found: Survey, counted: _Counted, with_images: bool) -> dict[str, Any]:
     """How it was made. Folders and endpoints of the one who made it stay out: the file may be published."""
     record = run.record
     return {
         "form_version": FORM_VERSION,
-        "content": content,
         "with_images": with_images,
         "run": record.fingerprint,
         "data": {key: value for key, value in record.data.items() if key != "folder"},

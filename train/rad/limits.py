@@ -80,29 +80,33 @@ class Budget:
                 raise Stop
             self._settled.clear()
             await self._settled.wait()
+        self._in_flight += 1
 
     def take(self, worst: float) -> bool:
         """Set money aside, or say that there is not enough."""
         if self.limit is not None and self.spent + self._reserved + worst > self.limit:
             return False
-        self.hold(worst)
+        self._reserved += worst
         return True
 
-    def hold(self, worst: float) -> None:
-        """Count a request that is under way already."""
-        self._reserved += worst
-        self._in_flight += 1
-
     def settle(self, worst: float, actual: float) -> None:
-        """A request is through.
+        """A request that `reserve` let through is over.
 
         Args:
             worst: what was reserved.
             actual: what it cost.
         """
-        self._reserved -= worst
         self._in_flight -= 1
         self.spent += actual
+        self.give_back(worst)
+
+    def hold(self, worst: float) -> None:
+        """Set money aside for a batch that is under way already; nobody waits for its end."""
+        self._reserved += worst
+
+    def give_back(self, worst: float) -> None:
+        """Money that was set aside is free again."""
+        self._reserved -= worst
         self._settled.set()
 
 

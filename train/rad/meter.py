@@ -49,6 +49,8 @@ class Summary:
             lines.append(f"stopped at --max-cost with {self.left:,} paintings to go; raise it and run again to go on")
         elif self.interrupted:
             lines.append(f"stopped with {self.left:,} paintings to go; run again to go on")
+        elif self.left:
+            lines.append(f"{self.left:,} paintings are with the Batch API; run with --batch to fetch their replies")
         elif not self.finished and not self.requests:
             lines.append("nothing to do (--retry-failed asks again about failed paintings)")
         return lines

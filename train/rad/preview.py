@@ -31,7 +31,7 @@ def preview(planned: Plan, *, splits: Sequence[str] | None, limit: int | None, b
         section = config.generator if side == "generator" else config.judge
         asks[side] = request = steps.request(asked, structured=section.structured != "never", picture="(the picture)")
         system, user = request.body["messages"]
-        seen = "[the picture]\\n" if side == "generator" else ""
+        seen = "[the picture]\n" if side == "generator" else ""
         lines += [f"--- {side} {section.model}, system", system["content"], f"--- {side}, user", seen + request.text]
     lines.append("---")
     worst = {

@@ -30,7 +30,7 @@ class RunRecord:
         models: ``generator`` and ``judge``, by name.
         parameters: everything else that descriptions depend on.
         config: the whole configuration, as merged. It names the keys' variables and holds no key.
-        versions: of Python and packages, when the run began.
+        versions: of Python and packages, when the run was last started.
         git_commit: of this package's checkout; None when it is none.
     """
 
@@ -78,7 +78,7 @@ def new_record(
     parameters: dict[str, Any],
     config: dict[str, Any],
 ) -> RunRecord:
-    """A record of a run that begins now."""
+    """A record of a run that starts now."""
     return RunRecord(data, prompts, models, parameters, config, versions(), git_commit())
 
 

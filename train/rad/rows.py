@@ -89,7 +89,7 @@ class Exchange:
         round: which description this is about, from 1.
         outcome: ``ok``, or the reason why the reply cannot be used.
         frame: what requests share, as JSON: model, parameters, first message. Never a key.
-        request: the message that is this painting's own; a picture is named by its hash.
+        request: the message that is this painting's own, without the picture, whose hash stands with the painting.
         reply: text as it came; None when there was none.
         prompt_tokens: as the endpoint counted them; None when it did not say.
         completion_tokens: likewise.

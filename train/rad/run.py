@@ -28,6 +28,7 @@ from artquant_plugin.train.rad.steps import Steps
 from artquant_plugin.train.rad.store import STORE_FILE, RunStore
 
 LOCK_FILE = "lock"
+MANY = 5000  # images whose check takes long enough to be announced
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,13 +120,13 @@ def generate(
                 return summary(store)
             from artquant_plugin.train.rad.session import Options, session  # brings the client along
 
-            items = store.items(positions)
             keys: dict[Side, str | None] = {
                 "generator": read_key("generator", planned.config.generator),
                 "judge": read_key("judge", planned.config.judge),
             }
-            say(f"looking at {len(items):,} images")
-            check_images(planned.data.image_root, items)
+            if len(positions) > MANY:
+                say(f"looking at the headers of {len(positions):,} images")
+            check_images(planned.data.image_root, store.items(positions))
             return session(planned, store, run, keys, Options(splits, limit, max_cost, batch, show, say))
 
 
@@ -152,6 +153,7 @@ def _begin(planned: Plan, run: Path) -> None:
             raise ArtQuantError(f"'{run}' has a {STORE_FILE} and no {RECORD_FILE}; give another --out")
         if asked and before is not None:
             refuse_other(before, planned.record, run)
+            write_record(run, planned.record)  # where the data is now, today's limits and prices
             return
         for suffix in ("", "-wal", "-shm"):
             store.with_name(store.name + suffix).unlink(missing_ok=True)

@@ -76,6 +76,8 @@ class _Session:
     async def _work(self, endpoints: dict[Side, Endpoint], stop: asyncio.Event) -> Summary:
         options, store = self.options, self.store
         budget = Budget(options.max_cost, store.cost())
+        for part in store.open_parts():
+            budget.hold(part.reserved)
         positions = store.positions(options.splits, options.limit)
         meter = Meter(len(positions) + sum(part.items for part in store.open_parts()), store.counts()["refining"],
                       budget.spent, options.show)  # fmt: skip
@@ -110,7 +112,7 @@ class _Session:
         found = summary(store)
         found.finished, found.requests, found.seconds = meter.finished.total(), meter.requests, seconds
         found.left = len(store.positions(options.splits, options.limit)) + sum(p.items for p in store.open_parts())
-        found.over_budget, found.interrupted = budget.exhausted, self.interrupted
+        found.over_budget, found.interrupted = budget.exhausted and found.left > 0, self.interrupted
         return found
 
     def _known(self, side: Side) -> bool | None:
@@ -127,7 +129,7 @@ class _Session:
         assert task is not None
 
         def heard() -> None:
-            if stop.is_set():
+            if self.interrupted:
                 task.cancel()
                 return
             self.interrupted = True

@@ -128,8 +128,9 @@ class RunStore:
     def results(self) -> Iterator[Result]:
         """All paintings in the data's order."""
         for row in self._rows(f"SELECT {_RESULT} FROM items ORDER BY position"):
-            description, judge_score, judge_reason = row[10:]
-            yield Result(*row[:10], _levels(description), judge_score, judge_reason)
+            values = list(row)
+            values[10] = _levels(row[10])
+            yield Result(*values)
 
     def counts(self) -> dict[str, int]:
         """Number of paintings by state; all four states stand in it."""
@@ -230,10 +231,7 @@ class RunStore:
             "SELECT number, name, side, items, file, batch, status, structured, reserved FROM parts "
             "WHERE status = 'open' ORDER BY number"
         )
-        return [
-            Part(*row, structured=bool(structured), reserved=reserved)
-            for *row, structured, reserved in self._connection.execute(query)
-        ]
+        return [Part(*row) for row in self._connection.execute(query)]
 
     def in_part(self, number: int, positions: Sequence[int] | None = None) -> list[Item]:
         """Paintings that a part still waits for.
@@ -248,8 +246,11 @@ class RunStore:
         return [_item(row) for row in self._connection.execute(query, (number, *(positions or ())))]
 
     def asked(self) -> bool:
-        """Whether anything was ever sent."""
-        query = "SELECT EXISTS (SELECT 1 FROM exchanges) OR EXISTS (SELECT 1 FROM parts WHERE file IS NOT NULL)"
+        """Whether there is anything that a new beginning would lose."""
+        query = (
+            "SELECT EXISTS (SELECT 1 FROM items WHERE state != 'pending') "
+            "OR EXISTS (SELECT 1 FROM totals WHERE cost > 0) OR EXISTS (SELECT 1 FROM parts WHERE file IS NOT NULL)"
+        )
         return bool(self._connection.execute(query).fetchone()[0])
 
     def _rows(self, query: str, values: Sequence[Any] = ()) -> Iterator[Any]:
@@ -351,8 +352,9 @@ class _Transaction:
 
 
 def _item(row: Sequence[Any]) -> Item:
-    draft, feedback, judge_tries = row[8:]
-    return Item(*row[:8], _levels(draft), feedback, judge_tries)
+    values = list(row)
+    values[8] = _levels(row[8])
+    return Item(*values)
 
 
 def _levels(text: str | None) -> dict[str, str] | None:

@@ -1,6 +1,7 @@
 """From annotations and an image folder to the dataset form; every image is opened before it counts."""
 
 import csv
+import math
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -131,6 +132,19 @@ def check_name(name: str) -> None:
     """
     if not PLAIN_NAME.fullmatch(name):
         raise ArtQuantError(f"dataset name {name!r} is no plain name; use letters, digits, '.', '_' and '-'")
+
+
+def check_range(score_range: tuple[float, float]) -> None:
+    """Refuse a score range that holds nothing.
+
+    Raises:
+        ArtQuantError: its ends are no numbers, or the wrong way round.
+    """
+    low, high = score_range
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise ArtQuantError(f"score range {low:g} {high:g} is not of two numbers; give --score-range LOW HIGH")
+    if not low < high:
+        raise ArtQuantError(f"score range {low:g} {high:g} is empty; give --score-range LOW HIGH, lowest first")
 
 
 def seeded_split(names: Sequence[str], fractions: Mapping[str, float], seed: int) -> dict[str, list[int]]:

@@ -23,11 +23,12 @@ from artquant_plugin.descriptions import read_description
 from artquant_plugin.errors import ArtQuantError
 from artquant_plugin.levels import LevelScale
 from artquant_plugin.prompts import WHOLE_TEXT
-from artquant_plugin.train.sources.importing import Annotations, check_name
+from artquant_plugin.train.sources.importing import Annotations, check_name, check_range
 
 DESCRIPTION, SCORE = "description", "score"  # task_type; a record without one is a score
 ASKED, ANSWERED = "human", "gpt"
 IMAGE_TOKEN = "<|image|>"
+HEADING_WORDS = 4  # "3. **Emotional level** -"
 NOTICEABLE = 0.01  # score points by which an expectation may miss the score unmentioned
 
 
@@ -55,7 +56,7 @@ def read_rad(
     *,
     name: str,
     score_range: tuple[float, float] = (0.0, 10.0),
-    source: str = "RAD, https://huggingface.co/datasets/Liuuuu123/RAD",
+    source: str = "RAD label files",
     license: str = "unknown",
 ) -> Annotations:
     """Read label files: scores and descriptions of one picture become one painting.
@@ -68,10 +69,11 @@ def read_rad(
         license: terms of the data.
 
     Raises:
-        ArtQuantError: the name is no plain one, a file or a record is faulty (all faulty ones are counted, the first
-            is named by file and line), or a picture has two scores.
+        ArtQuantError: the name is no plain one, the range is empty, a picture has two scores, or a file or a record is
+            faulty: all faulty ones are counted, the first is named by file and line.
     """
     check_name(name)
+    check_range(score_range)
     found = {split: _Found() for split in files}
     problems: list[str] = []
     for split, paths in files.items():
@@ -115,11 +117,12 @@ class _Found:
 
 
 def _levels(text: str | None) -> dict[str, str] | None:
-    """The three levels, where their headings stand in the text; else the whole."""
+    """The three levels, where their headings stand in the text and little else is outside of them; else the whole."""
     if text is None:
         return None
-    description = read_description(text)
-    return description.levels if description.complete else {WHOLE_TEXT: text}
+    found = read_description(text)
+    outside = len(text.split()) - sum(len(level.split()) for level in found.levels.values())
+    return found.levels if found.complete and outside <= HEADING_WORDS * len(found.levels) else {WHOLE_TEXT: text}
 
 
 def _contents(path: Path) -> Iterator[tuple[str, Any]]:

@@ -1,13 +1,12 @@
 """Any dataset that is a table of image names and scores."""
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 
 from artquant_plugin.dataset import SPLITS, Painting
 from artquant_plugin.errors import ArtQuantError
 from artquant_plugin.train.sources.annotations import Row, check_once, read_table
-from artquant_plugin.train.sources.importing import Annotations, check_name, seeded_split
+from artquant_plugin.train.sources.importing import Annotations, check_name, check_range, seeded_split
 
 SPLIT_WORDS = {"train": "train", "training": "train", "val": "validation", "valid": "validation"}
 SPLIT_WORDS |= {"validation": "validation", "dev": "validation", "test": "test", "testing": "test"}
@@ -54,12 +53,8 @@ def read_csv(
     Raises:
         ArtQuantError: the range, the fraction, the file or a row is faulty.
     """
-    low, high = score_range
     check_name(name)
-    if not (math.isfinite(low) and math.isfinite(high)):
-        raise ArtQuantError(f"score range {low:g} {high:g} is not of two numbers; give --score-range LOW HIGH")
-    if not low < high:
-        raise ArtQuantError(f"score range {low:g} {high:g} is empty; give --score-range LOW HIGH, lowest first")
+    check_range(score_range)
     if not 0 < test_fraction < 1:
         raise ArtQuantError(f"test fraction {test_fraction:g} is not between 0 and 1; pass one such as 0.2")
     needed = [

@@ -186,17 +186,22 @@ def test_a_running_batch_is_picked_up_and_shown(tmp_path, data):
         summary = rad(data, tmp_path / "run", llm.url, *BOTH, batch=True, say=interrupt)
         assert summary.interrupted and summary.left == 7
         assert any(line.startswith("batch batch_") for line in status_lines(tmp_path / "run"))
+        live = rad(data, tmp_path / "run", llm.url, *BOTH)
+        assert "7 paintings are with the Batch API; run with --batch" in live.lines()[-1]
+        assert not llm.requests
         llm.finish_all()
         assert rad(data, tmp_path / "run", llm.url, *BOTH, batch=True).counts["accepted"] == 7
     assert len(llm.batches) == 2
 
 
-def test_a_budget_limits_what_is_sent(tmp_path, data):
+def test_a_budget_limits_what_is_under_way(tmp_path, data):
+    """A description costs 3,000 at most and 2 in the end, so that two fit at a time, and all in turn."""
     with LocalLLM(script()) as llm:
-        summary = rad(data, tmp_path / "run", llm.url, *BOTH, batch=True, max_cost=6000.0)
-        sent = len(lines(llm)[0])
-        assert summary.over_budget and 0 < sent < 7
-        assert summary.cost <= 6000
+        summary = rad(data, tmp_path / "run", llm.url, *BOTH, batch=True, max_cost=7000.0)
+        assert (summary.counts["accepted"], summary.cost, summary.over_budget) == (7, 28, False)
+        assert max(len(batch) for batch in lines(llm) if is_generator(batch[0]["body"])) == 2
+        none = rad(data, tmp_path / "other", llm.url, *BOTH, batch=True, max_cost=1000.0)
+        assert none.over_budget and none.counts["pending"] == 7
 
 
 def test_a_file_that_is_read_twice_changes_nothing(tmp_path, data):

@@ -206,15 +206,24 @@ def test_caps_per_minute_space_requests(tmp_path, data):
     assert times[-1] - times[0] >= 5 * 60 / 1200 - 0.01
 
 
-@pytest.mark.parametrize("status", [500, 400])
-def test_an_endpoint_that_takes_nothing_ends_the_run_and_fails_no_painting(tmp_path, status):
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (500, "no answer from generator .*http_500: out of order.*start the server"),
+        (400, "refuses the generator's requests .http_400: out of order.; mend generator.parameters"),
+    ],
+)
+def test_an_endpoint_that_takes_nothing_ends_the_run_and_fails_no_painting(tmp_path, status, said):
     data = dataset(tmp_path / "data", 40)
     with LocalLLM(lambda _: Fails(status, message="out of order")) as llm:
-        with pytest.raises(ArtQuantError, match=f"no answer from generator .*http_{status}: out of order") as caught:
+        with pytest.raises(ArtQuantError, match=said) as caught:
             rad(data, tmp_path / "run", llm.url, "generator.max_retries=0")
         assert len(llm.requests) <= 6
     assert "\n" not in str(caught.value)
     assert {result.state for result in results(tmp_path / "run")} == {"pending"}
+    with LocalLLM(script()) as llm:  # nothing is lost with other parameters, as nothing was answered
+        changed = rad(data, tmp_path / "run", llm.url, "generator.parameters={max_completion_tokens: 500}")
+    assert changed.counts["accepted"] == 40
 
 
 def test_an_endpoint_that_dies_ends_the_run_and_another_one_goes_on(tmp_path):

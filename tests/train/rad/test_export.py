@@ -111,6 +111,20 @@ def test_the_same_again_is_left_alone_and_another_needs_the_users_word(run, data
     assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "out", "run"]
 
 
+def test_an_export_that_lost_a_file_or_whose_pictures_moved_is_not_the_same(run, data, tmp_path):
+    out = tmp_path / "out"
+    export_run(run, out)
+    next((out / "data").glob("test-*")).unlink()
+    with pytest.raises(ArtQuantError, match="pass --overwrite"):
+        export_run(run, out)
+    assert not export_run(run, out, overwrite=True).unchanged
+    shutil.copytree(data.folder, tmp_path / "moved")
+    with RadRun.open(run.folder, tmp_path / "moved") as other:
+        export_run(other, out, overwrite=True)
+    exported = Dataset.load(out)
+    assert exported.image_path(exported.split("test")[0]).parent == tmp_path / "moved/pictures"
+
+
 def test_a_folder_of_something_else_is_never_replaced(run, tmp_path):
     out = tmp_path / "out"
     out.mkdir()

@@ -1,8 +1,11 @@
 """What gives a score away, and what does not."""
 
+import csv
+
 import pytest
 
 from artquant_plugin.train.rad.leaks import find_score
+from tests.paths import shared
 
 
 @pytest.mark.parametrize(
@@ -61,3 +64,14 @@ def test_a_whole_number_alone_may_count_anything(text, score, high):
 def test_the_datasets_own_scale_is_known():
     assert find_score("It gets 3/5.", 3.0, 5.0) == "3/5"
     assert find_score("It gets 6.4 then.", 3.2, 5.0) == "6.4"  # on a scale up to ten
+
+
+def test_no_comment_of_apdd_gives_a_score_away():
+    """People who described 4,906 paintings without being asked for a number."""
+    with shared("data/apddv2/APDDv2-10023.csv").open(encoding="gbk") as file:
+        rows = [row for row in csv.DictReader(file) if row["Language Comment"].strip()]
+    assert len(rows) == 4906
+    scores = [float(row["Total aesthetic score"]) for row in rows]
+    assert not [
+        row for row, score in zip(rows, scores, strict=True) if find_score(row["Language Comment"], score, 100.0)
+    ]

@@ -79,6 +79,21 @@ def test_a_picture_has_its_score_and_its_description_with_levels_where_they_can_
 
 
 @pytest.mark.parametrize(
+    ("before", "kept"), [("1. **Overall view**", "levels"), ("It is a harbour at dusk, " * 3, "whole")]
+)
+def test_a_text_loses_its_headings_and_nothing_else(before, kept, tmp_path):
+    text = f"{before}\nPerception: warm reds.\nCognition: a harbour.\nEmotion: calm."
+    file = write(tmp_path / "a.json", score("a.jpg", 5.0), described("a.jpg", text))
+    ((painting,),) = read_rad({"train": [file]}, name="rad").splits.values()
+    assert painting.description.get("text") == (text if kept == "whole" else None)
+
+
+def test_an_empty_range_is_refused(tmp_path):
+    with pytest.raises(ArtQuantError, match="score range 10 0 is empty"):
+        read_rad({"train": [write(tmp_path / "a.json", score("a.jpg", 5.0))]}, name="rad", score_range=(10, 0))
+
+
+@pytest.mark.parametrize(
     ("record", "message"),
     [
         (score("a", 11), r"s.json:4: gt_score 11 of 'a' is no number in \[0, 10\] \(1 faulty"),

@@ -25,7 +25,8 @@ ENV = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 def start(data, run, url, *overrides):
     program = (
         "import sys; from pathlib import Path; from tests.train.rad.runs import rad; "
-        "s = rad(Path(sys.argv[1]), Path(sys.argv[2]), *sys.argv[3:], say=print); print(s.lines()); "
+        "batch = 'judge.batch=true' in sys.argv; "
+        "s = rad(Path(sys.argv[1]), Path(sys.argv[2]), *sys.argv[3:], say=print, batch=batch); print(s.lines()); "
         "sys.exit(130 if s.interrupted else 0)"
     )
     return subprocess.Popen(
@@ -68,6 +69,20 @@ def test_a_killed_run_asks_no_accepted_painting_again_and_loses_none(tmp_path):
     found = results(tmp_path / "run")
     assert [one.state for one in found] == ["accepted"] * 60
     assert len({one.id for one in found}) == 60
+
+
+def test_a_killed_run_picks_its_batch_up(tmp_path):
+    data = dataset(tmp_path / "data")
+    with LocalLLM(script()) as llm:
+        llm.looks = 10**6
+        process = start(data, tmp_path / "run", llm.url, "judge.batch=true")
+        wait_for(lambda: any(batch["status"] == "in_progress" for batch in llm.batches.values()))
+        process.send_signal(signal.SIGKILL)
+        process.wait(30)
+        llm.finish_all()
+        summary = rad(data, tmp_path / "run", llm.url, "judge.batch=true", batch=True)
+        assert summary.counts["accepted"] == 6
+        assert len(llm.batches) == 2 and len(llm.batch_lines) == len(set(llm.batch_lines)) == 12
 
 
 def test_a_finished_run_needs_neither_key_nor_endpoint(tmp_path):
@@ -211,6 +226,27 @@ def test_a_refused_key_is_known_before_anything_is_sent_and_not_repeated(tmp_pat
     ):
         rad(data, tmp_path / "run", llm.url, "generator.api_key_env=MY_KEY")
     assert "sk-wrong" not in str(e.value) and not llm.requests
+
+
+def test_a_store_that_cannot_be_written_ends_the_run_in_one_line(tmp_path):
+    data = dataset(tmp_path / "data")
+    with LocalLLM(script()) as llm:
+        rad(data, tmp_path / "run", llm.url, limit=1)
+        with RunStore(tmp_path / "run" / STORE_FILE) as store:
+            full = "CREATE TRIGGER full BEFORE INSERT ON exchanges BEGIN SELECT RAISE(FAIL, 'disk is full'); END"
+            store._connection.execute(full)
+        with pytest.raises(ArtQuantError, match="cannot be written .disk is full.; make room"):
+            rad(data, tmp_path / "run", llm.url)
+        with RunStore(tmp_path / "run" / STORE_FILE) as store:
+            store._connection.execute("DROP TRIGGER full")
+        assert rad(data, tmp_path / "run", llm.url).counts["accepted"] == 6
+
+
+def test_a_key_that_may_not_list_models_may_still_ask(tmp_path):
+    data = dataset(tmp_path / "data")
+    with LocalLLM(script()) as llm:
+        llm.models = Fails(403, message="missing scope")
+        assert rad(data, tmp_path / "run", llm.url).counts["accepted"] == 6
 
 
 def test_exchanges_are_kept_apart_with_their_counts(tmp_path):
