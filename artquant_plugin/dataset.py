@@ -328,6 +328,7 @@ def find_dataset(name_or_path: str) -> Path:
         if (candidate / INFO_FILE).is_file():
             return candidate
     from artquant_plugin.published_rad import fetch_dataset, is_published_name
+    from artquant_plugin.snapshots import is_hub_id
 
     if is_published_name(name_or_path):
         return fetch_dataset(name_or_path)
@@ -336,6 +337,8 @@ def find_dataset(name_or_path: str) -> Path:
     else:
         kind = name_or_path if name_or_path in PUBLISHED else f"csv --name {folder.name}"
         remedy = f"`artquant data import {kind} --annotations FILE_OR_FOLDER --images FOLDER`"
+    if is_hub_id(name_or_path):
+        remedy += f", or name a configuration of one on the Hub ({name_or_path}:CONFIG)"
     raise ArtQuantError(f"dataset {name_or_path!r} is not in '{data_home()}'; make it with {remedy}")
 
 

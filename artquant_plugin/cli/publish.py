@@ -100,7 +100,7 @@ def run_rad(args: argparse.Namespace) -> None:
 
     if args.confirm_license and not args.with_images:
         raise ArtQuantError("--confirm-license belongs to --with-images; pass both or none")
-    publication = rad_publication(
+    publication, config = rad_publication(
         args.folder,
         Target(args.repo, "dataset", args.private, args.revision),
         config=args.config,
@@ -108,7 +108,7 @@ def run_rad(args: argparse.Namespace) -> None:
         license=args.confirm_license,
         overwrite=args.overwrite,
     )
-    _finish(args, publication, f"datasets.load_dataset({args.repo!r})")
+    _finish(args, publication, f"artquant train CONFIG --set 'data=[\"{args.repo}:{config}\"]'")
 
 
 @contextmanager

@@ -12,8 +12,10 @@ from artquant_plugin.dataset import PUBLISHED
 from artquant_plugin.publish.faults import Target
 from artquant_plugin.publish.lines import IMAGE_NAME
 from artquant_plugin.publish.results import METRICS, Result, summary
+from artquant_plugin.published_rad import is_published_name
 from artquant_plugin.report.scatter import draw_scatter
 from artquant_plugin.report.table import ResultRow, markdown_table
+from artquant_plugin.snapshots import split_revision
 
 PLOT_FILE = "scatter.png"
 TAGS = ("lmms-eval", "image-aesthetics", "artquant")
@@ -118,9 +120,13 @@ def scatter(results: Sequence[Result]) -> bytes:
 
 
 def _datasets(facts: Facts) -> list[str] | None:
-    """What was trained on, those by their published names first; a folder's name says nothing to others."""
-    names = [] if facts.training is None else list(facts.training.get("data", {}))
-    return [name for name in names if name in PUBLISHED] or None
+    """What was trained on, by names that others know: published datasets, and repositories of the Hub."""
+    if facts.training is None:
+        return None
+    names = [name for name in facts.training.get("data", {}) if name in PUBLISHED]
+    given = [str(item["name"]) for item in facts.training["config"]["data"]]
+    repositories = [split_revision(name.partition(":")[0])[0] for name in given if is_published_name(name)]
+    return list(dict.fromkeys([*names, *repositories])) or None
 
 
 def _eval_results(results: Sequence[Result]) -> list[Any]:
@@ -176,7 +182,10 @@ def _texts(facts: Facts) -> dict[str, Any]:
         "limited": ", ".join(limited),
         "plot": PLOT_FILE if rows else None,
         "trained_on": ", ".join(names) or None,
-        "terms": [_TERMS[name] for name in names if name in _TERMS],
+        # RAD has its source's scores, and so its terms.
+        "terms": [
+            _TERMS[name] for name in dict.fromkeys(name.removeprefix("rad-") for name in names) if name in _TERMS
+        ],
         "recipe": _recipe(facts.training),
     }
 

@@ -229,7 +229,8 @@ class Publication:
         api = _api()
         with hub_errors(target):
             if not plan.exists:
-                api.create_repo(target.name, repo_type=target.kind, private=target.private, exist_ok=True)
+                # None leaves the choice to an organisation's own default.
+                api.create_repo(target.name, repo_type=target.kind, private=target.private or None, exist_ok=True)
                 plan = self.plan()
             commit = plan.parent
             if is_new := bool(plan.changed or plan.removed):

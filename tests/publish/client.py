@@ -86,6 +86,10 @@ class Client:
         self.begin(*argv)
         return self.end()
 
+    def interrupt(self) -> None:
+        """What Ctrl-C does."""
+        self._process.send_signal(signal.SIGINT)
+
     def kill(self) -> None:
         self._process.send_signal(signal.SIGKILL)
         self._process.wait(30)

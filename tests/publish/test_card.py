@@ -12,6 +12,7 @@ from huggingface_hub import ModelCard
 
 from artquant_plugin.checkpoint.identity import weights_hash
 from artquant_plugin.metrics import evaluate
+from tests.publish.test_model import TRAINED
 
 N = 40
 
@@ -112,6 +113,17 @@ def test_samples_without_their_results_file_are_refused(desk, tmp_path, weights)
     (results / "20261124_120000_results.json").unlink()
     error = desk.publish("base", "me/x", "--license", "mit", "--results", results).error
     assert "is missing or no results file of lmms-eval; no result is published without it" in error
+
+
+def test_a_model_of_rad_names_its_repository_and_its_sources_terms(desk, tmp_path):
+    folder = shutil.copytree(desk.root / "base", tmp_path / "model")
+    record = {**TRAINED, "data": {"rad-apdd": {}}}
+    record["config"] = {**TRAINED["config"], "data": [{"name": "me/RAD@v1:apdd", "weight": 1.0}]}
+    (folder / "training.json").write_text(json.dumps(record))
+    desk.done(folder, "me/of-rad", "--license", "mit")
+    text = desk.files("me/of-rad")["README.md"].decode()
+    assert yaml.safe_load(text.split("---")[1])["datasets"] == ["me/RAD"]
+    assert "- Terms of the data, which forbid commercial use: APDDv2: CC BY-NC-ND 4.0" in text
 
 
 def test_a_card_reads_well(desk, tmp_path, weights):

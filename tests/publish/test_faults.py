@@ -81,7 +81,7 @@ def test_a_process_killed_within_the_weights_can_be_started_again(desk, model, o
     desk.hub.hanging.clear()
     client = other(TOKEN)
     client.begin("publish", "model", model, "--repo", "me/killed", "--license", "mit")
-    assert desk.hub.hanging.wait(60)
+    assert desk.hub.hanging.wait(180)
     client.kill()
     assert desk.commits("me/killed") == 1
     desk.done(model, "me/killed", "--license", "mit")
@@ -94,11 +94,24 @@ def test_a_process_killed_behind_the_weights_does_not_send_them_twice(desk, mode
     desk.hub.hanging.clear()
     client = other(TOKEN)
     client.begin("publish", "model", model, "--repo", "me/killed-later", "--license", "mit")
-    assert desk.hub.hanging.wait(60)
+    assert desk.hub.hanging.wait(180)
     client.kill()
     start = len(desk.hub.requests)
     desk.done(model, "me/killed-later", "--license", "mit")
     assert since(desk, start, "PUT", "/lfs/") == [] and desk.commits("me/killed-later") == 2
+
+
+def test_an_interrupted_upload_ends_quietly_and_can_be_run_again(desk, model, other):
+    desk.hub.faults.append(["PUT /lfs/", "hang", 1])
+    desk.hub.hanging.clear()
+    client = other(TOKEN)
+    client.begin("publish", "model", model, "--repo", "me/interrupted", "--license", "mit")
+    assert desk.hub.hanging.wait(180)
+    client.interrupt()
+    outcome = client.end()
+    assert outcome.code == 130 and outcome.err.endswith("artquant: interrupted\n")
+    desk.done(model, "me/interrupted", "--license", "mit")
+    assert desk.commits("me/interrupted") == 2
 
 
 def test_no_token_and_a_wrong_one_are_one_line(desk, model, other):

@@ -2,7 +2,7 @@
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,7 @@ EXPORT = Whitelist(
     kind="an export of RAD",
     belongs=(r"(dataset|rad|folds)\.json", rf"{PARQUET_FOLDER}/(train|validation|test)-\d+-of-\d+\.parquet"),
     left_out=(r"README\.md", r"\.gitattributes"),
-    # What `datasets` would read as rows or run, whoever put it there.
-    loaded=(rf"[^/]+/{PARQUET_FOLDER}/.*", r"[^/]+\.py"),
+    loaded=(),
 )
 
 
@@ -53,7 +52,7 @@ def rad_publication(
     with_images: bool = False,
     license: str | None = None,
     overwrite: bool = False,
-) -> Publication:
+) -> tuple[Publication, str]:
     """The files of an export, beside those of other sources that the repository has.
 
     Args:
@@ -63,6 +62,9 @@ def rad_publication(
         with_images: whether the export's pictures are to be published.
         license: of the pictures; must be the dataset's own to publish them.
         overwrite: see `Publication`.
+
+    Returns:
+        The publication, and the name of its configuration.
 
     Raises:
         ArtQuantError: the folder is no export, holds something else, or pictures without the user's word.
@@ -83,13 +85,14 @@ def rad_publication(
     publication = Publication(
         target,
         checked(files),
-        EXPORT,
+        # What `datasets` would read as rows, whoever put it there.
+        replace(EXPORT, loaded=(rf"{source.config}/{PARQUET_FOLDER}/.*",)),
         overwrite=overwrite,
         stays=lambda name: "/" in name and not name.startswith(prefix),
     )
     everything = sorted([source, *_others(publication)], key=lambda item: item.config)
     publication.add(CARD_FILE, rad_card(target, everything).encode())
-    return publication
+    return publication, source.config
 
 
 def rad_card(target: Target, sources: list[Source]) -> str:
