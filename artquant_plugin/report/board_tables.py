@@ -66,18 +66,18 @@ def printed_rows(analysis: Analysis) -> tuple[dict[str, Published], list[Publish
 def leaderboard(analysis: Analysis) -> Table:
     """Measured and published figures, each in columns of their own."""
     own, others = printed_rows(analysis)
-    header, rows = list(LEADERBOARD), []
+    rows = []
     for one in ordered(analysis.evaluations):
         printed = own.get(one.entry.name)
         rows.append((*measured_cells(one), *_published_cells(printed)))
     rows += [(row.method, *[NONE] * 11, *_published_cells(row)) for row in others]
     thresholds = {one.accuracy.threshold for one in analysis.evaluations if one.accuracy is not None}
-    header[9] = header[9].format(threshold=f"{thresholds.pop():g}" if len(thresholds) == 1 else "middle")
+    threshold = f"{thresholds.pop():g}" if len(thresholds) == 1 else "middle"
     return _without_empty(
         Table(
             name=f"leaderboard-{analysis.board.dataset}",
             title=f"{analysis.board.dataset}: measured and published results",
-            header=tuple(header),
+            header=tuple(label.format(threshold=threshold) for label in LEADERBOARD),
             rows=rows,
             notes=tuple(_leaderboard_notes(analysis, own, others)),
         )

@@ -84,7 +84,9 @@ def test_a_second_page_replaces_the_first_and_keeps_its_pictures(analysis, tmp_p
     assert len(before) == 12
     (out / "data" / "gone.js").write_text("")
     record = json.loads((out / "report.json").read_text())
-    (out / "report.json").write_text(json.dumps({**record, "files": [*record["files"], "data/gone.js", "../evil"]}))
+    (out / "report.json").write_text(
+        json.dumps({**record, "files": [*record["files"], "data/gone.js", "../evil", ".."]})
+    )
     (tmp_path / "evil").write_text("stays")
     build_site(out, [analysis], title="other", workers=1)
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*.jpg")} == before
@@ -149,3 +151,14 @@ def test_pictures_are_small_upright_and_made_once(tmp_path):
     again, failed = write_pictures({"large": images["large"]}, [], tmp_path / "out", workers=1)
     assert again["large"].name == pictures["large"].name
     assert files(tmp_path / "out") == {f"{kind}/{again['large'].name}.jpg" for kind in ("thumbs", "previews")}
+
+
+def test_a_disk_that_is_full_is_no_unreadable_picture(tmp_path):
+    Image.new("RGB", (50, 40)).save(tmp_path / "a.png")
+    images = {"a": tmp_path / "a.png"}
+    (name,) = (picture.name for picture in write_pictures(images, [], tmp_path / "out", workers=1)[0].values())
+    thumb = tmp_path / "out" / "thumbs" / f"{name}.jpg"
+    thumb.unlink()
+    thumb.mkdir()  # nothing can be put in its place, as on a full disk
+    with pytest.raises(ArtQuantError, match="thumbs/.*cannot be written"):
+        write_pictures(images, [], tmp_path / "out", workers=1)

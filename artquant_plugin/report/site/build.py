@@ -80,7 +80,7 @@ def _files_of_page(out: Path) -> list[str]:
         try:
             names = json.loads(record.read_text(encoding="utf-8"))["files"]
             # Nothing outside the folder is removed, whatever the record says.
-            return [name for name in names if re.fullmatch(r"(?:(?:data|tables|assets)/)?[\w.-]+", name)]
+            return [name for name in names if re.fullmatch(r"(?:(?:data|tables|assets)/)?\w[\w.-]*", name)]
         except (ValueError, KeyError, TypeError):
             pass
     # An interrupted first run leaves pictures alone behind.

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from artquant_plugin.errors import ArtQuantError
 from artquant_plugin.images import open_image
 
 THUMBNAIL, PREVIEW = 240, 960  # pixels of the longer side
@@ -79,6 +80,7 @@ def _written(name: str, preview: bool, folder: Path) -> bool:
 
 
 def _write(item: tuple[str, Path, str, bool, Path]) -> bool:
+    """Whether the picture could be read; that it cannot be written is an error."""
     _, path, name, preview, folder = item
     try:
         with Image.open(path) as opened:
@@ -87,21 +89,24 @@ def _write(item: tuple[str, Path, str, bool, Path]) -> bool:
             factor = (PREVIEW if preview else THUMBNAIL) / max(opened.size)
             opened.draft("RGB", (round(opened.width * factor), round(opened.height * factor)))
             picture = open_image(opened)
-        if preview and max(picture.size) > THUMBNAIL:
-            picture.thumbnail((PREVIEW, PREVIEW), Image.Resampling.LANCZOS)
-            _save(picture, folder / "previews" / f"{name}.jpg")
-        picture.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
-        _save(picture, folder / "thumbs" / f"{name}.jpg")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):  # our own errors are ValueErrors
         return False
+    if preview and max(picture.size) > THUMBNAIL:
+        picture.thumbnail((PREVIEW, PREVIEW), Image.Resampling.LANCZOS)
+        _save(picture, folder / "previews" / f"{name}.jpg")
+    picture.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
+    _save(picture, folder / "thumbs" / f"{name}.jpg")
     return True
 
 
 def _save(picture: Image.Image, path: Path) -> None:
     # Not `atomic_write`: to wait for the disk after each of thousands of files would take longer than all the rest.
     part = path.with_suffix(f".{os.getpid()}.part")
-    picture.save(part, "JPEG", quality=QUALITY, optimize=False)
-    os.replace(part, path)
+    try:
+        picture.save(part, "JPEG", quality=QUALITY)
+        os.replace(part, path)
+    except OSError as error:  # of a full disk, Pillow's has no file name
+        raise ArtQuantError(f"'{path}' cannot be written ({error}); mend the path or the space on its disk") from error
 
 
 def _remove_others(folder: Path, names: set[str]) -> None:
