@@ -1,3 +1,5 @@
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -83,3 +85,10 @@ def test_json_wins_over_prose(score, prose):
     if "[LMMS_EVAL_" in prose:
         return
     assert read(f'{prose} score: 3 {{"score": {score!r}}}').score == score
+
+
+def test_a_reply_may_say_which_weights_gave_it():
+    checkpoint = {"name": "me/x", "revision": "abc", "weights": "def"}
+    assert read(json.dumps({"score": 6.5, "checkpoint": checkpoint})).checkpoint == checkpoint
+    assert read('{"score": 6.5, "checkpoint": "x"}').checkpoint is None
+    assert read('{"score": 6.5}').checkpoint is None
