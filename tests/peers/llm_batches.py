@@ -20,6 +20,7 @@ class BatchApi:
         expire: share of each of the next batches' requests, one value per batch, that expire unanswered.
         refuse_batches: a message with which every batch fails as a whole.
         batch_lines: requests that batches answered, by their names, in order.
+        look_faults: errors with which the next looks at a batch are answered, one each.
         lose_next_batch: whether the next batch is started and its answer lost.
     """
 
@@ -30,6 +31,7 @@ class BatchApi:
         self.expire: list[float] = []
         self.refuse_batches: str | None = None
         self.batch_lines: list[str] = []
+        self.look_faults: list[Fails] = []
         self.lose_next_batch = False
         self._left: dict[str, int] = {}
 
@@ -108,6 +110,9 @@ class BatchApi:
         )
 
     async def _get_batch(self, request: web.Request) -> web.Response:
+        if self.look_faults:
+            fault = self.look_faults.pop(0)
+            return web.json_response(fault.body(), status=fault.status)
         batch = self.batches[request.match_info["id"]]
         if batch["status"] in ("validating", "in_progress"):
             self._left[batch["id"]] -= 1

@@ -131,9 +131,7 @@ class Batches:
                 pictures = list(found)
             for item, picture in zip(items, pictures, strict=True):
                 if isinstance(picture, ArtQuantError):
-                    failed = Change(
-                        item.position, "failed", item.rounds, reason="unreadable_image", detail=str(picture)
-                    )
+                    failed = self.steps.unreadable(item, picture)
                     self.store.write([], [failed])
                     self.meter.change(failed, begun=item.rounds > 0)
                     continue
@@ -166,8 +164,10 @@ class Batches:
         local = self.folder / f"{part.name}.jsonl"
         try:
             if part.file is None:
-                if not local.is_file():
-                    raise ArtQuantError(f"'{local}' is missing; put it back, or begin a new run with another --out")
+                if not local.is_file():  # removed by someone; nothing was sent, so its paintings are free again
+                    self.store.part_done(part.number)
+                    self.budget.give_back(part.reserved)
+                    return
                 with local.open("rb") as file:
                     uploaded = await client.files.create(file=(local.name, file), purpose="batch")
                 self.store.part_sent(part.number, file=uploaded.id)
@@ -194,20 +194,30 @@ class Batches:
         return None
 
     async def _wait(self) -> int:
-        """Look at the open parts until one is over; the number of replies in those that are."""
+        """Look at the open parts until one is over; the number of replies in those that are.
+
+        A look that fails is made again at the next turn: batches take hours, in which connections come and go.
+        """
+        failed_looks = 0
         while True:
             over = False
             answered = 0
             for part in self.store.open_parts():
                 try:
                     batch = await self.endpoints[part.side].client.batches.retrieve(str(part.batch))
+                except (openai.APIConnectionError, openai.InternalServerError, openai.RateLimitError) as error:
+                    failed_looks += 1
+                    if failed_looks == self.steps.config.give_up_after:
+                        raise self._lost(part.side, error) from error
+                    break
                 except openai.APIError as error:
                     raise self._lost(part.side, error) from error
+                failed_looks = 0
                 if batch.status in _OVER:
                     answered += await self._read(part, batch)
                     over = True
             if over or self.stop.is_set():
-                return answered or (not over)
+                return answered
             with suppress(TimeoutError):
                 await asyncio.wait_for(self.stop.wait(), self.steps.config.batch.poll_seconds)
 

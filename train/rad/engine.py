@@ -134,9 +134,7 @@ class Live:
                 try:
                     picture = await self.pictures.data_uri(item)
                 except ArtQuantError as error:
-                    detail = str(error)
-                    failed = Change(item.position, "failed", item.rounds, reason="unreadable_image", detail=detail)
-                    await self._write([], failed, item)
+                    await self._write([], self.steps.unreadable(item, error), item)
                     return None
                 change = await self._ask(item, picture)
         return after(item, change) if change is not None and change.state == "refining" else None

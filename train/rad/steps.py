@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from artquant_plugin.dataset import DatasetInfo
+from artquant_plugin.errors import ArtQuantError
 from artquant_plugin.prompts import DESCRIPTION_LEVELS
 from artquant_plugin.train.rad.config import EndpointSection, RadConfig
 from artquant_plugin.train.rad.leaks import find_score
@@ -129,6 +130,10 @@ class Steps:
         """A painting that failed for good."""
         rounds = item.rounds + (item.side == "generator")
         return Change(item.position, "failed", rounds, reason=reason, detail=detail)
+
+    def unreadable(self, item: Item, error: ArtQuantError) -> Change:
+        """A painting whose picture cannot be sent; nobody was asked."""
+        return Change(item.position, "failed", item.rounds, reason="unreadable_image", detail=str(error))
 
     def exchange(
         self,

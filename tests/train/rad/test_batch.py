@@ -194,6 +194,35 @@ def test_a_running_batch_is_picked_up_and_shown(tmp_path, data):
     assert len(llm.batches) == 2
 
 
+def test_looks_that_fail_are_made_again_and_given_up_in_the_end(tmp_path, data):
+    silent = (*BOTH, "generator.max_retries=0", "judge.max_retries=0", "give_up_after=3")
+    with LocalLLM(script()) as llm:
+        llm.look_faults = [Fails(503), Fails(429)]
+        assert rad(data, tmp_path / "run", llm.url, *silent, batch=True).counts["accepted"] == 7
+        llm.look_faults = [Fails(503)] * 3
+        with pytest.raises(ArtQuantError, match="the Batch API of generator .* answers 503"):
+            rad(data, tmp_path / "other", llm.url, *silent, batch=True)
+        assert rad(data, tmp_path / "other", llm.url, *silent, batch=True).counts["accepted"] == 7
+        assert len(llm.batches) == 4
+
+
+def test_a_request_file_that_was_removed_is_written_again(tmp_path, data, monkeypatch):
+    original = RunStore.make_part
+
+    def die(self, *arguments, **named):
+        original(self, *arguments, **named)
+        raise Killed
+
+    with LocalLLM(script()) as llm:
+        monkeypatch.setattr(RunStore, "make_part", die)
+        with pytest.raises(Killed):
+            rad(data, tmp_path / "run", llm.url, *BOTH, batch=True)
+        monkeypatch.setattr(RunStore, "make_part", original)
+        for path in (tmp_path / "run" / "batches").iterdir():
+            path.unlink()
+        assert rad(data, tmp_path / "run", llm.url, *BOTH, batch=True).counts["accepted"] == 7
+
+
 def test_a_budget_limits_what_is_under_way(tmp_path, data):
     """A description costs 3,000 at most and 2 in the end, so that two fit at a time, and all in turn."""
     with LocalLLM(script()) as llm:
