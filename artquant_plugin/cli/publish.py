@@ -86,7 +86,7 @@ def run_model(args: argparse.Namespace) -> None:
     if (args.license_name or args.license_link) and args.license != "other":
         raise ArtQuantError("--license-name and --license-link describe --license other; pass it, or leave them out")
     license = License(args.license, args.license_name, args.license_link) if args.license else None
-    with _merged(args) as merged:
+    with _merged(args, license) as merged:
         files = model_files(args.folder, target, base=args.base, license=license, results=args.results, merged=merged)
         publication = Publication(target, files, CHECKPOINT, overwrite=args.overwrite)
         _finish(args, publication, f"lmms-eval --model artquant --model_args pretrained={args.repo} --tasks artquant")
@@ -112,16 +112,17 @@ def run_rad(args: argparse.Namespace) -> None:
 
 
 @contextmanager
-def _merged(args: argparse.Namespace) -> Iterator[Path | None]:
-    """The folder of the merged model while it is needed."""
+def _merged(args: argparse.Namespace, license: Any) -> Iterator[Path | None]:
+    """The folder of the merged model while it is needed; what would be refused later is refused before the merge."""
     if not args.merge:
         yield None
         return
-    from artquant_plugin.publish.contents import CHECKPOINT, check_weights
+    from artquant_plugin.publish.base import find_base
     from artquant_plugin.publish.merge import merge_checkpoint
+    from artquant_plugin.publish.model import chosen_license, sources_of
 
-    if args.folder.is_dir():  # before minutes of loading
-        check_weights(CHECKPOINT.files(args.folder), args.folder)
+    base = find_base(args.folder, sources_of(args.folder), args.base, needed=False)
+    chosen_license(args.folder, license, base)
     with tempfile.TemporaryDirectory(prefix="artquant-merged-") as folder:
         merge_checkpoint(args.folder, Path(folder) / "merged", base=args.base)
         yield Path(folder) / "merged"

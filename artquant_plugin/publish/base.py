@@ -66,7 +66,7 @@ def find_base(folder: Path, sources: dict[str, Path], given: str | None, *, need
                 raise
             return None
     found = revision or info.sha
-    if given is not None and named is not None and Path(named).is_dir() and needed:
+    if given is not None and named is not None and Path(named).is_dir():
         _check_same(Path(named), name, found)
     card: Any = info.card_data or {}
     license = card.get("license")

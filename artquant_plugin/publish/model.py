@@ -76,12 +76,7 @@ def model_files(
     """
     found = checkpoint_files(folder, base=base, merged=merged)
     origin = found.base
-    chosen = license or (origin.license if origin else None)
-    if chosen is None:
-        raise ArtQuantError(
-            f"the license of '{folder}' is not known{f', {origin.name} names none' if origin else ''}; pass "
-            "--license, such as apache-2.0, or other and its name"
-        )
+    chosen = chosen_license(folder, license, origin)
     places = results or [place for place in [folder / RESULTS_FOLDER] if holds_runs(place)]
     measured = results_of(places, found.weights, str(folder)) if places else []
     code, known = _code(folder if merged is None else merged, target, origin, found.is_adapter)
@@ -114,12 +109,7 @@ def checkpoint_files(folder: Path, *, base: str | None = None, merged: Path | No
     Raises:
         ArtQuantError: something does not belong or is missing, or an adapter's base is not on the Hub.
     """
-    if not folder.is_dir():
-        raise ArtQuantError(f"'{folder}' is no folder; name the one that training wrote")
-    sources = CHECKPOINT.files(folder)
-    if ADAPTER_CONFIG_FILE not in sources and CONFIG_FILE not in sources:
-        raise ArtQuantError(f"'{folder}' holds no {CONFIG_FILE} and no {ADAPTER_CONFIG_FILE}; it is no checkpoint")
-    check_weights(sources, folder)
+    sources = sources_of(folder)
     is_adapter = ADAPTER_CONFIG_FILE in sources and merged is None
     found = find_base(folder, sources, base, needed=is_adapter)
     weights = [weights_hash(folder)]
@@ -133,6 +123,36 @@ def checkpoint_files(folder: Path, *, base: str | None = None, merged: Path | No
         files[ADAPTER_CONFIG_FILE] = _adapter_config(folder, found)
     training = training_record(sources[TRAINING_FILE]) if TRAINING_FILE in sources else None
     return Collected(files, is_adapter, found, tuple(weights), training)
+
+
+def sources_of(folder: Path) -> dict[str, Path]:
+    """The files of a checkpoint's folder as they are.
+
+    Raises:
+        ArtQuantError: no folder, no checkpoint, or something in it does not belong or cannot be read.
+    """
+    if not folder.is_dir():
+        raise ArtQuantError(f"'{folder}' is no folder; name the one that training wrote")
+    sources = CHECKPOINT.files(folder)
+    if ADAPTER_CONFIG_FILE not in sources and CONFIG_FILE not in sources:
+        raise ArtQuantError(f"'{folder}' holds no {CONFIG_FILE} and no {ADAPTER_CONFIG_FILE}; it is no checkpoint")
+    check_weights(sources, folder)
+    return sources
+
+
+def chosen_license(folder: Path, given: License | None, base: Base | None) -> License:
+    """The license that was given, or that of the base model.
+
+    Raises:
+        ArtQuantError: neither is known.
+    """
+    chosen = given or (base.license if base else None)
+    if chosen is None:
+        raise ArtQuantError(
+            f"the license of '{folder}' is not known{f', {base.name} names none' if base else ''}; pass --license, "
+            "such as apache-2.0, or other and its name"
+        )
+    return chosen
 
 
 def checked(files: dict[str, Content]) -> dict[str, Content]:

@@ -86,7 +86,8 @@ def test_a_base_with_other_weights_is_refused(desk, copy):
     weights["multi_modal_projector.linear_1.bias"] += 1
     save_file(weights, other / "model.safetensors", metadata={"format": "pt"})
     desk.done(other, "me/other-base", "--license", "mit")
-    assert "has other weights than" in desk.publish("adapter", "me/x", "--base", "me/other-base").error
+    for options in ((), ("--merge",)):
+        assert "has other weights than" in desk.publish("adapter", "me/x", "--base", "me/other-base", *options).error
     assert (
         "the Hub has no model 'me/none' that you may see" in desk.publish("adapter", "me/x", "--base", "me/none").error
     )
@@ -225,6 +226,8 @@ def test_merging_needs_an_adapter(desk):
     ("options", "message"),
     [
         (("none", "--repo", "me/x"), "'none' is no folder; name the one that training wrote"),
+        (("runs/none", "--repo", "me/x", "--merge"), "'runs/none' is no folder; name the one that training wrote"),
+        (("adapter", "--repo", "me/x", "--merge"), "the license of 'adapter' is not known; pass --license"),
         (("base", "--repo", "x"), "--repo 'x' has no namespace; use NAMESPACE/NAME"),
         (("base", "--repo", "me/x y"), "--repo 'me/x y' is no repository id"),
         (("base", "--repo", "me/x", "--revision", "a b"), "--revision 'a b' is no name of a tag"),

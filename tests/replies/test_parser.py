@@ -1,5 +1,7 @@
 """Replies as models write them, in many languages, against what a reader takes them to say."""
 
+import json
+
 import pytest
 
 from artquant_plugin.replies import parse_reply
@@ -285,3 +287,10 @@ def test_a_range_is_marked_and_levels_are_kept():
     assert not read("Score: 7").from_range
     assert read('{"score": 5, "levels": {"fair": 1.0}}').levels == {"fair": 1.0}
     assert read('{"score": null, "reason": "image broken"}').detail == "image broken"
+
+
+def test_a_reply_may_say_which_weights_gave_it():
+    checkpoint = {"name": "me/x", "revision": "abc", "weights": "def"}
+    assert read(json.dumps({"score": 6.5, "checkpoint": checkpoint})).checkpoint == checkpoint
+    assert read('{"score": 6.5, "checkpoint": "x"}').checkpoint is None
+    assert read('{"score": 6.5}').checkpoint is None
