@@ -133,7 +133,8 @@ def test_a_metric_that_cannot_take_an_image_leaves_it_unscored():
 def test_two_metrics_in_one_folder_are_two_models(tmp_path):
     for date, metric in (("20260101_000000", "niqe"), ("20260102_000000", "laion_aes")):
         measured = {"metric": metric, "value": 5.0, "lower_better": metric == "niqe"}
-        record = {"id": "a", "prediction": Measurement(**measured).prediction, "truth": 5.0, "measurement": measured}
+        record = {"id": "a", "prediction": Measurement(**measured).prediction, "truth": 5.0, "reason": None}
+        record["measurement"] = measured
         (tmp_path / f"{date}_samples_baid.jsonl").write_text(json.dumps({"scored": record, "missing": 0}) + "\n")
         config = {"model": "pyiqa", "model_args": f"metric={metric}"}
         content = {"model_name": "", "model_source": "pyiqa", "config": config}

@@ -3,7 +3,7 @@
 import argparse
 import json
 import math
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -29,28 +29,13 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> None:
     """Read, evaluate, print."""
     from artquant_plugin.errors import ArtQuantError
-    from artquant_plugin.metrics import Metric, evaluate
     from artquant_plugin.report.samples import read_runs
-    from artquant_plugin.report.table import ResultRow, markdown_table, text_table
-    from artquant_plugin.unscored import at_median
+    from artquant_plugin.report.table import markdown_table, row_of, text_table
 
     if args.resamples < 0 or args.seed < 0:
         raise ArtQuantError("--resamples and --seed must not be negative; leave them out for 2000 and 0")
     runs = read_runs(args.folders)
-    rows = []
-    for found in runs:
-        scores = filled = None
-        if found.ids:
-            scores = evaluate(found.ids, found.predictions, found.truths, resamples=args.resamples, seed=args.seed)
-            if found.measured:  # in a unit of their own, which has no error against human scores
-                scores = replace(scores, mae=Metric(math.nan), rmse=Metric(math.nan))
-            filled = evaluate(
-                [*found.ids, *found.unscored],
-                at_median([*found.predictions, *[None] * len(found.unscored)]),
-                [*found.truths, *found.unscored.values()],
-                resamples=0,
-            )
-        rows.append(ResultRow(found.task, found.model, found.failures, found.missing, scores, filled, found.prompt))
+    rows = [row_of(found, resamples=args.resamples, seed=args.seed) for found in runs]
     if args.plot:
         if len(runs) != 1 or rows[0].scores is None:
             raise ArtQuantError(f"--plot draws one run, here are {len(runs)}; name the folder of one with scores")

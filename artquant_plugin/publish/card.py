@@ -155,7 +155,10 @@ def _eval_results(results: Sequence[Result]) -> list[Any]:
 
 
 def _texts(facts: Facts) -> dict[str, Any]:
-    rows = [ResultRow(r.run.task, facts.target.name, r.run.failures, r.run.missing, r.scores) for r in facts.results]
+    rows = [
+        ResultRow(r.run.task, facts.target.name, r.run.failures, r.run.missing, r.scores, r.filled, r.run.prompt)
+        for r in facts.results
+    ]
     limited = [f"{r.run.task} (--limit {r.limit:g})" for r in facts.results if r.limit is not None]
     names = [] if facts.training is None else list(facts.training.get("data", {}))
     base = facts.base and f"[{facts.base}](https://huggingface.co/{facts.base})"

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from artquant_plugin.errors import ArtQuantError
-from artquant_plugin.metrics import Scores, evaluate
+from artquant_plugin.metrics import Scores
 from artquant_plugin.report.samples import TaskRun, read_runs
+from artquant_plugin.report.table import row_of
 
 METRICS = ("srocc", "plcc", "mae", "rmse")
 
@@ -20,11 +21,13 @@ class Result:
     Args:
         run: what the samples hold.
         scores: metrics over the scored paintings.
+        filled: the same over all, those without a score at the model's median.
         limit: how many paintings `--limit` let through; None without it.
     """
 
     run: TaskRun
     scores: Scores
+    filled: Scores
     limit: float | None
 
 
@@ -52,12 +55,12 @@ def results_of(folders: Iterable[Path], weights: Iterable[str], checkpoint: str)
                 f"the result of {run.model!r} on {run.task!r} was measured on other weights than those of "
                 f"{checkpoint!r}; evaluate it again, or name other --results"
             )
-        if not run.ids:
+        row = row_of(run)
+        if row.scores is None or row.filled is None:
             raise ArtQuantError(f"{run.model!r} on {run.task!r} has no scored painting; evaluate it again")
         if run.task in found and found[run.task].run.date >= run.date:
             continue
-        scores = evaluate(run.ids, run.predictions, run.truths)
-        found[run.task] = Result(run, scores, _limit(run))
+        found[run.task] = Result(run, row.scores, row.filled, _limit(run))
     return [found[task] for task in sorted(found)]
 
 
@@ -76,9 +79,9 @@ def summary(result: Result) -> dict[str, Any]:
 
     Example:
         >>> from artquant_plugin.metrics import Metric
-        >>> run = TaskRun("baid", "m", "d", ["a"], [1.0], [1.0], {}, 2)
-        >>> nothing = Metric(0.5, 0.4, 0.6)
-        >>> summary(Result(run, Scores(1, nothing, nothing, nothing, nothing), None))
+        >>> run = TaskRun("baid", "m", "d", ["a"], [1.0], [1.0], {}, 2, Path("samples.jsonl"), [])
+        >>> scores = Scores(1, *[Metric(0.5, 0.4, 0.6)] * 4)
+        >>> summary(Result(run, scores, scores, None))
         {'n': 1, 'failed': 0, 'missing': 2}
     """
     counts: dict[str, Any] = {

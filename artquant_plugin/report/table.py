@@ -2,10 +2,12 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from artquant_plugin.metrics import Metric, Scores
+from artquant_plugin.metrics import RESAMPLES, Metric, Scores, evaluate
 from artquant_plugin.report.formats import aligned, markdown_rows
+from artquant_plugin.report.samples import TaskRun
+from artquant_plugin.unscored import at_median
 
 HEADER = (
     "task",
@@ -71,6 +73,28 @@ class ResultRow:
             number(self.scores.mae.value),
             number(self.scores.rmse.value),
         )
+
+
+def row_of(run: TaskRun, *, resamples: int = RESAMPLES, seed: int = 0) -> ResultRow:
+    """The line of a run.
+
+    Args:
+        run: as lmms-eval left it.
+        resamples: of the bootstrap.
+        seed: of the bootstrap.
+    """
+    scores = filled = None
+    if run.ids:
+        scores = evaluate(run.ids, run.predictions, run.truths, resamples=resamples, seed=seed)
+        if run.measured:  # in a unit of their own, which has no error against human scores
+            scores = replace(scores, mae=Metric(math.nan), rmse=Metric(math.nan))
+        filled = evaluate(
+            [*run.ids, *run.unscored],
+            at_median([*run.predictions, *[None] * len(run.unscored)]),
+            [*run.truths, *run.unscored.values()],
+            resamples=0,
+        )
+    return ResultRow(run.task, run.model, run.failures, run.missing, scores, filled, run.prompt)
 
 
 def text_table(rows: Sequence[ResultRow]) -> str:

@@ -62,7 +62,7 @@ def test_a_result_becomes_metadata_a_table_and_a_plot(desk, tmp_path, weights):
         "failed": 1,
         "missing": 2,
     }
-    assert f"| baid | me/measured | {N} | 1 (1 unscored) | 2 | {truth.srocc.value:.3f} [{truth.srocc.low:.3f}," in text
+    assert f"| {N + 1} | {N} | 1 (1 unscored) | 2 | {truth.srocc.value:.3f} [{truth.srocc.low:.3f}," in text
     assert "![Predicted against human scores](scatter.png)" in text
     assert files["scatter.png"].startswith(b"\x89PNG")
     assert set(data["tags"]) >= {"lmms-eval", "image-aesthetics"}
