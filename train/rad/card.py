@@ -9,7 +9,12 @@ from artquant_plugin.dataset import DatasetInfo
 from artquant_plugin.paintings import PARQUET_FOLDER
 from artquant_plugin.train.rad.table import COLUMNS
 
-LICENSES = {"CC BY-NC-ND 4.0": "cc-by-nc-nd-4.0", "CC0": "cc0-1.0", "CC BY 4.0": "cc-by-4.0"}  # the Hub's names
+LICENSES = {  # the Hub's names
+    "Apache-2.0": "apache-2.0",
+    "CC BY 4.0": "cc-by-4.0",
+    "CC BY-NC-ND 4.0": "cc-by-nc-nd-4.0",
+    "CC0": "cc0-1.0",
+}
 
 
 def card_header(info: DatasetInfo, name: str, folder: str = PARQUET_FOLDER) -> dict[str, Any]:
