@@ -30,6 +30,14 @@ from tests.paths import shared
         ("above the mean (5.4)", "mean (5.4"),
         ("in the 83rd percentile", "83rd percentile"),
         ("6.5 points would be fair", "6.5 points"),
+        ("I would give it a 7.", "give it a 7"),
+        ("Viewers gave the work a seven, no more", "gave the work a seven"),
+        ("It deserves a 5.", "deserves a 5"),
+        ("It earns 6 at best", "earns 6"),
+        ("A solid 7.", "A solid 7"),
+        ("a 7-out-of-10 sky", "7-out-of-10"),
+        ("It comes to six point eight.", "six point eight"),
+        ("It comes to six point eight three", "six point eight three"),
     ],
 )
 def test_a_number_that_rates_is_found(text, found):
@@ -49,6 +57,9 @@ def test_a_number_that_rates_is_found(text, found):
         "Five stars over a point of light.",
         "Around 6.9 m away, it seems.",  # neither rounded nor cut off is this the score
         "At 7 in the evening.",
+        "Haze gives it a 3 dimensional depth, and gave the sky two moons.",
+        "One point two riders make for; the lines meet in one point one sees at once.",
+        "A strong one, and a solid 5 metre wall. It deserves one.",
         "Version 6.8.1 of the plan.",
     ],
 )
