@@ -63,13 +63,14 @@ def _add_generate(commands: Any) -> None:
 def _generate(args: argparse.Namespace) -> None:
     from artquant_plugin.errors import ArtQuantError
     from artquant_plugin.train.rad.config import RadConfig
-    from artquant_plugin.train.rad.run import generate, plan
+    from artquant_plugin.train.rad.run import check_options, generate, plan
     from artquant_plugin.train.yaml_config import read_config
 
     planned = plan(args.data, read_config(RadConfig, args.config, args.overrides))
     if args.dry_run:
         from artquant_plugin.train.rad.preview import preview
 
+        check_options(planned, args.split, args.limit, args.max_cost)
         for line in preview(planned, splits=args.split, limit=args.limit, batch=args.batch):
             print(line)
         return

@@ -109,7 +109,7 @@ def generate(
     Raises:
         ArtQuantError: the run cannot begin, or cannot go on; what is written stays.
     """
-    _check(planned, splits, limit, max_cost)
+    check_options(planned, splits, limit, max_cost)
     with only_writer(run / LOCK_FILE, run):
         _begin(planned, run)
         with RunStore(run / STORE_FILE) as store:
@@ -130,7 +130,18 @@ def generate(
             return session(planned, store, run, keys, Options(splits, limit, max_cost, batch, show, say))
 
 
-def _check(planned: Plan, splits: Sequence[str] | None, limit: int | None, max_cost: float | None) -> None:
+def check_options(planned: Plan, splits: Sequence[str] | None, limit: int | None, max_cost: float | None) -> None:
+    """What `generate` is asked for, before anything is written or sent.
+
+    Args:
+        planned: see `plan`.
+        splits: see `generate`, as the others.
+        limit: likewise.
+        max_cost: likewise.
+
+    Raises:
+        ArtQuantError: a split that the dataset does not have, or a number that is none of its kind.
+    """
     check_budget(max_cost, {"generator": planned.config.generator, "judge": planned.config.judge})
     if limit is not None and limit < 1:
         raise ArtQuantError(f"--limit {limit} is not positive; leave it out for all paintings")

@@ -120,6 +120,13 @@ def test_a_missing_key(tmp_path, data, capsys, monkeypatch):
     assert "$ART_KEY is not set, and judge.api_key_env names it" in line
 
 
+@pytest.mark.parametrize("key", ["sk-gehe\u00edm", "sk-secret\nsk-other"])
+def test_a_key_that_cannot_be_sent_is_told_without_it(tmp_path, data, capsys, monkeypatch, key):
+    monkeypatch.setenv("ART_KEY", key)
+    line = refused(capsys, tmp_path, data, "--set", "generator.api_key_env=ART_KEY", "--set", "judge.api_key_env=null")
+    assert "$ART_KEY holds what no key does" in line and "sk-" not in line
+
+
 def test_an_endpoint_that_is_not_there(tmp_path, data, capsys):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -146,6 +153,18 @@ def test_an_endpoint_that_is_not_there(tmp_path, data, capsys):
 )
 def test_options_that_cannot_be(tmp_path, data, capsys, arguments, said):
     assert said in refused(capsys, tmp_path, data, *arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--limit", "-1"), "--limit -1 is not positive"),
+        (("--split", "tset"), "no split 'tset'; it has train"),
+        (("--max-cost", "-1"), "--max-cost -1 is not positive"),
+    ],
+)
+def test_a_dry_run_refuses_what_the_run_would(data, capsys, arguments, said):
+    assert said in fails(capsys, "rad", "generate", "--data", str(data), "--dry-run", *arguments)
 
 
 def test_a_dry_run_shows_prompts_and_cost_and_sends_nothing(tmp_path, data, capsys):
