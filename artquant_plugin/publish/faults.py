@@ -1,11 +1,17 @@
 """What goes wrong between here and the Hub, as one line each."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from artquant_plugin.checkpoint.adapter import first_line
 from artquant_plugin.errors import ArtQuantError
+
+# What git takes for a name (git-check-ref-format), before anything is sent.
+_TAG = re.compile(
+    r"(?!.*(?:\.\.|//|@\{|/\.|\.lock(?:/|$)))(?!@$|[-./])[^\x00-\x20\x7f~^:?*\[\\]*[^\x00-\x20\x7f~^:?*\[\\./]"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +40,7 @@ class Target:
             raise ArtQuantError(f"--repo {self.name!r} is no repository id; use NAMESPACE/NAME") from error
         if self.name.count("/") != 1:
             raise ArtQuantError(f"--repo {self.name!r} has no namespace; use NAMESPACE/NAME, your user name first")
-        if self.tag is not None and (not self.tag.strip() or any(mark in self.tag for mark in " ~^:?*[\\")):
+        if self.tag is not None and (self.tag == "main" or not _TAG.fullmatch(self.tag)):
             raise ArtQuantError(f"--revision {self.tag!r} is no name of a tag; use one such as v1")
 
 

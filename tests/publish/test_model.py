@@ -231,6 +231,9 @@ def test_merging_needs_an_adapter(desk):
         (("base", "--repo", "x"), "--repo 'x' has no namespace; use NAMESPACE/NAME"),
         (("base", "--repo", "me/x y"), "--repo 'me/x y' is no repository id"),
         (("base", "--repo", "me/x", "--revision", "a b"), "--revision 'a b' is no name of a tag"),
+        (("base", "--repo", "me/x", "--revision", "v1..2"), "--revision 'v1..2' is no name of a tag"),
+        (("base", "--repo", "me/x", "--revision", "v1.lock"), "--revision 'v1.lock' is no name of a tag"),
+        (("base", "--repo", "me/x", "--revision", "main"), "--revision 'main' is no name of a tag"),
         (("base", "--repo", "me/x", "--license", "mit", "--results", "none"), "'none' holds no samples of a scoring"),
     ],
 )
