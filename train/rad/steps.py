@@ -171,7 +171,7 @@ class Steps:
                 if found:
                     raise ReplyError("leaked_score", found)
         except ReplyError as error:
-            feedback = None
+            feedback = item.feedback  # a refusal says nothing about the text; what the judge said still holds
             if error.reason == "leaked_score":
                 feedback = self.prompts.feedback("leaked_score", item, found=error.detail)
             elif error.reason == "malformed":

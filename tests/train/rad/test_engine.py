@@ -65,6 +65,15 @@ def test_what_the_judge_rejects_goes_back_with_its_reason(tmp_path, data):
     assert "far too kind" in asked[1] and "Calm ground. See painting-2-." in asked[1]
 
 
+def test_the_judges_reason_outlives_a_refusal(tmp_path, data):
+    generator = in_turn(levels, "I'm sorry, I can't help with that.", levels)
+    with LocalLLM(script(generator, in_turn(DISSENT, CONSENT))) as llm:
+        rad(data, tmp_path / "run", llm.url)
+    assert {(result.state, result.rounds) for result in results(tmp_path / "run")} == {("accepted", 3)}
+    asked = [words(body) for _, body in llm.requests if is_generator(body) and number(body) == 2]
+    assert ["far too kind" in text for text in asked] == [False, True, True]
+
+
 def test_rounds_are_used_up(tmp_path, data):
     with LocalLLM(script(judge=lambda _: DISSENT)) as llm:
         summary = rad(data, tmp_path / "run", llm.url, "rounds=2")
