@@ -242,9 +242,9 @@ class Batches:
             content = await self.endpoints[part.side].client.files.content(file)
         except openai.APIError as error:
             raise self._lost(part.side, error) from error
-        texts = (text for text in content.iter_lines() if text.strip())
+        records = (record for text in content.iter_lines() if (record := _record(text)) is not None)
         applied = 0
-        while lines := [json.loads(text) for text in islice(texts, LINES_AT_ONCE)]:
+        while lines := list(islice(records, LINES_AT_ONCE)):
             applied += self._apply(part, lines)
         return applied
 
@@ -351,6 +351,15 @@ class _Writing:
         """The file will not be sent."""
         self._file.close()
         self._target.unlink()
+
+
+def _record(text: str) -> dict[str, Any] | None:
+    """A line of a provider's file; None where it is cut off or no record, so that its request is sent again."""
+    try:
+        content = json.loads(text)
+    except ValueError:
+        return None
+    return content if isinstance(content, dict) else None
 
 
 def _name(item: Item) -> str:

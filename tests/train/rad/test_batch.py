@@ -9,6 +9,7 @@ import pytest
 from artquant_plugin.errors import ArtQuantError
 from artquant_plugin.train.rad.status import status_lines
 from artquant_plugin.train.rad.store import STORE_FILE, RunStore
+from tests.peers import llm_batches
 from tests.peers.llm_answers import Fails, Says
 from tests.peers.local_llm import LocalLLM
 from tests.train.rad.runs import (
@@ -231,6 +232,20 @@ def test_a_budget_limits_what_is_under_way(tmp_path, data):
         assert max(len(batch) for batch in lines(llm) if is_generator(batch[0]["body"])) == 2
         none = rad(data, tmp_path / "other", llm.url, *BOTH, batch=True, max_cost=1000.0)
         assert none.over_budget and none.counts["pending"] == 7
+
+
+def test_a_line_that_is_cut_off_or_no_record_is_asked_again(tmp_path, data, monkeypatch):
+    whole = llm_batches._lines
+
+    def damaged(content):
+        monkeypatch.setattr(llm_batches, "_lines", whole)
+        first, second, *others = whole(content).splitlines()
+        return b"\n".join([first[:40], b"[]", *others]) + b"\n"
+
+    monkeypatch.setattr(llm_batches, "_lines", damaged)
+    with LocalLLM(script()) as llm:
+        assert rad(data, tmp_path / "run", llm.url, *BOTH, batch=True).counts["accepted"] == 7
+    assert [len(batch) for batch in lines(llm) if is_generator(batch[0]["body"])] == [7, 2]
 
 
 def test_a_file_that_is_read_twice_changes_nothing(tmp_path, data):
