@@ -113,8 +113,16 @@ def stage_trainer(
 
 
 def stage_samples(setting: Setting, stage: StageSection) -> MixedSamples:
-    """What a stage sees, of all datasets."""
-    return setting.material.mixed(stage.samples, setting.config.seed)
+    """What a stage sees, of all datasets.
+
+    Raises:
+        ArtQuantError: the weights leave nothing.
+    """
+    samples = setting.material.mixed(stage.samples, setting.config.seed)
+    if not len(samples):
+        weights = ", ".join(f"{section.weight:g}" for section in setting.config.data)
+        raise ArtQuantError(f"stage {stage.name} has no sample at data weight {weights}; raise the weight")
+    return samples
 
 
 def steps(config: TrainConfig, stage: StageSection, samples: MixedSamples) -> int:

@@ -11,7 +11,7 @@ from artquant_plugin.prompts import DESCRIBE_QUESTION, SCORE_QUESTION
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class TinyModel(_Section):

@@ -1,8 +1,9 @@
 """The trainer of a stage: learning rates by part, an order that a resumed run finds again, checkpoints that score."""
 
+import math
 import shutil
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,6 +19,8 @@ from transformers.utils import PushInProgress
 from artquant_plugin.backbones.interface import core
 from artquant_plugin.checkpoint import restore_weights, save_checkpoint
 from artquant_plugin.errors import ArtQuantError
+from artquant_plugin.images import ImageError
+from artquant_plugin.scoring import ArtQuantScorer
 from artquant_plugin.train.callbacks import EpochStart, Flow, Speed
 from artquant_plugin.train.guard import FACTS, BatchFacts, GuardedCollator, GuardedSamples
 from artquant_plugin.train.mixture import EpochSampler, MixedSamples
@@ -159,6 +162,23 @@ class StageTrainer(AestheticTrainer):
             self.save_model(str(self._folder.best), _internal_call=True)
         self._speed.take(self.args)  # the time of evaluation is none of training's
         return metrics
+
+    def _validate(self, scorer: ArtQuantScorer, paths: Sequence[Path]) -> list[float]:
+        """A score per painting; an image that cannot be read stops the run or is left out, as in training."""
+        if not self._skip_bad:
+            return super()._validate(scorer, paths)
+        scores = []
+        for path, result in zip(paths, scorer.score_each(paths), strict=True):
+            if isinstance(result, ImageError):
+                if f"validation {path.name}" not in self.skipped:
+                    warnings.warn(f"validation {path.name} is left out: {result}", stacklevel=2)
+                self.skipped[f"validation {path.name}"] = str(result)
+                scores.append(math.nan)
+            elif isinstance(result, ArtQuantError):
+                raise result
+            else:
+                scores.append(result.score)
+        return scores
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
         """Write a checkpoint that scores."""

@@ -3,6 +3,7 @@
 import inspect
 import math
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -264,7 +265,7 @@ class AestheticTrainer(Trainer):
         start, step = (0, 1) if sharded else (self.args.process_index, self.args.world_size)
         with self.accelerator.autocast():
             scorer = ArtQuantScorer(checkpoint, batch_size=self.score_batch_size)
-            own = [score.score for score in scorer.score(paths[start::step])]
+            own = self._validate(scorer, paths[start::step])
         model.train(was_training)
         predictions = np.empty(len(paths))
         if step == 1:
@@ -273,13 +274,18 @@ class AestheticTrainer(Trainer):
             for rank, scores in enumerate(gather_object([own])):
                 predictions[rank::step] = scores
         truths = np.array([painting.score for _, painting in self.validation])
+        known = ~np.isnan(predictions)
         metrics = {
-            f"{metric_key_prefix}_srocc": srocc(predictions, truths),
-            f"{metric_key_prefix}_plcc": plcc(predictions, truths),
+            f"{metric_key_prefix}_srocc": srocc(predictions[known], truths[known]),
+            f"{metric_key_prefix}_plcc": plcc(predictions[known], truths[known]),
         }
         self.log({name: value for name, value in metrics.items() if math.isfinite(value)})
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
+
+    def _validate(self, scorer: ArtQuantScorer, paths: Sequence[Path]) -> list[float]:
+        """A score per painting; NaN for one that is left out."""
+        return [score.score for score in scorer.score(paths)]
 
 
 def takes_encoded_images(model: Any) -> bool:

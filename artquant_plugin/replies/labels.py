@@ -11,12 +11,12 @@ from artquant_plugin.replies.reply import Reply, short, within
 USUAL_TOPS = frozenset({5, 10, 20, 25, 50, 100, 1000})
 
 _N = r"\d+(?:[.,]\d+)?"
-# Part of a word, of a longer number or of a date is no number: "19th", "7.5.3", "10/10/1889".
-_END = r"(?![A-Za-z]|\d|[.,]\d|\s*/\s*\d)"
+# Part of a word, of a longer number or of a date is no number: "19th", "3-part", "7.5.3", "10/10/1889".
+_END = r"(?!-?[A-Za-z]|\d|[.,]\d|\s*/\s*\d)"
 _TOP = rf"(?:\s*/\s*|\s+(?:{words.OUT_OF})\s+)(?P<top>\d+)(?!\d|[.,]\d|\s*/\s*\d|-?[A-Za-z])[分点點점]?"
 _VALUE = (
     rf"(?P<value>(?<![\d.,/])[-+]?{_N})(?:(?:{words.TO})(?P<upper>{_N}))?"
-    rf"(?:\s?(?P<percent>%)|(?:\s?(?:{words.UNITS}|(?P<stars>{words.STARS})))?{_TOP}"
+    rf"(?:\s?(?P<percent>{words.PERCENT})|(?:\s?(?:{words.UNITS}|(?P<stars>{words.STARS})))?{_TOP}"
     rf"|\s?(?P<unit>{words.UNITS}|{words.STARS})|{_END})"
 )
 _GAP = r"(?:[^\S\n]*|\s*\n\s*(?!\d{1,2}[.)]\s+\S))"  # a number at the beginning of a line may be a list's
@@ -57,7 +57,13 @@ _AFTER = re.compile(
     rf"|(?:on|in|auf|sur|en|na|su|по|using)\b(?P<scale>[^\d\n.!?]{{0,30}}{_N}[^\n.!?;,]{{0,25}}))",
     _FLAGS,
 )
-_BOUND = re.compile(rf"{_START}(?:{words.BOUNDS})\s*\Z", _FLAGS)
+_BOUND = re.compile(rf"{_START}(?:{words.BOUNDS})(?:\s+an?)?\s*\Z", _FLAGS)
+_IF_BEFORE = re.compile(rf"{_START}(?:{words.CONDITIONS})(?:[^\S\n]+[^\W\d][\w',]*){{0,8}}[^\S\n]*\Z", _FLAGS)
+_IF_BEHIND = re.compile(rf"\s+(?:{words.CONDITIONAL}){_STOP}", _FLAGS)
+_NUMBERED = re.compile(rf"(?:{words.NUMBERED})\s*#?\s*\Z", _FLAGS)
+# "(8 + 7) / 2 = 7.5" is worked out by the model; only what it says comes out counts.
+_WORKED_OUT = re.compile(r"\(*\d[\d .,/()=-]{0,80}[+×÷][\d .,+×÷/()=-]{0,80}[=≈] ?(?=\d)")
+_GOES_ON = re.compile(r"\s*(?:[+×÷→]|->|=>)\s*\(?\d|\s*=\s*\d")
 _CLAUSE_ENDS = re.compile(
     r"\s*(?:\Z|\n|[.,;:!()\[\]{}\"'|<>]|[–—-]\s|[^\x00-\x7f]"
     r"|(?:for|because|out|as|due|since|with|overall|based|given|on|and|but|in|für|weil|pour|car|porque|por|per)\b)",
@@ -82,7 +88,8 @@ class _Found:
         stars: whether it counts stars.
         cut: whether the text ends in the middle of it, perhaps.
         listed: whether another number follows, as in a list.
-        others: whether somebody else gives it.
+        others: whether somebody else gives it, or the model would under a condition.
+        term: whether it is part of a sum, or changed behind.
     """
 
     start: int
@@ -94,6 +101,7 @@ class _Found:
     cut: bool
     listed: bool
     others: bool
+    term: bool
 
 
 def read_labelled(text: str, score_range: tuple[float, float]) -> Reply | None:
@@ -110,7 +118,7 @@ def read_labelled(text: str, score_range: tuple[float, float]) -> Reply | None:
     Returns:
         None when there is none.
     """
-    text = _BETWEEN.sub(r"\1-", text)
+    text = _WORKED_OUT.sub("", _BETWEEN.sub(r"\1-", text))
     found, aspects = _candidates(text)
     if not found:
         found = list(_alone(text))
@@ -135,6 +143,8 @@ def _candidates(text: str) -> tuple[list[_Found], list[str]]:
             loose = pattern in (_VERB, _SCALE_FIRST) or parts.get("weak")
             if loose and (not _bounded(match, parts) or _BOUND.search(parts.get("between") or "")):
                 continue
+            if _numbered(match, parts) or _NEGATED.search(f"{parts.get('between') or ''}"):
+                continue
             inside = f"{parts.get('between') or ''} {parts.get('note') or ''}"
             if _ASPECT_BEFORE.search(before) or _ASPECT.search(inside) or _ASPECT_BEHIND.match(text, match.end()):
                 aspects.append(short(match[0], 40))
@@ -154,6 +164,13 @@ def _overlapping(pattern: re.Pattern[str], text: str) -> Iterator[re.Match[str]]
 def _bounded(match: re.Match[str], parts: dict[str, str | None]) -> bool:
     """Whether nothing that is counted follows the number, as in "I give 2 reasons"."""
     return bool(parts["percent"] or parts["top"] or parts["unit"] or _CLAUSE_ENDS.match(match.string, match.end()))
+
+
+def _numbered(match: re.Match[str], parts: dict[str, str | None]) -> bool:
+    """Whether the number says which painting it is, as in "the score of painting 3 is 8"."""
+    if parts["percent"] or parts["top"] or parts["unit"]:
+        return False
+    return _NUMBERED.search(match.string, match.start(), match.start("value")) is not None
 
 
 def _with_scale(match: re.Match[str], parts: dict[str, str | None]) -> _Found | None:
@@ -193,7 +210,11 @@ def _with_scale(match: re.Match[str], parts: dict[str, str | None]) -> _Found | 
         stars=stars,
         cut=quoted and not text[end:].strip(" \n."),
         listed=re.match(r"\s*,\s*\d", text[end:]) is not None,
-        others=match.re is _VERB and _OTHERS.search(text[max(0, match.start() - 40) : match.start()]) is not None,
+        others=match.re is _VERB
+        and _OTHERS.search(text[max(0, match.start() - 40) : match.start()]) is not None
+        or _IF_BEHIND.match(text, end) is not None
+        or _IF_BEFORE.search(text[max(0, match.start() - 80) : match.start()]) is not None,
+        term=_GOES_ON.match(text, end) is not None,
     )
 
 
@@ -236,6 +257,8 @@ def _reply(found: _Found, score_range: tuple[float, float]) -> Reply:
     written = found.value if found.upper is None else f"{found.value}-{found.upper}"
     if found.cut:
         return Reply(reason="malformed", detail=f"the reply ends within or behind {written}")
+    if found.term:
+        return Reply(reason="ambiguous", detail=f"{written} is one part of what follows")
     if found.listed:
         return Reply(reason="ambiguous", detail=f"{written} and more numbers")
     if any(re.search(r",\d{3}(?!\d)", part) for part in (found.value, found.upper or "")):

@@ -21,6 +21,8 @@ _WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {
     ord(sign): ours for sign, ours in {"−": "-", "٫": ".", "٪": "%", "⁄": "/", "\u00a0": " ", "\u202f": " "}.items()
 }
 _FRACTIONS = {"½": ".5", "¼": ".25", "¾": ".75"}
+_HALF = re.compile(r"(?<=\d) (?:1/2(?![\d/])|(?:and a half|einhalb|et demie?|y medi[oa]|e mezzo)\b)", re.IGNORECASE)
+_TIMES = re.compile(r"(?<=\d) ?\* ?(?=\d)")  # a product, where other stars are marks of emphasis
 _MARKUP = re.compile(
     r"</?(?:b|strong|i|em|u|p|br|span|div|h[1-6])\b[^<>]*>|[*`]+|(?<![^\W_])_+|_+(?![^\W_])", re.IGNORECASE
 )
@@ -63,7 +65,7 @@ def plain(text: str) -> str:
     """
     text = re.sub("[“”„«»]", '"', text.translate(_WIDTH).replace("’", "'"))
     text = re.sub(r"(?<=\d) ?[½¼¾]", lambda match: _FRACTIONS[match[0].strip()], text)
-    text = _MARKUP.sub("", text)
+    text = _MARKUP.sub("", _TIMES.sub("×", _HALF.sub(".5", text)))
     return re.sub(r"[^\S\n]+", " ", re.sub(r"\s*\n\s*", "\n", text))
 
 

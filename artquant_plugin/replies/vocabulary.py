@@ -19,15 +19,17 @@ LABELS_CJK = (
 )
 # Words that name a score only where the number ends the clause or has a scale: "Note: 7/10", not "Note: 3 boats".
 WEAK_LABELS = (
-    r"overall|total|final|answer|verdict|result|note|mark|points?|punkte|quality|aesthetics?|beauty|итого?|resultado"
-    r"|ergebnis"
+    r"overall|total|final|answer|verdict|result|note|mark|points?|punkte|(?<!image )quality|aesthetics?|beauty"
+    r"|итого?|resultado|ergebnis"
 )
 
 # One aspect's score, others' scores and the model's certainty are not the painting's score.
 ASPECTS = (
     r"composition\w*|colou?rs?|technique|technical|emotion\w*|percept\w*|cogniti\w*|confidence|certainty|creativity"
     r"|originality|lighting|style|mood|theme|content|brush\w*|texture|subject|similarity|relevance|readability|detail"
-    r"|average|mean|previous|other|line|form|harmony|balance|symbolism|narrative|space|depth|contrast|expression"
+    r"|average|mean|previous|other|max(?:imum)?|minimum|highest|lowest|possible|impact|significance|appeal|execution|skill"
+    r"|resonance|engagement|complexity|innovation|perspective|key|strong|weak|line|form|harmony|balance|symbolism|narrative"
+    r"|space|depth|contrast|expression"
     r"|komposition|farb\w*|technik|couleurs?|composición|composição|composizione|colore"
     r"|构图|構圖|色彩|颜色|技巧|技法|情感|情绪|创意|感知|认知|信心|置信|光影|構図|구도|색채|기법|감정"
 )
@@ -56,6 +58,7 @@ VERBS = (
 VERBS_CJK = r"打|给|給|评|評|得"
 CLOSINGS_CJK = r"を?(?:つけ|付け|与え)|です|である|을?\s?(?:주|드리|매기|매길)|입니다|이다"
 
+PERCENT = r"%|(?:per ?cent|prozent)\b"
 UNITS = r"分|点|點|점|(?:points?|pts?|punkten?|puntos?|pontos?|punti|балл(?:ов|а)?)\b"
 STARS = r"stars?\b|sterne?\b|étoiles?\b|estrellas?\b|estrelas?\b|звезды?\b|星|별"
 # What stands before the top of a scale: "7 out of 10".
@@ -67,11 +70,23 @@ AND = r"and|und|et|y|e|и"
 BETWEEN = r"between|zwischen|entre|tra|между"
 
 # Behind these stands a scale's end or a bound.
-BOUNDS = r"from|to|between|than|least|most|under|over|above|below|bis|jusqu'à|hasta|até|fino a"
+BOUNDS = r"from|to|out of|between|than|least|most|under|over|above|below|bis|jusqu'à|hasta|até|fino a"
 # Whoever gives a number here is not the model; it counts where the model gives none of its own, as the question is
 # about what people think.
 OTHERS = r"critics?|people|others|viewers?|they|he|she|audiences?|experts?|some|many|most|you|someone"
+# A number under a condition ("if the colours were better, I'd give it a 9", "a 10 would require more") counts where
+# the model gives no other one.
+CONDITIONS = r"if|had|unless|to (?:reach|get|earn|deserve|achieve)|considered|considering|tempted|going to|wenn|si|se"
+CONDITIONAL = (
+    r"if|would|could|might|means?|requires?|needs?|(?:is|are) (?:reserved|average|perfect|for)|represents?|unless"
+    r"|wenn|si"
+)
+# In front of a number of its own: "painting 3".
+NUMBERED = r"painting|image|picture|artwork|work|piece|\bno\.?|bild|gemälde|peinture|obra|dipinto"
 EXAMPLE = (
     r"for (?:example|instance)|e\.g\.|such as|if|zum beispiel|z\. ?b\.|par exemple|por ejemplo|por exemplo|ad esempio"
 )
-NEGATORS = r"can(?:not|'t)|unable to|not|never|won't|refuse to|nicht|无法|不能"
+NEGATORS = (
+    r"can(?:not|'t)|(?:would|could|do|does|did|should|is)n't|instead of|rather than"
+    r"|unable to|not|never|won't|refuse to|nicht|无法|不能"
+)

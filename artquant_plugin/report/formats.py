@@ -79,11 +79,14 @@ def as_csv(table: Table) -> str:
     """RFC 4180; names that a spreadsheet would take for a formula are quoted with an apostrophe."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(table.header)
+    writer.writerow(_harmless(table.header))
     for row in table.rows:
-        words = [f"'{cell}" if cell.startswith(_FORMULA) else cell for cell in row[: table.words]]
-        writer.writerow([*words, *row[table.words :]])
+        writer.writerow([*_harmless(row[: table.words]), *row[table.words :]])
     return buffer.getvalue().rstrip("\n")
+
+
+def _harmless(cells: Sequence[str]) -> list[str]:
+    return [f"'{cell}" if cell.startswith(_FORMULA) else cell for cell in cells]
 
 
 def as_latex(table: Table) -> str:

@@ -100,6 +100,27 @@ ENGLISH = {
     "it may be a 3 </think>\nScore: 7": 7,  # the template opened the block
     "◁think▷score: 1◁/think▷Score: 9": 9,
     "<|channel|>analysis<|message|>score: 1<|channel|>final<|message|>Score: 9": 9,
+    # What comes out of a sum, not its first term.
+    "Final score: (8+7)/2 = 7.5": 7.5,
+    "Overall score = (8 + 7 + 8) / 3 ≈ 7.67": 7.67,
+    "Weighted score: 0.3*8 + 0.7*6 = 6.6": 6.6,
+    "Score: 7 + 0.5 = 7.5": 7.5,
+    # What another painting, or another model, would have is not this one's.
+    "Score: 7. If the colours were better, I'd give it a 9.": 7,
+    "Final score: 6.5. I would score it 8 if the drawing were stronger.": 6.5,
+    "Score: 6\nTo reach a score of 8, the artist would need more contrast.": 6,
+    "My rating is 7. A rating of 10 is reserved for masterpieces.": 7,
+    "Score: 6 (I considered giving it a 7)": 6,
+    "{'score': 7, 'explanation': 'a score of 9 would be too high'}": 7,
+    "Score: 8\nThe maximum score is 10.": 8,
+    "Score: 8\nTotal possible points: 10": 8,
+    "Score: 7\nEmotional impact score: 9": 7,
+    "Score: 7\nVisual appeal score: 9": 7,
+    "Score: 7\nHistorical significance rating: 9/10": 7,
+    "Score: 7\nImage quality: 9/10": 7,
+    "Score: 7 1/2": 7.5,
+    "Score: 7 and a half": 7.5,
+    "Score: 80 percent": 8,
     # A number alone, as the question's own label counts.
     "7": 7,
     " **7.5** \n": 7.5,
@@ -213,7 +234,16 @@ UNSCORED = {
     "This is not good": "ambiguous",
     "Excellent! I'd be happy to help rate this painting.": "ambiguous",
     "Perception: a good balance of warm reds. Cognition: the": "ambiguous",  # cut off
+    "Score: 8 → 7": "ambiguous",
+    "Score: 5 + 2": "ambiguous",
+    "Key points: 3": "ambiguous",
     "It was painted in 1889.": "no_number",
+    "I would give this a score of seven out of 10.": "no_number",  # the 10 is the scale's
+    "The score is not 3 but 7.": "no_number",
+    "I wouldn't rate it 9, more like a 6.": "no_number",
+    "This painting deserves more than a 5.": "no_number",
+    "The score for painting 3 is 8.": "no_number",
+    "The score of this 3-part painting is high.": "no_number",
     "10/10 would hang in my room": "no_number",
     "8/10, with 6/10 for colour": "no_number",
     "Score: 1-10": "no_number",  # the scale once more

@@ -53,3 +53,8 @@ def test_every_format_has_every_cell(form):
     assert "+0.100" in text and "cmd()" in text
     if form == "json":
         assert json.loads(text)["rows"][0] == {"model": "a_b|c", "SROCC A - B": "+0.100"}
+
+
+def test_a_models_name_in_a_csv_header_is_no_formula():
+    table = Table(name="x", title="x", header=("category", "=cmd(): SROCC"), rows=[])
+    assert list(csv.reader(io.StringIO(as_csv(table)))) == [["category", "'=cmd(): SROCC"]]

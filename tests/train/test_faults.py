@@ -70,6 +70,23 @@ def test_an_image_that_cannot_be_read_is_left_out_and_counted_when_asked(batch_s
         assert [line["skipped"] for line in csv.DictReader(file) if line["loss"]][-1] == "1"
 
 
+def test_a_weight_that_leaves_no_sample_is_one_line(small, tmp_path):
+    config = write_config(tmp_path, small, stages=ONE_STAGE, data=[{"name": str(small), "weight": 1e-4}])
+    with pytest.raises(ArtQuantError, match="stage only has no sample at data weight 0.0001; raise the weight"):
+        train(load_config(config))
+
+
+def test_an_image_of_the_validation_split_is_left_out_and_counted_when_asked(tmp_path):
+    data = write_small(tmp_path / "data", count=24, validation=8)
+    (data / "20.png").write_bytes((data / "20.png").read_bytes()[:200])
+    config = write_config(tmp_path, data, stages=ONE_STAGE, train={"on_bad_sample": "skip"})
+    with pytest.warns(UserWarning, match="validation 20.png is left out: .*20.png"):
+        summary = train(load_config(config))
+    assert summary.skipped == 1
+    assert "eval_srocc" in dict(summary.stages)["only"]
+    assert list(json.loads((tmp_path / "run" / "training.json").read_text())["skipped"]) == ["validation 20.png"]
+
+
 def guarded(data: Path) -> tuple[GuardedSamples, GuardedCollator]:
     config = load_config(write_config(data.parent / "configs", data, stages=ONE_STAGE))
     prompter = Prompter(tiny_llava()[1], PromptSpec(), LevelScale())
