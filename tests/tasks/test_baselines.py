@@ -23,6 +23,7 @@ from artquant_plugin.report.samples import read_runs
 from tests.backbones.families import family
 from tests.evaluation import evaluate
 from tests.paths import ROOT
+from tests.peers.llm_answers import Says
 from tests.peers.local_llm import LocalLLM
 from tests.tiny import pictures
 
@@ -95,7 +96,7 @@ def scripted(home: Path):
     """An endpoint's answers by painting and prompt: scores, and every way of giving none."""
     place = {brightness(Image.open(home / f"p{index}.png")): index for index in range(5)}
 
-    def answer(body: dict) -> str | None:
+    def words(body: dict) -> str | None:
         image, question = body["messages"][0]["content"]
         picture = Image.open(BytesIO(base64.b64decode(image["image_url"]["url"].partition(",")[2])))
         index = place[brightness(picture)]
@@ -123,7 +124,7 @@ def scripted(home: Path):
             '{"score": 3}',
         ][index]
 
-    return answer
+    return lambda body: Says(words(body))
 
 
 PLAIN_READ = {"p0": 6.0, "p1": 5.5, "p4": 3.0}
