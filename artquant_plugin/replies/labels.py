@@ -13,7 +13,9 @@ USUAL_TOPS = frozenset({5, 10, 20, 25, 50, 100, 1000})
 _N = r"\d+(?:[.,]\d+)?"
 # Part of a word, of a longer number or of a date is no number: "19th", "3-part", "7.5.3", "10/10/1889".
 _END = r"(?!-?[A-Za-z]|\d|[.,]\d|\s*/\s*\d)"
-_TOP = rf"(?:\s*/\s*|\s+(?:{words.OUT_OF})\s+)(?P<top>\d+)(?!\d|[.,]\d|\s*/\s*\d|-?[A-Za-z])[分点點점]?"
+_TOP = (
+    rf"(?:\s*/\s*|\s+(?:{words.OUT_OF})\s+)(?P<top>\d+)(?:[.,]0+(?!\d))?(?!\d|[.,]\d|\s*/\s*\d|-?[A-Za-z])[分点點점]?"
+)
 _VALUE = (
     rf"(?P<value>(?<![\d.,/])[-+]?{_N})(?:(?:{words.TO})(?P<upper>{_N}))?"
     rf"(?:\s?(?P<percent>{words.PERCENT})|(?:\s?(?:{words.UNITS}|(?P<stars>{words.STARS})))?{_TOP}"

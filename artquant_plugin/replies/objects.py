@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -10,6 +11,8 @@ from artquant_plugin.replies.labels import read_labelled
 from artquant_plugin.replies.reply import Reply, short, within
 from artquant_plugin.replies.text import plain
 from artquant_plugin.replies.words import read_level
+
+_SCALE_KEYS = ("scale", "max", "max_score", "maximum", "out_of")
 
 
 def read_object(text: str, score_range: tuple[float, float], level_values: Mapping[str, float]) -> Reply | None:
@@ -43,9 +46,20 @@ def _read(content: dict[str, Any], score_range: tuple[float, float], level_value
         number = math.inf
     if not math.isfinite(number):
         return Reply(reason="malformed", detail=short(f"score {number}"))
+    if other := _other_scale(content, score_range[1]):
+        return Reply(reason="ambiguous", detail=short(f"score {number:g} with {other} {content[other]!r}"))
     reply = within(number, score_range, "json", levels=_levels(content.get("levels")))
     checkpoint = content.get("checkpoint")
     return replace(reply, checkpoint=checkpoint if isinstance(checkpoint, dict) else None)
+
+
+def _other_scale(content: Mapping[str, Any], high: float) -> str | None:
+    """A key that gives the score's scale another top than the dataset's; a proportion of it would be a guess."""
+    for key in _SCALE_KEYS:
+        numbers = re.findall(r"\d+(?:\.\d+)?", str(content.get(key, "")))
+        if numbers and float(numbers[-1]) != high:
+            return key
+    return None
 
 
 def _levels(levels: Any) -> dict[str, float] | None:

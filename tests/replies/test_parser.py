@@ -324,3 +324,25 @@ def test_a_reply_may_say_which_weights_gave_it():
     assert read(json.dumps({"score": 6.5, "checkpoint": checkpoint})).checkpoint == checkpoint
     assert read('{"score": 6.5, "checkpoint": "x"}').checkpoint is None
     assert read('{"score": 6.5}').checkpoint is None
+
+
+def test_a_top_may_be_written_with_decimals():
+    assert read("Score: 7.5/10.0").score == 7.5
+    assert read("Score: 75/100.0").score == 7.5
+    assert read("Score: 7.5/10.05").score is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['{"score": 7, "max_score": 100}', '{"score": 0.75, "scale": "0-1"}', '{"score": 4, "out_of": 5}'],
+)
+def test_an_object_that_names_another_scale_has_no_score(text):
+    reply = read(text)
+    assert (reply.score, reply.reason) == (None, "ambiguous")
+
+
+@pytest.mark.parametrize(
+    "text", ['{"score": 7, "scale": "0-10"}', '{"score": 7, "max": 10}', '{"score": 7, "scale": "linear"}']
+)
+def test_an_object_that_names_the_datasets_scale_is_read(text):
+    assert read(text).score == 7
