@@ -4,6 +4,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from artquant_plugin.cli.options import positive, whole_number
+
 
 def add_parser(subparsers: Any) -> None:
     """Add `artquant data` and its own sub-commands."""
@@ -22,10 +24,12 @@ def _add_demo(commands: Any) -> None:
         epilog="example: artquant data demo --seed 1 --out data/demo",
     )
     parser.add_argument("--out", type=Path, help="folder (default: artquant_demo under $ARTQUANT_DATA)")
-    parser.add_argument("--seed", type=_count, default=0, help="of all paintings (default: %(default)s)")
+    parser.add_argument("--seed", type=whole_number, default=0, help="of all paintings (default: %(default)s)")
     for split, size in (("train", 4000), ("validation", 200), ("test", 400)):
-        parser.add_argument(f"--{split}", type=_count, default=size, help="number of paintings (default: %(default)s)")
-    parser.add_argument("--workers", type=_positive, help="processes (default: one per core)")
+        parser.add_argument(
+            f"--{split}", type=whole_number, default=size, help="number of paintings (default: %(default)s)"
+        )
+    parser.add_argument("--workers", type=positive, help="processes (default: one per core)")
     parser.set_defaults(run=_demo)
 
 
@@ -84,12 +88,14 @@ def _add_import(commands: Any) -> None:
             action="store_true",
             help="leave out paintings whose image is missing or broken; their number is kept and shown",
         )
-        command.add_argument("--workers", type=_positive, help="processes that open images (default: one per core)")
+        command.add_argument("--workers", type=positive, help="processes that open images (default: one per core)")
         if kind in ("apdd", "vaps", "csv"):
-            command.add_argument("--seed", type=_count, default=0, help="of a split that has to be made (default: 0)")
+            command.add_argument(
+                "--seed", type=whole_number, default=0, help="of a split that has to be made (default: 0)"
+            )
         command.set_defaults(run=_import, kind=kind)
         if kind == "vaps":
-            command.add_argument("--fold", type=_count, help="take this fold of 5 (0 to 4) as the test split")
+            command.add_argument("--fold", type=whole_number, help="take this fold of 5 (0 to 4) as the test split")
         if kind == "csv":
             _add_table_options(command)
 
@@ -205,15 +211,3 @@ def _print_dataset(dataset: Any) -> None:
         values = (split.mean, split.median, deviation)
         cells = "".join(f"{'-' if value is None else format(value, '.3f'):>8}" for value in values)
         print(f"{name:<12}{split.n:>8,}{cells}  {left_out}")
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0")
-    return int(text)
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
-    return int(text)

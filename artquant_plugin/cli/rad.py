@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from artquant_plugin.cli import rad_export, rad_report
+from artquant_plugin.cli.options import add_overrides
 
 
 def add_parser(subparsers: Any) -> None:
@@ -39,14 +40,7 @@ def _add_generate(commands: Any) -> None:
         help="configuration, or the name of one that ships; later files go over earlier ones (default: rad.yaml)",
     )
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="run directory")
-    parser.add_argument(
-        "--set",
-        dest="overrides",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="override a key of the configuration, section.key=value; may be repeated",
-    )
+    add_overrides(parser)
     parser.add_argument("--split", action="append", metavar="NAME", help="this split alone; may be repeated")
     parser.add_argument("--limit", type=int, metavar="N", help="the first N paintings alone, finished ones counted")
     parser.add_argument(

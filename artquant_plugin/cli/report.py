@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from artquant_plugin.cli.options import positive
 from artquant_plugin.cli.sources import EXPLAINED, SOURCE, add_source_options, read
 
 
@@ -21,7 +22,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("sources", nargs="+", metavar=SOURCE, help=EXPLAINED)
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="of the page; replaced when it holds one")
     parser.add_argument("--title", default="Painting aesthetics", help="of the page (default: %(default)s)")
-    parser.add_argument("--workers", type=_positive, help="processes that make thumbnails (default: one per core)")
+    parser.add_argument("--workers", type=positive, help="processes that make thumbnails (default: one per core)")
     add_source_options(parser, ("text", "markdown", "csv", "latex", "json"))
     parser.set_defaults(run=run)
 
@@ -44,9 +45,3 @@ def run(args: argparse.Namespace) -> None:
 
         for line in build_site(args.out, analyses, title=args.title, seed=args.seed, workers=args.workers):
             print(line)
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
-    return int(text)

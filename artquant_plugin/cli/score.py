@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from artquant_plugin.cli.options import positive, whole_number
 from artquant_plugin.errors import ArtQuantError
 
 if TYPE_CHECKING:
@@ -57,7 +58,9 @@ def _add_model_options(group: Any) -> None:
     group.add_argument("--dtype", default="auto", choices=("auto", "float32", "bfloat16", "float16"))
     group.add_argument("--attn", default="sdpa", help="sdpa, eager or flash_attention_2 (default: %(default)s)")
     group.add_argument("--base", metavar="PATH_OR_ID", help="base model of an adapter, if not the one that it names")
-    group.add_argument("--workers", type=_count, help="processes that prepare images (default: what suits the device)")
+    group.add_argument(
+        "--workers", type=whole_number, help="processes that prepare images (default: what suits the device)"
+    )
     group.add_argument("--compile", action="store_true", help="run the model through torch.compile")
     group.add_argument("--quantization", choices=("4bit", "8bit"), help="of the weights (default: as stored)")
     group.add_argument("--device", help="cuda, cuda:1, cpu (default: a GPU where there is one)")
@@ -65,7 +68,7 @@ def _add_model_options(group: Any) -> None:
 
 def _add_scale_options(group: Any) -> None:
     group.add_argument(
-        "--shard-size", type=_positive, default=10_000, help="rows per shard of a folder (default: %(default)s)"
+        "--shard-size", type=positive, default=10_000, help="rows per shard of a folder (default: %(default)s)"
     )
     group.add_argument(
         "--engine",
@@ -73,7 +76,7 @@ def _add_scale_options(group: Any) -> None:
         choices=("local", "ray"),
         help="ray spreads shards over a Ray cluster ([ray] extra)",
     )
-    group.add_argument("--actors", type=_positive, help="scorers on the cluster (default: one per GPU, else one)")
+    group.add_argument("--actors", type=positive, help="scorers on the cluster (default: one per GPU, else one)")
 
 
 def _add_endpoint_options(group: Any) -> None:
@@ -84,7 +87,7 @@ def _add_endpoint_options(group: Any) -> None:
         choices=("prefill", "word"),
         help="begin the assistant's answer, as in training, or ask for one level word (default: %(default)s)",
     )
-    group.add_argument("--concurrency", type=_positive, default=16, help="requests at once (default: %(default)s)")
+    group.add_argument("--concurrency", type=positive, default=16, help="requests at once (default: %(default)s)")
     group.add_argument(
         "--min-level-mass",
         type=float,
@@ -245,16 +248,4 @@ def _check_strict(rows: int, failed: int, *, strict: bool) -> None:
 
 
 def _batch_size(text: str) -> int | str:
-    return text if text == "auto" else _positive(text)
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0")
-    return int(text)
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
-    return int(text)
+    return text if text == "auto" else positive(text)

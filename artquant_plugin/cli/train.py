@@ -7,6 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from artquant_plugin.cli.options import add_overrides
+
 EXAMPLE = "example: artquant train configs/demo.yaml --set train.learning_rate=1e-3"
 
 
@@ -24,14 +26,7 @@ def add_parser(subparsers: Any) -> None:
         nargs="+",
         help="YAML file, or the name of one that ships (demo.yaml); later files go over earlier ones",
     )
-    parser.add_argument(
-        "--set",
-        dest="overrides",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="override a key of the configuration, section.key=value; may be repeated",
-    )
+    add_overrides(parser)
     parser.add_argument(
         "--push-to-hub",
         metavar="NAMESPACE/NAME",
