@@ -77,13 +77,25 @@ def refuse_other(record: dict[str, Any], wanted: Wanted, out: Path) -> None:
     """
     now = json.loads(json.dumps({name: getattr(wanted, name) for name in SECTIONS}))
     before = {name: record.get(name) for name in SECTIONS}
+    refuse_changes(out, before, now, remedy="pass --overwrite or another --out")
+
+
+def refuse_changes(out: Path, before: Any, now: Any, *, remedy: str) -> None:
+    """Stop when two records differ.
+
+    Args:
+        out: what the records are of.
+        before: the earlier record.
+        now: the present one.
+        remedy: the end of the message.
+
+    Raises:
+        ArtQuantError: with what changed.
+    """
     changes = list(differences("", before, now))
     if changes:
         more = f" and {len(changes) - SHOWN} more" if len(changes) > SHOWN else ""
-        raise ArtQuantError(
-            f"'{out}' was made from something else: {'; '.join(changes[:SHOWN])}{more}; pass --overwrite or another "
-            "--out"
-        )
+        raise ArtQuantError(f"'{out}' was made from something else: {'; '.join(changes[:SHOWN])}{more}; {remedy}")
 
 
 def differences(name: str, before: Any, now: Any) -> Iterator[str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from artquant_plugin.bulk.record import differences
+from artquant_plugin.bulk.record import refuse_changes
 from artquant_plugin.dataset import DatasetInfo, Painting
 from artquant_plugin.errors import ArtQuantError
 from artquant_plugin.files import atomic_write
@@ -15,7 +15,6 @@ from artquant_plugin.provenance import git_commit, versions
 
 RECORD_FILE = "run.json"
 FORM_VERSION = 1
-SHOWN = 3  # differences named in a refusal
 IDENTITY = ("data", "prompts", "models", "parameters")  # what a rerun must share
 
 
@@ -121,10 +120,4 @@ def refuse_other(before: RunRecord, now: RunRecord, run: Path) -> None:
     Raises:
         ArtQuantError: with what changed.
     """
-    changes = list(differences("", before.identity, now.identity))
-    if changes:
-        more = f" and {len(changes) - SHOWN} more" if len(changes) > SHOWN else ""
-        raise ArtQuantError(
-            f"'{run}' was made from something else: {'; '.join(changes[:SHOWN])}{more}; put it back, or pass another "
-            "--out"
-        )
+    refuse_changes(run, before.identity, now.identity, remedy="put it back, or pass another --out")

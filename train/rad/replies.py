@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from artquant_plugin.prompts import DESCRIPTION_LEVELS
+from artquant_plugin.replies.reply import short
 
 Reason = Literal["refused", "malformed", "leaked_score"]
 
@@ -130,7 +131,7 @@ def _reason(content: Mapping[str, Any]) -> str:
 def _object(reply: Reply) -> dict[str, Any]:
     """The JSON object in a reply: the whole of it, or what stands between the outermost braces."""
     if reply.refusal:
-        raise ReplyError("refused", _short(reply.refusal))
+        raise ReplyError("refused", short(reply.refusal))
     if reply.finish == "content_filter":
         raise ReplyError("refused", "the provider's content filter")
     text = (reply.text or "").strip()
@@ -139,8 +140,8 @@ def _object(reply: Reply) -> dict[str, Any]:
     start, end = text.find("{"), text.rfind("}")
     if start < 0:
         if _REFUSAL.match(text):
-            raise ReplyError("refused", _short(text))
-        raise ReplyError("malformed", f"no JSON object in {_short(text)!r}")
+            raise ReplyError("refused", short(text))
+        raise ReplyError("malformed", f"no JSON object in {short(text)!r}")
     try:
         content = json.loads(text[start : end + 1] if end > start else text[start:])
     except (ValueError, RecursionError) as error:
@@ -149,7 +150,3 @@ def _object(reply: Reply) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ReplyError("malformed", "no JSON object")
     return content
-
-
-def _short(text: str) -> str:
-    return " ".join(text.split())[:120]
