@@ -1,13 +1,52 @@
-"""What our lmms-eval models share: the check of their arguments, and the device that they run on."""
+"""What our lmms-eval models share: the check of their arguments, their place among processes, their device."""
 
 import difflib
 import inspect
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import torch
 from accelerate import Accelerator
+from lmms_eval.api.model import lmms
 
 from artquant_plugin.errors import ArtQuantError
+
+
+class HarnessModel(lmms):
+    """A model of lmms-eval with one process per GPU, whose ``--model_args`` are checked before anything is loaded.
+
+    Args:
+        device: ``cuda``, ``cuda:1``, ``cpu``; the process's own GPU, or the CPU, when None.
+
+    Attributes:
+        REQUIRED: the argument that has no default.
+        MISSING: the rest of the error when it is not there.
+    """
+
+    is_simple = False
+    REQUIRED: ClassVar[str]
+    MISSING: ClassVar[str]
+
+    def __init__(self, device: str | None) -> None:
+        super().__init__()
+        self.accelerator = Accelerator()
+        self._rank = self.accelerator.process_index
+        self._world_size = self.accelerator.num_processes
+        self._device = torch.device(own_device(self.accelerator, device))
+
+    @classmethod
+    def create_from_arg_string(cls, arg_string: str, additional_config: dict | None = None) -> Self:
+        """What the harness calls with ``--model_args``.
+
+        Raises:
+            ArtQuantError: an argument that does not exist, or the required one is missing.
+        """
+        check_arguments(cls, arg_string, required=cls.REQUIRED, missing=cls.MISSING)
+        return super().create_from_arg_string(arg_string, additional_config)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return self._device
 
 
 def check_arguments(model: type[Any], arg_string: str, *, required: str, missing: str) -> None:

@@ -6,10 +6,7 @@ from dataclasses import asdict
 from functools import cached_property
 from typing import Any
 
-import torch
-from accelerate import Accelerator
 from lmms_eval.api.instance import Instance
-from lmms_eval.api.model import lmms
 from tqdm import tqdm
 
 from artquant_plugin.batching import halving
@@ -18,13 +15,13 @@ from artquant_plugin.descriptions import Description
 from artquant_plugin.errors import ArtQuantError
 from artquant_plugin.generation import generate_batch
 from artquant_plugin.harness import DESCRIBE_REQUEST, REQUEST, SCORE_REQUEST
-from artquant_plugin.harness_model import check_arguments, own_device
+from artquant_plugin.harness_model import HarnessModel
 from artquant_plugin.scoring import DESCRIPTION_TOKENS, ArtQuantScorer, Score
 
 REQUEST_FAILED = "[LMMS_EVAL_REQUEST_FAILED]"
 
 
-class ArtQuant(lmms):
+class ArtQuant(HarnessModel):
     """Scores and describes paintings, and answers any other task by generating text.
 
     Args:
@@ -41,7 +38,8 @@ class ArtQuant(lmms):
         trust_remote_code: whether Python code of the checkpoint's repository may run.
     """
 
-    is_simple = False
+    REQUIRED = "pretrained"
+    MISSING = "checkpoint; give pretrained=FOLDER_OR_HUB_ID"
 
     def __init__(
         self,
@@ -57,15 +55,11 @@ class ArtQuant(lmms):
         quantization: str | None = None,
         trust_remote_code: bool = False,
     ) -> None:
-        super().__init__()
-        self.accelerator = Accelerator()
-        self._rank = self.accelerator.process_index
-        self._world_size = self.accelerator.num_processes
-        device = own_device(self.accelerator, device)
+        super().__init__(device)
         self._scorer = ArtQuantScorer.from_pretrained(
             str(pretrained),
             dtype=dtype,
-            device=device,
+            device=str(self._device),
             attn=attn,
             base=base,
             batch_size=batch_size,
@@ -75,17 +69,6 @@ class ArtQuant(lmms):
             quantization=quantization,
             trust_remote_code=trust_remote_code,
         )
-        self._device = torch.device(device)
-
-    @classmethod
-    def create_from_arg_string(cls, arg_string: str, additional_config: dict | None = None) -> "ArtQuant":
-        """What the harness calls with ``--model_args``.
-
-        Raises:
-            ArtQuantError: an argument that does not exist, or `pretrained` is missing.
-        """
-        check_arguments(cls, arg_string, required="pretrained", missing="checkpoint; give pretrained=FOLDER_OR_HUB_ID")
-        return super().create_from_arg_string(arg_string, additional_config)
 
     @cached_property
     def _identity(self) -> Identity:
@@ -96,11 +79,6 @@ class ArtQuant(lmms):
     def batch_size(self) -> int:
         """Images of the next forward pass."""
         return self._scorer.batch_size
-
-    @property
-    def device(self) -> torch.device:
-        """Where the model is."""
-        return self._device
 
     def clean(self) -> None:
         """Let go of the model: the harness asks for it after the last request, before it computes metrics."""

@@ -8,14 +8,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 from lmms_eval.api.instance import Instance
-from lmms_eval.api.model import lmms
 from tqdm import tqdm
 
 from artquant_plugin.errors import ArtQuantError
 from artquant_plugin.harness import PYIQA_ID, REQUEST, SCORE_REQUEST
-from artquant_plugin.harness_model import check_arguments, own_device
+from artquant_plugin.harness_model import HarnessModel
 from artquant_plugin.images import open_image
 from artquant_plugin.replies import Measurement
 
@@ -24,7 +22,7 @@ LICENCE = "PolyForm Noncommercial 1.0.0"  # of pyiqa 0.1.16
 OTHERS = ("fid", "fid_dinov2", "sfid", "inception_score", "clipscore")
 
 
-class PyIQA(lmms):
+class PyIQA(HarnessModel):
     """Measures paintings with one metric; answers tasks that ask for a score, and no question.
 
     Images are measured one by one at the size that they have: paintings differ in size, and metrics depend on it.
@@ -37,7 +35,8 @@ class PyIQA(lmms):
         device: as that of model `artquant`.
     """
 
-    is_simple = False
+    REQUIRED = "metric"
+    MISSING = "metric; give metric=NAME, such as laion_aes"
 
     def __init__(
         self,
@@ -47,33 +46,14 @@ class PyIQA(lmms):
         max_batch_size: int | None = None,
         device: str | None = None,
     ) -> None:
-        super().__init__()
         if str(batch_size) != "1" or max_batch_size is not None:
             raise ArtQuantError(f"batch size {batch_size}: model 'pyiqa' takes images one by one; leave it out")
-        self.accelerator = Accelerator()
-        self._rank = self.accelerator.process_index
-        self._world_size = self.accelerator.num_processes
-        self._device = torch.device(own_device(self.accelerator, device))
+        super().__init__(device)
         self.metric = _load(str(metric), self._device)
         if task is not None and "task_" not in inspect.signature(self.metric.net.forward).parameters:
             raise ArtQuantError(f"metric {metric!r} of pyiqa has one task only; leave task={task} out")
         self._options = {} if task is None else {"task_": task}
         self._name = metric if task is None else f"{metric}:{task}"
-
-    @classmethod
-    def create_from_arg_string(cls, arg_string: str, additional_config: dict | None = None) -> "PyIQA":
-        """What the harness calls with ``--model_args``.
-
-        Raises:
-            ArtQuantError: an argument that does not exist, or `metric` is missing.
-        """
-        check_arguments(cls, arg_string, required="metric", missing="metric; give metric=NAME, such as laion_aes")
-        return super().create_from_arg_string(arg_string, additional_config)
-
-    @property
-    def device(self) -> torch.device:
-        """Where the metric is."""
-        return self._device
 
     def clean(self) -> None:
         """Let go of the metric: the harness asks for it after the last request."""
