@@ -79,7 +79,7 @@ def summary(result: Result) -> dict[str, Any]:
 
     Example:
         >>> from artquant_plugin.metrics import Metric
-        >>> run = TaskRun("baid", "m", "d", ["a"], [1.0], [1.0], {}, 2, Path("samples.jsonl"), [])
+        >>> run = TaskRun("baid", "m", "d", 2, Path("samples.jsonl"), [])
         >>> scores = Scores(1, *[Metric(0.5, 0.4, 0.6)] * 4)
         >>> summary(Result(run, scores, scores, None))
         {'n': 1, 'failed': 0, 'missing': 2}

@@ -4,7 +4,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -45,15 +45,10 @@ class TaskRun:
         task: its name.
         model: as lmms-eval names the run's folder, or its kind where it has no name.
         date: of the run, as in the file names.
-        ids: of the paintings that have a prediction.
-        predictions: of these paintings.
-        truths: of these paintings.
-        failures: count of the other paintings by reason.
         missing: paintings that the dataset's import could not use.
         file: the samples.
         samples: of all paintings, scored or not.
         older: runs of the same model and task that were passed over.
-        unscored: human score of each painting that has no prediction, by id.
         prompt: name and version of the prompt, from the task's metadata; ``own`` where the model asks itself.
         from_range: predictions that are the mid-point of a range.
         measured: whether the predictions have a unit of their own, so that they have no error against human scores.
@@ -63,19 +58,39 @@ class TaskRun:
     task: str
     model: str
     date: str
-    ids: list[str]
-    predictions: list[float]
-    truths: list[float]
-    failures: dict[str, int]
     missing: int
     file: Path
     samples: list[Sample]
     older: int = 0
-    unscored: dict[str, float] = field(default_factory=dict)
     prompt: str = ""
     from_range: int = 0
     measured: bool = False
     checkpoint: dict[str, Any] | None = None
+
+    @property
+    def ids(self) -> list[str]:
+        """Of the paintings that have a prediction, in the samples' order; as the next two."""
+        return [sample.id for sample in self.samples if sample.prediction is not None]
+
+    @property
+    def predictions(self) -> list[float]:
+        """Of these paintings."""
+        return [sample.prediction for sample in self.samples if sample.prediction is not None]
+
+    @property
+    def truths(self) -> list[float]:
+        """Of these paintings."""
+        return [sample.truth for sample in self.samples if sample.prediction is not None]
+
+    @property
+    def unscored(self) -> dict[str, float]:
+        """Human score of each painting that has no prediction, by id."""
+        return {sample.id: sample.truth for sample in self.samples if sample.prediction is None}
+
+    @property
+    def failures(self) -> dict[str, int]:
+        """Count of these paintings by reason."""
+        return dict(Counter(sample.reason or "" for sample in self.samples if sample.prediction is None))
 
     @property
     def results_file(self) -> Path:
@@ -161,7 +176,6 @@ def _is_ours(file: Path) -> bool:
 
 def _read(file: Path, model: str, task: str, *, older: int) -> TaskRun:
     samples: dict[str, Sample] = {}
-    failures: Counter[str] = Counter()
     missing, from_range, measured = 0, 0, False
     checkpoint: dict[str, Any] | None = None
     with file.open(encoding="utf-8") as lines:
@@ -169,10 +183,7 @@ def _read(file: Path, model: str, task: str, *, older: int) -> TaskRun:
             try:
                 sample: dict[str, Any] = json.loads(line)
                 record = sample["scored"]
-                read = _sample(sample)
-                if read.prediction is None:
-                    failures[record["reason"]] += 1
-                samples[read.id] = read
+                samples[record["id"]] = _sample(sample)
                 from_range += bool(record.get("from_range"))
                 measured = measured or record.get("measurement") is not None
                 missing = max(missing, int(sample["missing"]))
@@ -184,20 +195,14 @@ def _read(file: Path, model: str, task: str, *, older: int) -> TaskRun:
                 raise ArtQuantError(
                     f"{file}:{number}: not a sample of a scoring task ({error!r}); run it again"
                 ) from error
-    scored = [(one.id, one.prediction, one.truth) for one in samples.values() if one.prediction is not None]
     return TaskRun(
         task=task,
         model=model,
         date=file.name.partition("_samples_")[0],
-        ids=[name for name, _, _ in scored],
-        predictions=[prediction for _, prediction, _ in scored],
-        truths=[truth for _, _, truth in scored],
-        failures=dict(failures),
         missing=missing,
         file=file,
         samples=list(samples.values()),
         older=older,
-        unscored={one.id: one.truth for one in samples.values() if one.prediction is None},
         prompt=_prompt(file, task),
         from_range=from_range,
         measured=measured,
