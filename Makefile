@@ -3,25 +3,57 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+LOCK := constraints.txt
+FRESH := .venv-fresh
+FRESH_BIN := $(abspath $(FRESH))/bin
+FRESH_WORK := build/fresh
 SEED ?= 0
 TYPED := build/typed
 
-.PHONY: help install demo test test-slow lint format typecheck benchmarks clean
+.PHONY: help install lock fresh demo test test-slow lint format typecheck benchmarks clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
 
-install: $(INSTALLED)  ## make .venv with the package and everything it needs
+install: $(INSTALLED)  ## make .venv with the package and the exact versions of constraints.txt
 
-$(INSTALLED): setup.cfg pyproject.toml
+$(INSTALLED): setup.cfg pyproject.toml $(LOCK)
 	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade --constraint $(LOCK) pip
+	$(BIN)/python -m pip install --progress-bar on --constraint $(LOCK) -e '.[dev]'
+	@touch $@
+
+lock:  ## renew .venv and constraints.txt with the newest releases that setup.cfg allows; then run the tests
+	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --progress-bar on -e '.[dev]'
-	@touch $@
+	{ sed -n '/^#/p' $(LOCK); $(BIN)/python -m pip freeze --all --exclude-editable; } > $(LOCK).new
+	mv $(LOCK).new $(LOCK)
+	@touch $(INSTALLED)
+
+# A user's way with the newest releases that setup.cfg allows, from a folder outside of the checkout, so that the
+# installed package is used. lmms-eval exits with 0 when it fails: `artquant results` then finds no samples.
+fresh:  ## install the newest releases that setup.cfg allows into a new environment, and go the whole way in minutes
+	rm -rf build $(FRESH)
+	mkdir -p $(FRESH_WORK)
+	$(PYTHON) -m venv $(FRESH)
+	$(FRESH_BIN)/python -m pip install --quiet --upgrade pip
+	$(FRESH_BIN)/python -m pip install --progress-bar on .
+	$(call fresh,lmms-eval --tasks list | grep -c artquant_demo)
+	$(call fresh,artquant doctor)
+	$(call fresh,artquant data demo --train 60 --validation 20 --test 20)
+	$(call fresh,artquant train demo.yaml --set train.logging_steps=1)
+	$(call fresh,lmms-eval --model artquant --model_args pretrained=runs/demo --tasks artquant_demo --batch_size 8 --log_samples --output_path results)
+	$(call fresh,artquant results results)
 
 define step
 @printf '\n\033[1m[%s] $$ %s\033[0m\n' "$(1)" "$(2)"
 @PATH="$(abspath $(BIN)):$$PATH" $(2)
+endef
+
+define fresh
+@printf '\n\033[1m$$ %s\033[0m\n' "$(1)"
+@cd $(FRESH_WORK) && PATH="$(FRESH_BIN):$$PATH" ARTQUANT_DATA="$$PWD/data" sh -ec "$(1)"
 endef
 
 demo: $(INSTALLED)  ## paintings and scores in, SROCC and PLCC out, in minutes (SEED=1 for another run)
