@@ -4,6 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 LOCK := constraints.txt
+TEST_PROCESSES ?= 2
 FRESH := .venv-fresh
 FRESH_BIN := $(abspath $(FRESH))/bin
 FRESH_WORK := build/fresh
@@ -64,7 +65,7 @@ demo: $(INSTALLED)  ## paintings and scores in, SROCC and PLCC out, in minutes (
 	$(call step,4/4,artquant results runs/demo-results --plot runs/demo-results/scatter.png)
 
 test: lint typecheck  ## lint, check types, run the tests that take minutes at most
-	$(BIN)/python -m pytest -m "not slow and not gpu"
+	$(BIN)/python -m pytest -m "not slow and not gpu" --numprocesses $(TEST_PROCESSES) --dist loadfile
 
 test-slow: $(INSTALLED)  ## the tests that need a clean venv, the whole harness or the whole demo
 	$(BIN)/python -m pytest -m "slow and not gpu"

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from artquant_plugin.scoring import ArtQuantScorer as ArtQuantScorer
-    from artquant_plugin.scoring import Score as Score
+    from artquant_plugin.scoring.scorer import ArtQuantScorer as ArtQuantScorer
+    from artquant_plugin.scoring.scorer import Score as Score
 
 __version__ = "0.1.0.dev0"
 __all__ = ["ArtQuantScorer", "Score", "__version__"]
@@ -23,9 +23,9 @@ if (_checkout / "setup.cfg").is_file() and (_checkout / "tasks" / "scoring.py").
 def __getattr__(name: str) -> Any:
     """The scoring engine, imported when it is first used: it brings torch along."""
     if name in ("ArtQuantScorer", "Score"):
-        from artquant_plugin import scoring
+        from artquant_plugin.scoring import scorer
 
-        return getattr(scoring, name)
+        return getattr(scorer, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

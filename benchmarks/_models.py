@@ -19,8 +19,8 @@ from artquant_plugin.backbones.mplug_owl2.configuration import MPLUGOwl2Config
 from artquant_plugin.backbones.mplug_owl2.modeling import MPLUGOwl2ForConditionalGeneration
 from artquant_plugin.backbones.mplug_owl2.processing import IMAGE_TOKEN, MPLUGOwl2ImageProcessor, MPLUGOwl2Processor
 from artquant_plugin.checkpoint import Checkpoint, ScoringSpec
-from artquant_plugin.levels import LEVEL_NAMES
-from artquant_plugin.prompting import PromptSpec
+from artquant_plugin.prompting.levels import LEVEL_NAMES
+from artquant_plugin.prompting.prompter import PromptSpec
 
 PROMPT_TOKENS = 28  # of the paper's scoring prompt in LLaMA-2's vocabulary, the image counted as one
 VOCABULARY = 32000

@@ -9,8 +9,8 @@ import torch
 from _machine import memory, peak
 from PIL import Image
 
-from artquant_plugin.scoring import ArtQuantScorer
-from artquant_plugin.timings import Timings
+from artquant_plugin.scoring.scorer import ArtQuantScorer
+from artquant_plugin.scoring.timings import Timings
 
 
 def main() -> None:

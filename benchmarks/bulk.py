@@ -16,7 +16,7 @@ from artquant_plugin.bulk.rows import Form
 from artquant_plugin.bulk.run import score_to_file
 from artquant_plugin.bulk.shards import score_to_folder
 from artquant_plugin.bulk.sources import find_source
-from artquant_plugin.levels import LEVEL_NAMES
+from artquant_plugin.prompting.levels import LEVEL_NAMES
 
 
 class Fixed:

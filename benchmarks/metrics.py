@@ -9,7 +9,7 @@ import time
 import numpy as np
 from scipy.stats import spearmanr
 
-from artquant_plugin.metrics import bootstrap
+from artquant_plugin.metrics.agreement import bootstrap
 
 
 def main() -> None:

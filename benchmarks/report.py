@@ -68,7 +68,7 @@ def make(results: Path, out: Path) -> None:
 
 def write_results(folder: Path, count: int, models: int, side: int) -> Path:
     """A dataset and the models' output folders."""
-    from artquant_plugin.dataset import Painting, write_dataset
+    from artquant_plugin.data.dataset import Painting, write_dataset
 
     sys.path.insert(0, str(ROOT))
     from tests.report.results import write_samples

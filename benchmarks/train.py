@@ -30,8 +30,8 @@ from transformers import TrainingArguments
 
 from artquant_plugin.backbones.interface import core
 from artquant_plugin.checkpoint import Checkpoint
-from artquant_plugin.levels import LevelScale
-from artquant_plugin.prompting import Prompter, PromptSpec
+from artquant_plugin.prompting.levels import LevelScale
+from artquant_plugin.prompting.prompter import Prompter, PromptSpec
 from artquant_plugin.train.collate import AnswerCollator, count_terms, count_tokens
 from artquant_plugin.train.config import LoraSection, LossSection, PartSection, TrainedSection
 from artquant_plugin.train.parts import choose_trained

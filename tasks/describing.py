@@ -5,10 +5,11 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from artquant_plugin.dataset import Dataset, find_dataset
-from artquant_plugin.descriptions import read_description
-from artquant_plugin.diversity import distinct
-from artquant_plugin.prompts import join_description
+from artquant_plugin.data.dataset import Dataset
+from artquant_plugin.data.find import find_dataset
+from artquant_plugin.metrics.diversity import distinct
+from artquant_plugin.prompting.descriptions import read_description
+from artquant_plugin.prompting.questions import join_description
 from artquant_plugin.replies import request_failed, without_thinking
 from artquant_plugin.tasks.scoring import SPLIT, doc_to_visual, failed, manifest, missing
 

@@ -13,14 +13,15 @@ from typing import Any
 
 from PIL import Image
 
-from artquant_plugin.dataset import INFO_FILE, Dataset, find_dataset
-from artquant_plugin.errors import ArtQuantError
-from artquant_plugin.images import open_image
-from artquant_plugin.levels import LEVEL_NAMES, LEVEL_VALUES
-from artquant_plugin.metrics import RESAMPLES, Scores, evaluate
-from artquant_plugin.prompts import one_level
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.data.dataset import INFO_FILE, Dataset
+from artquant_plugin.data.find import find_dataset
+from artquant_plugin.data.images import open_image
+from artquant_plugin.metrics.agreement import RESAMPLES, Scores, evaluate
+from artquant_plugin.metrics.unscored import at_median
+from artquant_plugin.prompting.levels import LEVEL_NAMES, LEVEL_VALUES
+from artquant_plugin.prompting.questions import one_level
 from artquant_plugin.replies import REASONS, Measurement, Reply, parse_reply
-from artquant_plugin.unscored import at_median
 
 SPLIT = "test"
 Record = dict[str, Any]  # what the samples file keeps of a painting, see `process_results`

@@ -1,15 +1,38 @@
-"""One thread for models this small.
+"""What holds for every test: one thread, a time limit, and a Ctrl-C that arrives."""
 
-Several cost more than they bring, many times more on a busy machine; and sums on another number of threads round
-differently, while some tests compare a run in this process with one in another, bit for bit.
-"""
+import signal
 
 import pytest
 import torch
 
+SECONDS, SLOW_SECONDS = 300, 1800
+
+
+def pytest_configure(config):
+    """Let SIGINT arrive at the programs that tests start.
+
+    A shell starts background jobs with SIGINT ignored, and every child process inherits that, so that a test which
+    interrupts a program would wait for ever. A handler of Python's is not inherited: children start with the default.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items):
+    """A test that waits for a signal or a server that never comes fails after its limit."""
+    for item in items:
+        if item.get_closest_marker("timeout") is None:
+            slow = item.get_closest_marker("slow") is not None
+            item.add_marker(pytest.mark.timeout(SLOW_SECONDS if slow else SECONDS))
+
 
 @pytest.fixture(scope="session", autouse=True)
 def one_thread():
+    """One thread for models this small.
+
+    Several cost more than they bring, many times more on a busy machine; and sums on another number of threads round
+    differently, while some tests compare a run in this process with one in another, bit for bit.
+    """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

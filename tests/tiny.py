@@ -7,8 +7,8 @@ import numpy as np
 from PIL import Image
 
 from artquant_plugin.checkpoint import Checkpoint, ScoringSpec
-from artquant_plugin.levels import LevelScale
-from artquant_plugin.prompting import PromptSpec
+from artquant_plugin.prompting.levels import LevelScale
+from artquant_plugin.prompting.prompter import PromptSpec
 from artquant_plugin.train.config import TinyModel
 from artquant_plugin.train.tiny import build_tiny_model
 

@@ -15,7 +15,8 @@ from transformers.integrations import (
     is_tensorboard_available,
 )
 
-from artquant_plugin.errors import ArtQuantError
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.text import one_line
 from artquant_plugin.train.callbacks import Flow
 from artquant_plugin.train.collate import AnswerCollator
 from artquant_plugin.train.config import StageSection, TrainConfig
@@ -167,7 +168,7 @@ def check_trackers(config: TrainConfig) -> None:
             kind()
     except (RuntimeError, ValueError, ImportError) as error:
         raise ArtQuantError(
-            f"train.report_to {', '.join(others)}: {' '.join(str(error).split())}; install the tracker or leave it out"
+            f"train.report_to {', '.join(others)}: {one_line(error)}; install the tracker or leave it out"
         ) from error
 
 

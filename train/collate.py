@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from artquant_plugin.errors import ArtQuantError
-from artquant_plugin.prompting import Answer, Prompter
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.prompting.prompter import Answer, Prompter
 from artquant_plugin.train.samples import Sample
 
 Item = dict[str, Any]

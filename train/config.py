@@ -1,13 +1,15 @@
 """The training configuration: its sections, their defaults and what they allow."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from artquant_plugin.levels import ANSWER_PREFIX, LEVEL_NAMES, LEVEL_VALUES, LevelScale
-from artquant_plugin.prompting import PromptSpec
-from artquant_plugin.prompts import DESCRIBE_QUESTION, SCORE_QUESTION
+from artquant_plugin.common.config import read_config
+from artquant_plugin.prompting.levels import ANSWER_PREFIX, LEVEL_NAMES, LEVEL_VALUES, LevelScale
+from artquant_plugin.prompting.prompter import PromptSpec
+from artquant_plugin.prompting.questions import DESCRIBE_QUESTION, SCORE_QUESTION
 
 
 class _Section(BaseModel):
@@ -316,3 +318,19 @@ class TrainConfig(_Section):
                         "or leave model.quantization out"
                     )
         return self
+
+
+def load_config(paths: Path | Sequence[Path], overrides: Sequence[str] = ()) -> TrainConfig:
+    """Read a training configuration.
+
+    Args:
+        paths: one YAML file or several, later ones over earlier ones; those that ship are found by their name.
+        overrides: ``section.key=value`` each, the value in YAML; they come last.
+
+    Returns:
+        The checked configuration.
+
+    Raises:
+        ArtQuantError: no such file, no YAML, an unknown key (the nearest is named) or a value of the wrong kind.
+    """
+    return read_config(TrainConfig, paths, overrides)

@@ -7,8 +7,8 @@ from typing import Any
 from PIL import Image
 from torch.utils.data import Dataset as TorchDataset
 
-from artquant_plugin.errors import ArtQuantError
-from artquant_plugin.images import ImageError
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.data.images import ImageError
 from artquant_plugin.train.collate import AnswerCollator, count_tokens, without_supervision
 from artquant_plugin.train.samples import SampleDataset
 

@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch.utils.data import Sampler
 
-from artquant_plugin.dataset import Dataset, Painting, find_dataset
-from artquant_plugin.errors import ArtQuantError
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.data.dataset import Dataset, Painting
+from artquant_plugin.data.find import find_dataset
 from artquant_plugin.train.config import DataSection, LevelsSection, TrainConfig
 from artquant_plugin.train.order import PaintingOrder
 from artquant_plugin.train.samples import Kind, Sample, SampleDataset, description_samples, score_samples

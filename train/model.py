@@ -9,7 +9,7 @@ from transformers import set_seed
 
 from artquant_plugin.backbones.interface import core
 from artquant_plugin.checkpoint import ScoringSpec, load_checkpoint
-from artquant_plugin.prompting import Prompter
+from artquant_plugin.prompting.prompter import Prompter
 from artquant_plugin.train.config import TrainConfig
 from artquant_plugin.train.mixture import Material, load_material
 from artquant_plugin.train.parts import choose_trained

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from artquant_plugin.files import atomic_files, link_file
+from artquant_plugin.common.files import atomic_files, link_file
 from artquant_plugin.train.model import Setting
 from artquant_plugin.train.parts import count_trained
 from artquant_plugin.train.record import Summary, write_record

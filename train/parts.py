@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from artquant_plugin.backbones.interface import core
-from artquant_plugin.errors import ArtQuantError
+from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.train.config import LoraSection, TrainedSection
 
 Part = Literal["language", "vision", "projector", "other"]

@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
-from artquant_plugin.errors import ArtQuantError
-from artquant_plugin.images import ImageError, open_image
-from artquant_plugin.prompting import Prompter
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.data.images import ImageError, open_image
+from artquant_plugin.prompting.prompter import Prompter
 from artquant_plugin.train.callbacks import GIB, peak_memory
 from artquant_plugin.train.config import TrainConfig
 from artquant_plugin.train.guard import FACTS

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from huggingface_hub import HfApi
 
-from artquant_plugin.errors import ArtQuantError
-from artquant_plugin.files import link_file
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.files import link_file
 from artquant_plugin.publish.card import progress_card
 from artquant_plugin.publish.contents import CHECKPOINT
 from artquant_plugin.publish.faults import Target, hub_errors

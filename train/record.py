@@ -12,10 +12,11 @@ import yaml
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from artquant_plugin.dataset import INFO_FILE, PUBLISHED, Dataset
-from artquant_plugin.files import atomic_write
-from artquant_plugin.images import sha256_file
-from artquant_plugin.provenance import git_commit, versions
+from artquant_plugin.common.files import atomic_write
+from artquant_plugin.common.provenance import git_commit, versions
+from artquant_plugin.data.dataset import INFO_FILE, Dataset
+from artquant_plugin.data.find import PUBLISHED
+from artquant_plugin.data.images import sha256_file
 from artquant_plugin.train.config import TrainConfig
 from artquant_plugin.train.stages import StageResult
 

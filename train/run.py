@@ -12,7 +12,7 @@ import torch
 from accelerate import PartialState
 
 from artquant_plugin.checkpoint import SCORING_FILE, restore_weights
-from artquant_plugin.errors import ArtQuantError
+from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.train import preflight
 from artquant_plugin.train.arguments import (
     check_gpus,

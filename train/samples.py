@@ -8,11 +8,11 @@ from typing import Any, Literal
 import numpy as np
 from torch.utils.data import Dataset as TorchDataset
 
-from artquant_plugin.dataset import Dataset, Painting
-from artquant_plugin.errors import ArtQuantError
-from artquant_plugin.images import open_image
-from artquant_plugin.levels import LevelScale
-from artquant_plugin.prompts import join_description
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.data.dataset import Dataset, Painting
+from artquant_plugin.data.images import open_image
+from artquant_plugin.prompting.levels import LevelScale
+from artquant_plugin.prompting.questions import join_description
 
 Kind = Literal["score", "describe"]
 

@@ -18,9 +18,10 @@ from transformers.utils import PushInProgress
 
 from artquant_plugin.backbones.interface import core
 from artquant_plugin.checkpoint import restore_weights, save_checkpoint
-from artquant_plugin.errors import ArtQuantError
-from artquant_plugin.images import ImageError
-from artquant_plugin.scoring import ArtQuantScorer
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.text import one_line
+from artquant_plugin.data.images import ImageError
+from artquant_plugin.scoring.scorer import ArtQuantScorer
 from artquant_plugin.train.callbacks import EpochStart, Flow, Speed
 from artquant_plugin.train.guard import FACTS, BatchFacts, GuardedCollator, GuardedSamples
 from artquant_plugin.train.mixture import EpochSampler, MixedSamples
@@ -233,7 +234,7 @@ class StageTrainer(AestheticTrainer):
         shutil.rmtree(folder, ignore_errors=True)
         last = self._folder.last_checkpoint()
         remains = f"{last} is whole" if last else "there is no earlier one"
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error)
         return ArtQuantError(
             f"checkpoint {folder} could not be written ({reason}); {remains}: make room on the disk and go on with "
             "--resume"

@@ -16,8 +16,8 @@ from typing import Any
 
 import yaml
 
-from artquant_plugin.errors import ArtQuantError
-from artquant_plugin.files import atomic_write
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.files import atomic_write
 from artquant_plugin.train.config import TrainConfig
 
 WHOLE_FILE = "whole"  # written last into a checkpoint; without it, the writing was cut off

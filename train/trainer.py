@@ -16,10 +16,10 @@ from transformers import Trainer
 
 from artquant_plugin.backbones.interface import core
 from artquant_plugin.checkpoint import Checkpoint, ScoringSpec
-from artquant_plugin.dataset import Dataset, Painting
-from artquant_plugin.errors import ArtQuantError
-from artquant_plugin.metrics import plcc, srocc
-from artquant_plugin.scoring import ArtQuantScorer
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.data.dataset import Dataset, Painting
+from artquant_plugin.metrics.agreement import plcc, srocc
+from artquant_plugin.scoring.scorer import ArtQuantScorer
 from artquant_plugin.train.collate import count_passes, count_terms, count_tokens, with_passes
 from artquant_plugin.train.config import LossSection
 from artquant_plugin.train.losses import TERMS, LossParts, level_divergence, mean, moments, pair_fidelity, per_token

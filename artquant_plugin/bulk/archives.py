@@ -10,7 +10,8 @@ from artquant_plugin.bulk.files import IMAGE_SUFFIXES
 from artquant_plugin.bulk.items import Item
 from artquant_plugin.bulk.manifests import Columns
 from artquant_plugin.bulk.places import content_key, open_binary, suffix
-from artquant_plugin.errors import ArtQuantError
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.text import first_line
 
 ROWS_AT_ONCE = 32  # of a table with embedded images; each may hold megabytes
 
@@ -50,7 +51,7 @@ class ParquetTable:
                     for row in range(batch.num_rows):
                         yield images[row], None if names is None else names[row]
             except pyarrow.ArrowInvalid as error:
-                reason = str(error).splitlines()[0]
+                reason = first_line(error)
                 raise ArtQuantError(f"'{self.location}' is no Parquet file ({reason}); write it again") from error
 
     def item(self, index: int, record: tuple[Any, Any]) -> Item:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from artquant_plugin.bulk.items import Item
-from artquant_plugin.errors import ArtQuantError
+from artquant_plugin.common.errors import ArtQuantError
 
 IMAGE_COLUMN = "image"
 

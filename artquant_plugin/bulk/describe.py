@@ -6,15 +6,15 @@ from typing import Any
 
 from artquant_plugin.bulk.items import Item, reason_of
 from artquant_plugin.bulk.run import paired
-from artquant_plugin.errors import ArtQuantError
-from artquant_plugin.prompts import DESCRIPTION_LEVELS
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.prompting.questions import DESCRIPTION_LEVELS
 
 
 def describe_items(scorer: Any, items: Iterable[Item], *, max_new_tokens: int) -> Iterator[dict[str, Any]]:
     """A row per image: path, text, perception, cognition, emotion, and the reason why there is none.
 
     Args:
-        scorer: an `artquant_plugin.scoring.ArtQuantScorer`.
+        scorer: an `artquant_plugin.scoring.scorer.ArtQuantScorer`.
         items: a stream of images.
         max_new_tokens: where a description is cut off.
     """

@@ -15,9 +15,10 @@ from typing import Any
 from artquant_plugin.bulk.logprobs import Ask, listed_tokens, score_listed
 from artquant_plugin.bulk.rows import Form
 from artquant_plugin.checkpoint import ScoringSpec
-from artquant_plugin.errors import ArtQuantError
-from artquant_plugin.images import Handling, open_image
-from artquant_plugin.prompts import one_level
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.text import one_line
+from artquant_plugin.data.images import Handling, open_image
+from artquant_plugin.prompting.questions import one_level
 
 KEY_VARIABLE = "OPENAI_API_KEY"
 LISTED = 20  # tokens per position: the protocol's limit, and vLLM's default one
@@ -198,7 +199,7 @@ class EndpointEngine:
         Raises:
             EndpointError: for the run.
         """
-        said = " ".join(str(error.message).split())[:300]
+        said = one_line(error.message)
         if error.status_code in (401, 403):
             state = "refuses the key of" if self.key else "wants a key in"
             raise EndpointError(f"'{self.url}' {state} ${KEY_VARIABLE} ({said}); set it and run again") from error

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from artquant_plugin.bulk.places import content_key
 from artquant_plugin.bulk.rows import Form
 from artquant_plugin.checkpoint import ScoringSpec, locate
-from artquant_plugin.errors import ArtQuantError
+from artquant_plugin.common.errors import ArtQuantError
 
 MODEL_SUFFIXES = (".json", ".safetensors", ".bin", ".model", ".jinja", ".txt")
 
@@ -65,7 +65,7 @@ class LocalEngine:
     @cached_property
     def scorer(self) -> Any:
         """The scorer, loaded when it is first asked for."""
-        from artquant_plugin.scoring import ArtQuantScorer
+        from artquant_plugin.scoring.scorer import ArtQuantScorer
 
         return ArtQuantScorer.from_pretrained(
             self.model,

@@ -9,9 +9,10 @@ from typing import Any
 
 from artquant_plugin.bulk.items import Item
 from artquant_plugin.bulk.places import content_key, filesystem, open_binary, suffix
-from artquant_plugin.dataset import Dataset
-from artquant_plugin.errors import ArtQuantError
-from artquant_plugin.images import ImageError, resolve_inside
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.text import first_line
+from artquant_plugin.data.dataset import Dataset
+from artquant_plugin.data.images import ImageError, resolve_inside
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".jp2", ".ppm", ".pgm", ".avif")
 
@@ -145,7 +146,7 @@ def list_remote(location: str) -> tuple[str, ...]:
         else:
             found = system.find(path)
     except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        reason = first_line(error)
         raise ArtQuantError(f"'{location}' cannot be listed ({reason}); check the path and your access") from error
     if not found:
         raise ArtQuantError(f"nothing is at '{location}'; name a file, a folder or a pattern such as *.parquet")

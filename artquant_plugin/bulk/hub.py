@@ -9,7 +9,8 @@ from typing import Any
 from artquant_plugin.bulk.cells import cell_item, missing_column
 from artquant_plugin.bulk.items import Item
 from artquant_plugin.bulk.manifests import Columns
-from artquant_plugin.errors import ArtQuantError
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.text import first_line
 
 SAVED_FILES = ("dataset_dict.json", "state.json")  # what `save_to_disk` leaves
 
@@ -163,5 +164,5 @@ def _revision(name: str, split: str) -> str | None:
 
 
 def _unreadable(name: str, error: Exception) -> ArtQuantError:
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    reason = first_line(error)
     return ArtQuantError(f"dataset '{name}' cannot be read ({reason}); mend the id, log in, or try again")

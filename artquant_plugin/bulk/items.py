@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from artquant_plugin.errors import ArtQuantError
-from artquant_plugin.images import source_name
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.data.images import source_name
 
 
 @dataclass(frozen=True, slots=True)

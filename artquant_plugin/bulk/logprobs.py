@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Literal
 
-from artquant_plugin.errors import ArtQuantError
-from artquant_plugin.levels import LevelScale, entropy
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.prompting.levels import LevelScale, entropy
 
 Ask = Literal["prefill", "word"]
 SPACES = " \t\n▁Ġ"  # how tokenizers write the space before a word

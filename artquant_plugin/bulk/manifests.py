@@ -11,7 +11,7 @@ from typing import Any
 from artquant_plugin.bulk.cells import cell_item, missing_column
 from artquant_plugin.bulk.items import Item
 from artquant_plugin.bulk.places import content_key, is_remote, open_binary
-from artquant_plugin.errors import ArtQuantError
+from artquant_plugin.common.errors import ArtQuantError
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,9 @@ import json
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
-from artquant_plugin.errors import ArtQuantError
-from artquant_plugin.images import sha256_file
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.text import first_line
+from artquant_plugin.data.images import sha256_file
 
 SAMPLED_FROM = 64 * 2**20  # bytes; bigger files are told apart by samples of their content
 SAMPLES = 64
@@ -53,7 +54,7 @@ def open_binary(location: str) -> IO[bytes]:
     except FileNotFoundError as error:
         raise ArtQuantError(f"'{location}' does not exist; mend the path") from error
     except OSError as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        reason = first_line(error)
         raise ArtQuantError(f"'{location}' cannot be read ({reason}); check the path and your access") from error
 
 

@@ -11,7 +11,7 @@ from artquant_plugin.bulk.run import EMPTY, wanted
 from artquant_plugin.bulk.shards import Share, begin, finish, layout, score_shard, shard_path, shards_of
 from artquant_plugin.bulk.sinks import parquet_counts
 from artquant_plugin.bulk.sources import Source
-from artquant_plugin.errors import ArtQuantError
+from artquant_plugin.common.errors import ArtQuantError
 
 
 class ShardScorer:

@@ -9,11 +9,11 @@ from typing import Any, TypeVar
 from artquant_plugin.bulk.engine import Engine
 from artquant_plugin.bulk.items import Item, Part, image_of, reason_of
 from artquant_plugin.bulk.meter import Meter, Summary
-from artquant_plugin.bulk.record import Wanted, only_writer, read_record, refuse_other, write_record
 from artquant_plugin.bulk.rows import Row
 from artquant_plugin.bulk.sinks import Journal, has_rows, write_rows
 from artquant_plugin.bulk.sources import Source
-from artquant_plugin.errors import ArtQuantError
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.run_record import Wanted, only_writer, read_record, refuse_other, write_record
 
 Answer = TypeVar("Answer")
 EMPTY = "the input has no rows; name another"

@@ -12,12 +12,12 @@ from filelock import FileLock
 from artquant_plugin.bulk.engine import Engine
 from artquant_plugin.bulk.items import Part
 from artquant_plugin.bulk.meter import Meter, Summary
-from artquant_plugin.bulk.record import Wanted, only_writer, read_record, refuse_other, write_record
 from artquant_plugin.bulk.run import EMPTY, complete, wanted
 from artquant_plugin.bulk.sinks import has_rows, parquet_counts
 from artquant_plugin.bulk.sources import Source
-from artquant_plugin.errors import ArtQuantError
-from artquant_plugin.files import atomic_write
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.files import atomic_write
+from artquant_plugin.common.run_record import Wanted, only_writer, read_record, refuse_other, write_record
 
 RECORD_FILE = "_run.json"  # readers of Parquet folders pass over names that begin with _
 DONE_FILE = "_done.json"

@@ -9,8 +9,9 @@ from types import TracebackType
 from typing import IO
 
 from artquant_plugin.bulk.rows import Form, Row
-from artquant_plugin.errors import ArtQuantError
-from artquant_plugin.files import atomic_write
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.files import atomic_write
+from artquant_plugin.common.text import first_line
 
 SUFFIXES = (".parquet", ".csv", ".jsonl")
 ROWS_AT_ONCE = 10_000  # of a Parquet row group
@@ -115,7 +116,7 @@ def parquet_counts(path: Path) -> tuple[int, int]:
     try:
         metadata = parquet.ParquetFile(path).metadata
     except pyarrow.ArrowInvalid as error:
-        raise ArtQuantError(f"'{path}' is no Parquet file ({str(error).splitlines()[0]}); remove it") from error
+        raise ArtQuantError(f"'{path}' is no Parquet file ({first_line(error)}); remove it") from error
     column = metadata.schema.names.index("reason")
     empty = sum(metadata.row_group(i).column(column).statistics.null_count for i in range(metadata.num_row_groups))
     return metadata.num_rows, metadata.num_rows - empty

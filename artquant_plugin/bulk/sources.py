@@ -18,8 +18,8 @@ from artquant_plugin.bulk.hub import LibraryDataset, is_saved_dataset, library_p
 from artquant_plugin.bulk.items import Item, Part
 from artquant_plugin.bulk.manifests import Columns, CsvTable, JsonLines
 from artquant_plugin.bulk.places import is_remote, suffix
-from artquant_plugin.dataset import INFO_FILE, SPLITS, Dataset, data_home
-from artquant_plugin.errors import ArtQuantError
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.data.dataset import INFO_FILE, SPLITS, Dataset, data_home
 
 TABLE_SUFFIXES = (".jsonl", ".csv", ".parquet", ".tar")
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")

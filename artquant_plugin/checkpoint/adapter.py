@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from artquant_plugin.checkpoint.locate import ADAPTER_CONFIG_FILE
-from artquant_plugin.errors import ArtQuantError
-from artquant_plugin.snapshots import split_revision
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.hub import split_revision
+from artquant_plugin.common.text import listed, one_line
 
 ADAPTER_FILE = "adapter_model.safetensors"
 EXTRA_FILE = "extra_weights.safetensors"  # keys of the base model's state dict; whole tensors, no differences
@@ -72,7 +73,7 @@ def add_adapter(base: Any, folder: Path, pretrained: str) -> Any:
         config = PeftConfig.from_pretrained(str(folder))
     except (ValueError, TypeError, KeyError) as error:
         raise ArtQuantError(
-            f"{folder / ADAPTER_CONFIG_FILE} is unknown to peft ({first_line(error)}); update peft"
+            f"{folder / ADAPTER_CONFIG_FILE} is unknown to peft ({one_line(error)}); update peft"
         ) from error
     if config.is_prompt_learning:
         raise ArtQuantError(
@@ -93,12 +94,12 @@ def add_adapter(base: Any, folder: Path, pretrained: str) -> Any:
     except ArtQuantError:
         raise
     except (ValueError, TypeError, KeyError, RuntimeError) as error:
-        raise ArtQuantError(f"{misfit} ({first_line(error)}); {remedy}") from error
+        raise ArtQuantError(f"{misfit} ({one_line(error)}); {remedy}") from error
     if result.unexpected_keys:
-        raise ArtQuantError(f"{misfit}: {some(result.unexpected_keys)} match nothing in it; {remedy}")
+        raise ArtQuantError(f"{misfit}: {listed(sorted(result.unexpected_keys), 2)} match nothing in it; {remedy}")
     added = {name for name, _ in model.named_parameters() if _is_adapter(name, model)}
     if missing := added.intersection(result.missing_keys):
-        raise ArtQuantError(f"adapter {pretrained!r} lacks {some(missing)}; save it again, or {remedy}")
+        raise ArtQuantError(f"adapter {pretrained!r} lacks {listed(sorted(missing), 2)}; save it again, or {remedy}")
     return model
 
 
@@ -124,7 +125,7 @@ def load_extra_weights(base: Any, folder: Path) -> list[str]:
     own = base.state_dict()
     remedy = "use the base model that they were trained with"
     if strangers := [name for name in weights if name not in own]:
-        raise ArtQuantError(f"{path}: {some(strangers)} match nothing in {type(base).__name__}; {remedy}")
+        raise ArtQuantError(f"{path}: {listed(sorted(strangers), 2)} match nothing in {type(base).__name__}; {remedy}")
     for name, value in weights.items():
         if value.shape != own[name].shape:
             raise ArtQuantError(
@@ -147,7 +148,7 @@ def extra_names(folder: Path) -> list[str]:
         with safe_open(path, framework="pt") as file:
             return list(file.keys())
     except SafetensorError as error:
-        raise ArtQuantError(f"{path} cannot be read ({first_line(error)}); fetch it again") from error
+        raise ArtQuantError(f"{path} cannot be read ({one_line(error)}); fetch it again") from error
 
 
 def mark_trained(model: Any, names: Iterable[str]) -> None:
@@ -175,7 +176,7 @@ def restore_adapter(model: Any, folder: Path) -> None:
     extra = _read(folder / EXTRA_FILE) if (folder / EXTRA_FILE).is_file() else {}
     places = {_plain(name): parameter for name, parameter in model.get_base_model().named_parameters()}
     if set(weights) != set(own) or not set(extra) <= set(places):
-        odd = some((set(weights) ^ set(own)) | (set(extra) - set(places)))
+        odd = listed(sorted((set(weights) ^ set(own)) | (set(extra) - set(places))), 2)
         raise ArtQuantError(f"{folder} does not fit the model ({odd}); resume with the configuration of before")
     set_peft_model_state_dict(model, weights)
     for name, value in extra.items():
@@ -213,7 +214,7 @@ def save_adapter(model: Any, folder: Path, state_dict: dict[str, Any] | None = N
 
 def _name_base(path: Path) -> None:
     """Write a base's revision where peft looks for it, so that peft finds the base, too."""
-    from artquant_plugin.files import atomic_write
+    from artquant_plugin.common.files import atomic_write
 
     content = json.loads(path.read_text(encoding="utf-8"))
     name = content.get("base_model_name_or_path")
@@ -245,17 +246,4 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         return load_file(path)
     except (SafetensorError, OSError) as error:
-        raise ArtQuantError(f"{path} cannot be read ({first_line(error)}); fetch it again") from error
-
-
-def first_line(error: Exception) -> str:
-    """What an error of another library says, in one line of bearable length."""
-    text = " ".join(str(error).split())
-    return text if len(text) <= 300 else text[:300] + "…"
-
-
-def some(names: Iterable[str]) -> str:
-    """The first names, and how many more there are."""
-    ordered = sorted(names)
-    more = f" and {len(ordered) - 2} more" if len(ordered) > 2 else ""
-    return ", ".join(ordered[:2]) + more
+        raise ArtQuantError(f"{path} cannot be read ({one_line(error)}); fetch it again") from error

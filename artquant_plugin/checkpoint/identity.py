@@ -1,11 +1,11 @@
 """Which weights a checkpoint has, for results to say what they were measured on."""
 
 import hashlib
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from artquant_plugin.images import sha256_file
+from artquant_plugin.common.hub import commit_of
+from artquant_plugin.data.images import sha256_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +33,6 @@ def identify(pretrained: str, folder: Path) -> Identity:
     revision = commit_of(folder)
     name = pretrained.partition("@")[0] if revision else folder.resolve().name
     return Identity(name, revision, weights_hash(folder))
-
-
-def commit_of(folder: Path) -> str | None:
-    """The Hub's commit that a folder of the Hub's cache holds; None for other folders."""
-    is_snapshot = folder.parent.name == "snapshots" and re.fullmatch(r"[0-9a-f]{40}", folder.name)
-    return folder.name if is_snapshot else None
 
 
 def weight_files(folder: Path) -> list[Path]:

@@ -12,16 +12,15 @@ from artquant_plugin.checkpoint.adapter import (
     add_adapter,
     base_of,
     extra_names,
-    first_line,
     load_extra_weights,
     mark_trained,
-    some,
 )
-from artquant_plugin.checkpoint.identity import Identity, commit_of, identify
+from artquant_plugin.checkpoint.identity import Identity, identify
 from artquant_plugin.checkpoint.locate import ADAPTER_CONFIG_FILE, OTHER_WEIGHTS, locate
 from artquant_plugin.checkpoint.spec import ScoringSpec
-from artquant_plugin.errors import ArtQuantError
-from artquant_plugin.snapshots import split_revision
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.hub import commit_of, split_revision
+from artquant_plugin.common.text import listed, one_line
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 ATTENTION = ("sdpa", "eager", "flash_attention_2", "flash_attention_3", "flex_attention")
@@ -150,7 +149,7 @@ def locate_original(pretrained: str, base: str | None) -> tuple[Path, Path | Non
 def _load_original(pretrained: str, base: str | None, dtype: str, device: str, attn: str) -> Checkpoint:
     import torch
 
-    from artquant_plugin.backbones.mplug_owl2.conversion import load_original
+    from artquant_plugin.checkpoint.original import load_original
 
     options = {"dtype": dtype if dtype == "auto" else getattr(torch, dtype), "attn_implementation": attn}
     folder, base_folder = locate_original(pretrained, base)
@@ -162,7 +161,7 @@ def _load_original(pretrained: str, base: str | None, dtype: str, device: str, a
 
 def _original_base(base: str, options: dict[str, Any]) -> Any:
     """The base model of an adapter of ours, in the original's layout."""
-    from artquant_plugin.backbones.mplug_owl2.conversion import load_original
+    from artquant_plugin.checkpoint.original import load_original
 
     folder, lora_base = locate_original(base, None)
     if lora_base is not None or "quantization_config" in options:
@@ -303,7 +302,9 @@ def _load_model(folder: Path, name: str, options: dict[str, Any], trust_remote_c
             "save or fetch it again"
         )
     if info["missing_keys"]:
-        raise ArtQuantError(f"checkpoint {name!r} lacks {some(info['missing_keys'])}; save or fetch it again, whole")
+        raise ArtQuantError(
+            f"checkpoint {name!r} lacks {listed(sorted(info['missing_keys']), 2)}; save or fetch it again, whole"
+        )
     _name(model, name, folder)
     return model
 
@@ -324,7 +325,5 @@ def _one_line(what: str, remedy: str) -> Iterator[None]:
                 f"{what} needs Python code of its own; read it, then pass trust_remote_code=true"
             ) from error
         if isinstance(error, ImportError):
-            raise ArtQuantError(
-                f"{what} needs a package that is not there ({first_line(error)}); install it"
-            ) from error
-        raise ArtQuantError(f"{what} cannot be loaded ({first_line(error)}); {remedy}") from error
+            raise ArtQuantError(f"{what} needs a package that is not there ({one_line(error)}); install it") from error
+        raise ArtQuantError(f"{what} cannot be loaded ({one_line(error)}); {remedy}") from error

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from artquant_plugin.errors import ArtQuantError
-from artquant_plugin.snapshots import fetch_snapshot, is_hub_id, split_revision
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.hub import fetch_snapshot, is_hub_id, split_revision
 
 CONFIG_FILE = "config.json"
 ADAPTER_CONFIG_FILE = "adapter_config.json"

@@ -3,12 +3,13 @@
 from pathlib import Path
 from typing import Any
 
-from artquant_plugin.checkpoint.adapter import EXTRA_FILE, first_line, restore_adapter, save_adapter
+from artquant_plugin.checkpoint.adapter import EXTRA_FILE, restore_adapter, save_adapter
 from artquant_plugin.checkpoint.load import load_checkpoint
 from artquant_plugin.checkpoint.locate import ADAPTER_CONFIG_FILE, CONFIG_FILE
 from artquant_plugin.checkpoint.spec import ScoringSpec
-from artquant_plugin.errors import ArtQuantError
-from artquant_plugin.files import atomic_files
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.files import atomic_files
+from artquant_plugin.common.text import one_line
 
 
 def save_checkpoint(
@@ -58,5 +59,5 @@ def restore_weights(model: Any, folder: Path) -> None:
         model.load_state_dict(saved.state_dict())
     except RuntimeError as error:
         raise ArtQuantError(
-            f"{folder} does not fit the model ({first_line(error)}); resume with the configuration of before"
+            f"{folder} does not fit the model ({one_line(error)}); resume with the configuration of before"
         ) from error

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import get_args
 
-from artquant_plugin.errors import ArtQuantError
-from artquant_plugin.files import atomic_write
-from artquant_plugin.images import Handling
-from artquant_plugin.levels import LevelScale
-from artquant_plugin.prompting import PromptSpec
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.files import atomic_write
+from artquant_plugin.data.images import Handling
+from artquant_plugin.prompting.levels import LevelScale
+from artquant_plugin.prompting.prompter import PromptSpec
 
 SCORING_FILE = "artquant.json"
 FORM_VERSION = 1
@@ -23,7 +23,7 @@ class ScoringSpec:
     Args:
         scale: level words and values.
         prompt: questions, answer prefix, order of image and text.
-        images: how image files are opened, see `artquant_plugin.images.open_image`.
+        images: how image files are opened, see `artquant_plugin.data.images.open_image`.
     """
 
     scale: LevelScale = field(default_factory=LevelScale)

@@ -25,7 +25,7 @@ from artquant_plugin.cli import (
     score,
     train,
 )
-from artquant_plugin.errors import ArtQuantError
+from artquant_plugin.common.errors import ArtQuantError
 
 COMMANDS = (data, rad, train, convert, score, describe, results, metrics, compare, report, publish)
 

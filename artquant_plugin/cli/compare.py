@@ -24,8 +24,8 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Read, compare, print."""
-    from artquant_plugin.comparison.pairs import compare_pairs
-    from artquant_plugin.errors import ArtQuantError
+    from artquant_plugin.common.errors import ArtQuantError
+    from artquant_plugin.metrics.pairs import compare_pairs
     from artquant_plugin.report.board_tables import comparison_text, pairs_as_table
     from artquant_plugin.report.formats import FORMATS
 

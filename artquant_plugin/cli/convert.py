@@ -26,8 +26,8 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Convert, and say how to score with the result."""
-    from artquant_plugin.backbones.mplug_owl2.conversion import convert
     from artquant_plugin.checkpoint import locate_original
+    from artquant_plugin.checkpoint.original import convert
 
     source, base = locate_original(args.source, args.base)
     original = convert(source, args.destination, base)

@@ -34,8 +34,8 @@ def _add_demo(commands: Any) -> None:
 
 
 def _demo(args: argparse.Namespace) -> None:
-    from artquant_plugin.dataset import data_home
-    from artquant_plugin.train.sources.demo import NAME, write_demo
+    from artquant_plugin.data.dataset import data_home
+    from artquant_plugin.data.demo.painting import NAME, write_demo
 
     dataset = write_demo(
         args.out or data_home() / NAME,
@@ -133,8 +133,8 @@ def _add_rad_options(command: Any) -> None:
 
 
 def _import(args: argparse.Namespace) -> None:
-    from artquant_plugin.dataset import data_home
-    from artquant_plugin.train.sources.importing import import_dataset
+    from artquant_plugin.data.dataset import data_home
+    from artquant_plugin.data.importers.importing import import_dataset
 
     annotations = _annotations(args)
     out = args.out or data_home() / annotations.name
@@ -146,26 +146,26 @@ def _import(args: argparse.Namespace) -> None:
 
 def _annotations(args: argparse.Namespace) -> Any:
     if args.kind == "apdd":
-        from artquant_plugin.train.sources.apdd import read_apdd
+        from artquant_plugin.data.importers.apdd import read_apdd
 
         return read_apdd(args.annotations, seed=args.seed)
     if args.kind == "baid":
-        from artquant_plugin.train.sources.baid import read_baid
+        from artquant_plugin.data.importers.baid import read_baid
 
         return read_baid(args.annotations)
     if args.kind == "vaps":
-        from artquant_plugin.train.sources.vaps import read_vaps
+        from artquant_plugin.data.importers.vaps import read_vaps
 
         return read_vaps(args.annotations, seed=args.seed, fold=args.fold)
     if args.kind == "rad":
-        from artquant_plugin.train.sources.rad import read_rad
+        from artquant_plugin.data.importers.rad import read_rad
 
         given = {"train": args.annotations, "validation": args.validation, "test": args.test}
         files = {split: paths for split, paths in given.items() if paths}
         return read_rad(
             files, name=args.name, score_range=tuple(args.score_range), source=args.source, license=args.license
         )
-    from artquant_plugin.train.sources.table import TableColumns, read_csv
+    from artquant_plugin.data.importers.table import TableColumns, read_csv
 
     return read_csv(
         args.annotations,
@@ -192,7 +192,8 @@ def _add_show(commands: Any) -> None:
 
 
 def _show(args: argparse.Namespace) -> None:
-    from artquant_plugin.dataset import Dataset, find_dataset
+    from artquant_plugin.data.dataset import Dataset
+    from artquant_plugin.data.find import find_dataset
 
     _print_dataset(Dataset.load(find_dataset(args.dataset)))
 

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from artquant_plugin.errors import ArtQuantError
+from artquant_plugin.common.errors import ArtQuantError
 
 
 def add_parser(subparsers: Any) -> None:
@@ -44,8 +44,8 @@ def run(args: argparse.Namespace) -> None:
         raise ArtQuantError(f"'{args.out}' exists; pass --overwrite or another --out")
     source = find_source(args.inputs, split=args.split)
     from artquant_plugin.bulk.describe import describe_items
-    from artquant_plugin.files import atomic_write
-    from artquant_plugin.scoring import ArtQuantScorer
+    from artquant_plugin.common.files import atomic_write
+    from artquant_plugin.scoring.scorer import ArtQuantScorer
 
     scorer = ArtQuantScorer.from_pretrained(
         args.model, base=args.base, dtype=args.dtype, attn=args.attn, device=args.device, batch_size=args.batch_size

@@ -7,9 +7,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from artquant_plugin.common.text import listed
+
 if TYPE_CHECKING:
-    from artquant_plugin.metrics import Scores
-    from artquant_plugin.predictions import Joined
+    from artquant_plugin.metrics.agreement import Scores
+    from artquant_plugin.metrics.predictions import Joined
 
 SHOWN = 5  # names per list on the terminal; --json has them all
 
@@ -39,9 +41,9 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Join, evaluate, print."""
-    from artquant_plugin.errors import ArtQuantError
-    from artquant_plugin.metrics import evaluate
-    from artquant_plugin.predictions import join_predictions, read_truth
+    from artquant_plugin.common.errors import ArtQuantError
+    from artquant_plugin.metrics.agreement import evaluate
+    from artquant_plugin.metrics.predictions import join_predictions, read_truth
 
     if args.resamples < 0 or args.seed < 0:
         raise ArtQuantError("--resamples and --seed must not be negative; leave them out for 2000 and 0")
@@ -70,8 +72,7 @@ def _as_text(joined: "Joined", scores: "Scores") -> list[str]:
     lines = [f"n      {scores.n:,} of {joined.n_truth:,}"]
     for problem, names in _problems(joined).items():
         if names:
-            more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
-            lines.append(f"       {len(names):,} {problem}: {', '.join(names[:SHOWN])}{more}")
+            lines.append(f"       {len(names):,} {problem}: {listed(names, SHOWN)}")
     if joined.left_out:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in joined.left_out.items())
         lines.append(f"       {reasons}: left out when the dataset was imported")

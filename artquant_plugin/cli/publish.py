@@ -75,7 +75,7 @@ def _add_target(parser: Any) -> None:
 
 def run_model(args: argparse.Namespace) -> None:
     """Check, collect, upload, say where it is."""
-    from artquant_plugin.errors import ArtQuantError
+    from artquant_plugin.common.errors import ArtQuantError
     from artquant_plugin.publish.card import License
     from artquant_plugin.publish.contents import CHECKPOINT
     from artquant_plugin.publish.faults import Target
@@ -94,7 +94,7 @@ def run_model(args: argparse.Namespace) -> None:
 
 def run_rad(args: argparse.Namespace) -> None:
     """Check, collect, upload, say where it is."""
-    from artquant_plugin.errors import ArtQuantError
+    from artquant_plugin.common.errors import ArtQuantError
     from artquant_plugin.publish.faults import Target
     from artquant_plugin.train.rad.publishing import rad_publication
 

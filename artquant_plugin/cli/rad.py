@@ -55,10 +55,11 @@ def _add_generate(commands: Any) -> None:
 
 
 def _generate(args: argparse.Namespace) -> None:
-    from artquant_plugin.errors import ArtQuantError
+    from artquant_plugin.common.config import read_config
+    from artquant_plugin.common.errors import ArtQuantError
     from artquant_plugin.train.rad.config import RadConfig
-    from artquant_plugin.train.rad.run import check_options, generate, plan
-    from artquant_plugin.train.yaml_config import read_config
+    from artquant_plugin.train.rad.plan import plan
+    from artquant_plugin.train.rad.run import check_options, generate
 
     planned = plan(args.data, read_config(RadConfig, args.config, args.overrides))
     if args.dry_run:

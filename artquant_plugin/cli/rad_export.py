@@ -41,7 +41,7 @@ def add_parser(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Write, and say what was written."""
-    from artquant_plugin.errors import ArtQuantError
+    from artquant_plugin.common.errors import ArtQuantError
 
     if args.form == "published":
         if args.with_images or args.confirm_license:
@@ -88,7 +88,7 @@ def _export(args: argparse.Namespace) -> None:
 
 
 def _publish(args: argparse.Namespace) -> None:
-    from artquant_plugin.dataset import INFO_FILE, Dataset
+    from artquant_plugin.data.dataset import INFO_FILE, Dataset
     from artquant_plugin.train.rad.finished import RadRun
     from artquant_plugin.train.rad.published import write_published
 

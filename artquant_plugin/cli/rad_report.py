@@ -26,7 +26,7 @@ def add_parser(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Collect, write, and print what stands at the head of the page."""
-    from artquant_plugin.errors import ArtQuantError
+    from artquant_plugin.common.errors import ArtQuantError
 
     if args.out.suffix.lower() not in (".html", ".htm"):
         raise ArtQuantError(f"--out '{args.out}' does not end with .html; the report is an HTML file")

@@ -29,7 +29,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Read, analyse, write or print."""
-    from artquant_plugin.metrics import RESAMPLES
+    from artquant_plugin.metrics.agreement import RESAMPLES
     from artquant_plugin.report.analysis import analyse
     from artquant_plugin.report.board_tables import tables
     from artquant_plugin.report.formats import FORMATS

@@ -28,7 +28,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Read, evaluate, print."""
-    from artquant_plugin.errors import ArtQuantError
+    from artquant_plugin.common.errors import ArtQuantError
     from artquant_plugin.report.samples import read_runs
     from artquant_plugin.report.table import markdown_table, row_of, text_table
 

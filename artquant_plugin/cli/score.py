@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from artquant_plugin.cli.options import positive, whole_number
-from artquant_plugin.errors import ArtQuantError
+from artquant_plugin.common.errors import ArtQuantError
 
 if TYPE_CHECKING:
     from artquant_plugin.bulk.engine import Engine

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from artquant_plugin.errors import ArtQuantError
+from artquant_plugin.common.errors import ArtQuantError
 
 if TYPE_CHECKING:
     from artquant_plugin.report.boards import Board
@@ -44,7 +44,7 @@ def read(sources: Sequence[str], args: argparse.Namespace) -> "list[Board]":
     Raises:
         ArtQuantError: a source, or an option's value, is wrong.
     """
-    from artquant_plugin.metrics import RESAMPLES
+    from artquant_plugin.metrics.agreement import RESAMPLES
     from artquant_plugin.report.boards import read_boards
     from artquant_plugin.report.entries import Columns
     from artquant_plugin.report.sources import parse_source

@@ -45,7 +45,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Train and say where the checkpoint is and how to evaluate it."""
-    from artquant_plugin.train.config_file import load_config
+    from artquant_plugin.train.config import load_config
 
     if args.push_to_hub:
         args.overrides.append(f"train.push_to_hub={args.push_to_hub}")

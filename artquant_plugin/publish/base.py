@@ -9,15 +9,16 @@ from huggingface_hub import HfApi
 from huggingface_hub.errors import RepositoryNotFoundError
 from huggingface_hub.hf_api import RepoFile
 
-from artquant_plugin.checkpoint.adapter import base_of, first_line
+from artquant_plugin.checkpoint.adapter import base_of
 from artquant_plugin.checkpoint.identity import weight_files
 from artquant_plugin.checkpoint.locate import ADAPTER_CONFIG_FILE
-from artquant_plugin.errors import ArtQuantError
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.hub import split_revision
+from artquant_plugin.common.text import one_line
 from artquant_plugin.publish.card import License
 from artquant_plugin.publish.faults import Target, hub_errors
 from artquant_plugin.publish.hashes import digest_of
 from artquant_plugin.publish.scrub import scrub
-from artquant_plugin.snapshots import split_revision
 
 TRAINING_FILE = "training.json"
 
@@ -82,7 +83,7 @@ def _named_base(folder: Path, sources: dict[str, Path]) -> str | None:
         try:
             name = json.loads(path.read_text(encoding="utf-8")).get("base_model_name_or_path")
         except (ValueError, AttributeError) as error:
-            raise ArtQuantError(f"'{path}' is no adapter's configuration ({first_line(error)})") from error
+            raise ArtQuantError(f"'{path}' is no adapter's configuration ({one_line(error)})") from error
         # One that is gone may still be named by --base.
         return name if name and Path(name).is_absolute() and not Path(name).is_dir() else base_of(folder, str(folder))
     if TRAINING_FILE not in sources:
@@ -114,5 +115,5 @@ def training_record(path: Path) -> dict[str, Any]:
             return content
         reason = "sections are missing"
     except (ValueError, TypeError, KeyError) as error:
-        reason = first_line(error)
+        reason = one_line(error)
     raise ArtQuantError(f"'{path}' is no record of a training ({reason}); take it away, or train again")

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from artquant_plugin.checkpoint import ScoringSpec
-from artquant_plugin.dataset import PUBLISHED
+from artquant_plugin.common.hub import split_revision
+from artquant_plugin.data.find import PUBLISHED
+from artquant_plugin.data.hub_rad import is_published_name
 from artquant_plugin.publish.faults import Target
 from artquant_plugin.publish.lines import IMAGE_NAME
 from artquant_plugin.publish.results import METRICS, Result, summary
-from artquant_plugin.published_rad import is_published_name
 from artquant_plugin.report.scatter import draw_scatter
 from artquant_plugin.report.table import ResultRow, markdown_table
-from artquant_plugin.snapshots import split_revision
 
 PLOT_FILE = "scatter.png"
 TAGS = ("lmms-eval", "image-aesthetics", "artquant")

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from artquant_plugin.checkpoint import SCORING_FILE
-from artquant_plugin.checkpoint.adapter import ADAPTER_FILE, EXTRA_FILE, first_line
+from artquant_plugin.checkpoint.adapter import ADAPTER_FILE, EXTRA_FILE
 from artquant_plugin.checkpoint.locate import ADAPTER_CONFIG_FILE, CONFIG_FILE
-from artquant_plugin.errors import ArtQuantError
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.text import listed, one_line
 
 SHOWN = 5  # names in a refusal
 
@@ -68,7 +69,7 @@ class Whitelist:
         if strangers:
             # Of a folder full of them, its name says enough.
             tops = list(dict.fromkeys(_top(name) for name in strangers))
-            shown = ", ".join(tops[:SHOWN]) + (f" and {len(tops) - SHOWN} more" if len(tops) > SHOWN else "")
+            shown = listed(tops, SHOWN)
             raise ArtQuantError(
                 f"'{folder}' holds {shown}, which {'do' if len(tops) > 1 else 'does'} not belong to {self.kind} and "
                 "might hold secrets or code; move what is not to be published away"
@@ -137,7 +138,7 @@ def check_weights(files: dict[str, Path], folder: Path) -> None:
         try:
             wanted = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
         except (ValueError, KeyError, AttributeError) as error:
-            raise ArtQuantError(f"'{index}' is no index of weights ({first_line(error)}); save it again") from error
+            raise ArtQuantError(f"'{index}' is no index of weights ({one_line(error)}); save it again") from error
     if ADAPTER_CONFIG_FILE in files and any(name.startswith("model") for name in files):
         raise ArtQuantError(
             f"'{folder}' holds an adapter and a model of its own; remove the one that is not to be published"
@@ -152,4 +153,4 @@ def check_weights(files: dict[str, Path], folder: Path) -> None:
                 with safe_open(path, framework="pt") as file:
                     file.keys()
             except (SafetensorError, OSError) as error:
-                raise ArtQuantError(f"'{path}' cannot be read ({first_line(error)}); save it again") from error
+                raise ArtQuantError(f"'{path}' cannot be read ({one_line(error)}); save it again") from error

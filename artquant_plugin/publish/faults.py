@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from artquant_plugin.checkpoint.adapter import first_line
-from artquant_plugin.errors import ArtQuantError
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.text import one_line
 
 # What git takes for a name (git-check-ref-format), before anything is sent.
 _TAG = re.compile(
@@ -90,6 +90,6 @@ def _safe(text: str) -> str:
     """A message in one line, without the token that a library may have put into it."""
     from huggingface_hub import get_token
 
-    line = first_line(ValueError(text))
+    line = one_line(text)
     token = get_token()
     return line.replace(token, "…") if token else line

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from artquant_plugin.checkpoint.adapter import first_line
-from artquant_plugin.errors import ArtQuantError
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.text import one_line
 
 RECORD_FILE = "published.json"
 FORM_VERSION = 1
@@ -81,6 +81,6 @@ def read_list(path: Path, repository: str) -> dict[str, Digest]:
         if isinstance(error, ArtQuantError):
             raise
         raise ArtQuantError(
-            f"{RECORD_FILE} of {repository!r} is none of artquant's ({first_line(error)}); remove it on the Hub, or "
+            f"{RECORD_FILE} of {repository!r} is none of artquant's ({one_line(error)}); remove it on the Hub, or "
             "name another repository"
         ) from error

@@ -4,11 +4,11 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from artquant_plugin.chat import adds_special_tokens, takes_answers_apart
 from artquant_plugin.checkpoint import ScoringSpec
 from artquant_plugin.checkpoint.adapter import EXTRA_FILE
-from artquant_plugin.errors import ArtQuantError
-from artquant_plugin.prompting import Prompter
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.prompting.chat import adds_special_tokens, takes_answers_apart
+from artquant_plugin.prompting.prompter import Prompter
 
 IMAGE_NAME = "painting.jpg"
 

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from artquant_plugin.checkpoint import load_checkpoint, save_checkpoint
-from artquant_plugin.errors import ArtQuantError
+from artquant_plugin.common.errors import ArtQuantError
 
 
 def merge_checkpoint(folder: Path, destination: Path, *, base: str | None = None) -> None:
@@ -76,7 +76,7 @@ def _keep_dtype(folder: Path, dtype: Any) -> None:
     import json
 
     from artquant_plugin.checkpoint.locate import CONFIG_FILE
-    from artquant_plugin.files import atomic_write
+    from artquant_plugin.common.files import atomic_write
 
     path = folder / CONFIG_FILE
     content = json.loads(path.read_text(encoding="utf-8"))

@@ -10,10 +10,11 @@ import yaml
 
 from artquant_plugin.backbones import register_architectures
 from artquant_plugin.checkpoint import ScoringSpec, load_processor
-from artquant_plugin.checkpoint.adapter import EXTRA_FILE, first_line
+from artquant_plugin.checkpoint.adapter import EXTRA_FILE
 from artquant_plugin.checkpoint.identity import weights_hash
 from artquant_plugin.checkpoint.locate import ADAPTER_CONFIG_FILE, CONFIG_FILE
-from artquant_plugin.errors import ArtQuantError
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.text import one_line
 from artquant_plugin.publish.base import TRAINING_FILE, Base, find_base, training_record
 from artquant_plugin.publish.card import PLOT_FILE, Facts, License, model_card, scatter
 from artquant_plugin.publish.contents import CHECKPOINT, check_weights
@@ -183,7 +184,7 @@ def _cleaned(name: str, path: Path) -> Content:
             named = {key: scrub(content[key]) for key in _NAMES if key in content}
             return _json(content | named) if named else path
     except (ValueError, TypeError, yaml.YAMLError) as error:
-        raise ArtQuantError(f"'{path}' cannot be read ({first_line(error)}); save the checkpoint again") from error
+        raise ArtQuantError(f"'{path}' cannot be read ({one_line(error)}); save the checkpoint again") from error
     return path
 
 
@@ -212,7 +213,7 @@ def _code(folder: Path, target: Target, base: Base | None, is_adapter: bool) -> 
     try:
         config = AutoConfig.from_pretrained(base_folder)
     except (OSError, ValueError, KeyError) as error:
-        raise ArtQuantError(f"{base_folder / CONFIG_FILE} cannot be read ({first_line(error)}); mend it") from error
+        raise ArtQuantError(f"{base_folder / CONFIG_FILE} cannot be read ({one_line(error)}); mend it") from error
     known = type(config).__module__.startswith("transformers.")
     loading = Loading(
         name=target.name,

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from artquant_plugin.checkpoint.adapter import first_line
-from artquant_plugin.errors import ArtQuantError
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.text import listed, one_line
 from artquant_plugin.publish.contents import Whitelist
 from artquant_plugin.publish.faults import Target, hub_errors
 from artquant_plugin.publish.hashes import RECORD_FILE, Content, Digest, digest_of, read_list, size_of, write_list
@@ -188,12 +188,12 @@ class Publication:
         ]
         if (clash := sorted(others.intersection(changed))) and not self._overwrite:
             raise ArtQuantError(
-                f"{target.kind} {target.name!r} holds {_some(clash)} that artquant did not write or that was changed "
+                f"{target.kind} {target.name!r} holds {listed(clash)} that artquant did not write or that was changed "
                 "there; pass --overwrite to replace, or name another repository"
             )
         if mixed := sorted(name for name in others - set(self._files) if self._whitelist.is_loaded(name)):
             raise ArtQuantError(
-                f"{target.kind} {target.name!r} holds {_some(mixed)} of somebody else, which would be loaded with "
+                f"{target.kind} {target.name!r} holds {listed(mixed)} of somebody else, which would be loaded with "
                 "this; remove it on the Hub, or name another repository"
             )
         kept = self._kept(state)
@@ -267,7 +267,7 @@ class Publication:
                     raise
                 if wait is None:
                     raise
-                say(f"the Hub does not take the commit now ({status or first_line(error)}); again in {wait:g} s")
+                say(f"the Hub does not take the commit now ({status or one_line(error)}); again in {wait:g} s")
                 time.sleep(wait)
                 now = self.plan()
                 if not (now.changed or now.removed):  # the answer alone was lost
@@ -303,7 +303,3 @@ def _api() -> Any:
 def _tags(target: Target) -> dict[str, str]:
     refs = _api().list_repo_refs(target.name, repo_type=target.kind)
     return {tag.name: tag.target_commit for tag in refs.tags}
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from artquant_plugin.errors import ArtQuantError
-from artquant_plugin.metrics import Scores
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.metrics.agreement import Scores
 from artquant_plugin.report.samples import TaskRun, read_runs
 from artquant_plugin.report.table import row_of
 
@@ -78,7 +78,7 @@ def summary(result: Result) -> dict[str, Any]:
     """Counts of a result, as a card's metadata keep them beside its intervals.
 
     Example:
-        >>> from artquant_plugin.metrics import Metric
+        >>> from artquant_plugin.metrics.agreement import Metric
         >>> run = TaskRun("baid", "m", "d", 2, Path("samples.jsonl"), [])
         >>> scores = Scores(1, *[Metric(0.5, 0.4, 0.6)] * 4)
         >>> summary(Result(run, scores, scores, None))

@@ -4,7 +4,7 @@ import re
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from artquant_plugin.errors import ArtQuantError
+from artquant_plugin.common.errors import ArtQuantError
 
 # An absolute path, or one of a home: in quotes with all that they hold, else up to a space or a mark behind it.
 _WHOLE = re.compile(r"(?:~?/|[A-Za-z]:\\)[^'\"\n]+")

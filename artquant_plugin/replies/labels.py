@@ -4,8 +4,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from artquant_plugin.common.text import one_line
 from artquant_plugin.replies import vocabulary as words
-from artquant_plugin.replies.reply import Reply, short, within
+from artquant_plugin.replies.reply import DETAIL_WIDTH, Reply, within
 
 # Tops of scales that people use. Behind a slash, another number is a range's other end or part of a date.
 USUAL_TOPS = frozenset({5, 10, 20, 25, 50, 100, 1000})
@@ -125,7 +126,11 @@ def read_labelled(text: str, score_range: tuple[float, float]) -> Reply | None:
     if not found:
         found = list(_alone(text))
     if not found:
-        return Reply(reason="ambiguous", detail=short(f"of aspects only: {', '.join(aspects)}")) if aspects else None
+        return (
+            Reply(reason="ambiguous", detail=one_line(f"of aspects only: {', '.join(aspects)}", DETAIL_WIDTH))
+            if aspects
+            else None
+        )
     found = [each for each in found if not each.others] or found
     last = max(each.start for each in found)
     # Of several readings of the same number, the one that knows its scale.
@@ -149,7 +154,7 @@ def _candidates(text: str) -> tuple[list[_Found], list[str]]:
                 continue
             inside = f"{parts.get('between') or ''} {parts.get('note') or ''}"
             if _ASPECT_BEFORE.search(before) or _ASPECT.search(inside) or _ASPECT_BEHIND.match(text, match.end()):
-                aspects.append(short(match[0], 40))
+                aspects.append(one_line(match[0], 40))
                 continue
             found.append(whole)
     return found, aspects

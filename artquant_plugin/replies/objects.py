@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+from artquant_plugin.common.text import one_line
 from artquant_plugin.replies.labels import read_labelled
-from artquant_plugin.replies.reply import Reply, short, within
+from artquant_plugin.replies.reply import DETAIL_WIDTH, Reply, within
 from artquant_plugin.replies.text import plain
 from artquant_plugin.replies.words import read_level
 
@@ -26,7 +27,7 @@ def read_object(text: str, score_range: tuple[float, float], level_values: Mappi
     holders = found[-1]
     if len(holders) > 1:
         scores = ", ".join(str(holder["score"]) for holder in holders)
-        return Reply(reason="ambiguous", detail=short(f"several scores in one object: {scores}"))
+        return Reply(reason="ambiguous", detail=one_line(f"several scores in one object: {scores}", DETAIL_WIDTH))
     return _read(holders[0], score_range, level_values)
 
 
@@ -37,17 +38,19 @@ def _read(content: dict[str, Any], score_range: tuple[float, float], level_value
     if isinstance(score, str):
         written = plain(score).strip()
         reply = read_labelled(f"score: {written}", score_range) or read_level(written, score_range, level_values)
-        return reply or Reply(reason="malformed", detail=short(f"score {score!r}"))
+        return reply or Reply(reason="malformed", detail=one_line(f"score {score!r}", DETAIL_WIDTH))
     if isinstance(score, bool) or not isinstance(score, int | float):
-        return Reply(reason="malformed", detail=short(f"score {score!r}"))
+        return Reply(reason="malformed", detail=one_line(f"score {score!r}", DETAIL_WIDTH))
     try:
         number = float(score)
     except OverflowError:
         number = math.inf
     if not math.isfinite(number):
-        return Reply(reason="malformed", detail=short(f"score {number}"))
+        return Reply(reason="malformed", detail=one_line(f"score {number}", DETAIL_WIDTH))
     if other := _other_scale(content, score_range[1]):
-        return Reply(reason="ambiguous", detail=short(f"score {number:g} with {other} {content[other]!r}"))
+        return Reply(
+            reason="ambiguous", detail=one_line(f"score {number:g} with {other} {content[other]!r}", DETAIL_WIDTH)
+        )
     reply = within(number, score_range, "json", levels=_levels(content.get("levels")))
     checkpoint = content.get("checkpoint")
     return replace(reply, checkpoint=checkpoint if isinstance(checkpoint, dict) else None)

@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 
+from artquant_plugin.common.text import one_line
 from artquant_plugin.replies.labels import read_labelled
 from artquant_plugin.replies.objects import read_object
-from artquant_plugin.replies.reply import Reply, short
+from artquant_plugin.replies.reply import DETAIL_WIDTH, Reply
 from artquant_plugin.replies.text import plain, refuses, request_failed, without_thinking
 from artquant_plugin.replies.words import read_level
 
@@ -35,7 +36,7 @@ def parse_reply(text: str | None, *, score_range: tuple[float, float], level_val
     if not text:
         return Reply(reason="empty")
     if request_failed(text):
-        return Reply(reason="failed_request", detail=short(text))
+        return Reply(reason="failed_request", detail=one_line(text, DETAIL_WIDTH))
     answer = without_thinking(text)
     if not answer:
         return Reply(reason="empty")
@@ -47,4 +48,4 @@ def parse_reply(text: str | None, *, score_range: tuple[float, float], level_val
         reply = read_level(answer, score_range, level_values)
     if reply is not None:
         return reply
-    return Reply(reason="refusal" if refuses(answer) else "no_number", detail=short(answer))
+    return Reply(reason="refusal" if refuses(answer) else "no_number", detail=one_line(answer, DETAIL_WIDTH))

@@ -7,6 +7,7 @@ Origin = Literal["json", "labelled", "level"]
 Reason = Literal[
     "empty", "failed_request", "unscored", "refusal", "malformed", "out_of_range", "ambiguous", "no_number"
 ]
+DETAIL_WIDTH = 120  # characters of a reply that a report shows
 REASONS: tuple[Reason, ...] = get_args(Reason)
 
 
@@ -49,9 +50,3 @@ def within(
     if not low <= score <= high:
         return Reply(reason="out_of_range", detail=f"{score:g} is outside [{low:g}, {high:g}]")
     return Reply(score=score, origin=origin, levels=levels, from_range=from_range)
-
-
-def short(text: str, width: int = 120) -> str:
-    """A text as one line that fits into a report."""
-    text = " ".join(text.split())
-    return text if len(text) <= width else text[: width - 1] + "…"

@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import rankdata
 
-from artquant_plugin.comparison.logistic import Mapped, map_scores
-from artquant_plugin.comparison.pairs import Pair, compare_pairs
-from artquant_plugin.dataset import DatasetInfo
-from artquant_plugin.metrics import RESAMPLES, Scores, evaluate, mae, plcc, srocc
+from artquant_plugin.data.dataset import DatasetInfo
+from artquant_plugin.metrics.agreement import RESAMPLES, Scores, evaluate, mae, plcc, srocc
+from artquant_plugin.metrics.logistic import Mapped, map_scores
+from artquant_plugin.metrics.pairs import Pair, compare_pairs
+from artquant_plugin.metrics.unscored import at_median
 from artquant_plugin.report.boards import Board
 from artquant_plugin.report.entries import Entry
-from artquant_plugin.unscored import at_median
 
 THRESHOLD = 5.0  # of "is a good painting", in the literature's ten-point scale
 TOP = 10.0  # of that scale

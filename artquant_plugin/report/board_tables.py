@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from artquant_plugin.comparison.pairs import Difference, Pair
+from artquant_plugin.metrics.pairs import Difference, Pair
 from artquant_plugin.report.analysis import Analysis, Breakdown, Evaluation, split_shift
 from artquant_plugin.report.formats import Table
 from artquant_plugin.report.published import Published, dataset_note, published, same_method

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from artquant_plugin.dataset import INFO_FILE, Dataset, DatasetInfo, Painting, find_dataset
-from artquant_plugin.errors import ArtQuantError
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.data.dataset import INFO_FILE, Dataset, DatasetInfo, Painting
+from artquant_plugin.data.find import find_dataset
 from artquant_plugin.report.details import read_descriptions, read_details, without_variant
 from artquant_plugin.report.entries import TOLERANCE, Columns, Entry, Names
 from artquant_plugin.report.samples import TaskRun, read_runs

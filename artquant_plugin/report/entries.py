@@ -5,9 +5,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from artquant_plugin.dataset import Painting
-from artquant_plugin.errors import ArtQuantError
-from artquant_plugin.predictions import Joined, Truth, join_predictions, read_truth
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.data.dataset import Painting
+from artquant_plugin.metrics.predictions import Joined, Truth, join_predictions, read_truth
 from artquant_plugin.report.details import RunDetails
 from artquant_plugin.report.samples import Sample
 from artquant_plugin.report.sources import Source

@@ -65,14 +65,14 @@ def aligned(lines: Sequence[Sequence[str]]) -> str:
 def as_markdown(table: Table) -> str:
     """A heading, a Markdown table, and the notes."""
     notes = [f"\n{note}" for note in table.notes]
-    return "\n".join([f"**{_line(table.title)}**", "", markdown_rows([table.header, *table.rows]), *notes])
+    return "\n".join([f"**{_folded(table.title)}**", "", markdown_rows([table.header, *table.rows]), *notes])
 
 
 def markdown_rows(lines: Sequence[Sequence[str]]) -> str:
     """A Markdown table; the first line is its header."""
     header, *rows = lines
     drawn = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(_line(cell).replace("|", "\\|") for cell in line) + " |" for line in drawn)
+    return "\n".join("| " + " | ".join(_folded(cell).replace("|", "\\|") for cell in line) + " |" for line in drawn)
 
 
 def as_csv(table: Table) -> str:
@@ -123,14 +123,15 @@ def as_json(table: Table) -> str:
 
 def latex_text(text: str) -> str:
     """Text in which LaTeX finds no commands."""
-    return "".join(_LATEX.get(sign, sign) for sign in _line(text))
+    return "".join(_LATEX.get(sign, sign) for sign in _folded(text))
 
 
 def _latex_row(cells: Sequence[str]) -> str:
     return " & ".join(latex_text(cell) for cell in cells) + r" \\"
 
 
-def _line(text: str) -> str:
+def _folded(text: str) -> str:
+    """A whole cell as one line: a line break would end the table's row."""
     return " ".join(text.split())
 
 

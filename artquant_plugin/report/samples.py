@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from artquant_plugin.errors import ArtQuantError
-from artquant_plugin.harness import OWN_QUESTION, PYIQA_ID, REQUEST
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.harness.plugin import OWN_QUESTION, PYIQA_ID, REQUEST
 
 
 @dataclass(frozen=True, slots=True)

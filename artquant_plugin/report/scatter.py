@@ -8,8 +8,8 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from artquant_plugin.files import atomic_write
-from artquant_plugin.metrics import Scores
+from artquant_plugin.common.files import atomic_write
+from artquant_plugin.metrics.agreement import Scores
 
 INK, DOT, GRID = "#1f2933", "#2f6f9f", "#d9dee3"
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from artquant_plugin.errors import ArtQuantError
+from artquant_plugin.common.errors import ArtQuantError
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,10 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from artquant_plugin.metrics import RESAMPLES, Metric, Scores, evaluate
+from artquant_plugin.metrics.agreement import RESAMPLES, Metric, Scores, evaluate
+from artquant_plugin.metrics.unscored import at_median
 from artquant_plugin.report.formats import aligned, markdown_rows
 from artquant_plugin.report.samples import TaskRun
-from artquant_plugin.unscored import at_median
 
 HEADER = (
     "task",

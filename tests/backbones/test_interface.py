@@ -18,7 +18,7 @@ from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from artquant_plugin.backbones import interface
 from artquant_plugin.backbones.interface import LogitTransform, check_token_logits, logit_transform
-from artquant_plugin.errors import ArtQuantError
+from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.train.tiny import build_tiny_model
 from tests.tiny import SIZES, tiny_texts
 

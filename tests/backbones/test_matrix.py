@@ -9,10 +9,10 @@ from transformers import TrainingArguments
 
 from artquant_plugin.backbones.interface import check_token_logits, last_hidden_states, token_logits
 from artquant_plugin.checkpoint import Checkpoint, ScoringSpec, load_checkpoint, save_checkpoint
-from artquant_plugin.generation import generate
-from artquant_plugin.levels import LevelScale
-from artquant_plugin.prompting import Prompter, PromptSpec, level_positions, until_level
-from artquant_plugin.scoring import ArtQuantScorer
+from artquant_plugin.prompting.levels import LevelScale
+from artquant_plugin.prompting.prompter import Prompter, PromptSpec, level_positions, until_level
+from artquant_plugin.scoring.generation import generate
+from artquant_plugin.scoring.scorer import ArtQuantScorer
 from artquant_plugin.train.collate import AnswerCollator
 from artquant_plugin.train.config import LossSection
 from artquant_plugin.train.samples import Sample

@@ -6,9 +6,9 @@ import torch
 from artquant_plugin.backbones.interface import last_hidden_states
 from artquant_plugin.backbones.prefix import SharedPrefix, shared_prefix
 from artquant_plugin.checkpoint import Checkpoint, ScoringSpec
-from artquant_plugin.levels import LevelScale
-from artquant_plugin.prompting import Prompter, PromptSpec
-from artquant_plugin.scoring import ArtQuantScorer
+from artquant_plugin.prompting.levels import LevelScale
+from artquant_plugin.prompting.prompter import Prompter, PromptSpec
+from artquant_plugin.scoring.scorer import ArtQuantScorer
 from artquant_plugin.train.tiny import build_tiny_model
 from tests.dynamic import dynamic_checkpoint
 from tests.tiny import SIZES, pictures, tiny_llava, tiny_texts

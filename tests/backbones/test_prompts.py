@@ -6,10 +6,10 @@ import pytest
 import torch
 from tokenizers import processors
 
-from artquant_plugin.chat import chat_inputs, render_chat
-from artquant_plugin.errors import ArtQuantError
-from artquant_plugin.levels import LevelScale
-from artquant_plugin.prompting import Prompter, PromptSpec, level_positions
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.prompting.chat import chat_inputs, render_chat
+from artquant_plugin.prompting.levels import LevelScale
+from artquant_plugin.prompting.prompter import Prompter, PromptSpec, level_positions
 from artquant_plugin.train.collate import AnswerCollator
 from artquant_plugin.train.samples import Sample
 from tests.backbones.families import FAMILIES, family

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from artquant_plugin.bulk.rows import Form
-from artquant_plugin.errors import ArtQuantError
-from artquant_plugin.images import open_image
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.data.images import open_image
 
 
 @dataclass

@@ -14,9 +14,9 @@ from artquant_plugin.bulk.endpoint import EndpointEngine, EndpointError
 from artquant_plugin.bulk.run import score_rows, score_to_file
 from artquant_plugin.bulk.sources import find_source
 from artquant_plugin.checkpoint import ScoringSpec
-from artquant_plugin.errors import ArtQuantError
-from artquant_plugin.prompting import PromptSpec
-from artquant_plugin.scoring import ArtQuantScorer
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.prompting.prompter import PromptSpec
+from artquant_plugin.scoring.scorer import ArtQuantScorer
 from tests.bulk.test_sources import encoded
 from tests.peers.logprob_server import LogprobServer, checkpoint_answer, picture_of
 from tests.tiny import pictures, tiny_checkpoint, tiny_llava

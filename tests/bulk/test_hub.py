@@ -25,8 +25,8 @@ import json, sys
 from artquant_plugin.bulk.items import image_of
 from artquant_plugin.bulk.manifests import Columns
 from artquant_plugin.bulk.sources import find_source
-from artquant_plugin.errors import ArtQuantError
-from artquant_plugin.images import open_image
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.data.images import open_image
 found = []
 for name, column in json.loads(sys.argv[1]):
     try:

@@ -5,8 +5,8 @@ import math
 import pytest
 
 from artquant_plugin.bulk.logprobs import score_listed
-from artquant_plugin.errors import ArtQuantError
-from artquant_plugin.levels import LevelScale
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.prompting.levels import LevelScale
 
 SCALE = LevelScale()
 WORDS = SCALE.names

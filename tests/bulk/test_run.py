@@ -8,10 +8,10 @@ import pytest
 from pyarrow import parquet
 
 from artquant_plugin.bulk.manifests import JsonLines
-from artquant_plugin.bulk.record import only_writer
 from artquant_plugin.bulk.run import score_rows, score_to_file
 from artquant_plugin.bulk.sources import find_source
-from artquant_plugin.errors import ArtQuantError
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.run_record import only_writer
 from tests.bulk.engines import Brightness
 
 SCORES = [float(index * 10) for index in range(10)]

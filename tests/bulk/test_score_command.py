@@ -15,10 +15,10 @@ from PIL import Image
 from pyarrow import parquet
 
 from artquant_plugin.cli import main
-from artquant_plugin.scoring import ArtQuantScorer
+from artquant_plugin.scoring.scorer import ArtQuantScorer
+from tests.cli.test_cli import fails
 from tests.paths import ROOT
 from tests.peers.logprob_server import LogprobServer
-from tests.test_cli import fails
 
 
 @pytest.fixture
@@ -180,8 +180,8 @@ def test_scores_through_a_server_take_the_key_from_the_environment_alone(paintin
 
 def test_levels_and_values_of_a_server_come_from_the_scoring_file(paintings, tmp_path):
     from artquant_plugin.checkpoint import ScoringSpec
-    from artquant_plugin.levels import LevelScale
-    from artquant_plugin.prompting import PromptSpec
+    from artquant_plugin.prompting.levels import LevelScale
+    from artquant_plugin.prompting.prompter import PromptSpec
 
     folder = tmp_path / "checkpoint"
     folder.mkdir()

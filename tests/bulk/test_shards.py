@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from pyarrow import parquet
 
-from artquant_plugin.bulk.record import only_writer
 from artquant_plugin.bulk.shards import Share, score_to_folder, shard_path
 from artquant_plugin.bulk.sources import find_source
 from artquant_plugin.cli import main
-from artquant_plugin.errors import ArtQuantError
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.run_record import only_writer
 from tests.bulk.engines import Brightness
 from tests.bulk.test_sources import archive, png
 from tests.paths import ROOT

@@ -16,9 +16,9 @@ from pyarrow import parquet
 from artquant_plugin.bulk.items import image_of
 from artquant_plugin.bulk.manifests import Columns
 from artquant_plugin.bulk.sources import find_source
-from artquant_plugin.dataset import Painting, write_dataset
-from artquant_plugin.errors import ArtQuantError
-from artquant_plugin.images import open_image
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.data.dataset import Painting, write_dataset
+from artquant_plugin.data.images import open_image
 from tests.paths import ROOT
 
 

@@ -11,8 +11,8 @@ import urllib.request
 
 import pytest
 
+from tests.cli.test_cli import fails
 from tests.paths import ROOT
-from tests.test_cli import fails
 
 pytest.importorskip("fastapi", reason="`transformers serve` needs fastapi; the extra [dev] brings it")
 pytest.importorskip("uvicorn", reason="`transformers serve` needs uvicorn; the extra [dev] brings it")

@@ -9,9 +9,9 @@ from peft import LoraConfig, PeftModel, PromptTuningConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 
 from artquant_plugin.checkpoint import Checkpoint, ScoringSpec, load_checkpoint, save_checkpoint
-from artquant_plugin.errors import ArtQuantError
-from artquant_plugin.levels import LevelScale
-from artquant_plugin.scoring import ArtQuantScorer
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.prompting.levels import LevelScale
+from artquant_plugin.scoring.scorer import ArtQuantScorer
 from artquant_plugin.train.tiny import build_tiny_model
 from tests.tiny import SIZES, pictures, tiny_llava, tiny_texts
 

@@ -13,7 +13,7 @@ from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 
 from artquant_plugin.checkpoint import ScoringSpec, load_checkpoint, save_checkpoint
-from artquant_plugin.scoring import ArtQuantScorer
+from artquant_plugin.scoring.scorer import ArtQuantScorer
 from tests.paths import ROOT
 from tests.peers.local_hub import LocalHub
 from tests.tiny import pictures, tiny_llava
@@ -22,9 +22,9 @@ from tests.tiny import pictures, tiny_llava
 CLIENT = """
 import json, sys
 from huggingface_hub import HfApi
-from artquant_plugin.errors import ArtQuantError
+from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.checkpoint import load_checkpoint, save_checkpoint
-from artquant_plugin.scoring import ArtQuantScorer
+from artquant_plugin.scoring.scorer import ArtQuantScorer
 from tests.tiny import pictures
 
 api = HfApi()

@@ -10,9 +10,9 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForImageTextToText
 
 from artquant_plugin.checkpoint import ScoringSpec, load_checkpoint, save_checkpoint
-from artquant_plugin.errors import ArtQuantError
-from artquant_plugin.levels import LevelScale
-from artquant_plugin.scoring import ArtQuantScorer
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.prompting.levels import LevelScale
+from artquant_plugin.scoring.scorer import ArtQuantScorer
 from tests.backbones.families import family
 from tests.tiny import tiny_llava
 

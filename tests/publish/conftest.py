@@ -10,7 +10,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 
 from artquant_plugin.checkpoint import ScoringSpec, load_checkpoint, save_checkpoint
-from artquant_plugin.levels import LevelScale
+from artquant_plugin.prompting.levels import LevelScale
 from tests.peers.local_hub import LocalHub
 from tests.publish.client import Client, Outcome, environment
 from tests.tiny import pictures, tiny_llava

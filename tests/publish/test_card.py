@@ -11,7 +11,7 @@ import yaml
 from huggingface_hub import ModelCard
 
 from artquant_plugin.checkpoint.identity import weights_hash
-from artquant_plugin.metrics import evaluate
+from artquant_plugin.metrics.agreement import evaluate
 from tests.publish.test_model import TRAINED
 
 N = 40

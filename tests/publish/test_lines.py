@@ -8,10 +8,10 @@ import sys
 import pytest
 
 from artquant_plugin.checkpoint import ScoringSpec, load_checkpoint, save_checkpoint
-from artquant_plugin.levels import LevelScale
-from artquant_plugin.prompting import PromptSpec
+from artquant_plugin.prompting.levels import LevelScale
+from artquant_plugin.prompting.prompter import PromptSpec
 from artquant_plugin.publish.lines import Loading, scoring_lines
-from artquant_plugin.scoring import ArtQuantScorer
+from artquant_plugin.scoring.scorer import ArtQuantScorer
 from tests.backbones.families import FAMILIES, family
 from tests.backbones.mplug_owl2.original_folders import write_base
 from tests.publish.client import environment

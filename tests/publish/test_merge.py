@@ -8,9 +8,9 @@ from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file
 
 from artquant_plugin.checkpoint import ScoringSpec, load_checkpoint, save_checkpoint
-from artquant_plugin.errors import ArtQuantError
+from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.publish.merge import merge_checkpoint
-from artquant_plugin.scoring import ArtQuantScorer
+from artquant_plugin.scoring.scorer import ArtQuantScorer
 from artquant_plugin.train.config import TrainedSection
 from artquant_plugin.train.parts import choose_trained
 from tests.backbones.families import family

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from artquant_plugin.checkpoint import load_checkpoint
-from artquant_plugin.scoring import ArtQuantScorer
+from artquant_plugin.scoring.scorer import ArtQuantScorer
 from tests.publish.client import Client, environment
 from tests.publish.conftest import TOKEN
 from tests.tiny import pictures

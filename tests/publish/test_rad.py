@@ -8,7 +8,7 @@ import sys
 import pytest
 import yaml
 
-from artquant_plugin.dataset import Dataset
+from artquant_plugin.data.dataset import Dataset
 from artquant_plugin.train.rad.export import export_run
 from artquant_plugin.train.rad.finished import RadRun
 from tests.publish.client import Client, environment

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from artquant_plugin.dataset import Dataset, Painting, write_dataset
+from artquant_plugin.data.dataset import Dataset, Painting, write_dataset
 
 DATE = "20260101_000000"
 

@@ -3,8 +3,8 @@ import math
 import numpy as np
 import pytest
 
-from artquant_plugin.dataset import DatasetInfo, SplitInfo
-from artquant_plugin.metrics import plcc, srocc
+from artquant_plugin.data.dataset import DatasetInfo, SplitInfo
+from artquant_plugin.metrics.agreement import plcc, srocc
 from artquant_plugin.report.analysis import accuracy, analyse, calibration, split_shift
 from artquant_plugin.report.boards import read_boards
 from artquant_plugin.report.entries import Columns

@@ -4,7 +4,7 @@ import math
 import numpy as np
 import pytest
 
-from artquant_plugin.errors import ArtQuantError
+from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.report.boards import read_boards
 from artquant_plugin.report.details import without_secrets
 from artquant_plugin.report.entries import Columns

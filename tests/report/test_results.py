@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from artquant_plugin.errors import ArtQuantError
-from artquant_plugin.metrics import evaluate
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.metrics.agreement import evaluate
 from artquant_plugin.report.samples import read_runs
 from artquant_plugin.report.scatter import draw_scatter
 from artquant_plugin.report.table import ResultRow, markdown_table, text_table

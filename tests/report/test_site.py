@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from artquant_plugin.errors import ArtQuantError
+from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.report.analysis import analyse
 from artquant_plugin.report.boards import read_boards
 from artquant_plugin.report.entries import Columns

@@ -16,9 +16,9 @@ import pytest
 from PIL import Image
 
 from artquant_plugin.cli import main
-from artquant_plugin.dataset import Painting, write_dataset
-from artquant_plugin.images import sha256_file
-from artquant_plugin.predictions import join_predictions, read_truth
+from artquant_plugin.data.dataset import Painting, write_dataset
+from artquant_plugin.data.images import sha256_file
+from artquant_plugin.metrics.predictions import join_predictions, read_truth
 from artquant_plugin.report.samples import read_runs
 from tests.backbones.families import family
 from tests.evaluation import evaluate

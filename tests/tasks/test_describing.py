@@ -6,9 +6,9 @@ import math
 import pytest
 
 from artquant_plugin.checkpoint import save_checkpoint
-from artquant_plugin.dataset import Painting, write_dataset
-from artquant_plugin.images import sha256_file
-from artquant_plugin.scoring import ArtQuantScorer
+from artquant_plugin.data.dataset import Painting, write_dataset
+from artquant_plugin.data.images import sha256_file
+from artquant_plugin.scoring.scorer import ArtQuantScorer
 from artquant_plugin.tasks import describing
 from tests.evaluation import evaluate
 from tests.tiny import pictures, tiny_checkpoint

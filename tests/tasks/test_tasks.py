@@ -14,12 +14,12 @@ import pytest
 from PIL import Image
 
 from artquant_plugin.checkpoint import save_checkpoint
-from artquant_plugin.dataset import Painting, write_dataset
-from artquant_plugin.errors import ArtQuantError
-from artquant_plugin.images import sha256_file
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.data.dataset import Painting, write_dataset
+from artquant_plugin.data.images import sha256_file
 from artquant_plugin.replies import REASONS
 from artquant_plugin.report.samples import read_runs
-from artquant_plugin.scoring import ArtQuantScorer
+from artquant_plugin.scoring.scorer import ArtQuantScorer
 from artquant_plugin.tasks import scoring
 from tests.evaluation import evaluate
 from tests.peers.local_llm import LocalLLM
@@ -81,7 +81,7 @@ def test_our_model_on_a_task(evaluated, home, checkpoint):
     assert [s["scored"]["prediction"] for s in samples[:7]] == pytest.approx([e.score for e in expected], abs=1e-6)
     assert samples[7]["scored"]["reason"] == "unscored"
     assert "is broken" in samples[7]["scored"]["detail"]
-    from artquant_plugin.metrics import plcc, srocc
+    from artquant_plugin.metrics.agreement import plcc, srocc
 
     truths = [float(index + 1) for index in range(7)]
     assert metrics["srocc"] == pytest.approx(srocc([e.score for e in expected], truths))
@@ -191,7 +191,7 @@ def test_a_prompt_asks_for_the_scale_and_the_form_and_its_echo_is_no_score(home,
 
 
 def test_our_model_answers_the_tasks_in_words_with_words(evaluated, home, checkpoint):
-    from artquant_plugin.generation import generate
+    from artquant_plugin.scoring.generation import generate
 
     (home / "vaps").mkdir(exist_ok=True)
     info = json.loads((home / "baid" / "dataset.json").read_text())
@@ -213,7 +213,7 @@ def test_our_model_answers_the_tasks_in_words_with_words(evaluated, home, checkp
 
 
 def test_other_tasks_are_answered_with_text(checkpoint):
-    from artquant_plugin.generation import generate
+    from artquant_plugin.scoring.generation import generate
     from tests.tiny import tiny_checkpoint
 
     messages = [{"role": "user", "content": [{"type": "image", "url": pictures(1)[0]}, {"type": "text", "text": "?"}]}]

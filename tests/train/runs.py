@@ -7,7 +7,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from artquant_plugin.dataset import Painting, write_dataset
+from artquant_plugin.data.dataset import Painting, write_dataset
 from tests.tiny import pictures
 
 TEXT = {"perception": "Warm reds.", "cognition": "A harbour.", "emotion": "Calm."}

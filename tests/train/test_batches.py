@@ -9,8 +9,8 @@ from accelerate.utils import DistributedType
 from pydantic import ValidationError
 from torch.nn import functional
 
-from artquant_plugin.errors import ArtQuantError
-from artquant_plugin.levels import LevelScale
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.prompting.levels import LevelScale
 from artquant_plugin.train.collate import count_terms
 from artquant_plugin.train.config import LossSection, TrainSection
 from artquant_plugin.train.losses import moments, pair_fidelity

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from artquant_plugin.errors import ArtQuantError
-from artquant_plugin.train.config_file import load_config
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.train.config import load_config
 from tests.paths import ROOT
 
 MINIMAL = """

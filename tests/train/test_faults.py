@@ -13,11 +13,11 @@ import pytest
 import torch
 
 from artquant_plugin.checkpoint import ScoringSpec, load_checkpoint
-from artquant_plugin.errors import ArtQuantError
-from artquant_plugin.levels import LevelScale
-from artquant_plugin.prompting import Prompter, PromptSpec
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.prompting.levels import LevelScale
+from artquant_plugin.prompting.prompter import Prompter, PromptSpec
 from artquant_plugin.train.collate import AnswerCollator, count_terms
-from artquant_plugin.train.config_file import load_config
+from artquant_plugin.train.config import load_config
 from artquant_plugin.train.guard import FACTS, GuardedCollator, GuardedSamples
 from artquant_plugin.train.mixture import load_material
 from artquant_plugin.train.run import train

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from artquant_plugin.dataset import Painting, write_dataset
-from artquant_plugin.errors import ArtQuantError
-from artquant_plugin.levels import LevelScale
-from artquant_plugin.train.config_file import load_config
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.data.dataset import Painting, write_dataset
+from artquant_plugin.prompting.levels import LevelScale
+from artquant_plugin.train.config import load_config
 from artquant_plugin.train.mixture import EpochSampler, MixedSamples, load_material
 from artquant_plugin.train.samples import Sample
 from tests.train.runs import write_config, write_small

@@ -6,8 +6,8 @@ from peft import PeftModel
 
 from artquant_plugin.backbones.interface import core
 from artquant_plugin.checkpoint import Checkpoint, ScoringSpec, load_checkpoint, restore_weights, save_checkpoint
-from artquant_plugin.errors import ArtQuantError
-from artquant_plugin.scoring import ArtQuantScorer
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.scoring.scorer import ArtQuantScorer
 from artquant_plugin.train.config import TrainedSection
 from artquant_plugin.train.parts import choose_trained, count_trained, find_parts, lora_targets, optimizer_groups
 from tests.backbones.families import FAMILIES, family

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from artquant_plugin.cli import main
-from artquant_plugin.train.config_file import load_config
+from artquant_plugin.train.config import load_config
 from artquant_plugin.train.run import dry_run, train
 from tests.train.runs import LORA, write_config, write_small
 

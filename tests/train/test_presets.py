@@ -8,8 +8,8 @@ import yaml
 
 from artquant_plugin.backbones.interface import core
 from artquant_plugin.checkpoint import load_checkpoint
-from artquant_plugin.scoring import ArtQuantScorer
-from artquant_plugin.train.config_file import load_config
+from artquant_plugin.scoring.scorer import ArtQuantScorer
+from artquant_plugin.train.config import load_config
 from artquant_plugin.train.run import train
 from tests.backbones.families import FAMILIES
 from tests.backbones.mplug_owl2.original_folders import write_base

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from artquant_plugin.scoring import ArtQuantScorer
-from artquant_plugin.train.config_file import load_config
+from artquant_plugin.scoring.scorer import ArtQuantScorer
+from artquant_plugin.train.config import load_config
 from artquant_plugin.train.run import train
 from tests.tiny import pictures
 from tests.train.launching import TORCHRUN, accelerate_launch, check_same, kill_when_there, launch, through

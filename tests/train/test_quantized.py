@@ -5,10 +5,10 @@ import json
 import pytest
 
 from artquant_plugin.checkpoint import load_checkpoint
-from artquant_plugin.dataset import Dataset
-from artquant_plugin.metrics import plcc
-from artquant_plugin.scoring import ArtQuantScorer
-from artquant_plugin.train.config_file import load_config
+from artquant_plugin.data.dataset import Dataset
+from artquant_plugin.metrics.agreement import plcc
+from artquant_plugin.scoring.scorer import ArtQuantScorer
+from artquant_plugin.train.config import load_config
 from artquant_plugin.train.run import train
 from tests.train.runs import TINY, weights, write_config, write_small
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from artquant_plugin.checkpoint import load_checkpoint
-from artquant_plugin.errors import ArtQuantError
-from artquant_plugin.train.config_file import load_config
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.train.config import load_config
 from artquant_plugin.train.run import train
 from tests.paths import ROOT
 from tests.train.runs import LORA, same, write_config, write_small

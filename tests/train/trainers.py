@@ -9,8 +9,8 @@ from torch import Tensor
 from transformers import TrainerCallback, TrainingArguments
 
 from artquant_plugin.checkpoint import ScoringSpec
-from artquant_plugin.levels import LevelScale
-from artquant_plugin.prompting import Prompter, PromptSpec
+from artquant_plugin.prompting.levels import LevelScale
+from artquant_plugin.prompting.prompter import Prompter, PromptSpec
 from artquant_plugin.train.collate import AnswerCollator
 from artquant_plugin.train.config import LossSection
 from artquant_plugin.train.samples import Sample, SampleDataset

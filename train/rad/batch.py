@@ -16,7 +16,8 @@ import openai
 from openai.types import Batch
 from openai.types.chat import ChatCompletion
 
-from artquant_plugin.errors import ArtQuantError
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.text import one_line
 from artquant_plugin.train.rad.endpoint import FILTERED, NO_SCHEMA, Endpoint, EndpointDown, read_completion
 from artquant_plugin.train.rad.limits import Budget
 from artquant_plugin.train.rad.meter import Meter
@@ -274,7 +275,7 @@ class Batches:
         response = line.get("response") or {}
         status, body = response.get("status_code"), response.get("body") or {}
         error = line.get("error") or (body.get("error") if isinstance(body, dict) else None) or {}
-        code, said = error.get("code"), " ".join(str(error.get("message") or "").split())[:300]
+        code, said = error.get("code"), one_line(error.get("message") or "")
         endpoint = self.endpoints[part.side]
         request = self.steps.request(item, structured=part.structured)
         if status == 200:

@@ -5,8 +5,8 @@ from typing import Any
 
 import yaml
 
-from artquant_plugin.dataset import DatasetInfo
-from artquant_plugin.paintings import PARQUET_FOLDER
+from artquant_plugin.data.dataset import DatasetInfo
+from artquant_plugin.data.paintings import PARQUET_FOLDER
 from artquant_plugin.train.rad.table import COLUMNS
 
 LICENSES = {  # the Hub's names

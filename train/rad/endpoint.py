@@ -8,7 +8,8 @@ from typing import Any
 import openai
 from openai.types.chat import ChatCompletion
 
-from artquant_plugin.errors import ArtQuantError
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.text import one_line
 from artquant_plugin.train.rad.config import EndpointSection
 from artquant_plugin.train.rad.replies import Reply
 from artquant_plugin.train.rad.rows import Side
@@ -203,8 +204,7 @@ class Endpoint:
         """An error's words in one line, without the key, which some servers repeat."""
         body: Any = error.body
         text = body["message"] if isinstance(body, dict) and isinstance(body.get("message"), str) else error.message
-        text = " ".join(str(text).split())
-        return (text.replace(self._key, "[key]") if self._key else text)[:300]
+        return one_line(str(text).replace(self._key, "[key]") if self._key else text)
 
 
 def read_completion(completion: ChatCompletion) -> Reply:
@@ -226,7 +226,7 @@ def _code(error: openai.APIStatusError) -> str | None:
 
 
 def _cause(error: openai.APIConnectionError) -> str:
-    return " ".join(str(_deepest(error)).split())[:200] or type(_deepest(error)).__name__
+    return one_line(_deepest(error))
 
 
 def _deepest(error: BaseException) -> BaseException:

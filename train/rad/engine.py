@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from artquant_plugin.errors import ArtQuantError
+from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.train.rad.endpoint import Endpoint, EndpointDown, Refused, Unanswered
 from artquant_plugin.train.rad.limits import Budget, Pace, Stop
 from artquant_plugin.train.rad.meter import Meter

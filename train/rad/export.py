@@ -16,10 +16,10 @@ from typing import Any
 
 from tqdm import tqdm
 
-from artquant_plugin.dataset import INFO_FILE, Dataset, DatasetInfo, split_info, write_info
-from artquant_plugin.errors import ArtQuantError
-from artquant_plugin.files import atomic_folder, atomic_write
-from artquant_plugin.paintings import PARQUET_FOLDER
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.files import atomic_folder, atomic_write
+from artquant_plugin.data.dataset import INFO_FILE, Dataset, DatasetInfo, split_info, write_info
+from artquant_plugin.data.paintings import PARQUET_FOLDER
 from artquant_plugin.train.rad.card import card_text
 from artquant_plugin.train.rad.finished import RadRun
 from artquant_plugin.train.rad.table import LeftOut, Row, Survey, features, rows, survey

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from artquant_plugin.dataset import INFO_FILE, Dataset
-from artquant_plugin.errors import ArtQuantError
-from artquant_plugin.paintings import Painting
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.data.dataset import INFO_FILE, Dataset
+from artquant_plugin.data.paintings import Painting
 from artquant_plugin.train.rad.record import RECORD_FILE, RunRecord, read_record
 from artquant_plugin.train.rad.rows import Result
 from artquant_plugin.train.rad.store import STORE_FILE, RunStore

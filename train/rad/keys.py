@@ -2,7 +2,7 @@
 
 import os
 
-from artquant_plugin.errors import ArtQuantError
+from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.train.rad.config import EndpointSection
 from artquant_plugin.train.rad.rows import Side
 

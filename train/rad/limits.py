@@ -2,7 +2,7 @@
 
 import asyncio
 
-from artquant_plugin.errors import ArtQuantError
+from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.train.rad.config import EndpointSection
 
 

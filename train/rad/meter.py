@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from tqdm import tqdm
 
 from artquant_plugin.train.rad.rows import Change
+from artquant_plugin.train.rad.store import RunStore
 
 
 @dataclass
@@ -54,6 +55,11 @@ class Summary:
         elif not self.finished and not self.requests:
             lines.append("nothing to do (--retry-failed asks again about failed paintings)")
         return lines
+
+
+def summary(store: RunStore) -> Summary:
+    """The counts, the reasons and the cost that a run's store holds, without the work of this process."""
+    return Summary(store.counts(), store.reasons(), store.cost())
 
 
 @dataclass

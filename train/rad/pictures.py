@@ -10,8 +10,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from artquant_plugin.errors import ArtQuantError
-from artquant_plugin.images import header_size, open_image, resolve_inside
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.data.images import header_size, open_image, resolve_inside
 from artquant_plugin.train.rad.config import ImagesSection
 from artquant_plugin.train.rad.rows import Item
 

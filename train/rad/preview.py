@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from artquant_plugin.prompts import DESCRIPTION_LEVELS
-from artquant_plugin.train.rad.run import Plan
+from artquant_plugin.prompting.questions import DESCRIPTION_LEVELS
+from artquant_plugin.train.rad.plan import Plan
 from artquant_plugin.train.rad.steps import CHARACTERS_PER_TOKEN
 
 TYPICAL = 0.5  # a prompt in English and a reply, as shares of the most that budgets count with

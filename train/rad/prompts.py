@@ -11,12 +11,12 @@ from jinja2 import StrictUndefined, Template, TemplateError, UndefinedError, met
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from artquant_plugin.dataset import DatasetInfo
-from artquant_plugin.errors import ArtQuantError
-from artquant_plugin.prompts import DESCRIPTION_LEVELS, join_description
+from artquant_plugin.common.config import find_shipped, read_config
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.data.dataset import DatasetInfo
+from artquant_plugin.prompting.questions import DESCRIPTION_LEVELS, join_description
 from artquant_plugin.train.rad.rows import Item
 from artquant_plugin.train.rad.statistics import Statistics
-from artquant_plugin.train.yaml_config import find_shipped, read_config
 
 _DATA = {"dataset", "category", "low", "high", "n", "mean", "median", "variance", "deviation", "levels"}
 _SCORE = {"score", "percentile", "standing"}

@@ -1,6 +1,6 @@
 """A run or a dataset -> label files in the form in which the paper's authors publish RAD.
 
-`artquant_plugin.train.sources.rad` tells the form, and reads it.
+`artquant_plugin.data.importers.rad` tells the form, and reads it.
 """
 
 import bisect
@@ -13,15 +13,15 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from artquant_plugin.dataset import Dataset
-from artquant_plugin.errors import ArtQuantError
-from artquant_plugin.files import atomic_folder, atomic_write
-from artquant_plugin.levels import ANSWER_PREFIX, LevelScale
-from artquant_plugin.paintings import Painting
-from artquant_plugin.prompts import DESCRIBE_QUESTION, SCORE_QUESTION, join_description
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.files import atomic_folder, atomic_write
+from artquant_plugin.data.dataset import Dataset
+from artquant_plugin.data.importers.rad import ANSWERED, ASKED, DESCRIPTION, IMAGE_TOKEN
+from artquant_plugin.data.paintings import Painting
+from artquant_plugin.prompting.levels import ANSWER_PREFIX, LevelScale
+from artquant_plugin.prompting.questions import DESCRIBE_QUESTION, SCORE_QUESTION, join_description
 from artquant_plugin.train.rad.finished import RadRun
 from artquant_plugin.train.rad.table import survey
-from artquant_plugin.train.sources.rad import ANSWERED, ASKED, DESCRIPTION, IMAGE_TOKEN
 
 AT_ONCE = 1000
 Label = dict[str, Any]

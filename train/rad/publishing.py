@@ -8,15 +8,15 @@ from typing import Any
 
 import yaml
 
-from artquant_plugin.dataset import INFO_FILE, Dataset
-from artquant_plugin.errors import ArtQuantError
-from artquant_plugin.paintings import PARQUET_FOLDER
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.data.dataset import INFO_FILE, Dataset
+from artquant_plugin.data.hub_rad import RAD_FILE
+from artquant_plugin.data.paintings import PARQUET_FOLDER
 from artquant_plugin.publish.contents import Whitelist
 from artquant_plugin.publish.faults import Target
 from artquant_plugin.publish.hashes import Content
 from artquant_plugin.publish.model import checked
 from artquant_plugin.publish.repository import Publication
-from artquant_plugin.published_rad import RAD_FILE
 from artquant_plugin.train.rad.card import card_header, card_sections, column_table
 from artquant_plugin.train.rad.table import COLUMNS
 

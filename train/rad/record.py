@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from artquant_plugin.bulk.record import refuse_changes
-from artquant_plugin.dataset import DatasetInfo, Painting
-from artquant_plugin.errors import ArtQuantError
-from artquant_plugin.files import atomic_write
-from artquant_plugin.provenance import git_commit, versions
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.files import atomic_write
+from artquant_plugin.common.provenance import git_commit, versions
+from artquant_plugin.common.run_record import refuse_changes
+from artquant_plugin.data.dataset import DatasetInfo, Painting
 
 RECORD_FILE = "run.json"
 FORM_VERSION = 1

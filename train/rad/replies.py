@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from artquant_plugin.prompts import DESCRIPTION_LEVELS
-from artquant_plugin.replies.reply import short
+from artquant_plugin.common.text import one_line
+from artquant_plugin.prompting.questions import DESCRIPTION_LEVELS
+from artquant_plugin.replies.reply import DETAIL_WIDTH
 
 Reason = Literal["refused", "malformed", "leaked_score"]
 
@@ -131,7 +132,7 @@ def _reason(content: Mapping[str, Any]) -> str:
 def _object(reply: Reply) -> dict[str, Any]:
     """The JSON object in a reply: the whole of it, or what stands between the outermost braces."""
     if reply.refusal:
-        raise ReplyError("refused", short(reply.refusal))
+        raise ReplyError("refused", one_line(reply.refusal, DETAIL_WIDTH))
     if reply.finish == "content_filter":
         raise ReplyError("refused", "the provider's content filter")
     text = (reply.text or "").strip()
@@ -140,8 +141,8 @@ def _object(reply: Reply) -> dict[str, Any]:
     start, end = text.find("{"), text.rfind("}")
     if start < 0:
         if _REFUSAL.match(text):
-            raise ReplyError("refused", short(text))
-        raise ReplyError("malformed", f"no JSON object in {short(text)!r}")
+            raise ReplyError("refused", one_line(text, DETAIL_WIDTH))
+        raise ReplyError("malformed", f"no JSON object in {one_line(text, DETAIL_WIDTH)!r}")
     try:
         content = json.loads(text[start : end + 1] if end > start else text[start:])
     except (ValueError, RecursionError) as error:

@@ -1,84 +1,26 @@
 """`artquant rad generate`: what is checked before anything is sent, and the run itself."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
-from artquant_plugin.bulk.record import only_writer
-from artquant_plugin.dataset import Dataset, Painting, find_dataset
-from artquant_plugin.errors import ArtQuantError
-from artquant_plugin.train.rad.config import RadConfig
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.run_record import only_writer
 from artquant_plugin.train.rad.keys import read_key
 from artquant_plugin.train.rad.limits import check_budget
-from artquant_plugin.train.rad.meter import Summary
+from artquant_plugin.train.rad.meter import Summary, summary
 from artquant_plugin.train.rad.pictures import check_images
-from artquant_plugin.train.rad.prompts import Prompts
+from artquant_plugin.train.rad.plan import Plan
 from artquant_plugin.train.rad.record import (
     RECORD_FILE,
-    RunRecord,
-    describe_data,
-    new_record,
     read_record,
     refuse_other,
     write_record,
 )
-from artquant_plugin.train.rad.rows import Item, Side
-from artquant_plugin.train.rad.statistics import statistics_by_split
-from artquant_plugin.train.rad.steps import Steps
+from artquant_plugin.train.rad.rows import Side
 from artquant_plugin.train.rad.store import STORE_FILE, RunStore
 
 LOCK_FILE = "lock"
 MANY = 5000  # images whose check takes long enough to be announced
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """A run, read and checked, before it touches the run directory.
-
-    Args:
-        data: the dataset.
-        splits: all of its paintings.
-        config: of the run.
-        steps: the rules.
-        record: what the run is made from.
-    """
-
-    data: Dataset
-    splits: dict[str, list[Painting]] = field(repr=False)
-    config: RadConfig
-    steps: Steps
-    record: RunRecord
-
-    def items(self) -> list[Item]:
-        """All paintings, as new work."""
-        rows = [(split, painting) for split, paintings in self.splits.items() for painting in paintings]
-        return [
-            Item(position, p.id, split, p.image, p.sha256, p.score, p.category)
-            for position, (split, p) in enumerate(rows)
-        ]
-
-
-def plan(data: str, config: RadConfig) -> Plan:
-    """Read dataset and prompts.
-
-    Args:
-        data: name or folder of a dataset.
-        config: of the run.
-
-    Raises:
-        ArtQuantError: either is not of its form, or there are no paintings.
-    """
-    dataset = Dataset.load(find_dataset(data))
-    splits = {split: dataset.split(split) for split in dataset.info.splits}
-    prompts = Prompts.read(config.prompts, dataset.info, statistics_by_split(splits, config.statistics))
-    record = new_record(
-        describe_data(dataset.folder, dataset.info, splits),
-        prompts.hashes,
-        config.models,
-        config.identity,
-        config.model_dump(mode="json"),
-    )
-    return Plan(dataset, splits, config, Steps(config, dataset.info, prompts), record)
 
 
 def generate(
@@ -118,7 +60,7 @@ def generate(
             positions = store.positions(splits, limit)
             if not positions and not store.open_parts():
                 return summary(store)
-            from artquant_plugin.train.rad.session import Options, session  # brings the client along
+            from artquant_plugin.train.rad.session import Options, session  # imports openai, which takes a second
 
             keys: dict[Side, str | None] = {
                 "generator": read_key("generator", planned.config.generator),
@@ -171,8 +113,3 @@ def _begin(planned: Plan, run: Path) -> None:
     write_record(run, planned.record)
     with RunStore(store) as made:
         made.fill(planned.items())
-
-
-def summary(store: RunStore) -> Summary:
-    """What the store holds."""
-    return Summary(store.counts(), store.reasons(), store.cost())

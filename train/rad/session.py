@@ -12,10 +12,10 @@ from artquant_plugin.train.rad.batch import Batches
 from artquant_plugin.train.rad.endpoint import Endpoint
 from artquant_plugin.train.rad.engine import Live
 from artquant_plugin.train.rad.limits import Budget
-from artquant_plugin.train.rad.meter import Meter, Summary
+from artquant_plugin.train.rad.meter import Meter, Summary, summary
 from artquant_plugin.train.rad.pictures import Pictures
+from artquant_plugin.train.rad.plan import Plan
 from artquant_plugin.train.rad.rows import Side
-from artquant_plugin.train.rad.run import Plan, summary
 from artquant_plugin.train.rad.store import RunStore
 from artquant_plugin.train.rad.writer import Writer
 

@@ -7,8 +7,8 @@ from typing import Literal
 
 import numpy as np
 
-from artquant_plugin.dataset import Painting
-from artquant_plugin.errors import ArtQuantError
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.data.dataset import Painting
 
 Scope = Literal["train", "split", "dataset"]
 

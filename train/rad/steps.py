@@ -7,9 +7,9 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from artquant_plugin.dataset import DatasetInfo
-from artquant_plugin.errors import ArtQuantError
-from artquant_plugin.prompts import DESCRIPTION_LEVELS
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.data.dataset import DatasetInfo
+from artquant_plugin.prompting.questions import DESCRIPTION_LEVELS
 from artquant_plugin.train.rad.config import EndpointSection, RadConfig
 from artquant_plugin.train.rad.leaks import find_score
 from artquant_plugin.train.rad.prompts import Prompts

@@ -12,7 +12,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Self
 
-from artquant_plugin.errors import ArtQuantError
+from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.train.rad.rows import STATES, Change, Exchange, Item, Part, Result, Side, Usage
 
 STORE_FILE = "store.sqlite"

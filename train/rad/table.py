@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from artquant_plugin.images import sha256_file
-from artquant_plugin.paintings import Painting
-from artquant_plugin.prompts import DESCRIPTION_LEVELS, join_description
+from artquant_plugin.data.images import sha256_file
+from artquant_plugin.data.paintings import Painting
+from artquant_plugin.prompting.questions import DESCRIPTION_LEVELS, join_description
 from artquant_plugin.train.rad.finished import RadRun
 from artquant_plugin.train.rad.rows import Result
 

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Sequence
 
-from artquant_plugin.errors import ArtQuantError
+from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.train.rad.rows import Change, Exchange
 from artquant_plugin.train.rad.store import RunStore
 

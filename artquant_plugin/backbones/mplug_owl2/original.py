@@ -21,7 +21,8 @@ from artquant_plugin.backbones.mplug_owl2.configuration import MPLUGOwl2Config
 from artquant_plugin.backbones.mplug_owl2.modeling import MPLUGOwl2ForConditionalGeneration
 from artquant_plugin.backbones.mplug_owl2.processing import MPLUGOwl2ImageProcessor, MPLUGOwl2Processor
 from artquant_plugin.backbones.mplug_owl2.tokenization import tokenizer_from_sentencepiece
-from artquant_plugin.errors import ArtQuantError
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.text import one_line
 
 PUBLISHED_BASE = "MAGAer13/mplug-owl2-llama2-7b"
 ADAPTER_CONFIG = "adapter_config.json"
@@ -98,7 +99,7 @@ def read_original(folder: Path, base: Path | None = None) -> Original:
     try:
         config = MPLUGOwl2Config.from_original(content)
     except (KeyError, TypeError, ValueError) as error:
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         raise ArtQuantError(f"{source / 'config.json'} is not an mPLUG-Owl2's ({reason}); fetch it again") from error
     weights = {name: value for name, value in _base_weights(source) if not name.endswith("rotary_emb.inv_freq")}
     _check(weights, config, source)
@@ -154,7 +155,7 @@ def _tensors(path: Path) -> Iterator[tuple[str, Tensor]]:
     except pickle.UnpicklingError as error:
         raise ArtQuantError(f"{path} holds more than tensors and is not unpickled; get it as safetensors") from error
     except (SafetensorError, RuntimeError, OSError, EOFError, AttributeError) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error)
         raise ArtQuantError(f"{path} is no weights file ({reason}); fetch it again") from error
 
 

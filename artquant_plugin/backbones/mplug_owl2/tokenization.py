@@ -11,7 +11,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, processors
 from transformers import PreTrainedTokenizerFast
 
 from artquant_plugin.backbones.mplug_owl2.processing import IMAGE_TOKEN
-from artquant_plugin.errors import ArtQuantError
+from artquant_plugin.common.errors import ArtQuantError
 
 SPACE = "\u2581"  # SentencePiece's sign for a space
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import jinja2
 
-from artquant_plugin.errors import ArtQuantError
-from artquant_plugin.files import atomic_files
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.files import atomic_files
 from artquant_plugin.report.analysis import Analysis
 from artquant_plugin.report.board_tables import tables
 from artquant_plugin.report.formats import ENDINGS, FORMATS

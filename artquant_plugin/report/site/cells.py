@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from artquant_plugin.metrics import Metric
+from artquant_plugin.metrics.agreement import Metric
 from artquant_plugin.report.board_tables import NONE
 from artquant_plugin.report.published import Published
 from artquant_plugin.report.table import number

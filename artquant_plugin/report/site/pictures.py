@@ -9,8 +9,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from artquant_plugin.errors import ArtQuantError
-from artquant_plugin.images import open_image
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.data.images import open_image
 
 THUMBNAIL, PREVIEW = 240, 960  # pixels of the longer side
 QUALITY = 82  # of the JPEG files

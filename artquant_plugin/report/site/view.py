@@ -7,7 +7,7 @@ from importlib.metadata import version
 from typing import Any
 
 from artquant_plugin import __version__
-from artquant_plugin.comparison.pairs import Difference
+from artquant_plugin.metrics.pairs import Difference
 from artquant_plugin.report.analysis import Analysis, Breakdown, Evaluation, split_shift
 from artquant_plugin.report.board_tables import (
     NONE,

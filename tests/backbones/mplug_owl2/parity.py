@@ -14,7 +14,7 @@ from artquant_plugin.backbones.mplug_owl2.configuration import MPLUGOwl2Config
 from artquant_plugin.backbones.mplug_owl2.modeling import MPLUGOwl2ForConditionalGeneration
 from tests.paths import ROOT, shared
 
-OWN = ROOT / "tests" / "data" / "parity"  # the synthetic part, which ships with the project
+OWN = ROOT / "tests" / "recorded" / "parity"  # the synthetic part, which ships with the project
 IMAGES = OWN / "images"
 
 

@@ -8,12 +8,12 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from artquant_plugin.backbones.mplug_owl2.conversion import convert
 from artquant_plugin.backbones.mplug_owl2.original import PUBLISHED_BASE, base_name, is_original, read_original
 from artquant_plugin.checkpoint import ScoringSpec, load_checkpoint
+from artquant_plugin.checkpoint.original import convert
 from artquant_plugin.cli import main
-from artquant_plugin.errors import ArtQuantError
-from artquant_plugin.scoring import ArtQuantScorer
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.scoring.scorer import ArtQuantScorer
 from tests.backbones.mplug_owl2.original_folders import ALPHA, RANK, TARGETS, write_base, write_lora
 from tests.backbones.mplug_owl2.parity import IMAGES
 from tests.paths import shared

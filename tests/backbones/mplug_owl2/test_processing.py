@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from artquant_plugin.backbones import register_architectures
 from artquant_plugin.backbones.mplug_owl2.processing import MPLUGOwl2ImageProcessor, MPLUGOwl2Processor, pad_to_square
 from artquant_plugin.backbones.mplug_owl2.tokenization import tokenizer_from_sentencepiece
-from artquant_plugin.errors import ArtQuantError
+from artquant_plugin.common.errors import ArtQuantError
 from tests.backbones.mplug_owl2.parity import IMAGES, OWN, case
 from tests.backbones.mplug_owl2.vocabulary import sentencepiece_model
 from tests.paths import shared

@@ -10,12 +10,13 @@ from typing import Any
 
 from PIL import Image
 
-from artquant_plugin.dataset import Painting, write_dataset
-from artquant_plugin.images import sha256_file
+from artquant_plugin.common.config import read_config
+from artquant_plugin.data.dataset import Painting, write_dataset
+from artquant_plugin.data.images import sha256_file
 from artquant_plugin.train.rad.config import RadConfig
-from artquant_plugin.train.rad.run import generate, plan
+from artquant_plugin.train.rad.plan import plan
+from artquant_plugin.train.rad.run import generate
 from artquant_plugin.train.rad.store import STORE_FILE, Result, RunStore
-from artquant_plugin.train.yaml_config import read_config
 from tests.peers.llm_answers import Answer
 
 LEVELS = ("perception", "cognition", "emotion")

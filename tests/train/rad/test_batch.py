@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from artquant_plugin.errors import ArtQuantError
+from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.train.rad.status import status_lines
 from artquant_plugin.train.rad.store import STORE_FILE, RunStore
 from tests.peers import llm_batches

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from artquant_plugin.cli import main
+from artquant_plugin.common.config import read_config
 from artquant_plugin.train.rad.config import RadConfig
 from artquant_plugin.train.rad.store import STORE_FILE
-from artquant_plugin.train.yaml_config import read_config
+from tests.cli.test_cli import fails
 from tests.peers.local_llm import LocalLLM
-from tests.test_cli import fails
 from tests.train.rad.runs import dataset, script
 
 NO_KEYS = ("--set", "generator.api_key_env=null", "--set", "judge.api_key_env=null")

@@ -5,7 +5,7 @@ import json
 import pytest
 from PIL import Image
 
-from artquant_plugin.errors import ArtQuantError
+from artquant_plugin.common.errors import ArtQuantError
 from tests.peers.llm_answers import Cuts, Fails, Says
 from tests.peers.local_llm import LocalLLM
 from tests.train.rad.runs import (

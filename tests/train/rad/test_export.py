@@ -11,11 +11,11 @@ import pytest
 from PIL import Image
 from pyarrow import parquet
 
-from artquant_plugin.dataset import Dataset, Painting, write_dataset
-from artquant_plugin.errors import ArtQuantError
-from artquant_plugin.images import sha256_file
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.data.dataset import Dataset, Painting, write_dataset
+from artquant_plugin.data.images import sha256_file
 from artquant_plugin.tasks import describing, scoring
-from artquant_plugin.train.config_file import load_config
+from artquant_plugin.train.config import load_config
 from artquant_plugin.train.mixture import load_material
 from artquant_plugin.train.rad import export as exporting
 from artquant_plugin.train.rad.export import export_run

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from artquant_plugin.cli import main
-from artquant_plugin.dataset import Dataset
+from artquant_plugin.data.dataset import Dataset
 from tests.peers.local_llm import LocalLLM
 from tests.train.rad.finished_runs import write_data, write_run
 from tests.train.rad.runs import dataset, in_turn, number, rad, script

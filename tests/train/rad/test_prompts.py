@@ -5,8 +5,8 @@ import shutil
 import pytest
 import yaml
 
-from artquant_plugin.dataset import DatasetInfo
-from artquant_plugin.errors import ArtQuantError
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.data.dataset import DatasetInfo
 from artquant_plugin.train.rad.prompts import Prompts
 from artquant_plugin.train.rad.rows import Item
 from artquant_plugin.train.rad.statistics import Statistics

@@ -8,16 +8,16 @@ import pytest
 from PIL import Image
 
 from artquant_plugin.cli import main
-from artquant_plugin.dataset import Dataset, Painting, write_dataset
-from artquant_plugin.errors import ArtQuantError
-from artquant_plugin.levels import LevelScale
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.data.dataset import Dataset, Painting, write_dataset
+from artquant_plugin.data.importers.rad import read_rad
+from artquant_plugin.prompting.levels import LevelScale
 from artquant_plugin.train.rad.finished import RadRun
 from artquant_plugin.train.rad.published import description_record, score_record, write_published
-from artquant_plugin.train.sources.rad import read_rad
 from tests.paths import ROOT
 from tests.train.rad.finished_runs import write_data, write_run
 
-DATA = ROOT / "tests/data/parity/data"
+DATA = ROOT / "tests/recorded/parity/data"
 
 
 def score(image: str, value, probabilities=(0.0, 1.0, 0.0, 0.0, 0.0), **more) -> dict:

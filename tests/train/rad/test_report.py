@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 from scipy.stats import ks_2samp, spearmanr
 
-from artquant_plugin.dataset import Painting, write_dataset
-from artquant_plugin.images import sha256_file
+from artquant_plugin.data.dataset import Painting, write_dataset
+from artquant_plugin.data.images import sha256_file
 from artquant_plugin.train.rad.finished import RadRun
 from artquant_plugin.train.rad.record import read_record, write_record
 from artquant_plugin.train.rad.report.collect import collect

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from artquant_plugin.errors import ArtQuantError
+from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.train.rad.record import RECORD_FILE
 from artquant_plugin.train.rad.run import LOCK_FILE
 from artquant_plugin.train.rad.status import status_lines

@@ -2,8 +2,8 @@
 
 import pytest
 
-from artquant_plugin.dataset import Painting
-from artquant_plugin.errors import ArtQuantError
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.data.dataset import Painting
 from artquant_plugin.train.rad.statistics import Statistics, statistics_by_split
 
 

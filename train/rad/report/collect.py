@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from scipy.stats import ks_2samp
 from tqdm import tqdm
 
-from artquant_plugin.diversity import TEXTS_AT_ONCE, Distinct, Vocabulary, sequences
-from artquant_plugin.metrics import RESAMPLES, Scores, evaluate
-from artquant_plugin.paintings import Painting
-from artquant_plugin.prompts import DESCRIPTION_LEVELS
+from artquant_plugin.data.paintings import Painting
+from artquant_plugin.metrics.agreement import RESAMPLES, Scores, evaluate
+from artquant_plugin.metrics.diversity import TEXTS_AT_ONCE, Distinct, Vocabulary, sequences
+from artquant_plugin.prompting.questions import DESCRIPTION_LEVELS
 from artquant_plugin.train.rad.finished import RadRun
 from artquant_plugin.train.rad.replies import Reply, read_estimate
 from artquant_plugin.train.rad.report.duplicates import Duplicates, NearDuplicates

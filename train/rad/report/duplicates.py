@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from artquant_plugin.diversity import Hashes, different, sequences
+from artquant_plugin.metrics.diversity import Hashes, different, sequences
 
 WORDS = 5  # in a sequence
 SIMILAR = 0.7

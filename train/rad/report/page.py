@@ -10,9 +10,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
 from artquant_plugin import __version__
-from artquant_plugin.files import atomic_write
-from artquant_plugin.images import ImageError, open_image
-from artquant_plugin.prompts import DESCRIPTION_LEVELS
+from artquant_plugin.common.files import atomic_write
+from artquant_plugin.data.images import ImageError, open_image
+from artquant_plugin.prompting.questions import DESCRIPTION_LEVELS
 from artquant_plugin.train.rad.finished import RadRun
 from artquant_plugin.train.rad.report.collect import QUANTILES, Example, RunStatistics
 from artquant_plugin.train.rad.report.duplicates import SIMILAR, WORDS

@@ -1,0 +1,322 @@
+"""The dataset form that training, RAD, tasks and publishing read: rows per split and one dataset.json.
+
+A folder with ``dataset.json`` and ``train.jsonl``, ``validation.jsonl``, ``test.jsonl`` (those that exist), or with
+Parquet files in their place, ``data/train-*.parquet`` and so on. A row is a `Painting`; every row of a file has the
+same keys, so that any JSON-lines reader infers one schema.
+"""
+
+import json
+import math
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.files import atomic_write
+from artquant_plugin.data.images import resolve_inside
+from artquant_plugin.data.paintings import Painting, read_paintings, row_files
+from artquant_plugin.prompting.levels import LEVEL_VALUES
+
+FORM_VERSION = 1
+INFO_FILE = "dataset.json"
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True, slots=True)
+class SplitInfo:
+    """Statistics of one split's scores, and the images that import could not use.
+
+    Args:
+        n: number of paintings.
+        mean: of their scores; None, as the others, when there is none.
+        median: of their scores.
+        variance: of their scores, as of a population.
+        missing: count by reason, such as ``{"missing": 3, "broken": 1}``.
+    """
+
+    n: int
+    mean: float | None
+    median: float | None
+    variance: float | None
+    missing: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetInfo:
+    """dataset.json.
+
+    Args:
+        name: also the folder's name under $ARTQUANT_DATA.
+        score_range: lowest and highest possible score.
+        image_root: folder of the images; relative to the dataset's folder, or absolute.
+        splits: statistics by split.
+        source: where the annotations are from.
+        license: terms of the data.
+        level_values: scores of the five levels, best first, for a dataset that needs others than the default.
+        split_method: how a split was made that its authors do not publish; None for a published one.
+        split_seed: its seed.
+        folds: number of cross-validation folds in folds.json; None without.
+    """
+
+    name: str
+    score_range: tuple[float, float]
+    image_root: str
+    splits: dict[str, SplitInfo]
+    source: str
+    license: str
+    level_values: tuple[float, ...] | None = None
+    split_method: str | None = None
+    split_seed: int | None = None
+    folds: int | None = None
+    form_version: int = FORM_VERSION
+
+
+class Dataset:
+    """A dataset folder, opened for reading; manifests are read when they are asked for.
+
+    Args:
+        folder: with dataset.json.
+        info: its content.
+    """
+
+    def __init__(self, folder: Path, info: DatasetInfo) -> None:
+        self.folder = folder
+        self.info = info
+
+    @classmethod
+    def load(cls, folder: Path) -> "Dataset":
+        """Open a dataset folder.
+
+        Raises:
+            ArtQuantError: no dataset.json, or one that is not of this form.
+        """
+        path = folder / INFO_FILE
+        if not path.is_file():
+            raise ArtQuantError(f"'{folder}' holds no {INFO_FILE}; import the dataset with `artquant data import`")
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            version = content["form_version"]
+            if version != FORM_VERSION:
+                raise ArtQuantError(f"'{path}' has form version {version}, this release reads {FORM_VERSION}")
+            low, high = content["score_range"]
+            content["score_range"] = (float(low), float(high))
+            content["splits"] = {name: SplitInfo(**split) for name, split in content["splits"].items()}
+            if content["level_values"] is not None:
+                content["level_values"] = tuple(content["level_values"])
+            return cls(folder, DatasetInfo(**content))
+        except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
+            if isinstance(error, ArtQuantError):
+                raise
+            raise ArtQuantError(
+                f"'{path}' is not of the dataset form ({error!r}); import the dataset again"
+            ) from error
+
+    @property
+    def image_root(self) -> Path:
+        """Folder that the images' paths are relative to."""
+        return self.folder / self.info.image_root
+
+    def image_path(self, painting: Painting) -> Path:
+        """Absolute path of a painting's image, checked to be inside the image root."""
+        return resolve_inside(self.image_root, painting.image).absolute()
+
+    def files(self, name: str) -> list[Path]:
+        """The files that hold a split's rows.
+
+        Raises:
+            ArtQuantError: no such split, or its files are gone.
+        """
+        if name not in self.info.splits:
+            raise ArtQuantError(f"dataset '{self.folder}' has no split {name!r}; it has {', '.join(self.info.splits)}")
+        files = row_files(self.folder, name)
+        if not files:
+            path = self.folder / f"{name}.jsonl"
+            raise ArtQuantError(f"'{path}' is missing although {INFO_FILE} lists it; import the dataset again")
+        return files
+
+    def each(self, name: str) -> Iterator[Painting]:
+        """The paintings of a split, checked, one after the other.
+
+        Raises:
+            ArtQuantError: no such split, a row that is not of the form (file and line are named), or fewer or more of
+                them than dataset.json says.
+        """
+        files = self.files(name)
+        number = 0
+        for path in files:
+            for painting in read_paintings(path, self.info.score_range):
+                number += 1
+                yield painting
+        if number != self.info.splits[name].n:
+            raise ArtQuantError(
+                f"'{files[0]}' has {number} rows, {INFO_FILE} says {self.info.splits[name].n}; "
+                "import the dataset again"
+            )
+
+    def split(self, name: str) -> list[Painting]:
+        """All paintings of a split; raises as `each`."""
+        return list(self.each(name))
+
+
+def write_dataset(
+    folder: Path,
+    *,
+    name: str,
+    score_range: tuple[float, float],
+    splits: Mapping[str, Sequence[Painting]],
+    image_root: str,
+    source: str,
+    license: str,
+    missing: Mapping[str, Mapping[str, int]] | None = None,
+    level_values: Sequence[float] | None = None,
+    split_method: str | None = None,
+    split_seed: int | None = None,
+    folds: Mapping[str, int] | None = None,
+) -> Dataset:
+    """Write a dataset folder; dataset.json comes last, so that a folder half written does not load.
+
+    Args:
+        folder: made when absent; manifests of splits that are not given are removed.
+        name: of the dataset.
+        score_range: lowest and highest possible score.
+        splits: paintings by split name (train, validation, test), in the order to be kept.
+        image_root: see `DatasetInfo`.
+        source: where the annotations are from.
+        license: terms of the data.
+        missing: images that could not be used, by split and reason.
+        level_values: see `DatasetInfo`.
+        split_method: see `DatasetInfo`.
+        split_seed: see `DatasetInfo`.
+        folds: fold of each painting's id, for cross-validation; written to folds.json.
+
+    Raises:
+        ArtQuantError: nothing to write, a split of another name, a painting twice, a score outside the range.
+    """
+    for split in splits:
+        if split not in SPLITS:
+            raise ArtQuantError(f"split {split!r} is not one of {', '.join(SPLITS)}; rename it")
+    if not any(splits.values()):
+        raise ArtQuantError(f"dataset {name!r} has no paintings; check the annotations and the image folder")
+    check_unique(splits)
+    attributes = sorted({key for rows in splits.values() for row in rows for key in row.attributes or {}})
+    low, high = score_range
+    statistics = {}
+    for split, rows in splits.items():
+        for row in rows:
+            if not low <= row.score <= high:
+                raise ArtQuantError(
+                    f"score {row.score:g} of '{row.image}' is outside [{low:g}, {high:g}]; mend the annotations or "
+                    "pass another score range"
+                )
+        statistics[split] = split_info([row.score for row in rows], (missing or {}).get(split, {}))
+    info = DatasetInfo(
+        name=name,
+        score_range=(float(low), float(high)),
+        image_root=image_root,
+        splits=statistics,
+        source=source,
+        license=license,
+        level_values=None if level_values is None else tuple(float(value) for value in level_values),
+        split_method=split_method,
+        split_seed=split_seed,
+        folds=None if folds is None else len(set(folds.values())),
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / INFO_FILE).unlink(missing_ok=True)
+    for split in SPLITS:
+        path = folder / f"{split}.jsonl"
+        if split not in splits:
+            path.unlink(missing_ok=True)
+            continue
+        with atomic_write(path) as file:
+            for row in splits[split]:
+                file.write(json.dumps(_row(row, attributes), ensure_ascii=False, allow_nan=False) + "\n")
+    folds_path = folder / "folds.json"
+    if folds is None:
+        folds_path.unlink(missing_ok=True)
+    else:
+        content = {"seed": split_seed, "method": split_method, "folds": dict(folds)}
+        with atomic_write(folds_path) as file:
+            file.write(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    write_info(folder, info)
+    return Dataset(folder, info)
+
+
+def split_info(scores: Sequence[float], missing: Mapping[str, int]) -> SplitInfo:
+    """Statistics of a split.
+
+    Args:
+        scores: of its paintings.
+        missing: count of paintings that were left out, by reason.
+    """
+    values = np.array(scores, dtype=np.float64)
+    nothing = values.size == 0
+    return SplitInfo(
+        n=values.size,
+        mean=None if nothing else float(values.mean()),
+        median=None if nothing else float(np.median(values)),
+        variance=None if nothing else float(values.var()),
+        missing=dict(missing),
+    )
+
+
+def write_info(folder: Path, info: DatasetInfo) -> None:
+    """Write dataset.json; last of a folder's files, since readers look for it first."""
+    with atomic_write(folder / INFO_FILE) as file:
+        file.write(json.dumps(asdict(info), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def _row(painting: Painting, attributes: Sequence[str]) -> dict[str, Any]:
+    row = asdict(painting)
+    if attributes:
+        given = painting.attributes or {}
+        row["attributes"] = {
+            key: None if (value := given.get(key)) is None or math.isnan(value) else value for key in attributes
+        }
+    return row
+
+
+def check_unique(splits: Mapping[str, Sequence[Painting]]) -> None:
+    """One painting may stand in one place only: a test image in training would make its score worthless.
+
+    Args:
+        splits: paintings by split name.
+
+    Raises:
+        ArtQuantError: an id or an image stands twice.
+    """
+    for key in ("id", "image"):
+        where: dict[str, list[str]] = {}
+        for split, rows in splits.items():
+            for row in rows:
+                where.setdefault(getattr(row, key), []).append(split)
+        twice = {value: found for value, found in where.items() if len(found) > 1}
+        if twice:
+            value, found = next(iter(twice.items()))
+            kinds = Counter("within a split" if len(set(f)) == 1 else "across splits" for f in twice.values())
+            counts = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
+            raise ArtQuantError(
+                f"{key} {value!r} stands in {' and '.join(found)}; a painting may stand in one split once "
+                f"(duplicates: {counts}); remove the repeated rows"
+            )
+
+
+def data_home() -> Path:
+    """Where imported datasets are: $ARTQUANT_DATA, or ~/.cache/artquant/data."""
+    return Path(os.environ.get("ARTQUANT_DATA") or Path.home() / ".cache" / "artquant" / "data").expanduser()
+
+
+def outside_levels(scores: Sequence[float], values: Sequence[float] | None = None) -> int:
+    """How many scores no distribution over the levels can express.
+
+    Args:
+        scores: of a dataset.
+        values: level values; the default ones when None.
+    """
+    chosen = values or LEVEL_VALUES
+    return sum(not min(chosen) <= score <= max(chosen) for score in scores)

@@ -1,0 +1,263 @@
+"""Procedural paintings with known attributes: a small dataset that anyone can make, train on and be scored on.
+
+Each painting has five attributes between 0 and 1 that its picture shows: where the subject stands (composition),
+how its hues relate (colour), how light models it (light), how the brush was led (texture) and how surely the subject
+is drawn (subject). The score is a weighted sum of them as seen by a panel of noisy raters; the description tells the
+same attributes in words. Colours themselves carry no value: hue and brightness of the palette are free.
+"""
+
+import colorsys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from scipy import ndimage
+from tqdm import tqdm
+
+from artquant_plugin.common.files import atomic_write
+from artquant_plugin.data.dataset import INFO_FILE, Dataset, Painting, write_dataset
+from artquant_plugin.data.demo import words as demo_words
+from artquant_plugin.data.images import sha256_file
+
+NAME = "artquant_demo"
+SIZE = 128  # pixels, both sides
+CATEGORIES = ("landscape", "portrait", "still life", "abstract")
+WEIGHTS = {"composition": 0.18, "color": 0.18, "light": 0.24, "texture": 0.24, "subject": 0.16}
+SKILL = 0.6  # share of each attribute that is the painter's own, and so the same in all five
+SPREAD = 13.0  # score points over the full range of the weighted attributes; the ends of [0, 10] are reached
+RATERS, RATER_SD = 9, 1.0
+LEVEL_VALUES = (10.0, 7.5, 5.0, 2.5, 0.0)
+THIRDS = np.array([[1 / 3, 1 / 3], [1 / 3, 2 / 3], [2 / 3, 1 / 3], [2 / 3, 2 / 3]])
+
+Canvas = NDArray[np.float64]  # (SIZE, SIZE, 3) in [0, 1]
+Mask = NDArray[np.float64]  # (SIZE, SIZE) in [0, 1]
+
+
+@dataclass(frozen=True, slots=True)
+class DemoPainting:
+    """One generated painting.
+
+    Args:
+        image: RGB, SIZE × SIZE.
+        category: one of CATEGORIES.
+        score: mean of the raters, in [0, 10].
+        attributes: in [0, 10], by name.
+        description: texts for perception, cognition and emotion.
+    """
+
+    image: Image.Image
+    category: str
+    score: float
+    attributes: dict[str, float]
+    description: dict[str, str]
+
+
+def paint(seed: int, index: int) -> DemoPainting:
+    """Paint one picture.
+
+    Args:
+        seed: of the dataset.
+        index: of the painting in it; the pair decides everything.
+    """
+    rng = np.random.default_rng((seed, index))
+    category = CATEGORIES[rng.integers(len(CATEGORIES))]
+    skill = rng.random()
+    attributes = {name: float(SKILL * skill + (1 - SKILL) * rng.random()) for name in WEIGHTS}
+    image = _render(category, attributes, rng)
+    quality = sum(WEIGHTS[name] * value for name, value in attributes.items())
+    raters = 5 + SPREAD * (quality - 0.5) + RATER_SD * rng.standard_normal(RATERS)
+    return DemoPainting(
+        image=image,
+        category=category,
+        score=round(float(raters.clip(0, 10).mean()), 3),
+        attributes={name: round(10 * value, 2) for name, value in attributes.items()},
+        description=demo_words.describe(category, attributes, rng),
+    )
+
+
+def _render(category: str, attributes: dict[str, float], rng: np.random.Generator) -> Image.Image:
+    palette = _palette(attributes["color"], rng)
+    y, x = np.mgrid[0:SIZE, 0:SIZE] / (SIZE - 1)
+    centre = _place(attributes["composition"], rng)
+    ground, masks = SCENES[category](x, y, centre, 1 - attributes["subject"], rng)
+    canvas = palette[0] * (1 - ground[..., None]) + palette[1] * ground[..., None]
+    for mask, colour in zip(masks, palette[2:], strict=False):
+        canvas = canvas * (1 - mask[..., None]) + colour * mask[..., None]
+    canvas = _light(canvas, masks, attributes["light"], x, y, rng)
+    canvas = _brush(canvas, attributes["texture"], rng)
+    return Image.fromarray((canvas.clip(0, 1) * 255).round().astype(np.uint8))
+
+
+def _palette(harmony: float, rng: np.random.Generator) -> Canvas:
+    """Five colours: one hue, its neighbours or its complement in a harmonious palette, any hues in a clashing one."""
+    base = rng.random()
+    scheme = np.array([[0, 0.03, 0.06, 0.09, -0.05], [0, 0.04, 0.5, 0.53, 0.02]][rng.integers(2)])
+    clash = np.array([0, 0.28, 0.61, 0.37, 0.83])[rng.permutation(5)]
+    hues = base + harmony * scheme + (1 - harmony) * clash
+    # Saturations lie close together in a harmonious palette; their level is free, so that it tells nothing by itself.
+    saturation = rng.uniform(0.35, 0.75) + (1 - harmony) * rng.uniform(-0.3, 0.3, 5)
+    value = rng.uniform(0.45, 0.75) + rng.permutation([-0.25, -0.12, 0.0, 0.12, 0.25])
+    triples = zip(hues % 1, saturation.clip(0.05, 1), value.clip(0.15, 0.95), strict=True)
+    return np.array([colorsys.hsv_to_rgb(*triple) for triple in triples])
+
+
+def _place(composition: float, rng: np.random.Generator) -> NDArray[np.float64]:
+    """The subject's centre (x, y): on a point of thirds at best, crammed into a corner or an edge at worst."""
+    third = THIRDS[rng.integers(4)]
+    corner = np.where(third < 0.5, 0.02, 0.98)
+    if rng.random() < 0.4:
+        corner[rng.integers(2)] = rng.uniform(0.2, 0.8)
+    return composition * third + (1 - composition) * corner + rng.normal(0, 0.01, 2)
+
+
+def _blob(x: Mask, y: Mask, centre: tuple[float, float], radii: tuple[float, float], wobble: Mask) -> Mask:
+    distance = np.hypot((x - centre[0]) / radii[0], (y - centre[1]) / radii[1]) + wobble
+    return 1 / (1 + np.exp(np.clip((distance - 1) * 25, -50, 50)))
+
+
+def _wobble(doubt: float, rng: np.random.Generator) -> Mask:
+    """An unsure hand: outlines that waver and break, from smooth noise."""
+    noise = ndimage.gaussian_filter(rng.standard_normal((SIZE, SIZE)), 3.5, mode="wrap")
+    return 0.75 * doubt**1.2 * noise / noise.std()
+
+
+Scene = Callable[[Mask, Mask, NDArray[np.float64], float, np.random.Generator], tuple[Mask, list[Mask]]]
+
+
+def _landscape(
+    x: Mask, y: Mask, centre: NDArray[np.float64], doubt: float, rng: np.random.Generator
+) -> tuple[Mask, list[Mask]]:
+    horizon = rng.uniform(0.5, 0.7) + 0.05 * np.sin(6 * x + rng.uniform(0, 6))
+    ground = 1 / (1 + np.exp(np.clip((horizon - y) * 60, -50, 50)))
+    cx, cy = centre
+    crown = _blob(x, y, (cx, cy - 0.06), (0.15, 0.14), _wobble(doubt, rng))
+    trunk = _blob(x, y, (cx, cy + 0.14), (0.03, 0.14), 0.5 * _wobble(doubt, rng))
+    return ground, [trunk, crown]
+
+
+def _portrait(
+    x: Mask, y: Mask, centre: NDArray[np.float64], doubt: float, rng: np.random.Generator
+) -> tuple[Mask, list[Mask]]:
+    ground = np.clip(x * rng.uniform(-0.5, 0.5) + 0.3, 0, 1)
+    cx, cy = centre
+    shoulders = _blob(x, y, (cx, cy + 0.3), (0.22, 0.17), 0.6 * _wobble(doubt, rng))
+    hair = _blob(x, y, (cx, cy - 0.04), (0.15, 0.18), _wobble(doubt, rng))
+    face = _blob(x, y, (cx, cy), (0.105, 0.14), _wobble(doubt, rng))
+    return ground, [shoulders, hair, face]
+
+
+def _still_life(
+    x: Mask, y: Mask, centre: NDArray[np.float64], doubt: float, rng: np.random.Generator
+) -> tuple[Mask, list[Mask]]:
+    table = 1 / (1 + np.exp(np.clip((rng.uniform(0.55, 0.75) - y) * 80, -50, 50)))
+    cx, cy = centre
+    side = rng.choice([-1, 1])
+    vase = _blob(x, y, (cx, cy), (0.09, 0.2), _wobble(doubt, rng))
+    fruit = _blob(x, y, (cx + side * 0.17, cy + 0.12), (0.09, 0.085), _wobble(doubt, rng))
+    second = _blob(x, y, (cx - side * 0.13, cy + 0.14), (0.07, 0.065), _wobble(doubt, rng))
+    return table, [vase, fruit, second]
+
+
+def _abstract(
+    x: Mask, y: Mask, centre: NDArray[np.float64], doubt: float, rng: np.random.Generator
+) -> tuple[Mask, list[Mask]]:
+    angle = rng.uniform(0, np.pi)
+    ground = 1 / (1 + np.exp(np.clip(((x - 0.5) * np.cos(angle) + (y - 0.5) * np.sin(angle)) * 40, -50, 50)))
+    cx, cy = centre
+    shapes = []
+    for radius in (0.2, 0.14, 0.07):
+        wobble = _wobble(doubt, rng)
+        if rng.random() < 0.5:
+            shapes.append(_blob(x, y, (cx, cy), (radius, radius), wobble))
+        else:
+            distance = np.maximum(abs(x - cx), abs(y - cy)) / radius + wobble
+            shapes.append(1 / (1 + np.exp(np.clip((distance - 1) * 25, -50, 50))))
+    return ground, shapes
+
+
+SCENES: dict[str, Scene] = {
+    "landscape": _landscape,
+    "portrait": _portrait,
+    "still life": _still_life,
+    "abstract": _abstract,
+}
+
+
+def _light(canvas: Canvas, masks: list[Mask], strength: float, x: Mask, y: Mask, rng: np.random.Generator) -> Canvas:
+    """Light from one side: a gradient over the picture and modelling on the subject; none of it when flat."""
+    angle = rng.uniform(0, 2 * np.pi)
+    slope = (x - 0.5) * np.cos(angle) + (y - 0.5) * np.sin(angle)
+    subject = np.maximum.reduce(masks)
+    shade = 1 + strength * (0.95 * slope + 0.5 * slope * subject)
+    return canvas * shade[..., None]
+
+
+def _brush(canvas: Canvas, control: float, rng: np.random.Generator) -> Canvas:
+    """Fine strokes that follow one direction at best, coarse blotches and grit at worst."""
+    strokes = ndimage.gaussian_filter(rng.standard_normal((SIZE, SIZE)), rng.permutation([0.6, 6.0]), mode="wrap")
+    blotches = ndimage.gaussian_filter(rng.standard_normal((SIZE, SIZE)), 1.3, mode="wrap")
+    layer = 0.06 * control * strokes / strokes.std() + 0.17 * (1 - control) ** 1.1 * blotches / blotches.std()
+    return canvas + layer[..., None]
+
+
+def write_demo(
+    folder: Path, *, seed: int, train: int, validation: int, test: int, workers: int | None = None
+) -> Dataset:
+    """Paint a whole dataset and write it in the dataset form.
+
+    Args:
+        folder: of the dataset; pictures go to its ``images``.
+        seed: of every painting.
+        train: number of paintings.
+        validation: number of paintings.
+        test: number of paintings.
+        workers: processes; one per core when None.
+    """
+    sizes = {"train": train, "validation": validation, "test": test}
+    total = sum(sizes.values())
+    (folder / "images").mkdir(parents=True, exist_ok=True)
+    (folder / INFO_FILE).unlink(missing_ok=True)  # pictures of two seeds must never pass for one dataset
+    with ProcessPoolExecutor(workers) as pool:
+        painted = pool.map(partial(_paint_file, folder, seed), range(total), chunksize=32)
+        rows = iter(list(tqdm(painted, total=total, desc="paint", unit="image")))
+    return write_dataset(
+        folder,
+        name=NAME,
+        score_range=(0.0, 10.0),
+        splits={split: list(_take(rows, count)) for split, count in sizes.items()},
+        image_root=".",
+        source="procedural paintings of artquant-plugin (artquant data demo)",
+        license="Apache-2.0",
+        level_values=LEVEL_VALUES,
+        split_method="by index",
+        split_seed=seed,
+    )
+
+
+def _take(rows: Iterator[Painting], count: int) -> Iterator[Painting]:
+    for _ in range(count):
+        yield next(rows)
+
+
+def _paint_file(folder: Path, seed: int, index: int) -> Painting:
+    painted = paint(seed, index)
+    name = f"images/{index:05d}.png"
+    buffer = BytesIO()
+    painted.image.save(buffer, "PNG")
+    with atomic_write(folder / name, "wb") as file:
+        file.write(buffer.getvalue())
+    return Painting(
+        id=f"{index:05d}",
+        image=name,
+        sha256=sha256_file(folder / name),
+        score=painted.score,
+        category=painted.category,
+        attributes={**painted.attributes},
+        description=painted.description,
+    )

@@ -1,0 +1,37 @@
+"""Finding a dataset by its name, its folder, or its place on the Hub."""
+
+from pathlib import Path
+
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.hub import is_hub_id
+from artquant_plugin.data.dataset import INFO_FILE, data_home
+from artquant_plugin.data.hub_rad import fetch_dataset, is_published_name
+
+PUBLISHED = ("apdd", "baid", "vaps")  # datasets with an importer of their own in artquant_plugin.data.importers
+
+
+def find_dataset(name_or_path: str) -> Path:
+    """Folder of a dataset.
+
+    Args:
+        name_or_path: a name under `data_home`, a folder, or one on the Hub (``namespace/name:config``), which is
+            fetched.
+
+    Raises:
+        ArtQuantError: it is not there; the message has the command that makes it.
+    """
+    folder = Path(name_or_path).expanduser()
+    named = data_home() / name_or_path
+    for candidate in (named, folder):
+        if (candidate / INFO_FILE).is_file():
+            return candidate
+    if is_published_name(name_or_path):
+        return fetch_dataset(name_or_path)
+    if name_or_path == "artquant_demo":
+        remedy = "`artquant data demo`"
+    else:
+        kind = name_or_path if name_or_path in PUBLISHED else f"csv --name {folder.name}"
+        remedy = f"`artquant data import {kind} --annotations FILE_OR_FOLDER --images FOLDER`"
+    if is_hub_id(name_or_path):
+        remedy += f", or name a configuration of one on the Hub ({name_or_path}:CONFIG)"
+    raise ArtQuantError(f"dataset {name_or_path!r} is not in '{data_home()}'; make it with {remedy}")

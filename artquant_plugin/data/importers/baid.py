@@ -1,0 +1,45 @@
+"""BAID: three CSV files of image and score, as GitHub Dreemurr-T/BAID publishes them at d5c9b8c (``dataset/``)."""
+
+from pathlib import Path
+
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.data.dataset import Painting
+from artquant_plugin.data.importers.annotations import check_once, read_table
+from artquant_plugin.data.importers.importing import Annotations
+
+FILES = {"train": "train_set.csv", "validation": "val_set.csv", "test": "test_set.csv"}
+REMEDY = "mend the row, or fetch the file again"
+
+
+def read_baid(annotations: Path) -> Annotations:
+    """Read the published split.
+
+    Args:
+        annotations: folder of train_set.csv, val_set.csv and test_set.csv; scores from 0 to 10.
+
+    Raises:
+        ArtQuantError: a file is absent or faulty.
+    """
+    if not annotations.is_dir():
+        raise ArtQuantError(f"'{annotations}' is no folder; name the one that holds {', '.join(FILES.values())}")
+    tables = {split: read_table(annotations / name, ("image", "score")) for split, name in FILES.items()}
+    check_once(tables.values(), "image")
+    splits = {
+        split: [
+            Painting(
+                id=Path(row.values["image"]).stem,
+                image=row.values["image"],
+                sha256="",
+                score=row.number("score", 0, 10, REMEDY),
+            )
+            for row in rows
+        ]
+        for split, rows in tables.items()
+    }
+    return Annotations(
+        name="baid",
+        score_range=(0.0, 10.0),
+        splits=splits,
+        source="BAID, https://github.com/Dreemurr-T/BAID",
+        license="CC BY-NC-ND 4.0",
+    )

@@ -1,0 +1,193 @@
+"""From annotations and an image folder to the dataset form; every image is opened before it counts."""
+
+import csv
+import math
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.files import atomic_write
+from artquant_plugin.data.dataset import Dataset, Painting, check_unique, outside_levels, write_dataset
+from artquant_plugin.data.images import ImageError, open_image, resolve_inside, sha256_file
+
+REPORT_FILE = "import-report.csv"
+PLAIN_NAME = re.compile(r"\w[\w.-]*")  # it becomes a folder's name under $ARTQUANT_DATA
+MANY_FILES = 64  # below it, starting processes costs more than they save
+
+
+@dataclass(frozen=True, slots=True)
+class Annotations:
+    """A dataset as read from its authors' files, before any image was looked at.
+
+    Args:
+        name: of the dataset.
+        score_range: lowest and highest possible score.
+        splits: paintings by split, their sha256 still empty.
+        source: where the files are from.
+        license: terms of the data.
+        split_method: how a split was made that the authors do not publish.
+        split_seed: its seed.
+        folds: fold of each painting's id.
+        notes: what was noticed in the files and should be known.
+    """
+
+    name: str
+    score_range: tuple[float, float]
+    splits: Mapping[str, Sequence[Painting]]
+    source: str
+    license: str
+    split_method: str | None = None
+    split_seed: int | None = None
+    folds: Mapping[str, int] | None = None
+    notes: tuple[str, ...] = field(default=())
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What an import did.
+
+    Args:
+        dataset: as written.
+        notes: lines for the user.
+    """
+
+    dataset: Dataset
+    notes: tuple[str, ...]
+
+
+def import_dataset(
+    annotations: Annotations, images: Path, out: Path, *, allow_missing: bool = False, workers: int | None = None
+) -> Imported:
+    """Check every image and write the dataset.
+
+    Args:
+        annotations: of an importer.
+        images: the user's image folder; pictures stay where they are.
+        out: the dataset's folder.
+        allow_missing: leave out paintings whose image is missing or broken; their counts are kept in dataset.json.
+        workers: processes that open images; one per core when None.
+
+    Raises:
+        ArtQuantError: no image folder, images that cannot be used (listed in import-report.csv), no paintings left.
+    """
+    if not images.is_dir():
+        raise ArtQuantError(
+            f"image folder '{images}' {'is a file' if images.exists() else 'does not exist'}; mend --images"
+        )
+    check_unique(annotations.splits)  # before an hour of opening images
+    places = [(split, painting) for split, rows in annotations.splits.items() for painting in rows]
+    hashes = _hashes(images, [painting.image for _, painting in places], workers)
+    kept: dict[str, list[Painting]] = {split: [] for split in annotations.splits}
+    failures: list[tuple[str, str, str, str]] = []
+    for (split, painting), result in zip(places, hashes, strict=True):
+        if isinstance(result, ImageError):
+            failures.append((split, painting.image, result.reason, str(result)))
+        else:
+            kept[split].append(replace(painting, sha256=result))
+    report = out / REPORT_FILE
+    notes = list(annotations.notes)
+    if failures:
+        with atomic_write(report) as file:
+            writer = csv.writer(file)
+            writer.writerow(("split", "image", "reason", "detail"))
+            writer.writerows(failures)
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in Counter(row[2] for row in failures).items())
+        summary = f"{len(failures):,} of {len(places):,} images cannot be used ({reasons}), see '{report}'"
+        if not allow_missing:
+            raise ArtQuantError(f"{summary}; complete the image folder or pass --allow-missing")
+        notes.append(summary)
+    else:
+        report.unlink(missing_ok=True)
+    missing = {split: dict(Counter(reason for where, _, reason, _ in failures if where == split)) for split in kept}
+    notes.extend(_level_notes(kept))
+    dataset = write_dataset(
+        out,
+        name=annotations.name,
+        score_range=annotations.score_range,
+        splits=kept,
+        image_root=str(images.resolve()),
+        source=annotations.source,
+        license=annotations.license,
+        missing=missing,
+        split_method=annotations.split_method,
+        split_seed=annotations.split_seed,
+        folds=annotations.folds,
+    )
+    return Imported(dataset, tuple(notes))
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that is no plain one.
+
+    Raises:
+        ArtQuantError: it has other characters than a folder's name may have.
+    """
+    if not PLAIN_NAME.fullmatch(name):
+        raise ArtQuantError(f"dataset name {name!r} is no plain name; use letters, digits, '.', '_' and '-'")
+
+
+def check_range(score_range: tuple[float, float]) -> None:
+    """Refuse a score range that holds nothing.
+
+    Raises:
+        ArtQuantError: its ends are no numbers, or the wrong way round.
+    """
+    low, high = score_range
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise ArtQuantError(f"score range {low:g} {high:g} is not of two numbers; give --score-range LOW HIGH")
+    if not low < high:
+        raise ArtQuantError(f"score range {low:g} {high:g} is empty; give --score-range LOW HIGH, lowest first")
+
+
+def seeded_split(names: Sequence[str], fractions: Mapping[str, float], seed: int) -> dict[str, list[int]]:
+    """Split n items by a seeded permutation of their sorted names, so that the order in the file does not matter.
+
+    Args:
+        names: n different names.
+        fractions: by split, summing to 1; the last split takes the rest.
+        seed: of the permutation.
+
+    Returns:
+        Indices into `names` by split, ascending.
+    """
+    order = np.argsort(np.array(names))[np.random.default_rng(seed).permutation(len(names))]
+    bounds = np.rint(np.cumsum(list(fractions.values()))[:-1] * len(names)).astype(int)
+    return {split: sorted(part.tolist()) for split, part in zip(fractions, np.split(order, bounds), strict=True)}
+
+
+def _hashes(root: Path, names: Sequence[str], workers: int | None) -> list[str | ImageError]:
+    check: Callable[[str], str | ImageError] = partial(_checked_hash, root)
+    progress = partial(tqdm, total=len(names), desc="check images", unit="image")
+    if len(names) < MANY_FILES:
+        return list(progress(map(check, names)))
+    with ProcessPoolExecutor(workers) as pool:
+        return list(progress(pool.map(check, names, chunksize=16)))
+
+
+def _checked_hash(root: Path, name: str) -> str | ImageError:
+    try:
+        path = resolve_inside(root, name)
+        open_image(path)
+        return sha256_file(path)
+    except ImageError as error:
+        return error
+
+
+def _level_notes(splits: Mapping[str, Sequence[Painting]]) -> list[str]:
+    scores = [row.score for rows in splits.values() for row in rows]
+    outside = outside_levels(scores)
+    if not outside:
+        return []
+    return [
+        f"{outside:,} of {len(scores):,} scores (from {min(scores):g} to {max(scores):g}) are outside the default "
+        "levels' range [1, 10]; set levels.values in the training configuration so that they span the scores, such "
+        "as [10, 7.5, 5, 3.5, 0]"
+    ]

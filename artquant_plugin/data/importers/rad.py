@@ -1,0 +1,233 @@
+"""RAD as the paper's authors publish it: label files of the training code, GitHub Henglin-Liu/ArtQuant at f6b1fca.
+
+A file is one JSON array. A score record has ``id`` ("NAME->SCORE"), ``image``, ``gt_score``, ``level_probs`` (of
+excellent, good, fair, poor, bad) and ``conversations``, a question (``from``: "human") and the answer ("gpt"). A
+description record has ``task_type: "description"``, and its answer is the description. Files of test images hold
+``id``, ``image`` and ``gt_score`` alone.
+
+The human score is what counts: ``level_probs`` are compared with this package's soft labels, and never used.
+"""
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.data.dataset import Painting
+from artquant_plugin.data.importers.importing import Annotations, check_name, check_range
+from artquant_plugin.prompting.descriptions import read_description
+from artquant_plugin.prompting.levels import LevelScale
+from artquant_plugin.prompting.questions import WHOLE_TEXT
+
+DESCRIPTION, SCORE = "description", "score"  # task_type; a record without one is a score
+ASKED, ANSWERED = "human", "gpt"
+IMAGE_TOKEN = "<|image|>"
+HEADING_WORDS = 4  # "3. **Emotional level** -"
+NOTICEABLE = 0.01  # score points by which an expectation may miss the score unmentioned
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record, checked.
+
+    Args:
+        place: file and line.
+        image: path relative to the image folder.
+        score: None in a description record.
+        probabilities: ``level_probs``, where a score record has them; they may be anything but of another length.
+        text: the description; None in a score record.
+    """
+
+    place: str
+    image: str
+    score: float | None = None
+    probabilities: tuple[float, ...] | None = None
+    text: str | None = None
+
+
+def read_rad(
+    files: Mapping[str, Sequence[Path]],
+    *,
+    name: str,
+    score_range: tuple[float, float] = (0.0, 10.0),
+    source: str = "RAD label files",
+    license: str = "unknown",
+) -> Annotations:
+    """Read label files: scores and descriptions of one picture become one painting.
+
+    Args:
+        files: of each split.
+        name: of the dataset.
+        score_range: lowest and highest possible score.
+        source: where the files are from.
+        license: terms of the data.
+
+    Raises:
+        ArtQuantError: the name is no plain one, the range is empty, a picture has two scores, or a file or a record is
+            faulty: all faulty ones are counted, the first is named by file and line.
+    """
+    check_name(name)
+    check_range(score_range)
+    found = {split: _Found() for split in files}
+    problems: list[str] = []
+    for split, paths in files.items():
+        for path in paths:
+            for place, content in _contents(path):
+                try:
+                    found[split].add(_record(place, content, score_range))
+                except ValueError as error:
+                    problems.append(f"{place}: {error}")
+    if problems:
+        raise ArtQuantError(f"{problems[0]} ({len(problems):,} faulty records in all); mend or remove them")
+    splits = {split: part.paintings() for split, part in found.items()}
+    if not any(splits.values()):
+        raise ArtQuantError("the files hold no score record; name those with gt_score as well")
+    return Annotations(name, score_range, splits, source, license, notes=tuple(_notes(list(found.values()))))
+
+
+@dataclass(slots=True)
+class _Found:
+    """What a split's files hold, by picture, in the order of the scores."""
+
+    scores: dict[str, Record] = field(default_factory=dict)
+    texts: dict[str, str] = field(default_factory=dict)
+    further: int = 0  # descriptions of a picture beyond its first
+
+    def add(self, record: Record) -> None:
+        if record.text is not None:
+            self.further += record.image in self.texts
+            self.texts.setdefault(record.image, record.text)
+            return
+        before = self.scores.setdefault(record.image, record)
+        if before.score != record.score:
+            raise ValueError(f"image {record.image!r} has gt_score {before.score:g} already, at {before.place}")
+
+    def paintings(self) -> list[Painting]:
+        return [
+            # The name with its ending is the id: a folder may hold a.jpg and a.png.
+            Painting(image, image, "", float(record.score or 0), description=_levels(self.texts.get(image)))
+            for image, record in self.scores.items()
+        ]
+
+
+def _levels(text: str | None) -> dict[str, str] | None:
+    """The three levels, where their headings stand in the text and little else is outside of them; else the whole."""
+    if text is None:
+        return None
+    found = read_description(text)
+    outside = len(text.split()) - sum(len(level.split()) for level in found.levels.values())
+    return found.levels if found.complete and outside <= HEADING_WORDS * len(found.levels) else {WHOLE_TEXT: text}
+
+
+def _contents(path: Path) -> Iterator[tuple[str, Any]]:
+    """Every element of a JSON array, or every line of JSON lines, with its place."""
+    if not path.is_file():
+        what = "is no file" if path.exists() else "does not exist"
+        raise ArtQuantError(f"label file '{path}' {what}; mend its path")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ArtQuantError(f"'{path}' is not UTF-8 (byte {error.start}); convert it") from error
+    decoder, at, line, counted = json.JSONDecoder(), 0, 1, 0
+    array = text.lstrip().startswith("[")
+    if array and not text.rstrip().endswith("]"):
+        raise ArtQuantError(f"'{path}' ends before its list does; fetch it again")
+    while True:
+        while at < len(text) and (text[at].isspace() or (array and text[at] in "[,]")):
+            at += 1
+        line, counted = line + text.count("\n", counted, at), at
+        if at == len(text):
+            return
+        try:
+            content, at = decoder.raw_decode(text, at)
+        except json.JSONDecodeError as error:
+            raise ArtQuantError(f"{path}:{error.lineno}: not JSON ({error.msg}); mend the file") from error
+        yield f"{path}:{line}", content
+
+
+def _record(place: str, content: Any, score_range: tuple[float, float]) -> Record:
+    if not isinstance(content, dict):
+        raise ValueError(f"{type(content).__name__} instead of an object")
+    image = content.get("image")
+    if not isinstance(image, str) or not image:
+        raise ValueError(f"image is {image!r}, not the name of a file")
+    kind = content.get("task_type", SCORE)
+    if kind == DESCRIPTION:
+        return Record(place, image, text=_answer(content))
+    if kind != SCORE:
+        raise ValueError(f"task_type {kind!r} is neither {DESCRIPTION!r} nor {SCORE!r}")
+    low, high = score_range
+    score = content.get("gt_score")
+    if isinstance(score, bool) or not isinstance(score, int | float) or not low <= score <= high:
+        raise ValueError(f"gt_score {score!r} of {image!r} is no number in [{low:g}, {high:g}]")
+    return Record(place, image, score=float(score), probabilities=_probabilities(content))
+
+
+def _answer(content: dict[str, Any]) -> str:
+    turns = content.get("conversations")
+    for turn in turns if isinstance(turns, list) else ():
+        if isinstance(turn, dict) and turn.get("from") == ANSWERED:
+            text = turn.get("value")
+            if isinstance(text, str) and text.strip():
+                return text.strip()
+    raise ValueError(f"description of {content['image']!r} has no answer: conversations without text from 'gpt'")
+
+
+def _probabilities(content: dict[str, Any]) -> tuple[float, ...] | None:
+    values = content.get("level_probs")
+    if values is None:
+        return None
+    size = len(LevelScale().names)
+    if not isinstance(values, list) or len(values) != size or not all(isinstance(v, int | float) for v in values):
+        raise ValueError(f"level_probs of {content['image']!r} are not {size} numbers")
+    return tuple(map(float, values))
+
+
+def _notes(parts: Sequence[_Found]) -> Iterator[str]:
+    kinds = Counter(
+        "whole text" if WHOLE_TEXT in (_levels(text) or {}) else "with three levels"
+        for part in parts
+        for image, text in part.texts.items()
+        if image in part.scores
+    )
+    if kinds:
+        yield "descriptions: " + ", ".join(f"{count:,} {kind}" for kind, count in kinds.items())
+    scoreless = [image for part in parts for image in part.texts if image not in part.scores]
+    if scoreless:
+        yield f"{len(scoreless):,} descriptions of pictures without a score left out, {scoreless[0]!r} the first"
+    further = sum(part.further for part in parts)
+    if further:
+        yield f"{further:,} further descriptions of pictures that have one left out"
+    yield from _label_notes([record for part in parts for record in part.scores.values()])
+
+
+def _label_notes(records: Sequence[Record]) -> Iterator[str]:
+    """How far the files' soft labels are from the scores, and from this package's own."""
+    scale = LevelScale()
+    given = [record for record in records if record.probabilities is not None]
+    if not given:
+        return
+    broken = [r for r in given if not math.isclose(sum(r.probabilities or ()), 1, abs_tol=1e-3)]
+    if broken:
+        yield f"level_probs: {len(broken):,} of {len(given):,} do not sum to 1, {broken[0].place} the first"
+    whole = [r for r in given if math.isclose(sum(r.probabilities or ()), 1, abs_tol=1e-3)]
+    inside = [record for record in whole if scale.low <= (record.score or 0) <= scale.high]
+    if not inside:
+        return
+    scores = np.array([record.score for record in inside])
+    theirs = np.array([record.probabilities for record in inside])
+    missed = np.abs(scale.expectation(theirs) - scores)
+    apart = np.abs(theirs - scale.soft_labels(scores)).max(axis=1)
+    worst = inside[int(missed.argmax())]
+    yield (
+        f"level_probs: {len(inside):,} compared, which are not used; their expectation misses gt_score by "
+        f"{missed.max():.2g} at most ({worst.place}), in {int((missed > NOTICEABLE).sum()):,} by more than "
+        f"{NOTICEABLE:g}; a probability differs from this package's label by {apart.max():.2g} at most, "
+        f"{np.median(apart):.2g} in the median"
+    )

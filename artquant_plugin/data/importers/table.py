@@ -1,0 +1,112 @@
+"""Any dataset that is a table of image names and scores."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.data.dataset import SPLITS, Painting
+from artquant_plugin.data.importers.annotations import Row, check_once, read_table
+from artquant_plugin.data.importers.importing import Annotations, check_name, check_range, seeded_split
+
+SPLIT_WORDS = {"train": "train", "training": "train", "val": "validation", "valid": "validation"}
+SPLIT_WORDS |= {"validation": "validation", "dev": "validation", "test": "test", "testing": "test"}
+
+
+@dataclass(frozen=True, slots=True)
+class TableColumns:
+    """Which columns of a table hold what; None where it holds no such thing."""
+
+    image: str
+    score: str
+    split: str | None = None
+    category: str | None = None
+    comment: str | None = None
+
+
+def read_csv(
+    path: Path,
+    columns: TableColumns,
+    *,
+    name: str,
+    score_range: tuple[float, float],
+    encoding: str = "utf-8-sig",
+    delimiter: str = ",",
+    seed: int = 0,
+    test_fraction: float = 0.2,
+    source: str | None = None,
+    license: str = "unknown",
+) -> Annotations:
+    """Read a table.
+
+    Args:
+        path: the CSV file.
+        columns: see `TableColumns`; without a split column a seeded split is made.
+        name: of the dataset.
+        score_range: lowest and highest possible score.
+        encoding: of the file.
+        delimiter: between fields.
+        seed: of the split.
+        test_fraction: of the rows, when the split is made.
+        source: where the table is from; its file name when None.
+        license: terms of the data.
+
+    Raises:
+        ArtQuantError: the range, the fraction, the file or a row is faulty.
+    """
+    check_name(name)
+    check_range(score_range)
+    if not 0 < test_fraction < 1:
+        raise ArtQuantError(f"test fraction {test_fraction:g} is not between 0 and 1; pass one such as 0.2")
+    needed = [
+        column
+        for column in (columns.image, columns.score, columns.split, columns.category, columns.comment)
+        if column is not None
+    ]
+    rows = read_table(
+        path, needed, encoding=encoding, delimiter=delimiter, remedy="pass the right --image-column, --score-column …"
+    )
+    check_once([rows], columns.image)
+    paintings = [_painting(row, columns, score_range) for row in rows]
+    source = source or path.name
+    if columns.split is not None:
+        splits: dict[str, list[Painting]] = {}
+        for row, painting in zip(rows, paintings, strict=True):
+            splits.setdefault(_split(row, columns.split), []).append(painting)
+        ordered = {split: splits[split] for split in SPLITS if split in splits}
+        return Annotations(name, score_range, ordered, source, license)
+    parts = seeded_split([p.image for p in paintings], {"train": 1 - test_fraction, "test": test_fraction}, seed)
+    for split, indices in parts.items():
+        if not indices:
+            raise ArtQuantError(
+                f"{len(rows)} rows leave no painting for the {split} split; "
+                f"{'raise' if split == 'test' else 'lower'} --test-fraction, or name a --split-column"
+            )
+    return Annotations(
+        name,
+        score_range,
+        {split: [paintings[index] for index in indices] for split, indices in parts.items()},
+        source,
+        license,
+        split_method=f"random, {test_fraction:g} for test, by image name (numpy default_rng permutation)",
+        split_seed=seed,
+    )
+
+
+def _painting(row: Row, columns: TableColumns, score_range: tuple[float, float]) -> Painting:
+    return Painting(
+        id=row.values[columns.image],  # with its ending: a folder may hold a.jpg and a.png
+        image=row.values[columns.image],
+        sha256="",
+        score=row.number(columns.score, *score_range, "mend the table or pass another --score-range"),
+        category=row.values[columns.category] or None if columns.category else None,
+        comment=row.values[columns.comment] or None if columns.comment else None,
+    )
+
+
+def _split(row: Row, column: str) -> str:
+    word = row.values[column].lower()
+    if word not in SPLIT_WORDS:
+        raise ArtQuantError(
+            f"{row.place}: split {row.values[column]!r} is not one of {', '.join(SPLIT_WORDS)}; mend it"
+        )
+    return SPLIT_WORDS[word]

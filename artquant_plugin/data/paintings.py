@@ -1,0 +1,141 @@
+"""The rows of a dataset, read from JSON lines (what imports write) or from Parquet (what RAD exports write)."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, fields
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.text import first_line
+from artquant_plugin.prompting.questions import DESCRIPTION_LEVELS, WHOLE_TEXT
+
+PARQUET_FOLDER = "data"  # where `datasets` and the Hub's viewer look for splits, too
+ROWS_AT_ONCE = 1000
+NEEDED = ("id", "file_name", "sha256", "score", *DESCRIPTION_LEVELS, "description")  # columns of a Parquet file
+OPTIONAL = ("category", "attributes", "comment")
+
+
+@dataclass(frozen=True, slots=True)
+class Painting:
+    """One row.
+
+    Args:
+        id: unique in the dataset.
+        image: path relative to the image root, forward slashes.
+        sha256: of the image file's bytes; empty when the file was missing at import and never read.
+        score: mean human score, in the dataset's score range.
+        category: as the dataset's authors write it.
+        attributes: scores of single aspects; None where raters gave none.
+        comment: a rater's words.
+        description: texts for perception, cognition and emotion; or one ``text``, where levels cannot be told apart.
+    """
+
+    id: str
+    image: str
+    sha256: str
+    score: float
+    category: str | None = None
+    attributes: dict[str, float | None] | None = None
+    comment: str | None = None
+    description: dict[str, str] | None = None
+
+
+def row_files(folder: Path, split: str) -> list[Path]:
+    """The files that hold a split's rows, in order: its JSON lines, or else its Parquet shards.
+
+    Args:
+        folder: of the dataset.
+        split: its name.
+
+    Returns:
+        Their paths; none when no file is there.
+    """
+    lines = folder / f"{split}.jsonl"
+    return [lines] if lines.is_file() else sorted((folder / PARQUET_FOLDER).glob(f"{split}-*.parquet"))
+
+
+def read_paintings(path: Path, score_range: tuple[float, float]) -> Iterator[Painting]:
+    """The rows of a file, checked, one after the other.
+
+    Args:
+        path: of `row_files`.
+        score_range: lowest and highest possible score.
+
+    Raises:
+        ArtQuantError: a row that is not of the form; file and line are named.
+    """
+    for place, make in _parquet(path) if path.suffix == ".parquet" else _lines(path):
+        try:
+            painting = make()
+            _check(painting, score_range)
+        except (ValueError, TypeError) as error:
+            raise ArtQuantError(f"{place}: {error}; mend the row or import the dataset again") from error
+        yield painting
+
+
+def _check(painting: Painting, score_range: tuple[float, float]) -> None:
+    low, high = score_range
+    if not isinstance(painting.score, int | float) or not low <= painting.score <= high:
+        raise ValueError(f"score {painting.score!r} is outside [{low:g}, {high:g}]")
+    if painting.description is not None:
+        keys = set(painting.description)
+        if keys not in (set(DESCRIPTION_LEVELS), {WHOLE_TEXT}):
+            raise ValueError(f"description has {sorted(keys)}, not {DESCRIPTION_LEVELS}")
+
+
+def _from_json(line: str) -> Painting:
+    row = json.loads(line)
+    unknown = set(row) - {item.name for item in fields(Painting)}
+    if unknown:
+        raise ValueError(f"unknown key {sorted(unknown)[0]!r}")
+    return Painting(**row)
+
+
+def _from_columns(row: Mapping[str, Any]) -> Painting:
+    for column in ("id", "file_name", "sha256"):
+        if not isinstance(row[column], str):
+            raise ValueError(f"{column} is {row[column]!r}, not a text")
+    levels = {level: row[level] for level in DESCRIPTION_LEVELS}
+    given = sum(text is not None for text in levels.values())
+    if given not in (0, len(levels)):
+        raise ValueError(f"only {given} of the levels {DESCRIPTION_LEVELS} are there")
+    whole = None if row["description"] is None else {WHOLE_TEXT: row["description"]}
+    return Painting(
+        id=row["id"],
+        image=row["file_name"],
+        sha256=row["sha256"],
+        score=row["score"],
+        category=row.get("category"),
+        attributes=row.get("attributes"),
+        comment=row.get("comment"),
+        description=levels if given else whole,
+    )
+
+
+def _lines(path: Path) -> Iterator[tuple[str, Callable[[], Painting]]]:
+    with path.open(encoding="utf-8") as file:
+        for number, line in enumerate(file, start=1):
+            yield f"{path}:{number}", partial(_from_json, line)
+
+
+def _parquet(path: Path) -> Iterator[tuple[str, Callable[[], Painting]]]:
+    import pyarrow
+    from pyarrow import parquet
+
+    try:
+        with parquet.ParquetFile(path) as file:
+            present = file.schema_arrow.names
+            absent = [column for column in NEEDED if column not in present]
+            if absent:
+                raise ArtQuantError(f"'{path}' has no column {absent[0]!r}; export the run again")
+            columns = [column for column in (*NEEDED, *OPTIONAL) if column in present]
+            number = 0
+            for batch in file.iter_batches(ROWS_AT_ONCE, columns=columns):
+                for row in batch.to_pylist():
+                    number += 1
+                    yield f"{path}, row {number}", partial(_from_columns, row)
+    except pyarrow.ArrowException as error:
+        reason = first_line(error)
+        raise ArtQuantError(f"'{path}' is no whole Parquet file ({reason}); fetch or export it again") from error

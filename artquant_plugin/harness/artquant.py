@@ -1,0 +1,187 @@
+"""The lmms-eval model `artquant`: the harness's requests -> scores, descriptions, answers."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from functools import cached_property
+from typing import Any
+
+from lmms_eval.api.instance import Instance
+from tqdm import tqdm
+
+from artquant_plugin.checkpoint import Identity
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.harness.base import HarnessModel
+from artquant_plugin.harness.plugin import DESCRIBE_REQUEST, REQUEST, SCORE_REQUEST
+from artquant_plugin.prompting.descriptions import Description
+from artquant_plugin.scoring.batching import halving
+from artquant_plugin.scoring.generation import generate_batch
+from artquant_plugin.scoring.scorer import DESCRIPTION_TOKENS, ArtQuantScorer, Score
+
+REQUEST_FAILED = "[LMMS_EVAL_REQUEST_FAILED]"
+
+
+class ArtQuant(HarnessModel):
+    """Scores and describes paintings, and answers any other task by generating text.
+
+    Args:
+        pretrained: checkpoint folder or Hub id with an optional ``@revision``.
+        batch_size: images per forward pass; ``auto`` and ``auto:N`` find the largest that fits, see `BatchSize`.
+        max_batch_size: the largest that ``auto`` tries.
+        device: ``cuda``, ``cuda:1``, ``cpu``; the process's own GPU, or the CPU, when left out.
+        dtype: ``auto`` (the checkpoint's own), ``float32``, ``bfloat16``, ``float16``.
+        attn: ``sdpa``, ``eager`` or ``flash_attention_2``.
+        base: folder or Hub id of the base model of an adapter, where it is not the one that the adapter names.
+        workers: processes that open and process images, see `ArtQuantScorer`.
+        compile: run the model through `torch.compile`.
+        quantization: of the weights, see `load_checkpoint`; as stored when left out.
+        trust_remote_code: whether Python code of the checkpoint's repository may run.
+    """
+
+    REQUIRED = "pretrained"
+    MISSING = "checkpoint; give pretrained=FOLDER_OR_HUB_ID"
+
+    def __init__(
+        self,
+        pretrained: str,
+        batch_size: int | str = 1,
+        max_batch_size: int | None = None,
+        device: str | None = None,
+        dtype: str = "auto",
+        attn: str = "sdpa",
+        base: str | None = None,
+        workers: int | None = None,
+        compile: bool = False,
+        quantization: str | None = None,
+        trust_remote_code: bool = False,
+    ) -> None:
+        super().__init__(device)
+        self._scorer = ArtQuantScorer.from_pretrained(
+            str(pretrained),
+            dtype=dtype,
+            device=str(self._device),
+            attn=attn,
+            base=base,
+            batch_size=batch_size,
+            max_batch_size=None if max_batch_size is None else int(max_batch_size),
+            workers=workers,
+            compile=compile,
+            quantization=quantization,
+            trust_remote_code=trust_remote_code,
+        )
+
+    @cached_property
+    def _identity(self) -> Identity:
+        """What replies are of; hashing the weights of a large model takes seconds, so that only scores ask for it."""
+        return self._scorer.checkpoint.identity
+
+    @property
+    def batch_size(self) -> int:
+        """Images of the next forward pass."""
+        return self._scorer.batch_size
+
+    def clean(self) -> None:
+        """Let go of the model: the harness asks for it after the last request, before it computes metrics."""
+        self.__dict__.pop("_scorer", None)
+        super().clean()
+
+    def generate_until(self, requests: list[Instance]) -> list[str]:
+        """Answer requests in their order: JSON text for scores, generated text otherwise."""
+        answers: dict[int, str] = {}
+        with tqdm(total=len(requests), unit="image", desc="ArtQuant", disable=self.rank != 0) as progress:
+            for index, answer in self._answers(requests):
+                answers[index] = answer
+                progress.update()
+        return [answers[index] for index in range(len(requests))]
+
+    def _answers(self, requests: Sequence[Instance]) -> Iterator[tuple[int, str]]:
+        """Place and answer of each request, kind by kind."""
+        kinds = [request.metadata.get(REQUEST) for request in requests]
+        scores = [index for index, kind in enumerate(kinds) if kind == SCORE_REQUEST]
+        results = self._scorer.score_each(self._image(requests[index]) for index in scores)
+        for index, result in zip(scores, results, strict=True):
+            yield index, score_reply(result, self._identity)
+        described = [index for index, kind in enumerate(kinds) if kind == DESCRIBE_REQUEST]
+        for limit in sorted({_new_tokens(requests[index]) for index in described}):
+            some = [index for index in described if _new_tokens(requests[index]) == limit]
+            descriptions = self._scorer.describe_each(
+                (self._image(requests[index]) for index in some), max_new_tokens=limit
+            )
+            for index, description in zip(some, descriptions, strict=True):
+                yield index, description_reply(description)
+        others = [index for index, kind in enumerate(kinds) if kind not in (SCORE_REQUEST, DESCRIBE_REQUEST)]
+        alike: dict[str, list[int]] = {}
+        for index in others:  # requests with other options cannot be generated in the same batch
+            alike.setdefault(json.dumps(requests[index].args[2], sort_keys=True, default=str), []).append(index)
+        for some in alike.values():
+            yield from self._texts(requests, some)
+
+    def _image(self, request: Instance) -> Any:
+        _, _, _, doc_id, task, split = request.args
+        return self.task_dict[task][split][doc_id]["image"]
+
+    def _texts(self, requests: Sequence[Instance], indices: Sequence[int]) -> Iterator[tuple[int, str]]:
+        """Generated answers to requests of the same options, in batches of those with and those without images."""
+        options = requests[indices[0]].args[2]
+        waiting: dict[bool, list[tuple[int, Any]]] = {False: [], True: []}
+        for index in indices:
+            chat = self._chat(requests[index])
+            queue = waiting[_has_images(chat)]
+            queue.append((index, chat))
+            if len(queue) >= self.batch_size:
+                yield from self._generated(queue, options)
+                queue.clear()
+        for queue in waiting.values():
+            if queue:
+                yield from self._generated(queue, options)
+
+    def _chat(self, request: Instance) -> Any:
+        context, doc_to_messages, _, doc_id, task, split = request.args
+        return doc_to_messages(self.task_dict[task][split][doc_id]) or context
+
+    def _generated(self, batch: Sequence[tuple[int, Any]], options: dict[str, Any]) -> Iterator[tuple[int, str]]:
+        def run(some: Sequence[tuple[int, Any]]) -> list[str]:
+            return generate_batch(self._scorer.checkpoint, [chat for _, chat in some], options)
+
+        for some, texts in halving(batch, run, self._scorer.size):
+            # In the place of an answer that cannot be had, the harness's own mark of one, so that the rest is kept.
+            answers = [f"{REQUEST_FAILED} it does not fit into the memory of the GPU"] if texts is None else texts
+            yield from zip((index for index, _ in some), answers, strict=True)
+
+    def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
+        """Not offered, because lmms-eval 0.7.3 has no right way to call it.
+
+        Its tasks refuse to build such requests for chat models (`ConfigurableMessagesTask.construct_requests`), the
+        evaluator turns a result (log-likelihood, greedy) into a string (`unwrap_generation_output`), and
+        `multiple_choice` takes the smallest value as the best, as if models returned losses.
+        """
+        raise NotImplementedError(
+            "artquant answers generate_until tasks; lmms-eval 0.7.3 cannot pass log-likelihoods of chat models on: "
+            "use the task's generate_until variant"
+        )
+
+    def generate_until_multi_round(self, requests: list[Instance]) -> list[str]:
+        """Not offered: no task of ours talks in rounds."""
+        raise NotImplementedError("artquant answers single-round tasks")
+
+
+def score_reply(result: Score | ArtQuantError, identity: Identity) -> str:
+    """The reply to a score request: ``{"score": 6.83, "levels": {…}, "checkpoint": {…}}``, or why there is none."""
+    if isinstance(result, ArtQuantError):
+        return json.dumps({"score": None, "reason": str(result)})
+    return json.dumps({"score": result.score, "levels": result.levels, "checkpoint": asdict(identity)})
+
+
+def description_reply(result: Description | ArtQuantError) -> str:
+    """The reply to a description request: the text, or ``{"description": null, "reason": "…"}``."""
+    if isinstance(result, ArtQuantError):
+        return json.dumps({"description": None, "reason": str(result)})
+    return result.text
+
+
+def _new_tokens(request: Instance) -> int:
+    return int(request.args[2].get("max_new_tokens") or DESCRIPTION_TOKENS)
+
+
+def _has_images(chat: Any) -> bool:
+    return not isinstance(chat, str) and any(part["type"] == "image" for turn in chat for part in turn["content"])

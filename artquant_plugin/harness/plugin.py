@@ -1,0 +1,131 @@
+"""What lmms-eval loads of us: the model's manifest, and the hook that makes our tasks known to every run.
+
+lmms-eval has an entry point for models and none for tasks, but it loads every model entry point in every run. So the
+manifest's factory also makes sure that each `TaskManager` indexes our task folder. Nothing heavy is imported here,
+and nothing may raise: lmms-eval loads all plugins in one try block, and one that fails takes the others with it.
+"""
+
+import functools
+import importlib.abc
+import importlib.machinery
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from artquant_plugin.common.errors import ArtQuantError
+
+MODEL_ID, PYIQA_ID = "artquant", "pyiqa"
+OWN_QUESTION = (MODEL_ID, PYIQA_ID)  # models that score a painting without being asked in words
+# The key of a task's metadata that asks these models for a score or a description instead of an answer in words.
+REQUEST, SCORE_REQUEST, DESCRIBE_REQUEST = "artquant", "score", "describe"
+_TASKS_MODULE = "lmms_eval.tasks"
+
+
+def model_manifest() -> list[Any]:
+    """Entry point of the group ``lmms_eval.models``: a manifest of each of our models."""
+    from lmms_eval.models.registry_v2 import ModelManifest
+
+    register_tasks()
+    return [
+        ModelManifest(model_id=MODEL_ID, chat_class_path="artquant_plugin.harness.artquant.ArtQuant"),
+        ModelManifest(model_id=PYIQA_ID, chat_class_path="artquant_plugin.harness.pyiqa.PyIQA"),
+    ]
+
+
+def tasks_folder() -> str:
+    """Where the task YAMLs are, in a checkout and installed."""
+    return str(files("artquant_plugin.tasks"))
+
+
+def register_tasks() -> None:
+    """Have every `TaskManager` index our task folder; doing it again changes nothing.
+
+    lmms-eval 0.7.3 offers no public hook: `TaskManager` reads `--include_path` alone (lmms_eval/tasks/__init__.py,
+    `initialize_tasks`). When that module is not imported yet, the change waits for its import, so that commands that
+    need no tasks stay free of torch.
+    """
+    module = sys.modules.get(_TASKS_MODULE)
+    if module is not None and hasattr(module, "TaskManager"):
+        _change(module)
+    elif not any(isinstance(finder, _AfterImport) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _AfterImport())
+
+
+def _change(module: ModuleType) -> None:
+    """Index our task folder, look for data early, and let our own errors through as they are."""
+    original = module.TaskManager.initialize_tasks
+    if getattr(original, "_artquant", False):
+        return
+
+    @functools.wraps(original)
+    def initialize_tasks(self: Any, include_path: Any = None, include_defaults: bool = True) -> Any:
+        paths = [include_path] if isinstance(include_path, str) else list(include_path or [])
+        return original(self, include_path=[*paths, tasks_folder()], include_defaults=include_defaults)
+
+    initialize_tasks._artquant = True  # type: ignore[attr-defined]
+    module.TaskManager.initialize_tasks = initialize_tasks
+    load = module.TaskManager.load_task_or_group
+
+    @functools.wraps(load)
+    def load_task_or_group(self: Any, *args: Any, **options: Any) -> Any:
+        try:
+            return load(self, *args, **options)
+        except ImportError as error:  # what the loader of YAML makes of any error behind `!function`
+            if isinstance(error.__cause__, ArtQuantError):
+                raise error.__cause__ from None
+            raise
+
+    module.TaskManager.load_task_or_group = load_task_or_group
+    match = module.TaskManager.match_tasks
+
+    @functools.wraps(match)
+    def match_tasks(self: Any, task_list: Sequence[str]) -> Any:
+        names = match(self, task_list)
+        for name in names:
+            _find_data(self.task_index[name])
+        return names
+
+    module.TaskManager.match_tasks = match_tasks
+
+
+def _find_data(entry: Mapping[str, Any]) -> None:
+    """Resolve the dataset of a task of ours, or of the tasks in a group of ours, and raise where it is absent.
+
+    The command line matches the names of tasks before it loads the model, and loads the tasks after it: without this
+    look ahead, a user waits for the weights of a large model to read that a dataset is missing.
+    """
+    path = Path(str(entry["yaml_path"]))
+    if path.parent != Path(tasks_folder()):
+        return
+    text = path.read_text(encoding="utf-8")
+    for member in re.findall(r"^task: \[(.*)\]$", text, re.MULTILINE):
+        for name in member.split(","):
+            _find_data({"yaml_path": path.with_name(f"{name.strip()}.yaml")})
+    for module, name in re.findall(r"!function (\S+)\.(\w+_file)\b", text):
+        getattr(importlib.import_module(module), name)
+
+
+class _AfterImport(importlib.abc.MetaPathFinder):
+    """Waits for `lmms_eval.tasks`, lets it load as usual, then changes it; leaves the import system afterwards."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        if fullname != _TASKS_MODULE:
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
+        if spec is None or spec.loader is None:
+            return spec
+        load = spec.loader.exec_module
+
+        def load_then_change(module: ModuleType) -> None:
+            load(module)
+            _change(module)
+
+        spec.loader.exec_module = load_then_change  # type: ignore[method-assign]
+        return spec

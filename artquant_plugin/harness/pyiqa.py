@@ -1,0 +1,139 @@
+"""The lmms-eval model `pyiqa`: any no-reference metric of the pyiqa library as a baseline."""
+
+import difflib
+import inspect
+import json
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from lmms_eval.api.instance import Instance
+from tqdm import tqdm
+
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.text import one_line
+from artquant_plugin.data.images import open_image
+from artquant_plugin.harness.base import HarnessModel
+from artquant_plugin.harness.plugin import PYIQA_ID, REQUEST, SCORE_REQUEST
+from artquant_plugin.replies import Measurement
+
+LICENCE = "PolyForm Noncommercial 1.0.0"  # of pyiqa 0.1.16
+# No metrics of one image: the first four measure sets of images, the last needs a caption.
+OTHERS = ("fid", "fid_dinov2", "sfid", "inception_score", "clipscore")
+
+
+class PyIQA(HarnessModel):
+    """Measures paintings with one metric; answers tasks that ask for a score, and no question.
+
+    Images are measured one by one at the size that they have: paintings differ in size, and metrics depend on it.
+
+    Args:
+        metric: name of a no-reference metric, as `pyiqa.list_models("NR")` has it.
+        task: ``quality`` or ``aesthetic``, for metrics that know both (qalign, qrealign); their default when left out.
+        batch_size: 1; the harness always passes it.
+        max_batch_size: None; the harness always passes it.
+        device: as that of model `artquant`.
+    """
+
+    REQUIRED = "metric"
+    MISSING = "metric; give metric=NAME, such as laion_aes"
+
+    def __init__(
+        self,
+        metric: str,
+        task: str | None = None,
+        batch_size: int | str = 1,
+        max_batch_size: int | None = None,
+        device: str | None = None,
+    ) -> None:
+        if str(batch_size) != "1" or max_batch_size is not None:
+            raise ArtQuantError(f"batch size {batch_size}: model 'pyiqa' takes images one by one; leave it out")
+        super().__init__(device)
+        self.metric = _load(str(metric), self._device)
+        if task is not None and "task_" not in inspect.signature(self.metric.net.forward).parameters:
+            raise ArtQuantError(f"metric {metric!r} of pyiqa has one task only; leave task={task} out")
+        self._options = {} if task is None else {"task_": task}
+        self._name = metric if task is None else f"{metric}:{task}"
+
+    def clean(self) -> None:
+        """Let go of the metric: the harness asks for it after the last request."""
+        self.__dict__.pop("metric", None)
+        super().clean()
+
+    def generate_until(self, requests: list[Instance]) -> list[str]:
+        """Measure the paintings of requests, in their order.
+
+        Raises:
+            ArtQuantError: a task asks something else.
+        """
+        for request in requests:
+            if request.metadata.get(REQUEST) != SCORE_REQUEST:
+                raise ArtQuantError(
+                    f"model 'pyiqa' answers no questions, as task {request.task_name!r} asks them; use --tasks apdd, "
+                    "baid, vaps or artquant_demo"
+                )
+        bar = tqdm(requests, unit="image", desc=self._name, disable=self.rank != 0)
+        return [self._measure(request) for request in bar]
+
+    def _measure(self, request: Instance) -> str:
+        """One reply; a painting that cannot be measured has a null score with the reason."""
+        _, _, _, doc_id, task, split = request.args
+        try:
+            pixels = np.asarray(open_image(self.task_dict[task][split][doc_id]["image"]))
+            image = torch.tensor(pixels, dtype=torch.float32, device=self._device).permute(2, 0, 1)[None] / 255
+            value = self._value(image)
+        except ArtQuantError as error:
+            return json.dumps({"score": None, "reason": str(error)})
+        return Measurement(self._name, value, bool(self.metric.lower_better)).to_reply()
+
+    def _value(self, image: torch.Tensor) -> float:
+        """The metric's value of an image, of shape (1, 3, H, W) in [0, 1]."""
+        try:
+            value = float(torch.as_tensor(self.metric(image, **self._options)).detach().reshape(-1).item())
+        # What a metric raises for an image that it cannot take (too small, as most often) is not agreed upon.
+        except (RuntimeError, ValueError, AssertionError, IndexError, ArithmeticError) as error:
+            detail = one_line(error)
+            raise ArtQuantError(
+                f"{self._name} failed on {image.shape[3]} x {image.shape[2]} pixels: {detail}"
+            ) from error
+        if not math.isfinite(value):
+            raise ArtQuantError(f"{self._name} gave {value}")
+        return value
+
+    def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
+        """Not offered: a metric has no likelihoods."""
+        raise NotImplementedError("pyiqa measures images; it has no likelihoods")
+
+    def generate_until_multi_round(self, requests: list[Instance]) -> list[str]:
+        """Not offered: a metric does not talk."""
+        raise NotImplementedError("pyiqa measures images; it does not talk")
+
+
+def _load(name: str, device: torch.device) -> Any:
+    """A metric by its name.
+
+    Raises:
+        ArtQuantError: pyiqa is not installed, has no such no-reference metric, or cannot fetch its weights.
+    """
+    try:
+        import pyiqa
+    except ImportError as error:
+        raise ArtQuantError(
+            f"model '{PYIQA_ID}' needs the package pyiqa ({error}), whose licence, {LICENCE}, allows no commercial "
+            "use: pip install 'artquant-plugin[pyiqa]'"
+        ) from error
+    known = [metric for metric in pyiqa.list_models("NR") if metric not in OTHERS]
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else 'see pyiqa.list_models("NR")'
+        raise ArtQuantError(f"pyiqa has no no-reference metric {name!r}; {hint}")
+    try:
+        return pyiqa.create_metric(name, device=device)
+    except ImportError as error:
+        raise ArtQuantError(f"metric {name!r} of pyiqa needs another package ({error}); install it") from error
+    except OSError as error:  # urllib's errors are of this kind, too
+        detail = one_line(error)
+        raise ArtQuantError(
+            f"weights of metric {name!r} are not there and could not be fetched ({detail}); try again when connected"
+        ) from error

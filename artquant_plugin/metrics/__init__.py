@@ -1,0 +1,1 @@
+"""How well predictions agree with people: SROCC, PLCC, their intervals, and the comparison of models."""

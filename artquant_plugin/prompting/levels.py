@@ -1,0 +1,148 @@
+"""The scale: level words, their values, the answer that carries them, and soft labels on them (numpy and scipy)."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import entr
+
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.prompting import soft_labels
+
+LEVEL_NAMES = ("excellent", "good", "fair", "poor", "bad")
+LEVEL_VALUES = (10.0, 7.5, 5.0, 3.5, 1.0)
+ANSWER_PREFIX = "The quality of the painting is"
+LABEL_METHODS = ("sbde", "sbde_constrained", "gaussian", "onehot")
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class LevelScale:
+    """K level words and the score that each stands for.
+
+    Args:
+        names: level words, best first.
+        values: one score per name, strictly descending, in the dataset's own unit (ArtQuant, section "Primary
+            scoring task": l_i in Eq. 3; 10, 7.5, 5, 3.5, 1 in the released code).
+
+    Example:
+        >>> scale = LevelScale()
+        >>> float(scale.expectation([0.5, 0.5, 0.0, 0.0, 0.0]))
+        8.75
+    """
+
+    names: tuple[str, ...] = LEVEL_NAMES
+    values: tuple[float, ...] = LEVEL_VALUES
+    _array: FloatArray = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if len(self.names) != len(self.values) or len(self.names) < 2:
+            raise ArtQuantError(
+                f"{len(self.names)} level names and {len(self.values)} level values; give one value per name, "
+                "two levels at least"
+            )
+        if len(set(self.names)) != len(self.names):
+            raise ArtQuantError(f"level names {list(self.names)} repeat a word; each level needs its own")
+        values = np.asarray(self.values, dtype=np.float64)
+        if not np.all(np.isfinite(values)) or not np.all(np.diff(values) < 0):
+            raise ArtQuantError(f"level values {list(self.values)} must be finite and descend, best level first")
+        object.__setattr__(self, "_array", values)
+
+    @property
+    def low(self) -> float:
+        """The lowest score that a distribution over the levels can express."""
+        return self.values[-1]
+
+    @property
+    def high(self) -> float:
+        """The highest score that a distribution over the levels can express."""
+        return self.values[0]
+
+    def expectation(self, probabilities: ArrayLike) -> FloatArray:
+        """Score of a distribution over the levels (ArtQuant, Eq. 3).
+
+        Args:
+            probabilities: shape (..., K), each row summing to 1.
+
+        Returns:
+            Shape (...), in [low, high].
+        """
+        return np.asarray(probabilities, dtype=np.float64) @ self._array
+
+    def soft_labels(
+        self,
+        scores: ArrayLike,
+        method: str = "sbde",
+        *,
+        sigma: float | None = None,
+        deviations: ArrayLike | None = None,
+    ) -> FloatArray:
+        """Distributions over the levels that stand for scores.
+
+        - ``sbde``, Score-Based Distribution Estimation (ArtQuant, Eqs. 3-5): the normalised Gaussian on the level
+          values, p_i ∝ exp(-(l_i - mu)² / 2 sigma²), with mu solved per score. The equations leave sigma free: it is
+          a ninth of the levels' range unless given, 1.0 for values from 1 to 10, the scale of the released solver's
+          solutions (median 1.04). A score at an end of the range gets a one-hot row.
+        - ``sbde_constrained``: sigma such that the density's values sum to 1 unnormalised, as Eq. 5 is written; most
+          scores have no such sigma.
+        - ``gaussian``: DeQA's, which needs the raters' standard deviations.
+        - ``onehot``: Q-Align's.
+
+        Args:
+            scores: n scores in [low, high], in the unit of `values`.
+            method: one of the above.
+            sigma: the Gaussian's standard deviation in the unit of `values`; positive; of ``sbde``.
+            deviations: n standard deviations in the unit of `values`; positive; of ``gaussian``.
+
+        Returns:
+            Shape (n, K), float64; of ``sbde`` with |expectation - score| <= 1e-9.
+
+        Raises:
+            ArtQuantError: a score is not finite or outside [low, high]; sigma or a deviation is not positive; a score
+                has no solution; unknown method.
+
+        Example:
+            >>> LevelScale().soft_labels([10.0, 5.0]).round(3).tolist()
+            [[1.0, 0.0, 0.0, 0.0, 0.0], [0.0, 0.086, 0.771, 0.143, 0.0]]
+        """
+        if method not in LABEL_METHODS:
+            raise ArtQuantError(f"label method {method!r} is unknown; use one of {', '.join(LABEL_METHODS)}")
+        scores = np.atleast_1d(np.asarray(scores, dtype=np.float64))
+        bad = ~((scores >= self.low) & (scores <= self.high))
+        if bad.any():
+            raise ArtQuantError(
+                f"score {scores[bad][0]:g} ({int(bad.sum())} of {scores.size} scores) is outside the levels' range "
+                f"[{self.low:g}, {self.high:g}]; set levels.values so that they span the dataset's scores"
+            )
+        if method == "gaussian":
+            given = None if deviations is None else np.atleast_1d(np.asarray(deviations, dtype=np.float64))
+            return soft_labels.gaussian(self._array, scores, soft_labels.check_deviations(given, scores))
+        if method == "onehot":
+            return soft_labels.onehot(self._array, scores)
+        if method == "sbde_constrained":
+            different, places = np.unique(scores, return_inverse=True)
+            found, solvable = soft_labels.sbde_constrained(self._array, different)
+            labels, solved = found[places], solvable[places]
+            if not solved.all():
+                raise ArtQuantError(
+                    f"score {scores[~solved][0]:g} ({int((~solved).sum())} of {scores.size} scores) has no Gaussian "
+                    "whose density sums to 1 on the levels: they are too far apart there; use 'sbde', which normalises"
+                )
+            return labels
+        sigma = (self.high - self.low) / 9 if sigma is None else sigma
+        if not (np.isfinite(sigma) and sigma > 0):
+            raise ArtQuantError(f"sigma {sigma} is not a positive number; leave it out or pass one such as 1.0")
+        return soft_labels.sbde(self._array, scores, sigma)
+
+
+def entropy(probabilities: ArrayLike) -> FloatArray:
+    """Entropy of level distributions in nats.
+
+    Args:
+        probabilities: shape (..., K).
+
+    Returns:
+        Shape (...), in [0, log K].
+    """
+    return np.sum(entr(np.asarray(probabilities, dtype=np.float64)), axis=-1)

@@ -1,0 +1,273 @@
+"""Scores: prompt ids -> level logits -> distribution over the levels -> expectation (ArtQuant, Eq. 3)."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from artquant_plugin.backbones.interface import last_hidden_states, token_logits
+from artquant_plugin.backbones.prefix import SharedPrefix, shared_prefix
+from artquant_plugin.checkpoint import Checkpoint, load_checkpoint
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.data.images import source_name
+from artquant_plugin.prompting.descriptions import Description, read_description
+from artquant_plugin.prompting.levels import entropy
+from artquant_plugin.prompting.prompter import Prompter, level_positions, until_level
+from artquant_plugin.scoring.batching import BatchSize, Source
+from artquant_plugin.scoring.generation import generate_ids, generation_inputs, read_answers, to_model
+from artquant_plugin.scoring.prepare import default_workers
+from artquant_plugin.scoring.stream import Engine
+from artquant_plugin.scoring.timings import Timings
+
+PROBES = ((336, 336), (1344, 672))  # two sizes that any model of dynamic resolution tells apart
+ROUNDING = {torch.float32: 1e-5, torch.bfloat16: 5e-2, torch.float16: 1e-2}  # of hidden states, mean and relative
+DESCRIPTION_TOKENS = 512
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One scored image.
+
+    Args:
+        score: expectation of the level values, in the unit of the checkpoint's scale.
+        levels: probability of each level word; they sum to 1.
+        entropy: of that distribution, in nats.
+    """
+
+    score: float
+    levels: dict[str, float]
+    entropy: float
+
+
+class ArtQuantScorer:
+    """Scores and describes images with one checkpoint.
+
+    Args:
+        checkpoint: model, processor and scoring file.
+        batch_size: images per forward pass, ``auto`` or ``auto:N``, see `BatchSize`.
+        max_batch_size: the largest that ``auto`` tries.
+        workers: processes that open and process images ahead of the model; 0 for threads of this process, None for
+            what suits the device, see `default_workers`.
+        compile: run the model through `torch.compile`; the first batches then take minutes, and the part of the
+            prompt before the image is not shared.
+
+    Example:
+        scorer = ArtQuantScorer.from_pretrained("runs/demo")
+        scorer.score(["a.jpg", "b.jpg"])[0].score
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        *,
+        batch_size: int | str = 8,
+        max_batch_size: int | None = None,
+        workers: int | None = None,
+        compile: bool = False,
+    ) -> None:
+        model = checkpoint.model
+        size = BatchSize(batch_size, device=str(model.device), ceiling=max_batch_size)
+        if workers is not None and not (isinstance(workers, int) and workers >= 0):
+            raise ArtQuantError(f"workers {workers!r} is no number of processes; use 0 for none, or leave it out")
+        self.checkpoint = checkpoint
+        self.prompter = Prompter(checkpoint.processor, checkpoint.spec.prompt, checkpoint.spec.scale)
+        self._level_ids = torch.tensor(self.prompter.level_ids, device=model.device)
+        self._hidden_states = torch.compile(last_hidden_states) if compile else last_hidden_states
+        self._score_inputs = partial(score_inputs, self.prompter)
+        self._describe_inputs = partial(describe_inputs, self.prompter)
+        small, large = (self._score_inputs([Image.new("RGB", shape)]) for shape in PROBES)
+        dynamic = any(value.shape != large[name].shape for name, value in small.items() if isinstance(value, Tensor))
+        workers = default_workers(str(model.device)) if workers is None else workers
+        self._engine = Engine(model, size=size, workers=workers, by_size=dynamic, handling=checkpoint.spec.images)
+        self._prefix = None if compile else self._shared_prefix(small)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained: str,
+        *,
+        base: str | None = None,
+        dtype: str = "auto",
+        device: str | None = None,
+        attn: str = "sdpa",
+        batch_size: int | str = 8,
+        max_batch_size: int | None = None,
+        workers: int | None = None,
+        compile: bool = False,
+        quantization: str | None = None,
+        trust_remote_code: bool = False,
+    ) -> "ArtQuantScorer":
+        """A scorer of a folder or Hub id; see `artquant_plugin.checkpoint.load_checkpoint` and the class."""
+        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        BatchSize(batch_size, device=device)  # before minutes of loading
+        checkpoint = load_checkpoint(
+            pretrained,
+            base=base,
+            dtype=dtype,
+            device=device,
+            attn=attn,
+            quantization=quantization,
+            trust_remote_code=trust_remote_code,
+        )
+        return cls(
+            checkpoint,
+            batch_size=batch_size,
+            max_batch_size=max_batch_size,
+            workers=workers,
+            compile=compile,
+        )
+
+    @property
+    def size(self) -> BatchSize:
+        """What decides the batch size, for others who put batches through the checkpoint."""
+        return self._engine.size
+
+    @property
+    def batch_size(self) -> int:
+        """Images of the next forward pass."""
+        return self._engine.size.current
+
+    @property
+    def shared_tokens(self) -> int:
+        """How many tokens of the prompt are computed once, not once per image."""
+        return 0 if self._prefix is None else len(self._prefix.ids)
+
+    def score(self, images: Sequence[Source]) -> list[Score]:
+        """Score images, in the order given.
+
+        Args:
+            images: pictures, paths, or files' contents.
+
+        Returns:
+            One result per image.
+
+        Raises:
+            ArtQuantError: an image cannot be opened, or the model gives logits that are not finite.
+        """
+        return _or_raise(self.score_each(images))
+
+    def score_each(
+        self, images: Iterable[Source], *, timings: Timings | None = None
+    ) -> Iterator[Score | ArtQuantError]:
+        """Score a stream of images; one that fails gives its error and spoils no other.
+
+        Args:
+            images: pictures, paths, or files' contents; read ahead by some batches, never collected.
+            timings: filled with where the time goes.
+
+        Yields:
+            One result or error per image, in the order given.
+
+        Raises:
+            ArtQuantError: a worker process died.
+        """
+        return self._engine.run(images, self._score_inputs, self._level_logits, self._scores, timings)
+
+    def describe(self, images: Sequence[Source], *, max_new_tokens: int = DESCRIPTION_TOKENS) -> list[Description]:
+        """Describe images on the three levels, in the order given.
+
+        Args:
+            images: as in `score`.
+            max_new_tokens: where a description is cut off.
+
+        Raises:
+            ArtQuantError: an image cannot be opened.
+        """
+        return _or_raise(self.describe_each(images, max_new_tokens=max_new_tokens))
+
+    def describe_each(
+        self,
+        images: Iterable[Source],
+        *,
+        max_new_tokens: int = DESCRIPTION_TOKENS,
+        timings: Timings | None = None,
+    ) -> Iterator[Description | ArtQuantError]:
+        """Describe a stream of images; see `score_each`."""
+        options = {"max_new_tokens": max_new_tokens, "do_sample": False}
+        forward = partial(generate_ids, self.checkpoint, options=options)
+        return self._engine.run(images, self._describe_inputs, forward, self._descriptions, timings)
+
+    @torch.inference_mode()
+    def _level_logits(self, inputs: dict[str, Any]) -> Tensor:
+        """Logits of the level tokens, shape (n, K), float32, on the device."""
+        model = self.checkpoint.model
+        positions = inputs["positions"]
+        rest = {name: value for name, value in inputs.items() if name != "positions"}
+        shared = self._prefix is not None and self._prefix.begins(rest["input_ids"])
+        rest = {name: to_model(value, model) for name, value in rest.items()}
+        if self._prefix is not None and shared:
+            hidden = self._prefix.last_hidden_states(model, rest)
+            positions = positions - len(self._prefix.ids)
+        else:
+            hidden = self._hidden_states(model, rest)
+        rows = torch.arange(len(positions), device=hidden.device)
+        return token_logits(model, hidden[rows, positions.to(hidden.device, non_blocking=True)], self._level_ids)
+
+    def _scores(self, sources: Sequence[Source], logits: Tensor) -> list[Score | ArtQuantError]:
+        scale = self.checkpoint.spec.scale
+        rows = logits.cpu().double().softmax(dim=-1).numpy()
+        return [
+            Score(
+                float(scale.expectation(row)), dict(zip(scale.names, row.tolist(), strict=True)), float(entropy(row))
+            )
+            if np.isfinite(row).all()
+            else ArtQuantError(
+                f"the model's logits for {source_name(source)} are not finite; load it with dtype=float32, or check "
+                "its weights"
+            )
+            for source, row in zip(sources, rows, strict=True)
+        ]
+
+    def _descriptions(self, sources: Sequence[Source], ids: Tensor) -> list[Description]:
+        return [read_description(text) for text in read_answers(self.checkpoint, ids, {})]
+
+    def _shared_prefix(self, probe: dict[str, Any]) -> SharedPrefix | None:
+        """What stands before the image, where the model can go on from its keys and values."""
+        image_id = getattr(self.checkpoint.processor, "image_token_id", None)
+        ids = probe["input_ids"][0]
+        images = (ids == image_id).nonzero() if image_id is not None else []
+        if not len(images):
+            return None  # the processor does not name its image token
+        model = self.checkpoint.model
+        inputs = {name: to_model(value, model) for name, value in probe.items() if name != "positions"}
+        return shared_prefix(model, inputs, ids[: int(images[0])], tolerance=ROUNDING.get(model.dtype, 0.0))
+
+
+# What the worker processes run: functions of the prompter alone, so that the model stays where it is.
+
+
+def score_inputs(prompter: Prompter, images: list[Image.Image]) -> dict[str, Any]:
+    """Model inputs of score requests up to the position that is read.
+
+    Args:
+        prompter: of the checkpoint.
+        images: n RGB images.
+
+    Returns:
+        What `Prompter.inputs` gives, cut off behind the last position, and ``positions`` of shape (n,).
+    """
+    request = prompter.score_request
+    inputs = prompter.inputs([request.text] * len(images), images)
+    positions = level_positions(inputs["attention_mask"], [request] * len(images))
+    return {**until_level(inputs, positions), "positions": positions}
+
+
+def describe_inputs(prompter: Prompter, images: list[Image.Image]) -> dict[str, Any]:
+    """Model inputs after which descriptions of n RGB images are generated."""
+    return generation_inputs(prompter.processor, [prompter.describe_text] * len(images), [[image] for image in images])
+
+
+def _or_raise(results: Iterable[Result | ArtQuantError]) -> list[Result]:
+    found = []
+    for result in results:
+        if isinstance(result, ArtQuantError):
+            raise result
+        found.append(result)
+    return found

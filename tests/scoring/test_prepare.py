@@ -1,0 +1,162 @@
+import os
+import signal
+import time
+
+import pytest
+import torch
+from PIL import Image
+
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.data.images import ImageError
+from artquant_plugin.scoring.batching import Batch, BatchSize, batches
+from artquant_plugin.scoring.prepare import Preparer, dead_workers_are_errors, default_workers, prepared
+from tests.tiny import pictures
+
+
+def means(images):
+    """As model inputs, the mean of each picture."""
+    return {
+        "means": torch.tensor([list(image.resize((1, 1), Image.Resampling.BOX).getpixel((0, 0))) for image in images])
+    }
+
+
+def refuse_wide(images):
+    if any(image.width > 100 for image in images):
+        raise ValueError("aspect ratio\n too large")
+    return means(images)
+
+
+def die(images):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.fixture
+def files(tmp_path):
+    paths = []
+    for index, image in enumerate(pictures(7)):
+        paths.append(tmp_path / f"{index}.png")
+        image.save(paths[-1])
+    return paths
+
+
+def cut(sources, size=2):
+    return batches(sources, BatchSize(size, device="cpu"), by_size=False)
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2])
+def test_batches_come_in_the_order_given_with_the_same_inputs_for_any_number_of_workers(workers, files):
+    sources = [*files, *pictures(7), *[path.read_bytes() for path in files]]
+    expected = means(pictures(7) * 3)["means"]
+    done = list(prepared(cut(sources), Preparer(means), workers=workers))
+    assert [place for batch, _ in done for place in batch.places] == list(range(21))
+    assert torch.equal(torch.cat([ready.inputs["means"] for _, ready in done]), expected)
+    assert all(ready.seconds > 0 for _, ready in done)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_image_that_fails_leaves_its_error_in_its_place(workers, files):
+    (files[2].parent / "bad.jpg").write_text("<html>")
+    sources = [files[0], files[2].parent / "bad.jpg", files[1], files[2].parent / "gone.jpg", b"no image", *files]
+    done = list(prepared(cut(sources, 4), Preparer(means), workers=workers))
+    (_, first), (_, second), (_, third) = done
+    assert third.errors == [None] * 4
+    assert [type(error) for error in first.errors] == [type(None), ImageError, type(None), ImageError]
+    assert [error.reason for error in first.errors if error] == ["not_an_image", "missing"]
+    assert torch.equal(first.inputs["means"], means(pictures(2))["means"])
+    assert "'<8 bytes>' is no image" in str(second.errors[0])
+
+
+def test_an_image_that_the_processor_refuses_spoils_no_other():
+    images = [*pictures(2), Image.new("RGB", (200, 2))]
+    ready = Preparer(refuse_wide)(images)
+    assert ready.errors[:2] == [None, None]
+    assert str(ready.errors[2]) == (
+        "the checkpoint's processor does not take a picture of 200 x 2 (aspect ratio too large); crop or scale it"
+    )
+    assert torch.equal(ready.inputs["means"], means(images[:2])["means"])
+
+
+def test_an_error_that_no_image_alone_causes_is_no_image_error():
+    def together(images):
+        if len(images) > 1:
+            raise ValueError("cannot stack")
+        return means(images)
+
+    with pytest.raises(ValueError, match="cannot stack"):
+        Preparer(together)(pictures(2))
+
+
+def test_pictures_of_other_modes_become_rgb_as_files_do(tmp_path):
+    picture = Image.new("RGBA", (4, 4), (255, 0, 0, 0))
+    picture.save(tmp_path / "a.png")
+    for handling, expected in (("as_shown", [255, 255, 255]), ("as_stored", [255, 0, 0])):
+        found = Preparer(means, handling)([picture, tmp_path / "a.png"]).inputs["means"]
+        assert found.tolist() == [expected, expected]
+
+
+def test_a_picture_in_memory_that_is_cut_short_is_an_error(tmp_path):
+    pictures(1)[0].save(tmp_path / "a.png")
+    (tmp_path / "a.png").write_bytes((tmp_path / "a.png").read_bytes()[:200])
+    with Image.open(tmp_path / "a.png") as lazy:
+        ready = Preparer(means)([lazy])
+    assert ready.inputs is None
+    assert str(ready.errors[0]).startswith("a picture is broken (")
+
+
+def test_a_worker_that_dies_is_one_clear_error_and_no_hang(files):
+    started = time.monotonic()
+    with pytest.raises(ArtQuantError, match=r"died \(DataLoader worker .*\); .*workers=0") as raised:
+        with dead_workers_are_errors():
+            list(prepared(cut(files), Preparer(die), workers=1))
+    assert "\n" not in str(raised.value)
+    assert time.monotonic() - started < 30
+
+
+def test_other_errors_of_the_model_are_not_taken_for_dead_workers():
+    with pytest.raises(RuntimeError, match="shapes"):
+        with dead_workers_are_errors():
+            raise RuntimeError("shapes do not match")
+
+
+def test_a_consumer_that_stops_early_leaves_no_process_behind(files):
+    import multiprocessing
+
+    before = set(multiprocessing.active_children())
+    results = prepared(cut(files * 10), Preparer(means), workers=2)
+    next(results)
+    assert len(set(multiprocessing.active_children()) - before) == 2
+    results.close()
+    assert not set(multiprocessing.active_children()) - before
+
+
+def test_a_few_images_start_no_process(files):
+    import multiprocessing
+
+    results = prepared([Batch([0], [files[0]]), Batch([1], [files[1]])], Preparer(means), workers=2)
+    before = set(multiprocessing.active_children())
+    next(results)
+    assert set(multiprocessing.active_children()) == before
+
+
+def test_an_error_of_the_stream_itself_reaches_the_caller(files):
+    def stream():
+        yield files[0]
+        raise LookupError("the table ends")
+
+    for workers in (0, 1):
+        with pytest.raises(LookupError, match="the table ends"):
+            list(prepared(cut(stream(), 1), Preparer(means), workers=workers))
+
+
+def test_workers_are_none_on_a_cpu_and_share_the_cores_of_a_machine_with_gpus(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(64)))
+    assert default_workers("cpu") == 0
+    assert default_workers("cuda:0") == 12
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "8")
+    assert default_workers("cuda:3") == 7
+
+
+def test_the_environment_is_left_as_it_was(files, monkeypatch):
+    monkeypatch.delenv("TOKENIZERS_PARALLELISM", raising=False)
+    list(prepared(cut(files), Preparer(means), workers=1))
+    assert "TOKENIZERS_PARALLELISM" not in os.environ
