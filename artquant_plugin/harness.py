@@ -2,8 +2,8 @@
 
 lmms-eval has an entry point for models and none for tasks, but it loads every model entry point in every run. So the
 manifest's factory also makes sure that each `TaskManager` indexes our task folder. Nothing heavy is imported here,
-and nothing may raise: lmms-eval loads all plugins in one try block, and one that fails takes the others with it. The one
-exception is an evaluation that is sure to fail because of a package's version: it ends with a line that says so.
+and nothing may raise: lmms-eval loads all plugins in one try block, and one that fails takes the others with it. The
+one exception is an evaluation that is sure to fail because of a package's version: it ends with a line that says so.
 """
 
 import functools

@@ -57,10 +57,11 @@ def requirements(extra: str = "") -> list[Requirement]:
     Raises:
         importlib.metadata.PackageNotFoundError: artquant-plugin itself is not installed.
     """
-    from packaging.requirements import Requirement as Parsed
+    texts = metadata.requires(DISTRIBUTION) or []
+    from packaging.requirements import Requirement as Parsed  # here, so that a missing one is a finding like any other
 
     found = []
-    for text in metadata.requires(DISTRIBUTION) or []:
+    for text in texts:
         parsed = Parsed(text)
         always = parsed.marker is None or parsed.marker.evaluate({"extra": ""})
         wanted = always if not extra else not always and parsed.marker and parsed.marker.evaluate({"extra": extra})

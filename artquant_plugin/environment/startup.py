@@ -42,10 +42,8 @@ def check_versions(arguments: Sequence[str]) -> None:
                 effect = f"lmms-eval cannot evaluate without its module {module}"
             else:
                 kind, effect = "warning", "lmms-eval, or our model and tasks, may fail with it"
-            print(
-                f"artquant: {kind}: {requirement.complaint}: {effect}; mend it with `{requirement.remedy}`",
-                file=sys.stderr,
-            )
+            line = f"artquant: {kind}: {requirement.complaint}: {effect}; mend it with `{requirement.remedy}`"
+            sys.stderr.write(line + "\n")
     if ends:
         sys.exit(1)
 
