@@ -66,8 +66,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: arguments after the program's name; the process's own when None.
 
     Returns:
-        The exit code: 0; what the command returns (`artquant doctor`: 1 where it found a problem); 2 for an error that the user can mend (printed as one line on stderr); 130 and 141 when the
-        user, or the reader of the output, stops it.
+        The exit code: 0; 1 where `artquant doctor` found a problem; 2 for an error that the user can mend (printed as
+        one line on stderr); 130 and 141 when the user, or the reader of the output, stops it.
     """
     args = build_parser().parse_args(argv)
     try:

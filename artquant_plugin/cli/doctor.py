@@ -13,8 +13,8 @@ def add_parser(subparsers: Any) -> None:
         "doctor",
         help="versions, GPU, disk and data of this machine, and how to mend what is wrong",
         description=(
-            "Look at Python, packages, GPUs, kernels, disks, the Hub's login, data, fonts and browser. The exit code is "
-            "1 where something would fail, else 0, with notes."
+            "Look at Python, packages, GPUs, kernels, disks, the Hub's login, data, fonts and browser. The exit code "
+            "is 1 where something would fail, else 0, with notes."
         ),
         epilog="example: artquant doctor --json > doctor.json",
     )

@@ -2,7 +2,10 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError
 from typing import Literal
+
+from artquant_plugin.environment.requirements import reinstall_command
 
 State = Literal["ok", "note", "problem"]
 
@@ -55,10 +58,9 @@ def guarded(check: Check) -> list[Finding]:
         return list(check.run())
     except Exception as error:  # whatever a broken package raises
         reason = failure_text(type(error).__name__, str(error))
-        missing = error.name if isinstance(error, ModuleNotFoundError) else None
-        remedy = (
-            f"pip install {missing.partition('.')[0]}" if missing else "pip install --force-reinstall artquant-plugin"
-        )
+        module = error.name if isinstance(error, ModuleNotFoundError) else None
+        absent = module is not None and not isinstance(error, PackageNotFoundError)  # which names no module
+        remedy = f"pip install {str(module).partition('.')[0]}" if absent else reinstall_command()
         message = f"{check.name} could not be looked at ({reason})"
         return [Finding("problem", check.area, check.name, "unknown", message=message, remedy=remedy)]
 

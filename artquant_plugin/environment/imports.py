@@ -1,22 +1,22 @@
 """Whether lmms-eval and our own model and trainer can be imported.
 
 Versions alone do not tell: a torchvision of another torch, a missing system library or a broken file fail at import.
-The import is therefore done, in a process of its own, while the other checks run: it takes some seconds, and a crash in
-it is a finding like any other.
+The import is therefore done, in a process of its own, while the other checks run: it takes some seconds, and a crash
+in it is a finding like any other.
 """
 
 import json
 
 from artquant_plugin.environment.findings import Finding, failure_text
-from artquant_plugin.environment.packages import reinstall_command
 from artquant_plugin.environment.probes import ProbeError, probe
+from artquant_plugin.environment.requirements import reinstall_command
 from artquant_plugin.environment.startup import PRIVATE_MODULES
 
 _USES = {
     "lmms_eval.evaluator": "lmms-eval",
     "artquant_plugin.model": "lmms-eval --model artquant",
     "artquant_plugin.train.run": "artquant train",
-    **dict.fromkeys(PRIVATE_MODULES.values(), "lmms-eval, when an evaluation starts"),
+    **dict.fromkeys(PRIVATE_MODULES.values(), "every evaluation of lmms-eval"),
 }
 
 

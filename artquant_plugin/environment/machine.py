@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from artquant_plugin.environment.findings import Finding
-from artquant_plugin.environment.packages import reinstall_command
 from artquant_plugin.environment.probes import ProbeError, probe
-from artquant_plugin.environment.requirements import installed_version
+from artquant_plugin.environment.requirements import installed_version, reinstall_command
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +54,18 @@ def check_machine() -> list[Finding]:
         message = f"torch cannot be used ({error})"
         return [Finding("problem", "gpu", "torch", "failed", "", message, reinstall_command())]
     answer = json.loads(line)
-    found = [_device(device) for device in answer["devices"]] or [_no_device(answer["cuda_build"])]
+    found = [device_finding(device) for device in answer["devices"]] or [no_device_finding(answer["cuda_build"])]
     cuda = any(device["place"].startswith("cuda") for device in answer["devices"])
-    return found + [_kernel(kernel, cuda) for kernel in KERNELS]
+    return found + [kernel_finding(kernel, cuda) for kernel in KERNELS]
 
 
-def _device(device: dict[str, Any]) -> Finding:
+def device_finding(device: dict[str, Any]) -> Finding:
+    """What a device can do.
+
+    Args:
+        device: as `probe_torch` prints it: place, name, capability (None on Apple's), memory in bytes, failure (None
+            where torch computes on it), bfloat16.
+    """
     capability = "" if device["capability"] is None else f", capability {device['capability']}"
     found = f"{device['name']}{capability}, {device['memory'] / 2**30:.1f} GiB, bfloat16 "
     found += "yes" if device["bfloat16"] else "no"
@@ -75,8 +80,12 @@ def _device(device: dict[str, Any]) -> Finding:
     return Finding("ok", "gpu", place, found)
 
 
-def _no_device(cuda_build: str | None) -> Finding:
-    """Models compute on the CPU then; the reason and the remedy where an NVIDIA GPU seems to be there."""
+def no_device_finding(cuda_build: str | None) -> Finding:
+    """Models compute on the CPU; with the reason and the remedy where an NVIDIA GPU seems to be there.
+
+    Args:
+        cuda_build: the CUDA version that torch is built for; None for a torch without CUDA.
+    """
     if shutil.which("nvidia-smi") is None:
         message = "there is no GPU that torch can use, so that models compute on the CPU"
         return Finding("note", "gpu", "none", "CPU", "", message)
@@ -85,13 +94,12 @@ def _no_device(cuda_build: str | None) -> Finding:
         remedy = "install a torch with CUDA: https://pytorch.org/get-started/locally"
     else:
         message = f"nvidia-smi is here, and torch, built for CUDA {cuda_build}, finds no GPU that it can use"
-        remedy = (
-            "nvidia-smi (shows whether the driver is as new as that CUDA, and whether CUDA_VISIBLE_DEVICES hides GPUs)"
-        )
+        remedy = "nvidia-smi  # shows whether the driver is as new as that CUDA; CUDA_VISIBLE_DEVICES may hide GPUs"
     return Finding("note", "gpu", "none", "CPU", "", message, remedy)
 
 
-def _kernel(kernel: Kernel, cuda: bool) -> Finding:
+def kernel_finding(kernel: Kernel, cuda: bool) -> Finding:
+    """Whether a kernel is there; without a CUDA device, on which alone it is of use, it is not missed."""
     if importlib.util.find_spec(kernel.module) is not None:
         return Finding("ok", "kernel", kernel.package, installed_version(kernel.package) or "present")
     if not cuda:

@@ -2,6 +2,7 @@
 
 import platform
 import sys
+from collections.abc import Mapping
 from importlib import metadata
 
 from artquant_plugin.environment.findings import Finding
@@ -10,11 +11,11 @@ from artquant_plugin.environment.requirements import (
     DISTRIBUTION,
     Requirement,
     canonical,
-    constraints_file,
     extras,
     installed_version,
+    reinstall_command,
     requirements,
-    tested_versions,
+    pinned_versions,
 )
 
 # Packages that the product leans on through others; they have no bounds of ours.
@@ -40,15 +41,19 @@ def check_python() -> list[Finding]:
     return [Finding("problem", "python", sys.implementation.name, found, wanted, message, remedy)]
 
 
-def check_packages() -> list[Finding]:
-    """One finding for each package that our metadata asks for, and for some that come with those."""
+def check_packages(pins: Mapping[str, str] | None = None) -> list[Finding]:
+    """One finding for each package that our metadata asks for, and for some that come with those.
+
+    Args:
+        pins: the tested version by canonical name; those of `pinned_versions` when None.
+    """
     try:
         wanted = requirements()
     except metadata.PackageNotFoundError:
         message = f"{DISTRIBUTION} itself is not installed, so that lmms-eval does not know its model and tasks"
-        remedy = "pip install -e . (in a checkout)"
+        remedy = reinstall_command()
         return [Finding("problem", "package", DISTRIBUTION, "missing", message=message, remedy=remedy)]
-    pins = tested_versions()
+    pins = pinned_versions() if pins is None else pins
     found = [Finding("ok", "package", DISTRIBUTION, installed_version(DISTRIBUTION) or "missing")]
     if not pins:
         message = f"the versions that were tested are not known, since {CONSTRAINTS_FILE} is absent"
@@ -67,7 +72,7 @@ def check_extras() -> list[Finding]:
 
     An extra counts as installed where the first package that it names is; the others may be there for other reasons.
     """
-    pins = tested_versions()
+    pins = pinned_versions()
     found = []
     for extra in extras():
         wanted = requirements(extra)
@@ -83,7 +88,7 @@ def check_extras() -> list[Finding]:
     return found
 
 
-def _of_package(requirement: Requirement, pins: dict[str, str], area: str = "package") -> Finding:
+def _of_package(requirement: Requirement, pins: Mapping[str, str], area: str = "package") -> Finding:
     """A package's finding: a problem outside of the bounds, a note at a version that was not tested."""
     package = requirement.package
     pin = pins.get(canonical(package), "")
@@ -96,9 +101,3 @@ def _of_package(requirement: Requirement, pins: dict[str, str], area: str = "pac
         message = f"{package} {found} is within the bounds, and is not the version that was tested, {pin}"
         return Finding("note", area, package, found, pin, message, f"pip install '{package}=={pin}'")
     return Finding("ok", area, package, found, pin)
-
-
-def reinstall_command() -> str:
-    """The command that installs what was tested, or what the bounds allow where that is not known."""
-    path = constraints_file()
-    return f"pip install --constraint '{path}' {DISTRIBUTION}" if path else f"pip install --upgrade {DISTRIBUTION}"

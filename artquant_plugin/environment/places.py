@@ -15,13 +15,15 @@ FULL = 1e9  # bytes; no pretrained model fits
 _DEMO = "artquant_demo"
 
 
-def check_disk(name: str, folder: Path, remedy: str) -> list[Finding]:
+def check_disk(name: str, folder: Path, remedy: str, *, little: float = LITTLE, full: float = FULL) -> list[Finding]:
     """Room on the disk of a folder, or of the nearest folder above it that exists, and whether it can be written.
 
     Args:
         name: what the folder is for.
         folder: it need not exist.
         remedy: how to use another disk.
+        little: bytes; less room is a note.
+        full: bytes; less room is a problem.
     """
     existing = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.is_dir())
     usage = shutil.disk_usage(existing)
@@ -29,9 +31,9 @@ def check_disk(name: str, folder: Path, remedy: str) -> list[Finding]:
     if not os.access(existing, os.W_OK):
         message = f"'{existing}' cannot be written"
         return [Finding("problem", "disk", name, found, "", message, remedy)]
-    if usage.free < LITTLE:
+    if usage.free < little:
         message = f"{usage.free / 1e9:.1f} GB are free at '{folder}'; a large model takes up to {LITTLE / 1e9:.0f} GB"
-        return [Finding("problem" if usage.free < FULL else "note", "disk", name, found, "", message, remedy)]
+        return [Finding("problem" if usage.free < full else "note", "disk", name, found, "", message, remedy)]
     return [Finding("ok", "disk", name, found)]
 
 

@@ -96,7 +96,7 @@ def constraints_file() -> Path | None:
     return next((path for path in candidates if path.is_file()), None)
 
 
-def tested_versions(path: Path | None = None) -> dict[str, str]:
+def pinned_versions(path: Path | None = None) -> dict[str, str]:
     """The versions that were tested.
 
     Args:
@@ -125,3 +125,11 @@ def canonical(name: str) -> str:
 def unmet(found: Sequence[Requirement]) -> list[Requirement]:
     """Those requirements that are not met."""
     return [requirement for requirement in found if requirement.broken is not None]
+
+
+def reinstall_command() -> str:
+    """The command that installs what was tested, or what the bounds allow where that is not known."""
+    root = Path(__file__).resolve().parents[2]
+    target = f"-e '{root}'" if (root / "setup.cfg").is_file() else DISTRIBUTION
+    path = constraints_file()
+    return f"pip install --constraint '{path}' {target}" if path else f"pip install {target}"
