@@ -13,9 +13,9 @@ from artquant_plugin.environment.requirements import (
     canonical,
     extras,
     installed_version,
+    pinned_versions,
     reinstall_command,
     requirements,
-    pinned_versions,
 )
 
 # Packages that the product leans on through others; they have no bounds of ours.
@@ -33,7 +33,7 @@ def check_python() -> list[Finding]:
     from packaging.specifiers import SpecifierSet
 
     found = f"{platform.python_version()}, {platform.platform()}"
-    wanted = metadata.metadata(DISTRIBUTION).get("Requires-Python", "")
+    wanted = (metadata.metadata(DISTRIBUTION).get_all("Requires-Python") or [""])[0]
     if SpecifierSet(wanted).contains(platform.python_version(), prereleases=True):
         return [Finding("ok", "python", sys.implementation.name, found, wanted)]
     message = f"Python {platform.python_version()} is outside {wanted}, the versions that {DISTRIBUTION} supports"

@@ -3,7 +3,7 @@
 import pytest
 
 from artquant_plugin.environment import packages
-from artquant_plugin.environment.requirements import extras, requirements, pinned_versions, unmet
+from artquant_plugin.environment.requirements import extras, pinned_versions, requirements, unmet
 from tests.environment.distributions import write_metadata
 
 
