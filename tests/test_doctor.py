@@ -88,7 +88,8 @@ def test_it_answers_where_nothing_is_installed(tmp_path):
     """Neither torch, nor lmms-eval, nor anything else besides Python's own library."""
     venv.create(tmp_path / "bare", symlinks=True)
     python = str(next((tmp_path / "bare").glob("*/python")))
-    done = run(python, "-m", "artquant_plugin", "doctor", "--json", PYTHONPATH=str(ROOT))
+    (tmp_path / "artquant_plugin").symlink_to(ROOT / "artquant_plugin")  # beside it in ROOT there may be metadata
+    done = run(python, "-m", "artquant_plugin", "doctor", "--json", PYTHONPATH=str(tmp_path))
     assert done.returncode == 1, done.stderr
     found = {(each["area"], each["name"]): each for each in json.loads(done.stdout)["findings"]}
     assert found["package", "artquant-plugin"]["found"] == "missing"
