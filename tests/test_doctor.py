@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import venv
+from pathlib import Path
 
 import pytest
 
@@ -66,8 +67,9 @@ def test_a_module_that_lmms_eval_misses_is_named(capsys, tmp_path, monkeypatch):
     assert "No module named 'filelock._api'" in found["import", "filelock._api"]["message"]
 
 
-def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(arguments, env=os.environ | environment, capture_output=True, text=True)
+def run(*arguments: str, folder: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+    path = {} if folder is None else {"PYTHONPATH": str(folder)}
+    return subprocess.run(arguments, env=os.environ | environment | path, cwd=folder, capture_output=True, text=True)
 
 
 def test_the_token_is_not_shown(tmp_path):
@@ -89,7 +91,7 @@ def test_it_answers_where_nothing_is_installed(tmp_path):
     venv.create(tmp_path / "bare", symlinks=True)
     python = str(next((tmp_path / "bare").glob("*/python")))
     (tmp_path / "artquant_plugin").symlink_to(ROOT / "artquant_plugin")  # beside it in ROOT there may be metadata
-    done = run(python, "-m", "artquant_plugin", "doctor", "--json", PYTHONPATH=str(tmp_path))
+    done = run(python, "-m", "artquant_plugin", "doctor", "--json", folder=tmp_path)
     assert done.returncode == 1, done.stderr
     found = {(each["area"], each["name"]): each for each in json.loads(done.stdout)["findings"]}
     assert found["package", "artquant-plugin"]["found"] == "missing"
