@@ -3,7 +3,6 @@
 import asyncio
 import base64
 import json
-import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -12,18 +11,18 @@ from typing import Any, Self
 import aiohttp
 import pytest
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
+from artquant_plugin.environment import places
+
 KEYS = {"Enter": ("Enter", 13, "\r"), "Escape": ("Escape", 27, ""), "Tab": ("Tab", 9, ""), " ": ("Space", 32, " ")}
 KEYS |= {"ArrowRight": ("ArrowRight", 39, ""), "ArrowLeft": ("ArrowLeft", 37, "")}
 
 
 def find_browser() -> str:
     """Its program; the test is skipped, saying so, where there is none."""
-    for name in NAMES:
-        found = shutil.which(name)
-        if found:
-            return found
-    pytest.skip(f"none of {', '.join(NAMES)} is installed: this test looks at pages in a real browser")
+    found = places.find_browser()
+    if found is None:
+        pytest.skip(f"none of {', '.join(places.BROWSERS)} is installed: this test looks at pages in a real browser")
+    return found
 
 
 class Browser:

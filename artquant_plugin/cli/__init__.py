@@ -17,6 +17,7 @@ from artquant_plugin.cli import (
     convert,
     data,
     describe,
+    doctor,
     metrics,
     publish,
     rad,
@@ -27,7 +28,7 @@ from artquant_plugin.cli import (
 )
 from artquant_plugin.common.errors import ArtQuantError
 
-COMMANDS = (data, rad, train, convert, score, describe, results, metrics, compare, report, publish)
+COMMANDS = (data, rad, train, convert, score, describe, results, metrics, compare, report, publish, doctor)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -65,14 +66,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: arguments after the program's name; the process's own when None.
 
     Returns:
-        The exit code: 0; 2 for an error that the user can mend (printed as one line on stderr); 130 and 141 when the
-        user, or the reader of the output, stops it.
+        The exit code: 0; 1 where `artquant doctor` found a problem; 2 for an error that the user can mend (printed as
+        one line on stderr); 130 and 141 when the user, or the reader of the output, stops it.
     """
     args = build_parser().parse_args(argv)
     try:
         with warnings.catch_warnings():  # which also puts back the function below
             warnings.showwarning = _show_warning
-            args.run(args)
+            code: int | None = args.run(args)
     except ArtQuantError as error:
         print(f"artquant: error: {error}", file=sys.stderr)
         return 2
@@ -88,4 +89,4 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("artquant: interrupted", file=sys.stderr)
         return 130
-    return 0
+    return code or 0

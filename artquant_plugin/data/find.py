@@ -27,11 +27,19 @@ def find_dataset(name_or_path: str) -> Path:
             return candidate
     if is_published_name(name_or_path):
         return fetch_dataset(name_or_path)
-    if name_or_path == "artquant_demo":
-        remedy = "`artquant data demo`"
-    else:
-        kind = name_or_path if name_or_path in PUBLISHED else f"csv --name {folder.name}"
-        remedy = f"`artquant data import {kind} --annotations FILE_OR_FOLDER --images FOLDER`"
+    remedy = f"`{import_command(name_or_path)}`"
     if is_hub_id(name_or_path):
         remedy += f", or name a configuration of one on the Hub ({name_or_path}:CONFIG)"
     raise ArtQuantError(f"dataset {name_or_path!r} is not in '{data_home()}'; make it with {remedy}")
+
+
+def import_command(name_or_path: str) -> str:
+    """The command that makes a dataset.
+
+    Args:
+        name_or_path: the demo's name, that of a published dataset, or a name or folder of the user's own.
+    """
+    if name_or_path == "artquant_demo":
+        return "artquant data demo"
+    kind = name_or_path if name_or_path in PUBLISHED else f"csv --name {Path(name_or_path).name}"
+    return f"artquant data import {kind} --annotations FILE_OR_FOLDER --images FOLDER"

@@ -2,7 +2,8 @@
 
 lmms-eval has an entry point for models and none for tasks, but it loads every model entry point in every run. So the
 manifest's factory also makes sure that each `TaskManager` indexes our task folder. Nothing heavy is imported here,
-and nothing may raise: lmms-eval loads all plugins in one try block, and one that fails takes the others with it.
+and nothing may raise: lmms-eval loads all plugins in one try block, and one that fails takes the others with it. The
+one exception is an evaluation that is sure to fail because of a package's version: it ends with a line that says so.
 """
 
 import functools
@@ -17,6 +18,7 @@ from types import ModuleType
 from typing import Any
 
 from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.environment.startup import check_versions
 
 MODEL_ID, PYIQA_ID = "artquant", "pyiqa"
 OWN_QUESTION = (MODEL_ID, PYIQA_ID)  # models that score a painting without being asked in words
@@ -26,9 +28,15 @@ _TASKS_MODULE = "lmms_eval.tasks"
 
 
 def model_manifest() -> list[Any]:
-    """Entry point of the group ``lmms_eval.models``: a manifest of each of our models."""
+    """Entry point of the group ``lmms_eval.models``: a manifest of each of our models.
+
+    Raises:
+        SystemExit: with code 1 after a line on stderr, where the process is an evaluation on lmms-eval's command line
+            that is sure to fail because a package is outside our bounds.
+    """
     from lmms_eval.models.registry_v2 import ModelManifest
 
+    check_versions(sys.argv)
     register_tasks()
     return [
         ModelManifest(model_id=MODEL_ID, chat_class_path="artquant_plugin.harness.artquant.ArtQuant"),

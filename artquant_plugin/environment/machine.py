@@ -1,0 +1,120 @@
+"""The machine: GPUs and what they can do, fast kernels, a C++ compiler."""
+
+import importlib.util
+import json
+import os
+import platform
+import shutil
+from dataclasses import dataclass
+from typing import Any
+
+from artquant_plugin.environment.findings import Finding
+from artquant_plugin.environment.probes import ProbeError, probe
+from artquant_plugin.environment.requirements import installed_version, reinstall_command
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """A package with fast GPU code.
+
+    Args:
+        package: its name for pip.
+        module: its name in Python.
+        cost: what is slower or impossible without it, as the end of a sentence.
+        remedy: the command that installs it.
+    """
+
+    package: str
+    module: str
+    cost: str
+    remedy: str
+
+
+_LINEAR_ATTENTION = (
+    "Qwen3.5's linear attention runs through transformers' plain PyTorch code, with the same results, slower"
+)
+KERNELS = (
+    Kernel(
+        "flash-attn",
+        "flash_attn",
+        "attn=flash_attention_2 fails; the default, attn=sdpa, does without",
+        "pip install flash-attn --no-build-isolation",
+    ),
+    Kernel("flash-linear-attention", "fla", _LINEAR_ATTENTION, "pip install flash-linear-attention"),
+    Kernel("causal-conv1d", "causal_conv1d", _LINEAR_ATTENTION, "pip install causal-conv1d --no-build-isolation"),
+    Kernel("triton", "triton", "compile=True and flash-linear-attention fail on a GPU", "pip install triton"),
+)
+
+
+def check_machine() -> list[Finding]:
+    """Findings about GPUs, and about the kernels that only GPUs need."""
+    try:
+        (line,) = probe("probe_torch")
+    except ProbeError as error:
+        message = f"torch cannot be used ({error})"
+        return [Finding("problem", "gpu", "torch", "failed", "", message, reinstall_command())]
+    answer = json.loads(line)
+    found = [device_finding(device) for device in answer["devices"]] or [no_device_finding(answer["cuda_build"])]
+    cuda = any(device["place"].startswith("cuda") for device in answer["devices"])
+    return found + [kernel_finding(kernel, cuda) for kernel in KERNELS]
+
+
+def device_finding(device: dict[str, Any]) -> Finding:
+    """What a device can do.
+
+    Args:
+        device: as `probe_torch` prints it: place, name, capability (None on Apple's), memory in bytes, failure (None
+            where torch computes on it), bfloat16.
+    """
+    capability = "" if device["capability"] is None else f", capability {device['capability']}"
+    found = f"{device['name']}{capability}, {device['memory'] / 2**30:.1f} GiB, bfloat16 "
+    found += "yes" if device["bfloat16"] else "no"
+    place = device["place"]
+    if device["failure"]:
+        message = f"torch cannot compute on {device['name']} ({device['failure']})"
+        remedy = "install a torch that is built for this GPU: https://pytorch.org/get-started/locally"
+        return Finding("problem", "gpu", place, found, "", message, remedy)
+    if not device["bfloat16"]:
+        message = f"{device['name']} has no fast bfloat16, in which most models are published"
+        return Finding("note", "gpu", place, found, "", message, "pass dtype=float16 or dtype=float32")
+    return Finding("ok", "gpu", place, found)
+
+
+def no_device_finding(cuda_build: str | None) -> Finding:
+    """Models compute on the CPU; with the reason and the remedy where an NVIDIA GPU seems to be there.
+
+    Args:
+        cuda_build: the CUDA version that torch is built for; None for a torch without CUDA.
+    """
+    if shutil.which("nvidia-smi") is None:
+        message = "there is no GPU that torch can use, so that models compute on the CPU"
+        return Finding("note", "gpu", "none", "CPU", "", message)
+    if cuda_build is None:
+        message = "nvidia-smi is here, and torch is built without CUDA, so that models compute on the CPU"
+        remedy = "install a torch with CUDA: https://pytorch.org/get-started/locally"
+    else:
+        message = f"nvidia-smi is here, and torch, built for CUDA {cuda_build}, finds no GPU that it can use"
+        remedy = "nvidia-smi  # shows whether the driver is as new as that CUDA; CUDA_VISIBLE_DEVICES may hide GPUs"
+    return Finding("note", "gpu", "none", "CPU", "", message, remedy)
+
+
+def kernel_finding(kernel: Kernel, cuda: bool) -> Finding:
+    """Whether a kernel is there; without a CUDA device, on which alone it is of use, it is not missed."""
+    if importlib.util.find_spec(kernel.module) is not None:
+        return Finding("ok", "kernel", kernel.package, installed_version(kernel.package) or "present")
+    if not cuda:
+        return Finding("ok", "kernel", kernel.package, "absent (of use on CUDA alone)")
+    message = f"{kernel.package} is not installed: {kernel.cost}"
+    return Finding("note", "kernel", kernel.package, "absent", "", message, kernel.remedy)
+
+
+def check_compiler() -> list[Finding]:
+    """The C++ compiler: $CXX, or ``c++`` on the PATH."""
+    program = os.environ.get("CXX") or "c++"
+    path = shutil.which(program)
+    if path:
+        return [Finding("ok", "compiler", "C++", path)]
+    message = f"there is no C++ compiler {program!r}: DeepSpeed's operators and compile=True fail"
+    remedies = {"Linux": "sudo apt-get install g++", "Darwin": "xcode-select --install"}
+    remedy = remedies.get(platform.system(), "install one, and name it in the environment variable CXX")
+    return [Finding("note", "compiler", "C++", "absent", "", message, remedy)]

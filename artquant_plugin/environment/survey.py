@@ -1,0 +1,38 @@
+"""All checks, run side by side."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+from artquant_plugin.environment import imports, machine, packages, places
+from artquant_plugin.environment.findings import Check, Finding, guarded
+
+CHECKS = (
+    Check("python", "Python", packages.check_python),
+    Check("package", "packages", packages.check_packages),
+    Check("extra", "extras", packages.check_extras),
+    Check("import", "imports", imports.check_imports),
+    Check("gpu", "GPUs and kernels", machine.check_machine),
+    Check("compiler", "C++ compiler", machine.check_compiler),
+    Check("disk", "data", places.check_data_disk),
+    Check("disk", "Hub cache", places.check_hub_disk),
+    Check("disk", "current folder", places.check_current_disk),
+    Check("hub", "login", places.check_login),
+    Check("data", "datasets", places.check_datasets),
+    Check("font", "fonts", places.check_fonts),
+    Check("browser", "browser", places.check_browser),
+)
+
+
+def survey(*, quick: bool = False) -> list[Finding]:
+    """Run all checks.
+
+    Args:
+        quick: leave out the import of lmms-eval, of our model and of our trainer, which takes most of the time.
+
+    Returns:
+        The findings in the order of `CHECKS`.
+    """
+    checks = [check for check in CHECKS if not (quick and check.area == "import")]
+    with ThreadPoolExecutor(max_workers=2) as pool:  # two processes are waited for, the other checks take no time
+        slow = {check.area: pool.submit(guarded, check) for check in checks if check.area in ("import", "gpu")}
+        found = [slow[check.area].result() if check.area in slow else guarded(check) for check in checks]
+    return [finding for findings in found for finding in findings]
