@@ -15,7 +15,8 @@ from transformers.integrations import (
     is_tensorboard_available,
 )
 
-from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.device import default_device
+from artquant_plugin.common.errors import ArtQuantError, ArtQuantWarning
 from artquant_plugin.common.text import one_line
 from artquant_plugin.train.callbacks import Flow
 from artquant_plugin.train.collate import AnswerCollator
@@ -83,7 +84,7 @@ def stage_trainer(
         remove_unused_columns=False,
         ddp_find_unused_parameters=True,  # such as a vision tower's layers behind the one that is read
         dataloader_pin_memory=torch.cuda.is_available(),
-        use_cpu=not torch.cuda.is_available(),
+        use_cpu=default_device() == "cpu",
         push_to_hub=push and options.push_to_hub is not None,
         hub_model_id=options.push_to_hub,
         hub_strategy="every_save",
@@ -162,7 +163,9 @@ def check_trackers(config: TrainConfig) -> None:
     """
     others = [name for name in config.train.report_to if name != "tensorboard"]
     if len(others) < len(config.train.report_to) and not is_tensorboard_available():
-        warnings.warn("TensorBoard is not installed, so it gets no log (pip install tensorboard)", stacklevel=3)
+        warnings.warn(
+            "TensorBoard is not installed, so it gets no log (pip install tensorboard)", ArtQuantWarning, stacklevel=3
+        )
     try:
         for kind in get_reporting_integration_callbacks(others):
             kind()

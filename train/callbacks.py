@@ -1,8 +1,6 @@
 """What happens beside the steps: speed in the log, the best weights, an end on request."""
 
-import resource
 import signal
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -13,7 +11,7 @@ import torch
 from accelerate import PartialState
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-GIB = 2**30
+from artquant_plugin.common.device import peak_memory
 
 
 class HasEpochs(Protocol):
@@ -162,11 +160,3 @@ class Speed:
             "tokens_per_second": round(tokens / seconds, 1),
             "memory_gib": round(peak_memory(), 3),
         }
-
-
-def peak_memory() -> float:
-    """Largest memory of this process so far in GiB: of its GPU where there is one."""
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated() / GIB
-    largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return largest * (1 if sys.platform == "darwin" else 1024) / GIB

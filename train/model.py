@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from accelerate import PartialState
 from transformers import set_seed
 
 from artquant_plugin.backbones.interface import core
 from artquant_plugin.checkpoint import ScoringSpec, load_checkpoint
+from artquant_plugin.common.device import default_device
 from artquant_plugin.prompting.prompter import Prompter
 from artquant_plugin.train.config import TrainConfig
 from artquant_plugin.train.mixture import Material, load_material
@@ -67,12 +67,15 @@ def begin_model(config: TrainConfig, spec: ScoringSpec, material: Material) -> t
 def _load(config: TrainConfig, spec: ScoringSpec, material: Material) -> tuple[Any, Any]:
     section = config.model
     if section.pretrained is not None:
-        quantised = section.quantization is not None  # while it is loaded, so that a GPU has to be named
+        device = "cpu"
+        if section.quantization is not None:  # while it is loaded, so that a GPU has to be named
+            device = default_device()
+            device = f"cuda:{PartialState().local_process_index}" if device == "cuda" else device
         checkpoint = load_checkpoint(
             section.pretrained,
             base=section.base,
             dtype=section.dtype,
-            device=f"cuda:{PartialState().local_process_index}" if quantised and torch.cuda.is_available() else "cpu",
+            device=device,
             attn=section.attn,
             quantization=section.quantization,
             trust_remote_code=section.trust_remote_code,

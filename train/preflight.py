@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 
+from artquant_plugin.common.device import GIB, peak_memory, synchronize
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.data.images import ImageError, open_image
 from artquant_plugin.prompting.prompter import Prompter
-from artquant_plugin.train.callbacks import GIB, peak_memory
 from artquant_plugin.train.config import TrainConfig
 from artquant_plugin.train.guard import FACTS
 from artquant_plugin.train.mixture import Material, describe_data
@@ -104,15 +104,14 @@ def try_stage(trainer: StageTrainer, name: str, steps: int) -> Trial:
     seconds = 0.0
     model.train()
     try:
-        for _ in range(2 if torch.cuda.is_available() else 1):  # a GPU's first pass is slower
+        for _ in range(1 if trainer.args.device.type == "cpu" else 2):  # a GPU's first pass is slower
             started = time.perf_counter()
             batches, items = trainer.get_batch_samples(iter([first_batch(trainer)]), 1, trainer.args.device)
             inputs = trainer._prepare_inputs({key: value for key, value in batches[0].items() if key != FACTS})
             for parts in trainer._groups(inputs["parts"]):  # as in a step: one part's activations at a time
                 with trainer.accelerator.autocast():
                     trainer.compute_loss(model, inputs | {"parts": parts}, num_items_in_batch=items).backward()
-            if torch.cuda.is_available():
-                torch.cuda.synchronize()
+            synchronize(trainer.args.device)
             seconds = time.perf_counter() - started
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
         raise_if_memory(error)

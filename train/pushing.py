@@ -12,7 +12,7 @@ from pathlib import Path
 
 from huggingface_hub import HfApi
 
-from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.errors import ArtQuantError, ArtQuantWarning
 from artquant_plugin.common.files import link_file
 from artquant_plugin.publish.card import progress_card
 from artquant_plugin.publish.contents import CHECKPOINT
@@ -89,7 +89,7 @@ def _push_and_remove(folder: Path, name: str, state: str) -> None:
     try:
         _push(folder, name, state)
     except ArtQuantError as error:
-        warnings.warn(f"checkpoint {state} was not sent to the Hub: {error}", stacklevel=2)
+        warnings.warn(f"checkpoint {state} was not sent to the Hub: {error}", ArtQuantWarning, stacklevel=2)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

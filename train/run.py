@@ -12,6 +12,7 @@ import torch
 from accelerate import PartialState
 
 from artquant_plugin.checkpoint import SCORING_FILE, restore_weights
+from artquant_plugin.common.device import default_device
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.train import preflight
 from artquant_plugin.train.arguments import (
@@ -139,7 +140,7 @@ def dry_run(config: TrainConfig, say: Say) -> None:
 
 def _processes() -> PartialState:
     """Meet the other processes, where there are some."""
-    state = PartialState(cpu=not torch.cuda.is_available())
+    state = PartialState(cpu=default_device() == "cpu")
     check_gpus(torch.cuda.device_count(), state.distributed_type)
     return state
 

@@ -18,7 +18,7 @@ from transformers.utils import PushInProgress
 
 from artquant_plugin.backbones.interface import core
 from artquant_plugin.checkpoint import restore_weights, save_checkpoint
-from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.errors import ArtQuantError, ArtQuantWarning
 from artquant_plugin.common.text import one_line
 from artquant_plugin.data.images import ImageError
 from artquant_plugin.scoring.scorer import ArtQuantScorer
@@ -116,7 +116,7 @@ class StageTrainer(AestheticTrainer):
             if not self._skip_bad:
                 raise ArtQuantError(f"sample {name}: {reason}; or leave such images out with train.on_bad_sample=skip")
             if name not in self.skipped:
-                warnings.warn(f"sample {name} is left out: {reason}", stacklevel=2)
+                warnings.warn(f"sample {name} is left out: {reason}", ArtQuantWarning, stacklevel=2)
             self.skipped[name] = reason
         if facts.failure is not None:
             raise ArtQuantError(f"batch of {', '.join(facts.names)}: {facts.failure}")
@@ -172,7 +172,7 @@ class StageTrainer(AestheticTrainer):
         for path, result in zip(paths, scorer.score_each(paths), strict=True):
             if isinstance(result, ImageError):
                 if f"validation {path.name}" not in self.skipped:
-                    warnings.warn(f"validation {path.name} is left out: {result}", stacklevel=2)
+                    warnings.warn(f"validation {path.name} is left out: {result}", ArtQuantWarning, stacklevel=2)
                 self.skipped[f"validation {path.name}"] = str(result)
                 scores.append(math.nan)
             elif isinstance(result, ArtQuantError):
@@ -284,5 +284,6 @@ def raise_if_memory(error: BaseException) -> None:
     Raises:
         ArtQuantError: the error is of memory.
     """
-    if isinstance(error, torch.OutOfMemoryError | MemoryError) or "allocate memory" in str(error):
+    said = ("allocate memory", "MPS backend out of memory")  # by torch on a CPU and on a Mac's GPU
+    if isinstance(error, torch.OutOfMemoryError | MemoryError) or any(words in str(error) for words in said):
         raise ArtQuantError(f"the memory does not suffice for a training step; {LESS_MEMORY}") from error

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import sys
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -33,9 +34,10 @@ class LogitTransform:
 
 def core(model: Any) -> Any:
     """The `transformers` model inside a peft wrapper, or the model itself."""
-    from peft import PeftModel
-
-    return model.get_base_model() if isinstance(model, PeftModel) else model
+    # Whoever has put a model into a wrapper has imported peft. Importing it here would cost every checkpoint without
+    # an adapter a second, most of it for bitsandbytes, which peft imports in its turn.
+    peft = sys.modules.get("peft")
+    return model.get_base_model() if peft is not None and isinstance(model, peft.PeftModel) else model
 
 
 def last_hidden_states(model: Any, inputs: dict[str, Any]) -> Tensor:
@@ -147,7 +149,7 @@ def _measure(model: Any) -> LogitTransform:
     model.set_output_embeddings(stand_in)
     try:
         with torch.no_grad():
-            returned = model(**inputs, use_cache=False).logits[0, -1, : len(shown)].double().cpu()
+            returned = model(**inputs, use_cache=False).logits[0, -1, : len(shown)].cpu().double()
             hidden = last_hidden_states(model, inputs)
     finally:
         model.set_output_embeddings(head)

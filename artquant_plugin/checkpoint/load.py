@@ -86,11 +86,10 @@ def load_checkpoint(
     """
     import torch
 
-    from artquant_plugin.backbones import register_architectures
-    from artquant_plugin.backbones.mplug_owl2.original import is_original
+    from artquant_plugin.backbones import register_architecture
+    from artquant_plugin.backbones.mplug_owl2.layout import is_original
 
     _check_options(dtype, device, attn, quantization)
-    register_architectures()
     folder = locate(pretrained)
     if is_original(folder):
         if quantization is not None:
@@ -100,6 +99,7 @@ def load_checkpoint(
     is_adapter = (folder / ADAPTER_CONFIG_FILE).is_file()
     base = (base or base_of(folder, pretrained)) if is_adapter else pretrained
     base_folder = _base_folder(base, pretrained) if is_adapter else folder
+    register_architecture(base_folder)
     extra = extra_names(folder)
     options: dict[str, Any] = {
         "dtype": dtype if dtype == "auto" else getattr(torch, dtype),
@@ -134,7 +134,7 @@ def locate_original(pretrained: str, base: str | None) -> tuple[Path, Path | Non
     Raises:
         ArtQuantError: one of them cannot be had, or the checkpoint is not in that layout.
     """
-    from artquant_plugin.backbones.mplug_owl2.original import base_name, is_original
+    from artquant_plugin.backbones.mplug_owl2.layout import base_name, is_original
 
     folder = locate(pretrained, ignore=OTHER_WEIGHTS)
     if not is_original(folder):
@@ -190,14 +190,9 @@ def _placed(model: Any, dtype: str, device: str) -> Any:
 
 
 def _check_options(dtype: str, device: str, attn: str, quantization: str | None) -> None:
-    import torch
+    from artquant_plugin.common.device import check_device
 
-    try:
-        kind = torch.device(device).type
-    except RuntimeError as error:
-        raise ArtQuantError(f"device {device!r} is unknown; use cpu, cuda or cuda:1") from error
-    if kind == "cuda" and not torch.cuda.is_available():
-        raise ArtQuantError(f"device {device!r} is not there, torch finds no GPU; use cpu")
+    kind = check_device(device)
     if dtype not in DTYPES:
         raise ArtQuantError(f"dtype {dtype!r} is unknown; use {', '.join(DTYPES[:-1])} or {DTYPES[-1]}")
     if dtype == "float16" and kind == "cpu":

@@ -26,7 +26,8 @@ from artquant_plugin.cli import (
     score,
     train,
 )
-from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.errors import ArtQuantError, ArtQuantWarning
+from artquant_plugin.common.library_messages import leave_out_library_messages
 
 COMMANDS = (data, rad, train, convert, score, describe, results, metrics, compare, report, publish, doctor)
 
@@ -55,8 +56,15 @@ def _show_warning(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    """As `warnings.showwarning`, without the place in the source, which helps no user."""
-    print(f"artquant: warning: {message}", file=sys.stderr)
+    """As `warnings.showwarning`; our own warnings without the place in the source, which helps no user.
+
+    A library's warning keeps its place, which tells whose it is.
+    """
+    if issubclass(category, ArtQuantWarning):
+        text = f"artquant: warning: {message}\n"
+    else:
+        text = warnings.formatwarning(message, category, filename, lineno, line)
+    (file or sys.stderr).write(text)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -73,6 +81,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with warnings.catch_warnings():  # which also puts back the function below
             warnings.showwarning = _show_warning
+            leave_out_library_messages()
+            if not sys.stderr.isatty():  # a file, where the bars that transformers draws are lines of their own
+                os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
             code: int | None = args.run(args)
     except ArtQuantError as error:
         print(f"artquant: error: {error}", file=sys.stderr)

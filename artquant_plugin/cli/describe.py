@@ -28,7 +28,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--attn", default="sdpa", help="sdpa, eager or flash_attention_2 (default: %(default)s)")
     parser.add_argument("--batch-size", default="auto", help="images at once, or auto (default: %(default)s)")
     parser.add_argument("--base", metavar="PATH_OR_ID", help="base model of an adapter, if not the one that it names")
-    parser.add_argument("--device", help="cuda, cuda:1, cpu (default: a GPU where there is one)")
+    parser.add_argument("--device", help="cuda, cuda:1, mps, cpu (default: a GPU where there is one)")
     parser.set_defaults(run=run)
 
 

@@ -63,7 +63,7 @@ def _add_model_options(group: Any) -> None:
     )
     group.add_argument("--compile", action="store_true", help="run the model through torch.compile")
     group.add_argument("--quantization", choices=("4bit", "8bit"), help="of the weights (default: as stored)")
-    group.add_argument("--device", help="cuda, cuda:1, cpu (default: a GPU where there is one)")
+    group.add_argument("--device", help="cuda, cuda:1, mps, cpu (default: a GPU where there is one)")
 
 
 def _add_scale_options(group: Any) -> None:
@@ -164,9 +164,9 @@ def _engine(args: argparse.Namespace, world: int) -> "Engine":
 
     device = args.device
     if device is None and world > 1:
-        import torch
+        from artquant_plugin.common.device import default_device
 
-        if torch.cuda.is_available():
+        if default_device() == "cuda":
             device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
     return LocalEngine(
         args.model,

@@ -50,6 +50,11 @@ def run(args: argparse.Namespace) -> None:
     if args.push_to_hub:
         args.overrides.append(f"train.push_to_hub={args.push_to_hub}")
     config = load_config(args.config, args.overrides)
+    if not args.resume:  # a finished run needs no data to be left as it is
+        from artquant_plugin.data.find import find_dataset
+
+        for section in config.data:  # before the seconds that importing the trainer takes
+            find_dataset(section.name)
     from artquant_plugin.train.run import Stopped, dry_run, train
 
     if args.dry_run:

@@ -28,7 +28,7 @@ class ArtQuant(HarnessModel):
         pretrained: checkpoint folder or Hub id with an optional ``@revision``.
         batch_size: images per forward pass; ``auto`` and ``auto:N`` find the largest that fits, see `BatchSize`.
         max_batch_size: the largest that ``auto`` tries.
-        device: ``cuda``, ``cuda:1``, ``cpu``; the process's own GPU, or the CPU, when left out.
+        device: ``cuda``, ``cuda:1``, ``mps``, ``cpu``; the process's own GPU, or the CPU, when left out.
         dtype: ``auto`` (the checkpoint's own), ``float32``, ``bfloat16``, ``float16``.
         attn: ``sdpa``, ``eager`` or ``flash_attention_2``.
         base: folder or Hub id of the base model of an adapter, where it is not the one that the adapter names.

@@ -9,13 +9,14 @@ from accelerate import Accelerator
 from lmms_eval.api.model import lmms
 
 from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.library_messages import leave_out_library_messages
 
 
 class HarnessModel(lmms):
     """A model of lmms-eval with one process per GPU, whose ``--model_args`` are checked before anything is loaded.
 
     Args:
-        device: ``cuda``, ``cuda:1``, ``cpu``; the process's own GPU, or the CPU, when None.
+        device: ``cuda``, ``cuda:1``, ``mps``, ``cpu``; the process's own GPU, or the CPU, when None.
 
     Attributes:
         REQUIRED: the argument that has no default.
@@ -28,6 +29,7 @@ class HarnessModel(lmms):
 
     def __init__(self, device: str | None) -> None:
         super().__init__()
+        leave_out_library_messages()
         self.accelerator = Accelerator()
         self._rank = self.accelerator.process_index
         self._world_size = self.accelerator.num_processes
@@ -78,9 +80,13 @@ def check_arguments(model: type[Any], arg_string: str, *, required: str, missing
 
 
 def own_device(accelerator: Accelerator, device: str | None) -> str:
-    """The process's own GPU where there are several processes or none is named; a CPU where no GPU is."""
+    """The device that is named, or the one that accelerate chose for this process.
+
+    It chose where there are several processes, where none is named, and on machines without CUDA: the harness passes
+    its default, ``cuda:0``, there, too.
+    """
     if accelerator.num_processes > 1 or device is None:
         return str(accelerator.device)
     if torch.device(device).type == "cuda" and not torch.cuda.is_available():
-        return "cpu"  # the harness passes its default, cuda:0, on machines without a GPU, too
+        return str(accelerator.device)
     return device

@@ -33,7 +33,7 @@ class PyIQA(HarnessModel):
         task: ``quality`` or ``aesthetic``, for metrics that know both (qalign, qrealign); their default when left out.
         batch_size: 1; the harness always passes it.
         max_batch_size: None; the harness always passes it.
-        device: as that of model `artquant`.
+        device: as that of model `artquant`; on a Mac the CPU, unless ``mps`` is named.
     """
 
     REQUIRED = "metric"
@@ -50,6 +50,8 @@ class PyIQA(HarnessModel):
         if str(batch_size) != "1" or max_batch_size is not None:
             raise ArtQuantError(f"batch size {batch_size}: model 'pyiqa' takes images one by one; leave it out")
         super().__init__(device)
+        if self._device.type == "mps" and device != "mps":
+            self._device = torch.device("cpu")  # many metrics compute in float64, which MPS lacks
         self.metric = _load(str(metric), self._device)
         if task is not None and "task_" not in inspect.signature(self.metric.net.forward).parameters:
             raise ArtQuantError(f"metric {metric!r} of pyiqa has one task only; leave task={task} out")
@@ -91,8 +93,9 @@ class PyIQA(HarnessModel):
         """The metric's value of an image, of shape (1, 3, H, W) in [0, 1]."""
         try:
             value = float(torch.as_tensor(self.metric(image, **self._options)).detach().reshape(-1).item())
-        # What a metric raises for an image that it cannot take (too small, as most often) is not agreed upon.
-        except (RuntimeError, ValueError, AssertionError, IndexError, ArithmeticError) as error:
+        # What a metric raises for an image that it cannot take (too small, as most often) is not agreed upon. On MPS
+        # float64 is a TypeError.
+        except (RuntimeError, ValueError, AssertionError, IndexError, ArithmeticError, TypeError) as error:
             detail = one_line(error)
             raise ArtQuantError(
                 f"{self._name} failed on {image.shape[3]} x {image.shape[2]} pixels: {detail}"

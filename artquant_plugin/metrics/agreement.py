@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import rankdata
 
-from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.errors import ArtQuantError, ArtQuantWarning
 from artquant_plugin.metrics.resampling import doubled_ranks, resampled_counts, tie_groups
 
 RESAMPLES = 2000
@@ -185,10 +185,14 @@ def _usable(prediction: FloatArray, truth: FloatArray, metric: str) -> bool:
     for name, values in (("predictions", prediction), ("truths", truth)):
         bad = int((~np.isfinite(values)).sum())
         if bad:
-            warnings.warn(f"{metric} is NaN: {bad} of {len(values)} {name} are not finite", stacklevel=3)
+            warnings.warn(
+                f"{metric} is NaN: {bad} of {len(values)} {name} are not finite", ArtQuantWarning, stacklevel=3
+            )
             return False
         if (values == values[0]).all():
-            warnings.warn(f"{metric} is NaN: all {len(values)} {name} equal {values[0]:g}", stacklevel=3)
+            warnings.warn(
+                f"{metric} is NaN: all {len(values)} {name} equal {values[0]:g}", ArtQuantWarning, stacklevel=3
+            )
             return False
     return True
 

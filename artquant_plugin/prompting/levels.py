@@ -1,13 +1,11 @@
-"""The scale: level words, their values, the answer that carries them, and soft labels on them (numpy and scipy)."""
+"""The scale: level words, their values, the answer that carries them, and soft labels on them (numpy)."""
 
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import entr
 
 from artquant_plugin.common.errors import ArtQuantError
-from artquant_plugin.prompting import soft_labels
 
 LEVEL_NAMES = ("excellent", "good", "fair", "poor", "bad")
 LEVEL_VALUES = (10.0, 7.5, 5.0, 3.5, 1.0)
@@ -106,6 +104,8 @@ class LevelScale:
             >>> LevelScale().soft_labels([10.0, 5.0]).round(3).tolist()
             [[1.0, 0.0, 0.0, 0.0, 0.0], [0.0, 0.086, 0.771, 0.143, 0.0]]
         """
+        from artquant_plugin.prompting import soft_labels  # with scipy, which scoring does not need
+
         if method not in LABEL_METHODS:
             raise ArtQuantError(f"label method {method!r} is unknown; use one of {', '.join(LABEL_METHODS)}")
         scores = np.atleast_1d(np.asarray(scores, dtype=np.float64))
@@ -145,4 +145,6 @@ def entropy(probabilities: ArrayLike) -> FloatArray:
     Returns:
         Shape (...), in [0, log K].
     """
-    return np.sum(entr(np.asarray(probabilities, dtype=np.float64)), axis=-1)
+    p = np.asarray(probabilities, dtype=np.float64)
+    nats = -np.sum(p * np.log(np.where(p > 0, p, 1.0)), axis=-1)  # a level without probability adds nothing
+    return nats + 0.0  # a certain model has 0, not -0

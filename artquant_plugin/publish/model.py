@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from artquant_plugin.backbones import register_architectures
+from artquant_plugin.backbones import register_architecture
 from artquant_plugin.checkpoint import ScoringSpec, load_processor
 from artquant_plugin.checkpoint.adapter import EXTRA_FILE
 from artquant_plugin.checkpoint.identity import weights_hash
@@ -203,13 +203,13 @@ def _code(folder: Path, target: Target, base: Base | None, is_adapter: bool) -> 
     from huggingface_hub import hf_hub_download
     from transformers import AutoConfig
 
-    register_architectures()
     if is_adapter:
         assert base is not None
         with hub_errors(Target(base.name)):
             base_folder = Path(hf_hub_download(base.name, CONFIG_FILE, revision=base.revision)).parent
     else:
         base_folder = folder
+    register_architecture(base_folder)
     try:
         config = AutoConfig.from_pretrained(base_folder)
     except (OSError, ValueError, KeyError) as error:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.errors import ArtQuantError, ArtQuantWarning
 from artquant_plugin.data.dataset import INFO_FILE, Dataset, DatasetInfo, Painting
 from artquant_plugin.data.find import find_dataset
 from artquant_plugin.report.details import read_descriptions, read_details, without_variant
@@ -188,6 +188,7 @@ def _dataset(
             warnings.warn(
                 f"'{dataset.folder}' gives {one!r} the human score {paintings[one].score:g}, the runs on {name} "
                 f"{score:g}: they were run on another one, so its pictures, texts and statistics are not shown",
+                ArtQuantWarning,
                 stacklevel=2,
             )
             return None, {}

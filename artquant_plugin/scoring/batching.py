@@ -30,8 +30,9 @@ class BatchSize:
     Args:
         size: a positive number; ``auto``; or ``auto:N``, which after the first refusal looks N - 1 more times for a
             larger size, for images whose sizes change in the course of a run. On a CPU, where memory that runs out
-            ends the process instead of raising an error, ``auto`` stays at 8.
-        device: ``cuda``, ``cuda:1``, ``cpu``.
+            ends the process instead of raising an error, and on a Mac's GPU, which shares the CPU's memory, ``auto``
+            stays at 8.
+        device: ``cuda``, ``cuda:1``, ``mps``, ``cpu``.
         ceiling: the largest size that ``auto`` tries.
 
     Raises:
@@ -43,7 +44,7 @@ class BatchSize:
         word, _, searches = text.partition(":")
         self._searches = 0
         if word == "auto" and (not searches or (searches.isdecimal() and int(searches) > 0)):
-            self._ceiling = AUTO_START if torch.device(device).type == "cpu" else ceiling or AUTO_CEILING
+            self._ceiling = AUTO_START if torch.device(device).type != "cuda" else ceiling or AUTO_CEILING
             self._searches = int(searches or 1)
             self.current = min(AUTO_START, self._ceiling)
         elif text.removeprefix("-").isdecimal() and int(text) > 0:

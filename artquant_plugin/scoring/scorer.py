@@ -13,6 +13,7 @@ from torch import Tensor
 from artquant_plugin.backbones.interface import last_hidden_states, token_logits
 from artquant_plugin.backbones.prefix import SharedPrefix, shared_prefix
 from artquant_plugin.checkpoint import Checkpoint, load_checkpoint
+from artquant_plugin.common.device import check_compile, default_device
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.data.images import source_name
 from artquant_plugin.prompting.descriptions import Description, read_description
@@ -105,8 +106,10 @@ class ArtQuantScorer:
         trust_remote_code: bool = False,
     ) -> "ArtQuantScorer":
         """A scorer of a folder or Hub id; see `artquant_plugin.checkpoint.load_checkpoint` and the class."""
-        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        device = device or default_device()
         BatchSize(batch_size, device=device)  # before minutes of loading
+        if compile:
+            check_compile(device)
         checkpoint = load_checkpoint(
             pretrained,
             base=base,

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from artquant_plugin.backbones.interface import core
+from artquant_plugin.common.device import synchronize
 
 
 @dataclass(slots=True)
@@ -59,7 +60,7 @@ class Timings:
         try:
             yield
         finally:
-            _wait(device)
+            synchronize(device)
             setattr(self, part, getattr(self, part) + time.perf_counter() - started)
 
     @contextmanager
@@ -75,11 +76,11 @@ class Timings:
         if encoder is not inner:
 
             def before(module: Any, args: Any) -> None:
-                _wait(inner.device)
+                synchronize(inner.device)
                 self._started = time.perf_counter()
 
             def after(module: Any, args: Any, output: Any) -> None:
-                _wait(inner.device)
+                synchronize(inner.device)
                 self.vision += time.perf_counter() - self._started
 
             hooks = [encoder.register_forward_pre_hook(before), encoder.register_forward_hook(after)]
@@ -90,8 +91,3 @@ class Timings:
             self.total += time.perf_counter() - started
             for hook in hooks:
                 hook.remove()
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)

@@ -38,7 +38,7 @@ from transformers import (
     SiglipImageProcessor,
 )
 
-from artquant_plugin.backbones import register_architectures
+from artquant_plugin.backbones.mplug_owl2 import register as register_mplug_owl2
 from artquant_plugin.backbones.mplug_owl2.configuration import MPLUGOwl2Config
 from tests.backbones import templates
 from tests.backbones.mplug_owl2.original_folders import CONFIG as MPLUG_OWL2
@@ -77,7 +77,7 @@ def _family(build: Callable[[], tuple[dict[str, Any], Any]]) -> Callable[[], tup
 
     @functools.wraps(build)
     def built() -> tuple[Any, Any]:
-        register_architectures()
+        register_mplug_owl2()
         content, processor = build()
         config = AutoConfig.for_model(**content)
         with torch.random.fork_rng():

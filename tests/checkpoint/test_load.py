@@ -103,7 +103,7 @@ def test_level_words_that_the_tokenizer_cannot_tell_apart_are_one_line(copy):
         ),
         ({"attn": "someone/kernel"}, "attn 'someone/kernel' is unknown"),
         ({"dtype": "float16"}, "dtype float16 needs a GPU; use float32 or bfloat16 on the CPU"),
-        ({"device": "gpu"}, "device 'gpu' is unknown; use cpu, cuda or cuda:1"),
+        ({"device": "gpu"}, "device 'gpu' is unknown; use cpu, cuda, cuda:1 or mps"),
         ({"quantization": "2bit"}, "quantization '2bit' is unknown; use 4bit or 8bit"),
     ],
 )
@@ -113,7 +113,7 @@ def test_wrong_options_are_one_line(options, message, saved):
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is there")
 def test_a_gpu_that_is_not_there_is_one_line(saved):
-    refused(saved, "device 'cuda:1' is not there, torch finds no GPU; use cpu", device="cuda:1")
+    refused(saved, "device 'cuda:1' is not there, torch finds no GPU of that kind; use cpu", device="cuda:1")
 
 
 def test_quantisation_without_its_package_names_the_extra(saved, monkeypatch):

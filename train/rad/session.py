@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -122,7 +123,8 @@ class _Session:
     @contextmanager
     def _signals(self, stop: asyncio.Event) -> Iterator[None]:
         """The first Ctrl-C, or SIGTERM, asks for no more; the second ends the process."""
-        if threading.current_thread() is not threading.main_thread():  # Python hears signals there alone
+        # Python hears signals in the main thread alone, and asyncio takes none on Windows, where Ctrl-C ends the run.
+        if threading.current_thread() is not threading.main_thread() or sys.platform == "win32":
             yield
             return
         loop, task = asyncio.get_running_loop(), asyncio.current_task()

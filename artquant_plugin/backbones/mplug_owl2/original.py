@@ -6,26 +6,23 @@ The state dict of a base model has the keys of our own. A LoRA folder holds `ada
 Pickled files are read with `weights_only`, which runs no code of theirs.
 """
 
-import json
 import pickle
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from artquant_plugin.backbones.mplug_owl2.configuration import MPLUGOwl2Config
+from artquant_plugin.backbones.mplug_owl2.layout import ADAPTER_CONFIG, PUBLISHED_BASE, is_original, read_json
 from artquant_plugin.backbones.mplug_owl2.modeling import MPLUGOwl2ForConditionalGeneration
 from artquant_plugin.backbones.mplug_owl2.processing import MPLUGOwl2ImageProcessor, MPLUGOwl2Processor
 from artquant_plugin.backbones.mplug_owl2.tokenization import tokenizer_from_sentencepiece
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.text import one_line
 
-PUBLISHED_BASE = "MAGAer13/mplug-owl2-llama2-7b"
-ADAPTER_CONFIG = "adapter_config.json"
 OTHER_WEIGHTS = "non_lora_trainables.bin"
 PEFT_PREFIX = "base_model.model."
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # whole, or with .index.json behind when in shards
@@ -50,34 +47,6 @@ class Original:
     level_values: tuple[float, ...] | None
 
 
-def is_original(folder: Path) -> bool:
-    """Whether a folder holds a checkpoint in the original's layout."""
-    try:
-        content = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(content, dict) and content.get("model_type") == "mplug_owl2" and "visual_config" in content
-
-
-def base_name(folder: Path, given: str | None = None) -> str | None:
-    """Folder or Hub id of a LoRA folder's base model; None for a base model.
-
-    Args:
-        folder: the checkpoint.
-        given: by the user; else the one that the adapter's configuration names.
-
-    Raises:
-        ArtQuantError: neither names one.
-    """
-    if not (folder / ADAPTER_CONFIG).is_file():
-        return None
-    name = given or _json(folder / ADAPTER_CONFIG).get("base_model_name_or_path")
-    if not name:
-        raise ArtQuantError(f"{folder / ADAPTER_CONFIG} names no base model; give it with base=FOLDER_OR_ID")
-    # Those who train have the published base in a folder of their own.
-    return PUBLISHED_BASE if Path(name).name == PUBLISHED_BASE.split("/")[1] and not Path(name).is_dir() else name
-
-
 def read_original(folder: Path, base: Path | None = None) -> Original:
     """Read a base model, or a LoRA folder merged into its base.
 
@@ -95,7 +64,7 @@ def read_original(folder: Path, base: Path | None = None) -> Original:
         raise ArtQuantError(
             f"base model '{source}' is no mPLUG-Owl2 in the original's layout; give a copy of {PUBLISHED_BASE}"
         )
-    content = _json(source / "config.json")
+    content = read_json(source / "config.json")
     try:
         config = MPLUGOwl2Config.from_original(content)
     except (KeyError, TypeError, ValueError) as error:
@@ -104,7 +73,7 @@ def read_original(folder: Path, base: Path | None = None) -> Original:
     weights = {name: value for name, value in _base_weights(source) if not name.endswith("rotary_emb.inv_freq")}
     _check(weights, config, source)
     if source is not folder:
-        content = _json(folder / "config.json")
+        content = read_json(folder / "config.json")
         _merge(weights, folder)
     values = content.get("score_weight")
     return Original(
@@ -116,7 +85,7 @@ def read_original(folder: Path, base: Path | None = None) -> Original:
 
 
 def _processor(folder: Path, config: MPLUGOwl2Config) -> MPLUGOwl2Processor:
-    settings = _json(folder / "preprocessor_config.json")
+    settings = read_json(folder / "preprocessor_config.json")
     vocabulary = folder / "tokenizer.model"
     if not vocabulary.is_file():
         raise ArtQuantError(f"{folder} holds no tokenizer.model; copy it from {PUBLISHED_BASE}")
@@ -135,7 +104,7 @@ def _base_weights(folder: Path) -> Iterator[tuple[str, Tensor]]:
             return
         index = folder / f"{name}.index.json"
         if index.is_file():
-            for shard in sorted(set(_json(index)["weight_map"].values())):
+            for shard in sorted(set(read_json(index)["weight_map"].values())):
                 yield from _tensors(folder / shard)
             return
     raise ArtQuantError(f"{folder} holds no weights ({' or '.join(WEIGHTS)}, whole or in shards); fetch it again")
@@ -182,7 +151,7 @@ def _same_shape(found: Tensor, wanted: Tensor, name: str, folder: Path) -> None:
 
 def _merge(weights: StateDict, folder: Path) -> None:
     """Add a LoRA folder's matrices to the weights, and put its other trained weights in their places."""
-    settings = _json(folder / ADAPTER_CONFIG)
+    settings = read_json(folder / ADAPTER_CONFIG)
     unusual = [key for key in ("use_rslora", "use_dora", "fan_in_fan_out", "modules_to_save") if settings.get(key)]
     if unusual or settings.get("bias", "none") != "none":
         raise ArtQuantError(f"{folder / ADAPTER_CONFIG} uses {(unusual or ['bias'])[0]}, which the original does not")
@@ -213,15 +182,3 @@ def _merge(weights: StateDict, folder: Path) -> None:
             raise ArtQuantError(f"{name!r} of {folder / OTHER_WEIGHTS} is no weight of the base; give the right base")
         _same_shape(value, weights[target], target, folder)
         weights[target] = value
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ArtQuantError(f"{path} is missing; fetch the checkpoint again") from error
-    except (OSError, ValueError) as error:
-        raise ArtQuantError(f"{path} is not JSON; fetch it again") from error
-    if not isinstance(content, dict):
-        raise ArtQuantError(f"{path} holds no JSON object; fetch it again")
-    return content

@@ -8,7 +8,8 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from artquant_plugin.backbones.mplug_owl2.original import PUBLISHED_BASE, base_name, is_original, read_original
+from artquant_plugin.backbones.mplug_owl2.layout import PUBLISHED_BASE, base_name, is_original
+from artquant_plugin.backbones.mplug_owl2.original import read_original
 from artquant_plugin.checkpoint import ScoringSpec, load_checkpoint
 from artquant_plugin.checkpoint.original import convert
 from artquant_plugin.cli import main

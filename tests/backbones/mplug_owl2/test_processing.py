@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from artquant_plugin.backbones import register_architectures
+from artquant_plugin.backbones import register_architecture
 from artquant_plugin.backbones.mplug_owl2.processing import MPLUGOwl2ImageProcessor, MPLUGOwl2Processor, pad_to_square
 from artquant_plugin.backbones.mplug_owl2.tokenization import tokenizer_from_sentencepiece
 from artquant_plugin.common.errors import ArtQuantError
@@ -145,9 +145,9 @@ def test_a_saved_processor_is_found_by_its_name(processor, tmp_path):
 
     from artquant_plugin.backbones.mplug_owl2.configuration import MPLUGOwl2Config
 
-    register_architectures()
     processor.save_pretrained(tmp_path)
     MPLUGOwl2Config().save_pretrained(tmp_path)
+    register_architecture(tmp_path)
     again = AutoProcessor.from_pretrained(tmp_path)
     assert type(again) is MPLUGOwl2Processor
     assert type(AutoImageProcessor.from_pretrained(tmp_path)) is MPLUGOwl2ImageProcessor

@@ -1,0 +1,69 @@
+"""Whether a folder holds an mPLUG-Owl2, and in which layout, told from its small files without torch.
+
+The layout of the paper's code is described in `artquant_plugin.backbones.mplug_owl2.original`, which reads it.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from artquant_plugin.common.errors import ArtQuantError
+
+MODEL_TYPE = "mplug_owl2"
+PUBLISHED_BASE = "MAGAer13/mplug-owl2-llama2-7b"
+ADAPTER_CONFIG = "adapter_config.json"
+
+
+def is_mplug_owl2(folder: Path) -> bool:
+    """Whether a folder's config.json is of an mPLUG-Owl2, in the original's layout or in our own."""
+    return _config(folder).get("model_type") == MODEL_TYPE
+
+
+def is_original(folder: Path) -> bool:
+    """Whether a folder holds a checkpoint in the original's layout."""
+    return is_mplug_owl2(folder) and "visual_config" in _config(folder)
+
+
+def base_name(folder: Path, given: str | None = None) -> str | None:
+    """Folder or Hub id of a LoRA folder's base model; None for a base model.
+
+    Args:
+        folder: the checkpoint.
+        given: by the user; else the one that the adapter's configuration names.
+
+    Raises:
+        ArtQuantError: neither names one.
+    """
+    if not (folder / ADAPTER_CONFIG).is_file():
+        return None
+    name = given or read_json(folder / ADAPTER_CONFIG).get("base_model_name_or_path")
+    if not name:
+        raise ArtQuantError(f"{folder / ADAPTER_CONFIG} names no base model; give it with base=FOLDER_OR_ID")
+    # Those who train have the published base in a folder of their own.
+    return PUBLISHED_BASE if Path(name).name == PUBLISHED_BASE.split("/")[1] and not Path(name).is_dir() else name
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The JSON object in a file.
+
+    Raises:
+        ArtQuantError: there is no such file, or it holds no JSON object.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ArtQuantError(f"{path} is missing; fetch the checkpoint again") from error
+    except (OSError, ValueError) as error:
+        raise ArtQuantError(f"{path} is not JSON; fetch it again") from error
+    if not isinstance(content, dict):
+        raise ArtQuantError(f"{path} holds no JSON object; fetch it again")
+    return content
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    """What a folder's config.json holds; nothing where it cannot be read, which whoever loads it tells the user."""
+    try:
+        content = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
