@@ -1,5 +1,6 @@
-"""README.md and docs/: links lead somewhere, shown commands exist, and the table of rooms is the architecture test's."""
+"""README.md and docs/: links lead somewhere, shown commands exist, tables and versions are those of their source."""
 
+import doctest
 import re
 import shlex
 from pathlib import Path
@@ -55,3 +56,13 @@ def test_the_table_of_rooms_is_that_of_the_architecture_test():
     rows = re.findall(r"^\| `([\w/]+)` \| .+ \| (.+) \|$", page, re.MULTILINE)
     table = {name.replace("/", "."): set(re.findall(r"`([\w/]+)`", imported)) for name, imported in rows}
     assert {name: {room.replace("/", ".") for room in rooms} for name, rooms in table.items()} == ALLOWED
+
+
+def test_the_versions_of_the_recipe_without_cuda_are_the_tested_ones():
+    page = (ROOT / "docs" / "installing.md").read_text(encoding="utf-8")
+    named = re.findall(r"\S+==\S+", page)
+    assert named and set(named) <= set((ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines())
+
+
+def test_the_lines_about_levels_print_what_the_manual_shows():
+    assert doctest.testfile(str(ROOT / "docs" / "python.md"), module_relative=False) == (0, 5)
