@@ -1,10 +1,10 @@
 """What the `*_describe` YAMLs name: data, prompts, results and metrics of a task that asks for a description."""
 
-import json
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from artquant_plugin.common.json_text import only_object
 from artquant_plugin.data.dataset import Dataset
 from artquant_plugin.data.find import find_dataset
 from artquant_plugin.metrics.diversity import distinct
@@ -103,10 +103,10 @@ def _read(reply: str | None) -> tuple[str | None, str | None]:
     if request_failed(reply):
         return None, "failed_request"
     try:
-        content = json.loads(reply)
+        content = only_object(reply)
     except ValueError:
-        content = None
-    if isinstance(content, dict) and "description" in content and content["description"] is None:
+        content = {}
+    if "description" in content and content["description"] is None:
         return None, str(content.get("reason") or "not described")
     text = without_thinking(reply)
     return (text, None) if text else (None, "empty")

@@ -5,6 +5,8 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from artquant_plugin.common.json_text import only_object
+
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
@@ -40,12 +42,12 @@ class Measurement:
             True
         """
         try:
-            content: Any = json.loads(text or "")
-        except (ValueError, RecursionError):
+            content = only_object(text or "")
+        except ValueError:
             return None
-        if not isinstance(content, dict) or set(content) != {"measurement"}:
+        if set(content) != {"measurement"}:
             return None
-        inner = content["measurement"]
+        inner: Any = content["measurement"]
         if not isinstance(inner, dict) or set(inner) != {"metric", "value", "lower_better"}:
             return None
         value = inner["value"]

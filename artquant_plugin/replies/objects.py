@@ -1,12 +1,12 @@
 """JSON with a score, anywhere in a reply."""
 
-import json
 import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+from artquant_plugin.common.json_text import json_values
 from artquant_plugin.common.text import one_line
 from artquant_plugin.replies.labels import read_labelled
 from artquant_plugin.replies.reply import DETAIL_WIDTH, Reply, within
@@ -21,7 +21,7 @@ def read_object(text: str, score_range: tuple[float, float], level_values: Mappi
 
     An object may hold the one with the score inside; of several inside, none is taken.
     """
-    found = [holders for value in _objects(text) if (holders := list(_holders(value)))]
+    found = [holders for _, value in json_values(text, strict=False) if (holders := list(_holders(value)))]
     if not found:
         return None
     holders = found[-1]
@@ -83,18 +83,3 @@ def _holders(value: Any) -> Iterator[dict[str, Any]]:
     elif isinstance(value, list):
         for item in value:
             yield from _holders(item)
-
-
-def _objects(text: str) -> Iterator[dict[str, Any]]:
-    """Every JSON object in a text, outermost ones only."""
-    decoder = json.JSONDecoder()
-    start = text.find("{")
-    while start >= 0:
-        try:
-            value, end = decoder.raw_decode(text, start)
-        except (ValueError, RecursionError):
-            end = start + 1
-        else:
-            if isinstance(value, dict):
-                yield value
-        start = text.find("{", end)

@@ -1,12 +1,12 @@
 """What generator and judge write, read as data; what cannot be read has a reason and no default."""
 
-import json
 import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from artquant_plugin.common.json_text import only_object
 from artquant_plugin.common.text import one_line
 from artquant_plugin.prompting.questions import DESCRIPTION_LEVELS
 from artquant_plugin.replies.reply import DETAIL_WIDTH
@@ -144,10 +144,7 @@ def _object(reply: Reply) -> dict[str, Any]:
             raise ReplyError("refused", one_line(text, DETAIL_WIDTH))
         raise ReplyError("malformed", f"no JSON object in {one_line(text, DETAIL_WIDTH)!r}")
     try:
-        content = json.loads(text[start : end + 1] if end > start else text[start:])
-    except (ValueError, RecursionError) as error:
+        return only_object(text[start : end + 1] if end > start else text[start:])
+    except ValueError as error:
         cut = "cut off at the limit of tokens" if reply.finish == "length" else f"no JSON ({error})"
         raise ReplyError("malformed", cut) from error
-    if not isinstance(content, dict):
-        raise ReplyError("malformed", "no JSON object")
-    return content
