@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from artquant_plugin.common.text import one_line
 from artquant_plugin.replies.labels import read_labelled
 from artquant_plugin.replies.objects import read_object
+from artquant_plugin.replies.refusals import refuses
 from artquant_plugin.replies.reply import DETAIL_WIDTH, Reply
-from artquant_plugin.replies.text import plain, refuses, request_failed, without_thinking
+from artquant_plugin.replies.text import plain, request_failed, without_thinking
 from artquant_plugin.replies.words import read_level
 
 

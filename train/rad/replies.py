@@ -1,7 +1,6 @@
 """What generator and judge write, read as data; what cannot be read has a reason and no default."""
 
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -9,15 +8,10 @@ from typing import Any, Literal
 from artquant_plugin.common.json_text import only_object
 from artquant_plugin.common.text import one_line
 from artquant_plugin.prompting.questions import DESCRIPTION_LEVELS
+from artquant_plugin.replies.refusals import opens_with_refusal
 from artquant_plugin.replies.reply import DETAIL_WIDTH
 
 Reason = Literal["refused", "malformed", "leaked_score"]
-
-_REFUSAL = re.compile(
-    r"^\W*(?:i['’]?\s?a?m sorry|sorry|i apologi[sz]e|unfortunately|as an ai|"
-    r"i (?:can(?:no|['’])t|cannot|am unable|won['’]t)|i['’]m (?:unable|not able))\b",
-    re.IGNORECASE,
-)  # fmt: skip
 
 
 class ReplyError(Exception):
@@ -140,7 +134,7 @@ def _object(reply: Reply) -> dict[str, Any]:
         raise ReplyError("malformed", "an empty reply")
     start, end = text.find("{"), text.rfind("}")
     if start < 0:
-        if _REFUSAL.match(text):
+        if opens_with_refusal(text):
             raise ReplyError("refused", one_line(text, DETAIL_WIDTH))
         raise ReplyError("malformed", f"no JSON object in {one_line(text, DETAIL_WIDTH)!r}")
     try:
