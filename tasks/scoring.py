@@ -21,7 +21,7 @@ from artquant_plugin.metrics.agreement import RESAMPLES, Scores, evaluate
 from artquant_plugin.metrics.unscored import at_median
 from artquant_plugin.prompting.levels import LEVEL_NAMES, LEVEL_VALUES
 from artquant_plugin.prompting.questions import one_level
-from artquant_plugin.replies import REASONS, Measurement, Reply, parse_reply
+from artquant_plugin.replies import REASONS, Measurement, ParsedReply, parse_reply
 
 SPLIT = "test"
 Record = dict[str, Any]  # what the samples file keeps of a painting, see `process_results`
@@ -117,7 +117,7 @@ def process_results(doc: Record, results: Sequence[str | None]) -> dict[str, Any
         values = dict(zip(LEVEL_NAMES, doc["level_values"], strict=True))
         reply = parse_reply(results[0], score_range=(low, high), level_values=values)
     else:
-        reply = Reply(score=measured.prediction)
+        reply = ParsedReply(score=measured.prediction)
     pair = [doc["id"], reply.score, doc["score"]]
     # A metric's value is in its own unit: it can be ranked with human scores, but has no error against them.
     error = pair if measured is None else [doc["id"], None, doc["score"]]

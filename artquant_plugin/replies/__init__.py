@@ -3,7 +3,7 @@
 from artquant_plugin.replies.measurement import Measurement as Measurement
 from artquant_plugin.replies.parser import parse_reply as parse_reply
 from artquant_plugin.replies.reply import REASONS as REASONS
+from artquant_plugin.replies.reply import ParsedReply as ParsedReply
 from artquant_plugin.replies.reply import Reason as Reason
-from artquant_plugin.replies.reply import Reply as Reply
 from artquant_plugin.replies.text import request_failed as request_failed
 from artquant_plugin.replies.text import without_thinking as without_thinking

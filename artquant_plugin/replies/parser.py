@@ -3,15 +3,17 @@
 from collections.abc import Mapping
 
 from artquant_plugin.common.text import one_line
-from artquant_plugin.replies.labels import read_labelled
-from artquant_plugin.replies.objects import read_object
+from artquant_plugin.replies.json_scores import read_object
+from artquant_plugin.replies.level_words import read_level
+from artquant_plugin.replies.prose import read_prose
 from artquant_plugin.replies.refusals import refuses
-from artquant_plugin.replies.reply import DETAIL_WIDTH, Reply
+from artquant_plugin.replies.reply import DETAIL_WIDTH, ParsedReply
 from artquant_plugin.replies.text import plain, request_failed, without_thinking
-from artquant_plugin.replies.words import read_level
 
 
-def parse_reply(text: str | None, *, score_range: tuple[float, float], level_values: Mapping[str, float]) -> Reply:
+def parse_reply(
+    text: str | None, *, score_range: tuple[float, float], level_values: Mapping[str, float]
+) -> ParsedReply:
     """Read one reply.
 
     In this order: lmms-eval's own failure texts; JSON with a ``score``, also inside prose or a code fence; the last
@@ -35,18 +37,18 @@ def parse_reply(text: str | None, *, score_range: tuple[float, float], level_val
         6.8
     """
     if not text:
-        return Reply(reason="empty")
+        return ParsedReply(reason="empty")
     if request_failed(text):
-        return Reply(reason="failed_request", detail=one_line(text, DETAIL_WIDTH))
+        return ParsedReply(reason="failed_request", detail=one_line(text, DETAIL_WIDTH))
     answer = without_thinking(text)
     if not answer:
-        return Reply(reason="empty")
+        return ParsedReply(reason="empty")
     reply = read_object(answer, score_range, level_values)
     if reply is None:
         answer = plain(answer)
-        reply = read_labelled(answer, score_range)
+        reply = read_prose(answer, score_range)
     if reply is None and not refuses(answer):
         reply = read_level(answer, score_range, level_values)
     if reply is not None:
         return reply
-    return Reply(reason="refusal" if refuses(answer) else "no_number", detail=one_line(answer, DETAIL_WIDTH))
+    return ParsedReply(reason="refusal" if refuses(answer) else "no_number", detail=one_line(answer, DETAIL_WIDTH))

@@ -12,7 +12,7 @@ REASONS: tuple[Reason, ...] = get_args(Reason)
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class ParsedReply:
     """A score, or the reason why there is none.
 
     Args:
@@ -44,9 +44,9 @@ def within(
     *,
     levels: dict[str, float] | None = None,
     from_range: bool = False,
-) -> Reply:
+) -> ParsedReply:
     """The reply with this score, or out of range; never the nearest score that is in it."""
     low, high = score_range
     if not low <= score <= high:
-        return Reply(reason="out_of_range", detail=f"{score:g} is outside [{low:g}, {high:g}]")
-    return Reply(score=score, origin=origin, levels=levels, from_range=from_range)
+        return ParsedReply(reason="out_of_range", detail=f"{score:g} is outside [{low:g}, {high:g}]")
+    return ParsedReply(score=score, origin=origin, levels=levels, from_range=from_range)

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 
-from artquant_plugin.replies.reply import Reply, within
+from artquant_plugin.replies.reply import ParsedReply, within
 
 _EDGES = " \t\n.,;:!\"'()[]<>|-–—"
 _SUBJECT = (
@@ -12,7 +12,7 @@ _SUBJECT = (
 )
 
 
-def read_level(text: str, score_range: tuple[float, float], level_values: Mapping[str, float]) -> Reply | None:
+def read_level(text: str, score_range: tuple[float, float], level_values: Mapping[str, float]) -> ParsedReply | None:
     """The score of the level word that a reply gives as its answer.
 
     It does when it is the word alone, begins or ends with it as a sentence of its own, labels it ("Level: good"), or
@@ -36,7 +36,7 @@ def read_level(text: str, score_range: tuple[float, float], level_values: Mappin
     names = {name.lower(): name for name in level_values}
     stated = _stated(text, word)
     if len(stated) != 1:
-        return Reply(reason="ambiguous", detail=f"level words in prose: {', '.join(present)}")
+        return ParsedReply(reason="ambiguous", detail=f"level words in prose: {', '.join(present)}")
     return within(float(level_values[names[stated.pop()]]), score_range, "level")
 
 

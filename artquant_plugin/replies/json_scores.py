@@ -8,15 +8,15 @@ from typing import Any
 
 from artquant_plugin.common.json_text import json_values
 from artquant_plugin.common.text import one_line
-from artquant_plugin.replies.labels import read_labelled
-from artquant_plugin.replies.reply import DETAIL_WIDTH, Reply, within
+from artquant_plugin.replies.level_words import read_level
+from artquant_plugin.replies.prose import read_prose
+from artquant_plugin.replies.reply import DETAIL_WIDTH, ParsedReply, within
 from artquant_plugin.replies.text import plain
-from artquant_plugin.replies.words import read_level
 
 _SCALE_KEYS = ("scale", "max", "max_score", "maximum", "out_of")
 
 
-def read_object(text: str, score_range: tuple[float, float], level_values: Mapping[str, float]) -> Reply | None:
+def read_object(text: str, score_range: tuple[float, float], level_values: Mapping[str, float]) -> ParsedReply | None:
     """The score of the last JSON object that has one; None when none has.
 
     An object may hold the one with the score inside; of several inside, none is taken.
@@ -27,28 +27,29 @@ def read_object(text: str, score_range: tuple[float, float], level_values: Mappi
     holders = found[-1]
     if len(holders) > 1:
         scores = ", ".join(str(holder["score"]) for holder in holders)
-        return Reply(reason="ambiguous", detail=one_line(f"several scores in one object: {scores}", DETAIL_WIDTH))
+        detail = one_line(f"several scores in one object: {scores}", DETAIL_WIDTH)
+        return ParsedReply(reason="ambiguous", detail=detail)
     return _read(holders[0], score_range, level_values)
 
 
-def _read(content: dict[str, Any], score_range: tuple[float, float], level_values: Mapping[str, float]) -> Reply:
+def _read(content: dict[str, Any], score_range: tuple[float, float], level_values: Mapping[str, float]) -> ParsedReply:
     score = content["score"]
     if score is None:
-        return Reply(reason="unscored", detail=str(content.get("reason") or ""))
+        return ParsedReply(reason="unscored", detail=str(content.get("reason") or ""))
     if isinstance(score, str):
         written = plain(score).strip()
-        reply = read_labelled(f"score: {written}", score_range) or read_level(written, score_range, level_values)
-        return reply or Reply(reason="malformed", detail=one_line(f"score {score!r}", DETAIL_WIDTH))
+        reply = read_prose(f"score: {written}", score_range) or read_level(written, score_range, level_values)
+        return reply or ParsedReply(reason="malformed", detail=one_line(f"score {score!r}", DETAIL_WIDTH))
     if isinstance(score, bool) or not isinstance(score, int | float):
-        return Reply(reason="malformed", detail=one_line(f"score {score!r}", DETAIL_WIDTH))
+        return ParsedReply(reason="malformed", detail=one_line(f"score {score!r}", DETAIL_WIDTH))
     try:
         number = float(score)
     except OverflowError:
         number = math.inf
     if not math.isfinite(number):
-        return Reply(reason="malformed", detail=one_line(f"score {number}", DETAIL_WIDTH))
+        return ParsedReply(reason="malformed", detail=one_line(f"score {number}", DETAIL_WIDTH))
     if other := _other_scale(content, score_range[1]):
-        return Reply(
+        return ParsedReply(
             reason="ambiguous", detail=one_line(f"score {number:g} with {other} {content[other]!r}", DETAIL_WIDTH)
         )
     reply = within(number, score_range, "json", levels=_levels(content.get("levels")))
