@@ -1,4 +1,4 @@
-"""Any model's answer -> a score, or the reason why there is none. Nothing is clamped, guessed or dropped."""
+"""Reads the score out of any model's reply, or says why there is none; no score is clamped or guessed."""
 
 from artquant_plugin.replies.measurement import Measurement as Measurement
 from artquant_plugin.replies.parser import parse_reply as parse_reply

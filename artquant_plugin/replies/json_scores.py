@@ -1,4 +1,4 @@
-"""JSON with a score, anywhere in a reply."""
+"""The score in a JSON object that stands anywhere in a reply."""
 
 import math
 import re
@@ -17,9 +17,20 @@ _SCALE_KEYS = ("scale", "max", "max_score", "maximum", "out_of")
 
 
 def read_object(text: str, score_range: tuple[float, float], level_values: Mapping[str, float]) -> ParsedReply | None:
-    """The score of the last JSON object that has one; None when none has.
+    """The score of the last JSON object of a reply that has one.
 
-    An object may hold the one with the score inside; of several inside, none is taken.
+    The key is ``score`` in upper or lower case. The object with that key may stand inside another object or a list;
+    where one outer object holds several of them, the reply is ambiguous.
+
+    Args:
+        text: the reply without what the model thought.
+        score_range: lowest and highest score of the dataset.
+        level_values: the score of each level word, for a score such as ``"good"``.
+
+    Returns:
+        A score in the range, or the reason why the value under ``score`` is none: it is null, is not finite, is no
+        number, or the object names a scale that ends elsewhere than the dataset's (``"out_of": 5``). None where no
+        object has a score.
     """
     found = [holders for _, value in json_values(text, strict=False) if (holders := list(_holders(value)))]
     if not found:

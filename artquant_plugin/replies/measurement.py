@@ -1,4 +1,4 @@
-"""The reply of a model that measures instead of answering: a number in a unit of its own."""
+"""The reply of a model that computes an image quality metric, which has a unit of its own and no level words."""
 
 import json
 import math
@@ -10,11 +10,11 @@ from artquant_plugin.common.json_text import only_object
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """One image's value of an image quality metric.
+    """The value of an image quality metric for one image.
 
     Args:
-        metric: its name.
-        value: in the metric's own unit and range, finite.
+        metric: the name of the metric, as pyiqa calls it ("piqe").
+        value: the value in the metric's own unit and range; finite.
         lower_better: whether a lower value means a better image.
     """
 
@@ -28,12 +28,19 @@ class Measurement:
         return -self.value if self.lower_better else self.value
 
     def to_reply(self) -> str:
-        """As JSON text: ``{"measurement": {"metric": "piqe", "value": 31.2, "lower_better": true}}``."""
+        """The measurement as JSON: ``{"measurement": {"metric": "piqe", "value": 31.2, "lower_better": true}}``."""
         return json.dumps({"measurement": asdict(self)})
 
     @classmethod
     def from_reply(cls, text: str | None) -> "Measurement | None":
-        """What `to_reply` wrote and nothing else; None for any other text.
+        """The measurement that `to_reply` wrote.
+
+        Args:
+            text: a reply; None where there is none.
+
+        Returns:
+            None for any other text, also for one that holds more than a measurement, and for a value that is not
+            finite.
 
         Example:
             >>> Measurement.from_reply(Measurement("piqe", 31.2, True).to_reply()).prediction

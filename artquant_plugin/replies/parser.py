@@ -1,4 +1,4 @@
-"""The one order in which a reply is read."""
+"""Reads a reply: tries the forms in which a reply may hold a score, in one fixed order."""
 
 from collections.abc import Mapping
 
@@ -14,19 +14,20 @@ from artquant_plugin.replies.text import plain, request_failed, without_thinking
 def parse_reply(
     text: str | None, *, score_range: tuple[float, float], level_values: Mapping[str, float]
 ) -> ParsedReply:
-    """Read one reply.
+    """The score that a reply gives, or the reason why it gives none.
 
-    In this order: lmms-eval's own failure texts; JSON with a ``score``, also inside prose or a code fence; the last
-    labelled number ("Score: 7.5/10", "rating = 68 out of 100", "评分：7.5"), rescaled when it names its scale; a level
-    word that stands as the answer. What a model thought before its answer is not read.
+    The forms are tried in this order, and the first one that is there decides: lmms-eval's own texts about failures;
+    JSON with a ``score``, also inside prose or a code fence; the last number that prose tells as a score
+    ("Score: 7.5/10", "rating = 68 out of 100", "评分：7.5"), converted when it names another scale than the dataset's;
+    a level word that stands as the answer. What a model thought before its answer is not read.
 
     Args:
-        text: the reply; None where the harness passes on that there was none.
+        text: the reply; None where an endpoint answered without content, which counts as an empty reply.
         score_range: lowest and highest score of the dataset.
-        level_values: the score of each level word.
+        level_values: the score of each level word, in `score_range`; empty where no level word counts as an answer.
 
     Returns:
-        A score in the range, or a reason.
+        A score in `score_range`, its ends included, or a reason.
 
     Example:
         >>> parse_reply('{"score": 6.5}', score_range=(0, 10), level_values={}).score

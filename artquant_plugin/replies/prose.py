@@ -7,7 +7,7 @@ from artquant_plugin.common.text import one_line
 from artquant_plugin.replies import vocabulary as words
 from artquant_plugin.replies.exclusions import exclusions_for
 from artquant_plugin.replies.numbers import NUMBER, USUAL_TOPS, WrittenNumber, find_numbers, number_value
-from artquant_plugin.replies.reply import DETAIL_WIDTH, ParsedReply, within
+from artquant_plugin.replies.reply import DETAIL_WIDTH, ParsedReply, Reason, within
 from artquant_plugin.replies.rules import Rule, Statement, find_statements, rules_for
 
 _RULES = tuple(rule for rule in rules_for("reply") if not rule.fallback)
@@ -77,7 +77,8 @@ def _scores(
     text: str, numbers: Sequence[WrittenNumber], rules: Sequence[Rule]
 ) -> tuple[list[Statement], list[Statement]]:
     """The statements that are scores of the painting, and those that score one aspect of it."""
-    scores, aspects = [], []
+    scores: list[Statement] = []
+    aspects: list[Statement] = []
     for statement in find_statements(text, numbers, rules):
         if any(exclusion.applies(statement) for exclusion in _DROPPED):
             continue
@@ -123,7 +124,7 @@ def _parsed(
     written = number.value if number.upper is None else f"{number.value}-{number.upper}"
     for exclusion in _UNREADABLE:
         if exclusion.applies(statement):
-            reason = "malformed" if exclusion.effect == "malformed" else "ambiguous"
+            reason: Reason = "malformed" if exclusion.effect == "malformed" else "ambiguous"
             return ParsedReply(reason=reason, detail=exclusion.detail.format(written))
     value = number_value(number.value)
     if number.upper is not None:

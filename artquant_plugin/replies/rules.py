@@ -128,8 +128,7 @@ def find_statements(
             known.
     """
     for rule in rules:
-        found = _announced(text, numbers, rule) if rule.cue else ((number, number.start, {}) for number in numbers)
-        for number, start, groups in found:
+        for number, start, groups in _announced(text, numbers, rule.cue, rule.link):
             behind = rule.behind.match(text, number.end)
             if behind is None:
                 continue
@@ -150,15 +149,18 @@ def find_statements(
 
 
 def _announced(
-    text: str, numbers: Sequence[WrittenNumber], rule: Rule
+    text: str, numbers: Sequence[WrittenNumber], cues: re.Pattern[str] | None, links: re.Pattern[str]
 ) -> Iterator[tuple[WrittenNumber, int, dict[str, str | None]]]:
-    """The numbers that a rule's cues announce, each with the place of its cue and with the groups of the patterns.
+    """The numbers that cues announce, each with the place of its cue and with the groups of both patterns.
 
-    A cue announces one number at most.
+    A cue announces one number at most. Where a rule has no cues, every number is its own announcement.
     """
+    if cues is None:
+        yield from ((number, number.start, {}) for number in numbers)
+        return
     by_start = {number.start: number for number in numbers}
-    for cue in _overlapping(rule.cue, text):
-        link = rule.link.match(text, cue.end())
+    for cue in _overlapping(cues, text):
+        link = links.match(text, cue.end())
         if link is not None and (number := by_start.get(link.end())):
             yield number, cue.start(), cue.groupdict() | link.groupdict()
 
@@ -258,20 +260,17 @@ def is_a_fraction_of_a_scale(statement: Statement) -> bool:
 
 
 def is_out_of_a_scale(statement: Statement) -> bool:
-    """The number's scale stands behind "out of" and ends at 5, 10, 100, where the dataset's does or where possible."""
+    """The number's scale stands behind "out of", and ends at 5, 10, 100 or where the dataset's does."""
     number = statement.number
     if number.top is None or number.by_slash:
         return False
-    return number.top.lower().startswith("a possible") or top_value(number.top) in (
-        5.0,
-        10.0,
-        100.0,
-        statement.dataset_high,
-    )
+    usual = (5.0, 10.0, 100.0, statement.dataset_high)
+    return number.top.lower().startswith("a possible") or top_value(number.top) in usual
 
 
 # Pieces of patterns.
 
+# The end of a link: a number begins here, and not in the middle of a longer one.
 _NUMBER_NEXT = r"(?<![\d.,/])(?=[-+]?\d)"
 _NOTE = r"(?:\s*[(\[](?P<note>[^()\[\]\n]{1,40})[)\]])?"
 # A scale in front of a colon: "Score out of 10:", "Rating on a 1-10 scale:".

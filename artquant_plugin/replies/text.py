@@ -1,4 +1,4 @@
-"""A reply's text before it is read: failures of the harness, thinking, width and marks of characters, refusals."""
+"""A reply's text before it is read: texts about failures, thinking, character widths and marks of emphasis."""
 
 import re
 
@@ -29,12 +29,23 @@ _MARKUP = re.compile(
 
 
 def request_failed(text: str) -> bool:
-    """Whether this is what the harness puts in the place of an answer that it could not get."""
+    """Whether a reply is a text that lmms-eval puts in the place of an answer that it could not get.
+
+    Args:
+        text: the reply as the harness passes it on. The text about the failure may stand anywhere in it.
+    """
     return _FAILURE.search(text) is not None
 
 
 def without_thinking(text: str) -> str:
-    """The answer behind a model's thinking, which may be marked in several ways and may never have ended.
+    """A reply without what the model thought before its answer.
+
+    Args:
+        text: the reply. Thinking may be marked as ``<think>``, ``[THINK]``, ``◁think▷`` or as a channel of gpt-oss.
+            Where it never ends, nothing of the reply is left.
+
+    Returns:
+        The answer, without blanks around it; empty where the reply has none.
 
     Example:
         >>> without_thinking("<think>Perhaps a 3?</think> Score: 8")
@@ -46,9 +57,14 @@ def without_thinking(text: str) -> str:
 
 
 def plain(text: str) -> str:
-    """The same in half-width characters, without marks of emphasis and with single spaces and line ends.
+    """A text in half-width characters, without marks of emphasis, with single spaces and single line ends.
 
-    So one pattern reads all spellings, and long runs of blanks cost it nothing.
+    One pattern then reads all spellings, and long runs of blanks cost it nothing. Typographic quotes become plain
+    ones, and halves and quarters become decimals.
+
+    Example:
+        >>> plain("**Score：**  ７½")
+        'Score: 7.5'
     """
     text = re.sub("[“”„«»]", '"', text.translate(_WIDTH).replace("’", "'"))
     text = re.sub(r"(?<=\d) ?[½¼¾]", lambda match: _FRACTIONS[match[0].strip()], text)
