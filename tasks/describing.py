@@ -1,10 +1,10 @@
-"""What the `*_describe` YAMLs name: data, prompts, results and metrics of a task that asks for a description."""
+"""The functions that the `*_describe` YAMLs name: documents, prompts, results and metrics of the description tasks."""
 
-import json
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from artquant_plugin.common.json_text import only_object
 from artquant_plugin.data.dataset import Dataset
 from artquant_plugin.data.find import find_dataset
 from artquant_plugin.metrics.diversity import distinct
@@ -15,11 +15,12 @@ from artquant_plugin.tasks.scoring import SPLIT, doc_to_visual, failed, manifest
 
 __all__ = ["doc_to_visual", "failed", "missing"]  # the YAMLs name them here, with the rest
 
-Record = dict[str, Any]  # id, description, reason, levels, reference; what the samples file keeps of a painting
+Document = dict[str, Any]  # one painting, as lmms-eval passes it to a task: the columns of `_documents`
+Described = dict[str, Any]  # one painting's result, as the samples file keeps it: `described` of `process_results`
 
 
 def __getattr__(name: str) -> Any:
-    """`NAME_file` and `NAME_docs` of any dataset; see `artquant_plugin.tasks.scoring`."""
+    """The attributes `NAME_file` and `NAME_docs` of any dataset, as `artquant_plugin.tasks.scoring` explains them."""
     dataset, _, kind = name.rpartition("_")
     if dataset and kind == "file":
         return manifest(dataset)
@@ -29,7 +30,12 @@ def __getattr__(name: str) -> Any:
 
 
 def _documents(dataset: str) -> Callable[[Any], Any]:
-    """The function that gives the harness its documents; see `artquant_plugin.tasks.scoring`."""
+    """A function that gives lmms-eval the documents of a dataset in the place of the rows that it loaded.
+
+    A document has the painting's `id`, `category` and `image` (the path of the file), the `reference` that
+    descriptions are compared with (a description, else a rater's comment, else an empty text), and `missing`: how many
+    paintings of the split could not be used at import, the same number in every document.
+    """
 
     def documents(rows: Any) -> Any:
         from datasets import Dataset as Table
@@ -53,25 +59,32 @@ def _documents(dataset: str) -> Callable[[Any], Any]:
     return documents
 
 
-def doc_to_text(doc: Record, lmms_eval_specific_kwargs: dict[str, str] | None = None) -> str:
-    """The question for models that bring none of their own."""
+def doc_to_text(doc: Document, lmms_eval_specific_kwargs: dict[str, str] | None = None) -> str:
+    """The question for models that have no question of their own.
+
+    Args:
+        doc: one document; the question is the same for all.
+        lmms_eval_specific_kwargs: the prompt section of the YAML, with the question as `prompt`; without it the
+            question is empty.
+    """
     return (lmms_eval_specific_kwargs or {}).get("prompt", "")
 
 
-def doc_to_target(doc: Record) -> str:
+def doc_to_target(doc: Document) -> str:
     """The reference: a description, or a rater's comment; empty where the dataset has neither."""
     return doc["reference"]
 
 
-def process_results(doc: Record, results: Sequence[str | None]) -> dict[str, Any]:
-    """Read one reply; one that is no description is counted with its reason.
+def process_results(doc: Document, results: Sequence[str | None]) -> dict[str, Any]:
+    """What the metrics need of one reply. A reply that is no description is counted with its reason.
 
     Args:
-        doc: a document of `_documents`.
-        results: the model's one reply.
+        doc: the document of the painting.
+        results: a list of one element, the model's reply; None where an endpoint answered without content.
 
     Returns:
-        One entry per metric. `described` carries the record; the others share what they need of it.
+        One entry for each metric that the YAML names. `described` is what the samples file keeps of the painting: id,
+        description (None where there is none), reason, levels and category.
     """
     text, reason = _read(results[0])
     description = None if text is None else read_description(text)
@@ -97,28 +110,38 @@ def process_results(doc: Record, results: Sequence[str | None]) -> dict[str, Any
 
 
 def _read(reply: str | None) -> tuple[str | None, str | None]:
-    """A reply's description, or the reason why it has none."""
+    """The description in a reply and None, or None and the reason why the reply has none.
+
+    A model of ours says that it could not describe an image by JSON with a null description and the reason.
+    """
     if not reply:
         return None, "empty"
     if request_failed(reply):
         return None, "failed_request"
     try:
-        content = json.loads(reply)
+        content = only_object(reply)
     except ValueError:
-        content = None
-    if isinstance(content, dict) and "description" in content and content["description"] is None:
+        content = {}
+    if "description" in content and content["description"] is None:
         return None, str(content.get("reason") or "not described")
     text = without_thinking(reply)
     return (text, None) if text else (None, "empty")
 
 
-def described(records: Sequence[Record]) -> int:
+def described(records: Sequence[Described]) -> int:
     """How many paintings have a description."""
     return sum(record["description"] is not None for record in records)
 
 
 def mean(values: Sequence[float | None]) -> float:
-    """Mean over the described paintings; NaN when there is none."""
+    """The mean over the paintings that have a description.
+
+    Args:
+        values: one value for each painting; None where it has no description.
+
+    Returns:
+        NaN where no painting has a description.
+    """
     known = [value for value in values if value is not None]
     return sum(known) / len(known) if known else math.nan
 
@@ -127,7 +150,9 @@ def _distinct(length: int) -> Callable[[Sequence[str | None]], float]:
     def aggregate(texts: Sequence[str | None]) -> float:
         return distinct((text or "" for text in texts), length)
 
-    aggregate.__doc__ = f"Different sequences of {length} words per such sequence, over all descriptions; in (0, 1]."
+    aggregate.__doc__ = (
+        f"The share of different sequences among all sequences of {length} words, over all descriptions; in (0, 1]."
+    )
     return aggregate
 
 
@@ -136,7 +161,14 @@ distinct_2 = _distinct(2)
 
 
 def chrf(pairs: Sequence[tuple[str | None, str]]) -> float:
-    """chrF2 of the descriptions against their references, in [0, 100]; NaN where there are none.
+    """The chrF2 of the descriptions against their references, in [0, 100].
+
+    Args:
+        pairs: a description (None where there is none) and a reference (empty where there is none) for each painting.
+            Only paintings with both count.
+
+    Returns:
+        NaN where no painting has both.
 
     Source: Popović 2015, "chrF: character n-gram F-score", as sacrebleu computes it over a corpus.
     """
@@ -150,5 +182,9 @@ def chrf(pairs: Sequence[tuple[str | None, str]]) -> float:
 
 
 def referenced(flags: Sequence[bool]) -> int:
-    """How many paintings have a reference."""
+    """How many paintings have a reference.
+
+    Args:
+        flags: for each painting, whether it has one.
+    """
     return sum(flags)

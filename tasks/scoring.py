@@ -1,4 +1,4 @@
-"""What the task YAMLs name: data, prompts, results and metrics of a task that asks for a score.
+"""The functions that the task YAMLs name: documents, prompts, results and metrics of the tasks that ask for a score.
 
 A YAML names its dataset by the attributes ``NAME_file`` and ``NAME_docs`` of this module, ``baid_file`` for example:
 they are resolved when the task is loaded, so that a dataset that is not there stops the run before anything else
@@ -21,14 +21,15 @@ from artquant_plugin.metrics.agreement import RESAMPLES, Scores, evaluate
 from artquant_plugin.metrics.unscored import at_median
 from artquant_plugin.prompting.levels import LEVEL_NAMES, LEVEL_VALUES
 from artquant_plugin.prompting.questions import one_level
-from artquant_plugin.replies import REASONS, Measurement, Reply, parse_reply
+from artquant_plugin.replies import REASONS, Measurement, ParsedReply, parse_reply
 
 SPLIT = "test"
-Record = dict[str, Any]  # what the samples file keeps of a painting, see `process_results`
+Document = dict[str, Any]  # one painting, as lmms-eval passes it to a task: the columns of `_documents`
+Scored = dict[str, Any]  # one painting's result, as the samples file keeps it: `scored` of `process_results`
 
 
 def __getattr__(name: str) -> Any:
-    """`NAME_file` and `NAME_docs` of any dataset."""
+    """The attributes `NAME_file` and `NAME_docs` of any dataset, for example `baid_file`."""
     dataset, _, kind = name.rpartition("_")
     if dataset and kind == "file":
         return manifest(dataset)
@@ -38,13 +39,16 @@ def __getattr__(name: str) -> Any:
 
 
 def manifest(dataset: str) -> str:
-    """A file of the dataset for the harness, which insists on loading one: dataset.json, the smallest.
+    """The path of a file that lmms-eval can load for a dataset: dataset.json, the smallest one.
 
-    The documents are made from what `Dataset` reads (see `_documents`), so that rows are checked, and may stand in
-    JSON lines or in Parquet files.
+    lmms-eval insists on loading a file. The documents do not come from it: `_documents` makes them from what `Dataset`
+    reads, so that the rows are checked and may stand in JSON lines or in Parquet files.
+
+    Args:
+        dataset: the dataset's name, or the path of its folder.
 
     Raises:
-        ArtQuantError: the dataset is not there, or has no painting.
+        ArtQuantError: the dataset is not there, or has no painting in its test split.
     """
     folder = find_dataset(dataset)
     split = Dataset.load(folder).info.splits.get(SPLIT)
@@ -56,7 +60,12 @@ def manifest(dataset: str) -> str:
 
 
 def _documents(dataset: str) -> Callable[[Any], Any]:
-    """The function that gives the harness its documents in the place of what it loaded."""
+    """A function that gives lmms-eval the documents of a dataset in the place of the rows that it loaded.
+
+    A document has the painting's `id`, `score`, `category` and `image` (the path of the file), the dataset's
+    `score_range` (lowest and highest) and `level_values` (one per level word, in the order of `LEVEL_NAMES`), and
+    `missing`: how many paintings of the split could not be used at import, the same number in every document.
+    """
 
     def documents(rows: Any) -> Any:
         from datasets import Dataset as Table
@@ -81,13 +90,20 @@ def _documents(dataset: str) -> Callable[[Any], Any]:
     return documents
 
 
-def doc_to_visual(doc: Record) -> list[Image.Image]:
-    """The painting, as a viewer shows it."""
+def doc_to_visual(doc: Document) -> list[Image.Image]:
+    """The painting's image as a viewer shows it, in a list of one element."""
     return [open_image(doc["image"])]
 
 
-def doc_to_text(doc: Record, lmms_eval_specific_kwargs: dict[str, str] | None = None) -> str:
-    """The question, with the dataset's scale and the level words filled in."""
+def doc_to_text(doc: Document, lmms_eval_specific_kwargs: dict[str, str] | None = None) -> str:
+    """The question about a painting.
+
+    Args:
+        doc: the document of the painting.
+        lmms_eval_specific_kwargs: the prompt section of the YAML, with the question as `prompt`: its ``{low}``,
+            ``{high}`` and ``{one_level}`` become the ends of the dataset's scale and the list of level words. Without
+            the section the question is empty.
+    """
     low, high = doc["score_range"]
     question = (lmms_eval_specific_kwargs or {}).get("prompt", "")
     for name, value in {"low": f"{low:g}", "high": f"{high:g}", "one_level": one_level(LEVEL_NAMES)}.items():
@@ -95,21 +111,22 @@ def doc_to_text(doc: Record, lmms_eval_specific_kwargs: dict[str, str] | None = 
     return question
 
 
-def doc_to_target(doc: Record) -> float:
-    """The human score."""
+def doc_to_target(doc: Document) -> float:
+    """The human score of the painting, in the dataset's range."""
     return doc["score"]
 
 
-def process_results(doc: Record, results: Sequence[str | None]) -> dict[str, Any]:
-    """Read one reply; an unreadable one stays unscored, with its reason.
+def process_results(doc: Document, results: Sequence[str | None]) -> dict[str, Any]:
+    """What the metrics need of one reply. A reply without a readable score stays unscored, with its reason.
 
     Args:
-        doc: a document of `_documents`.
-        results: the model's one reply; None where an endpoint answered without content.
+        doc: the document of the painting.
+        results: a list of one element, the model's reply; None where an endpoint answered without content.
 
     Returns:
-        One entry per metric. `scored` carries the record that reports are made from; the metrics that need pairs
-        share one short list (id, prediction or None, truth).
+        One entry for each metric that the YAML names. `scored` is what the samples file keeps of the painting, and
+        what reports are made from. The metrics that compare scores share one list: id, prediction (None where the
+        painting is unscored), human score.
     """
     measured = Measurement.from_reply(results[0])
     if measured is None:
@@ -117,7 +134,7 @@ def process_results(doc: Record, results: Sequence[str | None]) -> dict[str, Any
         values = dict(zip(LEVEL_NAMES, doc["level_values"], strict=True))
         reply = parse_reply(results[0], score_range=(low, high), level_values=values)
     else:
-        reply = Reply(score=measured.prediction)
+        reply = ParsedReply(score=measured.prediction)
     pair = [doc["id"], reply.score, doc["score"]]
     # A metric's value is in its own unit: it can be ranked with human scores, but has no error against them.
     error = pair if measured is None else [doc["id"], None, doc["score"]]
@@ -154,7 +171,7 @@ def process_results(doc: Record, results: Sequence[str | None]) -> dict[str, Any
 
 
 def _scores(pairs: Sequence[Sequence[Any]], *, intervals: bool = False) -> Scores | None:
-    """Metrics over the scored paintings; None when none was scored."""
+    """The metrics over the scored paintings; None where no painting is scored."""
     known = tuple((name, prediction, truth) for name, prediction, truth in pairs if prediction is not None)
     if not known:
         return None
@@ -175,7 +192,7 @@ def _filled(metric: str) -> Callable[[Sequence[Sequence[Any]]], float]:
         known = zip((name for name, _, _ in pairs), predictions, (truth for _, _, truth in pairs), strict=True)
         return getattr(_evaluate(tuple(known), 0), metric).value
 
-    aggregate.__doc__ = f"{metric.upper()} over all paintings, those without a score at the model's median."
+    aggregate.__doc__ = f"{metric.upper()} over all paintings; the unscored count at the median of the predictions."
     return aggregate
 
 
@@ -184,7 +201,7 @@ def _aggregation(metric: str, bound: str) -> Callable[[Sequence[Sequence[Any]]],
         scores = _scores(pairs, intervals=bound != "value")
         return math.nan if scores is None else getattr(getattr(scores, metric), bound)
 
-    aggregate.__doc__ = f"The {bound} of {metric.upper()} over the scored paintings; NaN when none was."
+    aggregate.__doc__ = f"The {bound} of {metric.upper()} over the scored paintings; NaN where no painting is scored."
     return aggregate
 
 
@@ -206,16 +223,24 @@ def count(ones: Sequence[int]) -> int:
     return len(ones)
 
 
-def scored(records: Sequence[Record]) -> int:
+def scored(records: Sequence[Scored]) -> int:
     """How many paintings have a prediction."""
     return sum(record["prediction"] is not None for record in records)
 
 
 def failed(flags: Sequence[bool]) -> int:
-    """How many paintings have none, in all or for one reason."""
+    """How many paintings have no prediction, in all or for one reason.
+
+    Args:
+        flags: for each painting, whether it has none (for that reason).
+    """
     return sum(flags)
 
 
 def missing(counts: Sequence[int]) -> int:
-    """How many of the dataset's paintings could not be used at import, the same number with every painting."""
+    """How many of the dataset's paintings could not be used at import.
+
+    Args:
+        counts: that number once for each painting, as every document carries it.
+    """
     return max(counts)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.json_text import json_values
 from artquant_plugin.data.dataset import Dataset
 from artquant_plugin.data.find import find_dataset
 
@@ -166,21 +167,14 @@ def _lines(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
 
 def _objects(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
     """JSON objects: one per line, one behind the other, as Q-Align writes them, or in a list."""
-    decoder = json.JSONDecoder()
-    place = number = 0
-    while place < len(text):
-        try:
-            value, end = decoder.raw_decode(text, place)
-        except (ValueError, RecursionError) as error:
-            raise ArtQuantError(f"'{path}' is no JSON behind object {number} ({error}); mend it") from error
-        for row in value if isinstance(value, list) else [value]:
-            number += 1
+    number = 0
+    try:
+        for number, (_, row) in enumerate(json_values(text, strict=True), start=1):
             if not isinstance(row, dict):
                 raise ArtQuantError(f"'{path}': entry {number} is no JSON object; give one per image")
             yield number, {name: "" if item is None else item for name, item in row.items()}
-        place = end
-        while place < len(text) and text[place] in " \t\r\n,":
-            place += 1
+    except json.JSONDecodeError as error:
+        raise ArtQuantError(f"'{path}' is no JSON behind object {number} ({error}); mend it") from error
 
 
 def _number(text: str) -> float | None:

@@ -1,18 +1,20 @@
-"""The reply of a model that measures instead of answering: a number in a unit of its own."""
+"""The reply of a model that computes an image quality metric, which has a unit of its own and no level words."""
 
 import json
 import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from artquant_plugin.common.json_text import only_object
+
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """One image's value of an image quality metric.
+    """The value of an image quality metric for one image.
 
     Args:
-        metric: its name.
-        value: in the metric's own unit and range, finite.
+        metric: the name of the metric, as pyiqa calls it ("piqe").
+        value: the value in the metric's own unit and range; finite.
         lower_better: whether a lower value means a better image.
     """
 
@@ -26,12 +28,19 @@ class Measurement:
         return -self.value if self.lower_better else self.value
 
     def to_reply(self) -> str:
-        """As JSON text: ``{"measurement": {"metric": "piqe", "value": 31.2, "lower_better": true}}``."""
+        """The measurement as JSON: ``{"measurement": {"metric": "piqe", "value": 31.2, "lower_better": true}}``."""
         return json.dumps({"measurement": asdict(self)})
 
     @classmethod
     def from_reply(cls, text: str | None) -> "Measurement | None":
-        """What `to_reply` wrote and nothing else; None for any other text.
+        """The measurement that `to_reply` wrote.
+
+        Args:
+            text: a reply; None where there is none.
+
+        Returns:
+            None for any other text, also for one that holds more than a measurement, and for a value that is not
+            finite.
 
         Example:
             >>> Measurement.from_reply(Measurement("piqe", 31.2, True).to_reply()).prediction
@@ -40,12 +49,12 @@ class Measurement:
             True
         """
         try:
-            content: Any = json.loads(text or "")
-        except (ValueError, RecursionError):
+            content = only_object(text or "")
+        except ValueError:
             return None
-        if not isinstance(content, dict) or set(content) != {"measurement"}:
+        if set(content) != {"measurement"}:
             return None
-        inner = content["measurement"]
+        inner: Any = content["measurement"]
         if not isinstance(inner, dict) or set(inner) != {"metric", "value", "lower_better"}:
             return None
         value = inner["value"]

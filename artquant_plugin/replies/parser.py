@@ -1,29 +1,33 @@
-"""The one order in which a reply is read."""
+"""Reads a reply: tries the forms in which a reply may hold a score, in one fixed order."""
 
 from collections.abc import Mapping
 
 from artquant_plugin.common.text import one_line
-from artquant_plugin.replies.labels import read_labelled
-from artquant_plugin.replies.objects import read_object
-from artquant_plugin.replies.reply import DETAIL_WIDTH, Reply
-from artquant_plugin.replies.text import plain, refuses, request_failed, without_thinking
-from artquant_plugin.replies.words import read_level
+from artquant_plugin.replies.json_scores import read_object
+from artquant_plugin.replies.level_words import read_level
+from artquant_plugin.replies.prose import read_prose
+from artquant_plugin.replies.refusals import refuses
+from artquant_plugin.replies.reply import DETAIL_WIDTH, ParsedReply
+from artquant_plugin.replies.text import plain, request_failed, without_thinking
 
 
-def parse_reply(text: str | None, *, score_range: tuple[float, float], level_values: Mapping[str, float]) -> Reply:
-    """Read one reply.
+def parse_reply(
+    text: str | None, *, score_range: tuple[float, float], level_values: Mapping[str, float]
+) -> ParsedReply:
+    """The score that a reply gives, or the reason why it gives none.
 
-    In this order: lmms-eval's own failure texts; JSON with a ``score``, also inside prose or a code fence; the last
-    labelled number ("Score: 7.5/10", "rating = 68 out of 100", "评分：7.5"), rescaled when it names its scale; a level
-    word that stands as the answer. What a model thought before its answer is not read.
+    The forms are tried in this order, and the first one that is there decides: lmms-eval's own texts about failures;
+    JSON with a ``score``, also inside prose or a code fence; the last number that prose tells as a score
+    ("Score: 7.5/10", "rating = 68 out of 100", "评分：7.5"), converted when it names another scale than the dataset's;
+    a level word that stands as the answer. What a model thought before its answer is not read.
 
     Args:
-        text: the reply; None where the harness passes on that there was none.
+        text: the reply; None where an endpoint answered without content, which counts as an empty reply.
         score_range: lowest and highest score of the dataset.
-        level_values: the score of each level word.
+        level_values: the score of each level word, in `score_range`; empty where no level word counts as an answer.
 
     Returns:
-        A score in the range, or a reason.
+        A score in `score_range`, its ends included, or a reason.
 
     Example:
         >>> parse_reply('{"score": 6.5}', score_range=(0, 10), level_values={}).score
@@ -34,18 +38,18 @@ def parse_reply(text: str | None, *, score_range: tuple[float, float], level_val
         6.8
     """
     if not text:
-        return Reply(reason="empty")
+        return ParsedReply(reason="empty")
     if request_failed(text):
-        return Reply(reason="failed_request", detail=one_line(text, DETAIL_WIDTH))
+        return ParsedReply(reason="failed_request", detail=one_line(text, DETAIL_WIDTH))
     answer = without_thinking(text)
     if not answer:
-        return Reply(reason="empty")
+        return ParsedReply(reason="empty")
     reply = read_object(answer, score_range, level_values)
     if reply is None:
         answer = plain(answer)
-        reply = read_labelled(answer, score_range)
+        reply = read_prose(answer, score_range)
     if reply is None and not refuses(answer):
         reply = read_level(answer, score_range, level_values)
     if reply is not None:
         return reply
-    return Reply(reason="refusal" if refuses(answer) else "no_number", detail=one_line(answer, DETAIL_WIDTH))
+    return ParsedReply(reason="refusal" if refuses(answer) else "no_number", detail=one_line(answer, DETAIL_WIDTH))

@@ -1,4 +1,4 @@
-"""A reply's text before it is read: failures of the harness, thinking, width and marks of characters, refusals."""
+"""A reply's text before it is read: texts about failures, thinking, character widths and marks of emphasis."""
 
 import re
 
@@ -27,27 +27,25 @@ _MARKUP = re.compile(
     r"</?(?:b|strong|i|em|u|p|br|span|div|h[1-6])\b[^<>]*>|[*`]+|(?<![^\W_])_+|_+(?![^\W_])", re.IGNORECASE
 )
 
-_REFUSAL = re.compile(
-    r"\b(?:can(?:not|'t| ?not)|could ?n[o']t|(?:am|'m|is|are) (?:not able|unable)|unable to|won't|will not|refuse to"
-    r"|as an ai|not (?:able|possible|appropriate)|i(?:'m| am) sorry|i apologi[sz]e|do(?:n't| not) (?:have|see|feel)"
-    r"|(?:no|without an?) image|cannot)\b"
-    r"|无法|無法|不能|抱歉|对不起|對不起|没有看到|没有提供|不便"
-    r"|申し訳|できません|でき兼ね|できかね|죄송|할 수 없|없습니다|불가능"
-    r"|\b(?:tut mir leid|leider|kann ich (?:\w+ ){0,4}nicht|ich kann (?:\w+ ){0,6}(?:nicht|keine?))\b"
-    r"|\b(?:désolée?|je ne (?:peux|suis|vois)|lo siento|no (?:puedo|es posible)|desculpe|não (?:posso|consigo)"
-    r"|sinto muito|mi dispiace|non (?:posso|è possibile|sono in grado))\b"
-    r"|извините|не могу|к сожалению|невозможно|لا (?:أستطيع|يمكنني)|آسف|عذر|אינני|לא יכול|üzgünüm|xin lỗi|ไม่สามารถ",
-    re.IGNORECASE,
-)
-
 
 def request_failed(text: str) -> bool:
-    """Whether this is what the harness puts in the place of an answer that it could not get."""
+    """Whether a reply is a text that lmms-eval puts in the place of an answer that it could not get.
+
+    Args:
+        text: the reply as the harness passes it on. The text about the failure may stand anywhere in it.
+    """
     return _FAILURE.search(text) is not None
 
 
 def without_thinking(text: str) -> str:
-    """The answer behind a model's thinking, which may be marked in several ways and may never have ended.
+    """A reply without what the model thought before its answer.
+
+    Args:
+        text: the reply. Thinking may be marked as ``<think>``, ``[THINK]``, ``◁think▷`` or as a channel of gpt-oss.
+            Where it never ends, nothing of the reply is left.
+
+    Returns:
+        The answer, without blanks around it; empty where the reply has none.
 
     Example:
         >>> without_thinking("<think>Perhaps a 3?</think> Score: 8")
@@ -59,16 +57,16 @@ def without_thinking(text: str) -> str:
 
 
 def plain(text: str) -> str:
-    """The same in half-width characters, without marks of emphasis and with single spaces and line ends.
+    """A text in half-width characters, without marks of emphasis, with single spaces and single line ends.
 
-    So one pattern reads all spellings, and long runs of blanks cost it nothing.
+    One pattern then reads all spellings, and long runs of blanks cost it nothing. Typographic quotes become plain
+    ones, and halves and quarters become decimals.
+
+    Example:
+        >>> plain("**Score：**  ７½")
+        'Score: 7.5'
     """
     text = re.sub("[“”„«»]", '"', text.translate(_WIDTH).replace("’", "'"))
     text = re.sub(r"(?<=\d) ?[½¼¾]", lambda match: _FRACTIONS[match[0].strip()], text)
     text = _MARKUP.sub("", _TIMES.sub("×", _HALF.sub(".5", text)))
     return re.sub(r"[^\S\n]+", " ", re.sub(r"\s*\n\s*", "\n", text))
-
-
-def refuses(text: str) -> bool:
-    """Whether the model says that it cannot or will not judge; names a reason and never takes a score away."""
-    return _REFUSAL.search(text.replace("’", "'")) is not None

@@ -1,4 +1,9 @@
-"""What models call a score, in the languages that they answer in; parts of regular expressions, case ignored."""
+"""The words with which scores are told, by their meaning, in the languages that models answer in.
+
+Each constant is a list of alternatives in the syntax of regular expressions, to be put in a group, and matched without
+regard to case. Names that end in ``_CJK`` hold words of scripts that set no spaces between words, so that no word
+boundary can be asked for.
+"""
 
 # Words that name a score and nothing else.
 LABELS = (
@@ -31,8 +36,8 @@ ASPECTS = (
     r"|resonance|engagement|complexity|innovation|perspective|key|strong|weak|line|form|harmony|balance|symbolism|narrative"
     r"|space|depth|contrast|expression"
     r"|komposition|farb\w*|technik|couleurs?|composición|composição|composizione|colore"
-    r"|构图|構圖|色彩|颜色|技巧|技法|情感|情绪|创意|感知|认知|信心|置信|光影|構図|구도|색채|기법|감정"
 )
+ASPECTS_CJK = r"构图|構圖|色彩|颜色|技巧|技法|情感|情绪|创意|感知|认知|信心|置信|光影|構図|구도|색채|기법|감정"
 
 # Words between a label and its number that say whose score it is.
 OBJECT = (

@@ -1,49 +1,45 @@
-"""What generator and judge write, read as data; what cannot be read has a reason and no default."""
+"""Reads what generator and judge write; a reply that cannot be used is an error with a reason, never a default."""
 
-import json
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from artquant_plugin.common.json_text import only_object
 from artquant_plugin.common.text import one_line
 from artquant_plugin.prompting.questions import DESCRIPTION_LEVELS
+from artquant_plugin.replies.refusals import opens_with_refusal
 from artquant_plugin.replies.reply import DETAIL_WIDTH
 
-Reason = Literal["refused", "malformed", "leaked_score"]
-
-_REFUSAL = re.compile(
-    r"^\W*(?:i['’]?\s?a?m sorry|sorry|i apologi[sz]e|unfortunately|as an ai|"
-    r"i (?:can(?:no|['’])t|cannot|am unable|won['’]t)|i['’]m (?:unable|not able))\b",
-    re.IGNORECASE,
-)  # fmt: skip
+UnusableReason = Literal["refused", "malformed", "leaked_score"]
 
 
 class ReplyError(Exception):
     """A reply that cannot be used.
 
     Args:
-        reason: one word.
-        detail: the same in a few words, with the place.
+        reason: ``refused``: the model, or the provider's filter, refuses; ``malformed``: the reply is not what was
+            asked for; ``leaked_score``: a description gives the painting's score away.
+        detail: what is wrong, with the words or the key where it is: "no text under 'emotion'".
     """
 
-    def __init__(self, reason: Reason, detail: str) -> None:
+    def __init__(self, reason: UnusableReason, detail: str) -> None:
         super().__init__(detail)
-        self.reason: Reason = reason
+        self.reason: UnusableReason = reason
         self.detail = detail
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A completion, as far as it matters here.
+    """What an endpoint answered to one request: the parts of a chat completion that a run needs.
 
     Args:
-        text: content; None when there is none.
-        refusal: the model's own words when it refuses in the protocol's form.
-        finish: ``stop``, ``length``, ``content_filter``, …
-        prompt_tokens: None when the endpoint does not count.
-        completion_tokens: likewise.
+        text: the content of the message; None where the message has none.
+        refusal: the model's own words, where it refuses through the protocol's field for refusals; else None.
+        finish: the protocol's reason for the end of the text: ``stop``, ``length`` (the limit of tokens),
+            ``content_filter`` or another one; None where the endpoint names none.
+        prompt_tokens: the tokens of the request; None where the endpoint does not count them.
+        completion_tokens: the tokens of the answer; None where the endpoint does not count them.
     """
 
     text: str | None
@@ -54,18 +50,19 @@ class Reply:
 
     @property
     def kept(self) -> str | None:
-        """What the store keeps of it."""
+        """The text that the store keeps: the content, or the refusal where there is no content."""
         return self.refusal if self.text is None else self.text
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a judge said.
+    """A judge's verdict about a description.
 
     Args:
-        consistent: whether the text agrees with the score; None in blind mode.
-        score: its estimate, in the dataset's range; None in consistency mode.
-        reason: its words.
+        consistent: whether the description agrees with the painting's score; None in blind mode.
+        score: the score that the judge estimates from the description alone, in the dataset's range; None in
+            consistency mode.
+        reason: the judge's reason, in its words.
     """
 
     consistent: bool | None
@@ -73,11 +70,15 @@ class Verdict:
     reason: str
 
 
-def read_description(reply: Reply) -> dict[str, str]:
-    """The three levels.
+def read_levels(reply: Reply) -> dict[str, str]:
+    """The text of each level of a description: perception, cognition and emotion.
+
+    Args:
+        reply: the generator's reply: a JSON object with one text for each level, with prose around it or not. Other
+            keys are ignored. White space in the texts becomes single spaces.
 
     Raises:
-        ReplyError: refused, or not of the form.
+        ReplyError: the reply refuses, has no such object, or has no text for a level.
     """
     content = _object(reply)
     levels = {}
@@ -90,10 +91,13 @@ def read_description(reply: Reply) -> dict[str, str]:
 
 
 def read_verdict(reply: Reply) -> Verdict:
-    """A consistency judge's answer.
+    """The verdict of a judge that knows the score and says whether the description agrees with it.
+
+    Args:
+        reply: the judge's reply: a JSON object with ``consistent`` (true or false) and ``reason`` (text).
 
     Raises:
-        ReplyError: refused, or not of the form.
+        ReplyError: the reply refuses, or has no such object.
     """
     content = _object(reply)
     consistent = content.get("consistent")
@@ -103,14 +107,14 @@ def read_verdict(reply: Reply) -> Verdict:
 
 
 def read_estimate(reply: Reply, score_range: tuple[float, float]) -> Verdict:
-    """A blind judge's answer.
+    """The verdict of a judge that does not know the score and estimates it from the description.
 
     Args:
-        reply: of the judge.
-        score_range: of the dataset; an estimate outside is no estimate.
+        reply: the judge's reply: a JSON object with ``score`` (a number) and ``reason`` (text).
+        score_range: lowest and highest score of the dataset; both are allowed.
 
     Raises:
-        ReplyError: refused, or not of the form.
+        ReplyError: the reply refuses, has no such object, or its score is outside the range.
     """
     content = _object(reply)
     score = content.get("score")
@@ -130,7 +134,11 @@ def _reason(content: Mapping[str, Any]) -> str:
 
 
 def _object(reply: Reply) -> dict[str, Any]:
-    """The JSON object in a reply: the whole of it, or what stands between the outermost braces."""
+    """The JSON object in a reply, which may have prose around it: what stands between the outermost braces.
+
+    Raises:
+        ReplyError: the reply refuses, is empty, or has anything else than one JSON object between its braces.
+    """
     if reply.refusal:
         raise ReplyError("refused", one_line(reply.refusal, DETAIL_WIDTH))
     if reply.finish == "content_filter":
@@ -140,14 +148,11 @@ def _object(reply: Reply) -> dict[str, Any]:
         raise ReplyError("malformed", "an empty reply")
     start, end = text.find("{"), text.rfind("}")
     if start < 0:
-        if _REFUSAL.match(text):
+        if opens_with_refusal(text):
             raise ReplyError("refused", one_line(text, DETAIL_WIDTH))
         raise ReplyError("malformed", f"no JSON object in {one_line(text, DETAIL_WIDTH)!r}")
     try:
-        content = json.loads(text[start : end + 1] if end > start else text[start:])
-    except (ValueError, RecursionError) as error:
+        return only_object(text[start : end + 1] if end > start else text[start:])
+    except ValueError as error:
         cut = "cut off at the limit of tokens" if reply.finish == "length" else f"no JSON ({error})"
         raise ReplyError("malformed", cut) from error
-    if not isinstance(content, dict):
-        raise ReplyError("malformed", "no JSON object")
-    return content

@@ -13,7 +13,7 @@ from artquant_plugin.prompting.questions import DESCRIPTION_LEVELS
 from artquant_plugin.train.rad.config import EndpointSection, RadConfig
 from artquant_plugin.train.rad.leaks import find_score
 from artquant_plugin.train.rad.prompts import Prompts
-from artquant_plugin.train.rad.replies import Reply, ReplyError, Verdict, read_description, read_estimate, read_verdict
+from artquant_plugin.train.rad.replies import Reply, ReplyError, Verdict, read_estimate, read_levels, read_verdict
 from artquant_plugin.train.rad.rows import Change, Exchange, Item, Side
 
 JUDGE_TRIES = 2  # replies of the judge to one description that may be unusable
@@ -165,7 +165,7 @@ class Steps:
     def _described(self, item: Item, reply: Reply) -> tuple[str, Change]:
         rounds = item.rounds + 1
         try:
-            levels = read_description(reply)
+            levels = read_levels(reply)
             for text in levels.values():
                 found = find_score(text, item.score, self.info.score_range[1])
                 if found:

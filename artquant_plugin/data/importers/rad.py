@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.json_text import json_values
 from artquant_plugin.data.dataset import Painting
 from artquant_plugin.data.importers.importing import Annotations, check_name, check_range
 from artquant_plugin.prompting.descriptions import read_description
@@ -134,21 +135,15 @@ def _contents(path: Path) -> Iterator[tuple[str, Any]]:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise ArtQuantError(f"'{path}' is not UTF-8 (byte {error.start}); convert it") from error
-    decoder, at, line, counted = json.JSONDecoder(), 0, 1, 0
-    array = text.lstrip().startswith("[")
-    if array and not text.rstrip().endswith("]"):
+    if text.lstrip().startswith("[") and not text.rstrip().endswith("]"):
         raise ArtQuantError(f"'{path}' ends before its list does; fetch it again")
-    while True:
-        while at < len(text) and (text[at].isspace() or (array and text[at] in "[,]")):
-            at += 1
-        line, counted = line + text.count("\n", counted, at), at
-        if at == len(text):
-            return
-        try:
-            content, at = decoder.raw_decode(text, at)
-        except json.JSONDecodeError as error:
-            raise ArtQuantError(f"{path}:{error.lineno}: not JSON ({error.msg}); mend the file") from error
-        yield f"{path}:{line}", content
+    line, counted = 1, 0
+    try:
+        for place, content in json_values(text, strict=True):
+            line, counted = line + text.count("\n", counted, place), place
+            yield f"{path}:{line}", content
+    except json.JSONDecodeError as error:
+        raise ArtQuantError(f"{path}:{error.lineno}: not JSON ({error.msg}); mend the file") from error
 
 
 def _record(place: str, content: Any, score_range: tuple[float, float]) -> Record:

@@ -7,8 +7,8 @@ import pytest
 from artquant_plugin.train.rad.replies import (
     Reply,
     ReplyError,
-    read_description,
     read_estimate,
+    read_levels,
     read_verdict,
 )
 
@@ -26,7 +26,7 @@ WHOLE = {"perception": "Reds.", "cognition": "A harbour.", "emotion": "Calm."}
     ],
 )
 def test_three_levels_are_read(text):
-    assert read_description(Reply(text)) == WHOLE
+    assert read_levels(Reply(text)) == WHOLE
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_three_levels_are_read(text):
 )
 def test_what_is_no_description_says_why(reply, reason, detail):
     with pytest.raises(ReplyError) as caught:
-        read_description(reply)
+        read_levels(reply)
     assert caught.value.reason == reason
     assert detail in caught.value.detail
 

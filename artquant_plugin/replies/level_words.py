@@ -1,9 +1,9 @@
-"""Level words, where one stands as the answer and not somewhere in a sentence."""
+"""The level word that a reply gives as its answer, and not somewhere in a sentence."""
 
 import re
 from collections.abc import Mapping
 
-from artquant_plugin.replies.reply import Reply, within
+from artquant_plugin.replies.reply import ParsedReply, within
 
 _EDGES = " \t\n.,;:!\"'()[]<>|-–—"
 _SUBJECT = (
@@ -12,20 +12,22 @@ _SUBJECT = (
 )
 
 
-def read_level(text: str, score_range: tuple[float, float], level_values: Mapping[str, float]) -> Reply | None:
+def read_level(text: str, score_range: tuple[float, float], level_values: Mapping[str, float]) -> ParsedReply | None:
     """The score of the level word that a reply gives as its answer.
 
-    It does when it is the word alone, begins or ends with it as a sentence of its own, labels it ("Level: good"), or
-    says in its last sentence that the painting is so. A reply with level words elsewhere, as prose has them ("good
-    balance", "a fair question"), is ambiguous.
+    A level word is the answer where the reply consists of it, where it is the first or the last sentence by itself,
+    where a label announces it ("Level: good"), or where the last sentence says that the painting is so ("The quality
+    is good."). A reply with level words only elsewhere ("good balance", "a fair question") is ambiguous, and so is one
+    that gives two different answers.
 
     Args:
-        text: after `artquant_plugin.replies.text.plain`.
-        score_range: of the dataset.
+        text: the reply after `artquant_plugin.replies.text.plain`.
+        score_range: lowest and highest score of the dataset.
         level_values: the score of each level word.
 
     Returns:
-        None when there is no level word at all.
+        The score of the word, out of range where it lies outside `score_range`, or ambiguous. None where the reply has
+        no level word, or where `level_values` is empty.
     """
     if not level_values:
         return None
@@ -36,12 +38,17 @@ def read_level(text: str, score_range: tuple[float, float], level_values: Mappin
     names = {name.lower(): name for name in level_values}
     stated = _stated(text, word)
     if len(stated) != 1:
-        return Reply(reason="ambiguous", detail=f"level words in prose: {', '.join(present)}")
+        return ParsedReply(reason="ambiguous", detail=f"level words in prose: {', '.join(present)}")
     return within(float(level_values[names[stated.pop()]]), score_range, "level")
 
 
 def _stated(text: str, word: str) -> set[str]:
-    """The level words that stand as the answer."""
+    """The level words that stand as the answer, in lower case.
+
+    Args:
+        text: the reply.
+        word: a pattern for any level word, as a group named `word`.
+    """
     labelled = re.findall(rf"\b{_SUBJECT}\b[\"'\s]*[:=|][\"'\s]*{word}\b(?!\s+[a-z])", text, re.IGNORECASE)
     if labelled:
         return {labelled[-1].lower()}

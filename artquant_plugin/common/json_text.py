@@ -1,0 +1,103 @@
+"""JSON values in a text: in a file that holds nothing else, or somewhere in what a model wrote."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+_DECODER = json.JSONDecoder()
+_BLANK = " \t\r\n"
+
+
+def json_values(text: str, *, strict: bool) -> Iterator[tuple[int, Any]]:
+    """The JSON values of a text, in their order, without those that stand inside another one.
+
+    Args:
+        text: the contents of a file, or a model's reply. It may be empty; then there is no value.
+        strict: True where the text must consist of JSON: one value, several values behind each other (with white
+            space, line ends or a comma between them), or a list, whose elements are then the values. False where
+            JSON objects stand in prose or in a code fence: only objects are returned, and everything else is passed
+            over, an object that is cut off included (complete objects inside of it are returned).
+
+    Yields:
+        The place of the value's first character in the text, and the value.
+
+    Raises:
+        json.JSONDecodeError: with `strict`, at the first place that is not JSON, or that Python does not read: values
+            that are nested too deeply, and whole numbers of thousands of digits.
+
+    Example:
+        >>> list(json_values('[{"a": 1}, 2]', strict=True))
+        [(1, {'a': 1}), (11, 2)]
+        >>> list(json_values('It is {"a": 1}, or so.', strict=False))
+        [(6, {'a': 1})]
+    """
+    return _all_values(text) if strict else _objects_in_prose(text)
+
+
+def only_object(text: str) -> dict[str, Any]:
+    """The JSON object that a text consists of.
+
+    Args:
+        text: one JSON object, with nothing but white space around it.
+
+    Raises:
+        ValueError: the text is something else; of JSON that is broken, `json.JSONDecodeError` says where.
+
+    Example:
+        >>> only_object(' {"a": 1} ')
+        {'a': 1}
+    """
+    whole = text.strip()
+    if not whole.startswith("{"):
+        raise ValueError("no JSON object")
+    values = [value for _, value in json_values(whole, strict=True)]
+    if len(values) != 1 or not whole.endswith("}"):
+        raise ValueError(f"more than one JSON object: {len(values)} values")
+    return values[0]
+
+
+def _all_values(text: str) -> Iterator[tuple[int, Any]]:
+    at, in_list = 0, False
+    while (at := _behind_blanks(text, at)) < len(text):
+        if text[at] == ("]" if in_list else "["):
+            at, in_list = at + 1, not in_list
+            continue
+        value, end = _decode(text, at)
+        yield at, value
+        at = _behind_blanks(text, end)
+        if text.startswith(",", at):
+            at += 1
+        elif in_list and not text.startswith("]", at):
+            raise json.JSONDecodeError("Expecting ',' delimiter", text, at)
+    if in_list:
+        raise json.JSONDecodeError("Expecting ']'", text, at)
+
+
+def _objects_in_prose(text: str) -> Iterator[tuple[int, Any]]:
+    at = text.find("{")
+    while at >= 0:
+        try:
+            value, end = _decode(text, at)
+        except json.JSONDecodeError:
+            end = at + 1
+        else:
+            yield at, value
+        at = text.find("{", end)
+
+
+def _decode(text: str, at: int) -> tuple[Any, int]:
+    """The value that begins at a place, and the place behind it."""
+    try:
+        return _DECODER.raw_decode(text, at)
+    except json.JSONDecodeError:
+        raise
+    except RecursionError as error:
+        raise json.JSONDecodeError("nested too deeply", text, at) from error
+    except ValueError as error:  # Python refuses whole numbers of more than 4,300 digits
+        raise json.JSONDecodeError(str(error), text, at) from error
+
+
+def _behind_blanks(text: str, at: int) -> int:
+    while at < len(text) and text[at] in _BLANK:
+        at += 1
+    return at

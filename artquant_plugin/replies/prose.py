@@ -1,0 +1,150 @@
+"""The score that a reply tells in prose: "Score: 7.5/10", "I'd give it a 7", "評価：8点", or a number alone."""
+
+import re
+from collections.abc import Sequence
+
+from artquant_plugin.common.text import one_line
+from artquant_plugin.replies import vocabulary as words
+from artquant_plugin.replies.exclusions import exclusions_for
+from artquant_plugin.replies.numbers import NUMBER, USUAL_TOPS, WrittenNumber, find_numbers, number_value
+from artquant_plugin.replies.reply import DETAIL_WIDTH, ParsedReply, Reason, within
+from artquant_plugin.replies.rules import Rule, Statement, find_statements, rules_for
+
+_RULES = tuple(rule for rule in rules_for("reply") if not rule.fallback)
+_FALLBACKS = tuple(rule for rule in rules_for("reply") if rule.fallback)
+_DROPPED = exclusions_for("reply", "dropped")
+_OF_AN_ASPECT = exclusions_for("reply", "of an aspect")
+_YIELDING = exclusions_for("reply", "yields")
+_UNREADABLE = exclusions_for("reply", "malformed", "ambiguous")
+
+# "(8 + 7) / 2 = 7.5" is worked out by the model; only what it says comes out counts.
+_WORKED_OUT = re.compile(r"\(*\d[\d .,/()=-]{0,80}[+×÷][\d .,+×÷/()=-]{0,80}[=≈] ?(?=\d)")
+_BETWEEN = re.compile(
+    rf"(?<![^\W\d_])(?:{words.BETWEEN})\s+({NUMBER})\s+(?:{words.AND})\s+(?={NUMBER})", re.IGNORECASE
+)
+_SCALE_WORD = re.compile(words.SCALE, re.IGNORECASE)
+_BOTH_ENDS = re.compile(rf"({NUMBER})(?:{words.TO})(\d+)", re.IGNORECASE)
+_UPPER_END = re.compile(r"\d+")
+_SLASH_FIRST = re.compile(r"\s*/\s*\d")
+# A scale behind the number: "7 (1-10)", "7 on a scale of 0 to 10".
+_SCALE_BEHIND = re.compile(
+    rf"\s*,?\s*(?:[(\[](?P<note>[^()\[\]\n]{{1,40}})[)\]]"
+    rf"|(?:on|in|auf|sur|en|na|su|по|using)\b(?P<scale>[^\d\n.!?]{{0,30}}{NUMBER}[^\n.!?;,]{{0,25}}))",
+    re.IGNORECASE,
+)
+_STARS = re.compile(words.STARS, re.IGNORECASE)
+_KOREAN_STARS = "별점"
+
+
+def read_prose(text: str, score_range: tuple[float, float]) -> ParsedReply | None:
+    """The score that a text tells last.
+
+    A number with another scale than the dataset's is converted: in proportion where the text names only the upper end
+    of the scale ("68 out of 100"), linearly where it names both ends ("3 on a scale of 1 to 5"). A number whose scale
+    ends where the dataset's does stays as it is. Of a range, "7-8", the mid-point is the score.
+
+    Args:
+        text: a reply after `artquant_plugin.replies.text.plain`.
+        score_range: lowest and highest score of the dataset.
+
+    Returns:
+        A score in the range, or the reason why the last number that is told as a score is none; None where no number
+        is told as a score.
+
+    Example:
+        >>> read_prose("First score: 3. Final score: 80%.", (0, 10)).score
+        8.0
+    """
+    text = _WORKED_OUT.sub("", _BETWEEN.sub(r"\1-", text))
+    numbers = find_numbers(text)
+    statements, aspects = _scores(text, numbers, _RULES)
+    if not statements:
+        statements, further_aspects = _scores(text, numbers, _FALLBACKS)
+        aspects += further_aspects
+    if not statements:
+        if not aspects:
+            return None
+        told = ", ".join(one_line(aspect.words, 40) for aspect in aspects)
+        return ParsedReply(reason="ambiguous", detail=one_line(f"of aspects only: {told}", DETAIL_WIDTH))
+    own = [each for each in statements if not any(exclusion.applies(each) for exclusion in _YIELDING)] or statements
+    last = max(each.number.start for each in own)
+    # Several rules may find the same number; the statement that knows the number's scale counts.
+    found = [(each, _scale(each)) for each in own if each.number.start == last]
+    return _parsed(*min(found, key=lambda pair: pair[1] is None), score_range)
+
+
+def _scores(
+    text: str, numbers: Sequence[WrittenNumber], rules: Sequence[Rule]
+) -> tuple[list[Statement], list[Statement]]:
+    """The statements that are scores of the painting, and those that score one aspect of it."""
+    scores: list[Statement] = []
+    aspects: list[Statement] = []
+    for statement in find_statements(text, numbers, rules):
+        if any(exclusion.applies(statement) for exclusion in _DROPPED):
+            continue
+        of_an_aspect = any(exclusion.applies(statement) for exclusion in _OF_AN_ASPECT)
+        (aspects if of_an_aspect else scores).append(statement)
+    return scores, aspects
+
+
+def _scale(statement: Statement) -> tuple[float | None, float] | None:
+    """The ends of the scale that the text names for a statement's number; the lower one is None where it names none.
+
+    What stands directly behind the number ("7/10", "70 %") goes before what stands in front of it or in brackets.
+    """
+    number = statement.number
+    if number.percent:
+        return None, 100.0
+    if number.top is not None:
+        return None, number_value(number.top)
+    if statement.high is not None:
+        return None if statement.low is None else number_value(statement.low), number_value(statement.high)
+    if (scale := _scale_in(statement.note)) is not None:
+        return scale
+    behind = _SCALE_BEHIND.match(statement.text, number.end)
+    if behind is None or (behind["scale"] and not _SCALE_WORD.search(behind["scale"])):
+        return None
+    return _scale_in(behind["note"] or behind["scale"])
+
+
+def _scale_in(remark: str) -> tuple[float | None, float] | None:
+    """The ends of the scale that a remark names: "1-10", "out of 10", "満点10点", "/10"; None where it names none."""
+    if both := _BOTH_ENDS.search(remark):
+        return number_value(both[1]), float(both[2])
+    upper = _UPPER_END.search(remark)
+    if upper and (_SCALE_WORD.search(remark) or _SLASH_FIRST.match(remark)):
+        return None, float(upper[0])
+    return None
+
+
+def _parsed(
+    statement: Statement, scale: tuple[float | None, float] | None, score_range: tuple[float, float]
+) -> ParsedReply:
+    number = statement.number
+    written = number.value if number.upper is None else f"{number.value}-{number.upper}"
+    for exclusion in _UNREADABLE:
+        if exclusion.applies(statement):
+            reason: Reason = "malformed" if exclusion.effect == "malformed" else "ambiguous"
+            return ParsedReply(reason=reason, detail=exclusion.detail.format(written))
+    value = number_value(number.value)
+    if number.upper is not None:
+        value = (value + number_value(number.upper)) / 2
+    if scale is None and (_STARS.fullmatch(number.unit or "") or _KOREAN_STARS in statement.words):
+        return ParsedReply(reason="ambiguous", detail=f"{written} stars, of an unknown number")
+    if scale is not None and scale[1] != score_range[1]:
+        converted = _converted(value, scale, score_range)
+        if converted is None:
+            return ParsedReply(reason="ambiguous", detail=f"{written} of {scale[1]:g}, which is no usual scale")
+        value = converted
+    return within(value, score_range, "labelled", from_range=number.upper is not None)
+
+
+def _converted(value: float, scale: tuple[float | None, float], score_range: tuple[float, float]) -> float | None:
+    """A value of another scale on the dataset's; None where nobody uses such a scale or it has no extent."""
+    low, high = scale
+    dataset_low, dataset_high = score_range
+    if high not in USUAL_TOPS or (low is not None and low >= high):
+        return None
+    if low is None:
+        return value * dataset_high / high
+    return dataset_low + (value - low) / (high - low) * (dataset_high - dataset_low)

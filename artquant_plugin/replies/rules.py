@@ -1,0 +1,518 @@
+"""The ways in which a text tells a score, as one table of rules.
+
+A rule describes the surroundings of a number that make it a score: "Score: 7", "I'd give it a 7", "in the 83rd
+percentile". Two readers use the table: `artquant_plugin.replies.prose` reads the score out of a model's reply, and
+`artquant_plugin.train.rad.leaks` makes sure that a description of a painting tells none. A rule says which of them it
+is for. A reply may be in any language and was asked for a score, so that words that may mean one suffice. A
+description is English prose about a painting, in which most numbers count what is painted, so that a rule for
+descriptions is narrower.
+
+Every rule has examples, which a test runs. What takes a score back although a rule has found it ("not", "for example")
+stands in `artquant_plugin.replies.exclusions`.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from artquant_plugin.replies import vocabulary as words
+from artquant_plugin.replies.numbers import NUMBER, WrittenNumber, top_value
+
+Reader = Literal["reply", "description"]
+
+# The rule whose subject may be somebody else than the model, which `exclusions` asks for.
+VERB_OF_RATING = "a verb of rating, in the same clause"
+
+# The ends of a word. "\b" would take "_" for a letter, and models write "score_7".
+WORD_START, WORD_END = r"(?<![^\W\d_])", r"(?![^\W\d_])"
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """A place of a text where a rule has found a number that is used as a score.
+
+    Args:
+        rule: the rule.
+        text: the whole text.
+        number: the number with its unit and scale.
+        start: the place of the first character of the words that make it a score.
+        end: the place behind them; they may go on behind the number, as in "a 7 rating".
+        between: words between the cue and the number that the rule leaves open ("gave the composition a"); empty where
+            it leaves none open.
+        note: what stands in brackets behind the cue, without the brackets; empty where nothing does.
+        low: the lower end of the scale that stands in front of the number, in digits; None where none does.
+        high: the upper end of that scale, in digits.
+        dataset_high: the highest score of the dataset.
+    """
+
+    rule: "Rule"
+    text: str
+    number: WrittenNumber
+    start: int
+    end: int
+    between: str = ""
+    note: str = ""
+    low: str | None = None
+    high: str | None = None
+    dataset_high: float | None = None
+
+    def before(self, width: int) -> str:
+        """The text in front of the statement, its last `width` characters."""
+        return self.text[max(0, self.start - width) : self.start]
+
+    def followed_by(self, pattern: re.Pattern[str]) -> bool:
+        """Whether a pattern matches directly behind the number."""
+        return pattern.match(self.text, self.number.end) is not None
+
+    @property
+    def words(self) -> str:
+        """The statement as it stands in the text."""
+        return self.text[self.start : self.end]
+
+
+Condition = Callable[[Statement], bool]
+
+
+def always(statement: Statement) -> bool:
+    """The condition of a rule that asks for nothing else."""
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One way in which a text tells a score.
+
+    A rule finds a number when `cue` matches somewhere in front of it, `link` matches from there to the number,
+    `behind` matches directly behind the number, and `condition` holds.
+
+    Args:
+        name: the rule in a few words.
+        readers: for which texts it holds: replies, descriptions, or both.
+        examples: for each of some texts, the value of the number that the rule finds in it, as it is written and
+            without its scale; the last one where it finds several.
+        counterexamples: texts with similar words in which the rule finds nothing.
+        cue: the words that announce a score; None where the number needs none. Its groups `low` and `high`, where it
+            has them, are the ends of a scale.
+        link: what may stand between the cue and the number, up to the number's first character. Its groups `low`,
+            `high`, `note` and `between` are those of `Statement`.
+        behind: what has to stand behind the number.
+        condition: what else has to hold.
+        fallback: whether the rule counts only in a text in which no other rule has found a score.
+        before_plural: whether the rule counts in a description even where a word follows that may be a noun in the
+            plural ("the average of 5.4 shows"), so that the number might count it.
+    """
+
+    name: str
+    readers: tuple[Reader, ...]
+    examples: Mapping[str, float]
+    counterexamples: tuple[str, ...] = ()
+    cue: re.Pattern[str] | None = None
+    link: re.Pattern[str] = field(default_factory=lambda: re.compile(""))
+    behind: re.Pattern[str] = field(default_factory=lambda: re.compile(""))
+    condition: Condition = always
+    fallback: bool = False
+    before_plural: bool = False
+
+
+def find_statements(
+    text: str, numbers: Sequence[WrittenNumber], rules: Sequence[Rule], dataset_high: float | None = None
+) -> Iterator[Statement]:
+    """What the rules find in a text, rule by rule.
+
+    Args:
+        text: the text in which the numbers stand.
+        numbers: its numbers, in their order.
+        rules: the rules to use.
+        dataset_high: the highest score of the dataset, for rules that ask for the number's scale; None where it is not
+            known.
+    """
+    for rule in rules:
+        for number, start, groups in _announced(text, numbers, rule.cue, rule.link):
+            behind = rule.behind.match(text, number.end)
+            if behind is None:
+                continue
+            statement = Statement(
+                rule,
+                text,
+                number,
+                start,
+                behind.end(),
+                between=groups.get("between") or "",
+                note=groups.get("note") or "",
+                low=groups.get("low"),
+                high=groups.get("high"),
+                dataset_high=dataset_high,
+            )
+            if rule.condition(statement):
+                yield statement
+
+
+def _announced(
+    text: str, numbers: Sequence[WrittenNumber], cues: re.Pattern[str] | None, links: re.Pattern[str]
+) -> Iterator[tuple[WrittenNumber, int, dict[str, str | None]]]:
+    """The numbers that cues announce, each with the place of its cue and with the groups of both patterns.
+
+    A cue announces one number at most. Where a rule has no cues, every number is its own announcement.
+    """
+    if cues is None:
+        yield from ((number, number.start, {}) for number in numbers)
+        return
+    by_start = {number.start: number for number in numbers}
+    for cue in _overlapping(cues, text):
+        link = links.match(text, cue.end())
+        if link is not None and (number := by_start.get(link.end())):
+            yield number, cue.start(), cue.groupdict() | link.groupdict()
+
+
+def _overlapping(pattern: re.Pattern[str], text: str) -> Iterator[re.Match[str]]:
+    """The matches of a pattern, of which one may begin within another."""
+    start = 0
+    while start <= len(text) and (match := pattern.search(text, start)):
+        yield match
+        start = match.start() + 1
+
+
+# Conditions of rules for replies.
+
+_CLAUSE_ENDS = re.compile(
+    r"\s*(?:\Z|\n|[.,;:!()\[\]{}\"'|<>]|[–—-]\s|[^\x00-\x7f]"
+    r"|(?:for|because|out|as|due|since|with|overall|based|given|on|and|but|in|für|weil|pour|car|porque|por|per)\b)",
+    re.IGNORECASE,
+)
+_BOUND = re.compile(rf"{WORD_START}(?:{words.BOUNDS})(?:\s+an?)?\s*\Z", re.IGNORECASE)
+_CJK_POINTS = frozenset("分点點점")
+_FRACTION = re.compile(r"\d\s*/\s*\d")
+
+
+def counts_nothing_else(statement: Statement) -> bool:
+    """The number has a scale or a unit, or ends its clause, and is not a bound ("I give 2 reasons", "at least 7")."""
+    complete = statement.number.has_scale_or_unit or statement.followed_by(_CLAUSE_ENDS)
+    return complete and not _BOUND.search(statement.between)
+
+
+def in_cjk_points_or_of_a_scale(statement: Statement) -> bool:
+    """The number counts points in Chinese, Japanese or Korean, or stands in front of a slash and its scale."""
+    return statement.number.by_slash or statement.number.unit in _CJK_POINTS
+
+
+def ends_in_cjk_points(statement: Statement) -> bool:
+    """The number, with its scale where it has one, ends in the word for points in Chinese, Japanese or Korean."""
+    return statement.text[statement.number.end - 1] in _CJK_POINTS
+
+
+def is_the_only_fraction(statement: Statement) -> bool:
+    """The number has a scale behind it, and no second fraction stands in the text."""
+    return statement.number.top is not None and len(_FRACTION.findall(statement.text)) == 1
+
+
+# Conditions of rules for descriptions.
+
+# Where a number stands for itself: "give it a 7.", "a solid 6 at best"; not "gives it a 3 dimensional look".
+_STANDS_ALONE = re.compile(
+    r"\s*(?:[.;:!?)]?$|[.,;:!?)](?!\d)|(?:overall|at\s+(?:best|most)|on\s+(?:this|the|a|its)\s+scale)\b)",
+    re.IGNORECASE,
+)
+_WHAT_IS_RATED = re.compile(r"\s+[a-z]+ed\b|\s+or\b", re.IGNORECASE)  # "scored one painted half", "rated two or three"
+_PART = re.compile(r"/|\s+of\b", re.IGNORECASE)
+
+
+def in_digits(statement: Statement) -> bool:
+    """The number is written in digits, and is no ordinal."""
+    return not statement.number.in_words and not statement.number.ordinal
+
+
+def in_digits_or_ordinal(statement: Statement) -> bool:
+    """The number is written in digits; "83rd" is as good as "83"."""
+    return not statement.number.in_words
+
+
+def in_words(statement: Statement) -> bool:
+    """The number is written in words, and what follows does not make it the number of something else."""
+    return statement.number.in_words and not statement.followed_by(_WHAT_IS_RATED)
+
+
+def stands_alone(statement: Statement) -> bool:
+    """The number has no scale, is neither an ordinal nor the pronoun "one", and its clause ends behind it."""
+    number = statement.number
+    is_pronoun = number.in_words and number.value == "1"
+    return not (number.top or number.ordinal or is_pronoun) and statement.followed_by(_STANDS_ALONE)
+
+
+def is_precise(statement: Statement) -> bool:
+    """The number is written in digits, two at least, and is not a percentage: an average that counts nothing."""
+    number = statement.number
+    has_two_digits = number.has_decimals or len(number.value) > 1
+    return in_digits(statement) and has_two_digits and statement.text[number.end : number.end + 1] not in ("%", "-")
+
+
+def has_decimals(statement: Statement) -> bool:
+    """The number is written in digits with decimals."""
+    return in_digits(statement) and statement.number.has_decimals
+
+
+def is_a_fraction_of_a_scale(statement: Statement) -> bool:
+    """The number's scale stands behind a slash, ends at 10, at 100 or where the dataset's does, and has no parts."""
+    number = statement.number
+    if number.top is None or not number.by_slash or statement.followed_by(_PART):
+        return False
+    return top_value(number.top) in (10.0, 100.0, statement.dataset_high)
+
+
+def is_out_of_a_scale(statement: Statement) -> bool:
+    """The number's scale stands behind "out of", and ends at 5, 10, 100 or where the dataset's does."""
+    number = statement.number
+    if number.top is None or number.by_slash:
+        return False
+    usual = (5.0, 10.0, 100.0, statement.dataset_high)
+    return number.top.lower().startswith("a possible") or top_value(number.top) in usual
+
+
+# Pieces of patterns.
+
+# The end of a link: a number begins here, and not in the middle of a longer one.
+_NUMBER_NEXT = r"(?<![\d.,/])(?=[-+]?\d)"
+_NOTE = r"(?:\s*[(\[](?P<note>[^()\[\]\n]{1,40})[)\]])?"
+# A scale in front of a colon: "Score out of 10:", "Rating on a 1-10 scale:".
+_SCALE_BEFORE_COLON = (
+    rf"(?:[^\d\n:=.!?]{{0,25}}?(?:(?P<low>{NUMBER})(?:{words.TO}))?(?P<high>\d+)[^\d\n:=.!?]{{0,12}}(?=[:=]))?"
+)
+_LABEL_LINK = re.compile(
+    rf"[\"')\]>]*{_NOTE}(?:\s+(?:{words.OBJECT})){{0,8}}{_SCALE_BEFORE_COLON}\s*(?:(?:{words.CONNECTORS})\s*){{0,3}}"
+    rf"[\"'(\[★☆⭐ ]*(?:(?:{words.ABOUT})\s*){{0,2}}{_NUMBER_NEXT}",
+    re.IGNORECASE,
+)
+_REMARK = r"(?:\s*[(\[,:–—-]\s*[^\W\d]{2,20}(?: [^\W\d]{2,20})?)?[\s\"')\]|.,;!]*"  # "7.5 (good)"
+# Between a word of rating and its number in English: "a rating of about 7", "scored only a 6".
+_ENGLISH_LINK = (
+    r"(?:[\s:=]+(?:of|a|an|at|is|was|as|about|around|roughly|nearly|almost|approximately|only|just|by|with|to|the))*"
+    r"[\s:=]+"
+)
+
+
+def _pattern(pattern: str) -> re.Pattern[str]:
+    return re.compile(pattern, re.IGNORECASE)
+
+
+RULES = (
+    Rule(
+        "a word for a score",
+        ("reply", "description"),
+        {
+            "Score: 7.5/10": 7.5,
+            "the rating for this painting is about 7": 7,
+            "Score (1-10): 7": 7,
+            "Rating out of 10: 6": 6,
+            "Bewertung: 7,5": 7.5,
+            "评分:8": 8,
+        },
+        ("Score: seven", "It was painted in 1889.", "The score reflects a 19th-century work"),
+        cue=_pattern(rf"{WORD_START}(?:{words.LABELS}){WORD_END}|{words.LABELS_CJK}"),
+        link=_LABEL_LINK,
+        condition=in_digits,
+    ),
+    Rule(
+        "a word that may name a score, where the number ends the clause or has a scale",
+        ("reply",),
+        {"Note : 7,5/10": 7.5, "Overall: 7": 7, "Verdict: 8.": 8},
+        ("Note: 3 boats in the harbour",),
+        cue=_pattern(rf"{WORD_START}(?:{words.WEAK_LABELS}){WORD_END}"),
+        link=_LABEL_LINK,
+        condition=counts_nothing_else,
+    ),
+    Rule(
+        VERB_OF_RATING,
+        ("reply",),
+        {"I would rate this painting a 7.5 out of 10.": 7.5, "I'd give it a solid 8.": 8, "Le daría un 7.": 7},
+        ("I give 2 reasons: colour and line.", "I'd give it at least 7", "They gave up. 7"),
+        cue=_pattern(rf"{WORD_START}(?:{words.VERBS}){WORD_END}"),
+        link=_pattern(rf"(?P<between>[^\d\n.!?;:]{{0,40}}?){_NUMBER_NEXT}"),
+        condition=counts_nothing_else,
+    ),
+    Rule(
+        "a Chinese verb of rating, with points or a scale",
+        ("reply",),
+        {"我给这幅画打7分。": 7, "给8/10": 8},
+        ("给我3幅画",),
+        cue=re.compile(words.VERBS_CJK),
+        link=re.compile(rf"(?P<between>[^\d\n。!?.]{{0,16}}?){_NUMBER_NEXT}"),
+        condition=in_cjk_points_or_of_a_scale,
+    ),
+    Rule(
+        "points, and a Japanese or Korean verb behind them",
+        ("reply",),
+        {"これは7.5点です": 7.5, "이 그림에 8점을 주겠습니다.": 8},
+        ("7点の絵",),
+        behind=re.compile(words.CLOSINGS_CJK),
+        condition=ends_in_cjk_points,
+    ),
+    Rule(
+        "a scale that is called so, in the same sentence",
+        ("reply",),
+        {"On a scale of 1 to 10, I'd give 7": 7, "满分10分，我给7分": 7, "Out of 10, a 6.": 6},
+        ("On a scale of 1 to 10.", "On a scale of 1 to 10 there are 3 boats"),
+        cue=_pattern(
+            rf"(?:{words.SCALE})[^\d\n.!?]{{0,15}}?(?<![\d.,])(?:(?P<low>{NUMBER})(?:{words.TO}))?(?P<high>\d+)"
+        ),
+        link=_pattern(rf"(?P<between>[^\d\n.!?。]{{0,80}}?){_NUMBER_NEXT}"),
+        condition=counts_nothing_else,
+    ),
+    Rule(
+        "the end of a scale that is called so behind its number, in the same sentence",
+        ("reply",),
+        {"この絵は10点満点中8点です": 8, "この作品は10点中7点": 7, "10점 만점에 8점": 8},
+        ("10点の絵は8点",),
+        cue=re.compile(r"(?<![\d.,])(?P<high>\d+)[分点點점]?\s*(?:满分|滿分|満点|만점|中|중)"),
+        link=re.compile(rf"(?P<between>[^\d\n.!?。]{{0,80}}?){_NUMBER_NEXT}"),
+        condition=counts_nothing_else,
+    ),
+    Rule(
+        "a box, as in mathematical answers",
+        ("reply",),
+        {r"The final answer is $\boxed{7.5}$.": 7.5, r"\boxed{\text{8}}": 8},
+        (r"\boxed{good}",),
+        cue=_pattern(r"\\boxed\{\s*(?:\\text\{)?\s*"),
+    ),
+    Rule(
+        "nothing but the number, with a remark at most",
+        ("reply",),
+        {"7": 7, "8/10.": 8, "7.5 (good)": 7.5},
+        ("7 boats on a river",),
+        cue=re.compile(r"\A[\s\"'(\[|]*"),
+        behind=re.compile(rf"{_REMARK}\Z"),
+        fallback=True,
+    ),
+    Rule(
+        "the only fraction, on a line of its own",
+        ("reply",),
+        {"The colours are warm.\n7/10\nIt is calm.": 7},
+        ("The colours are warm.\n7\nIt is calm.", "8/10\n\n6/10 for colour"),
+        cue=re.compile(r"^[ \"'(\[|]*", re.MULTILINE),
+        behind=re.compile(rf"{_REMARK}$", re.MULTILINE),
+        condition=is_the_only_fraction,
+        fallback=True,
+    ),
+    Rule(
+        "the only fraction, at the beginning of the reply",
+        ("reply",),
+        {"7/10 — lovely colours": 7, "8/10. It is calm.": 8},
+        ("10/10 would hang in my room", "8/10, with 6/10 for colour"),
+        cue=re.compile(r"\A[\s\"'(\[|]*"),
+        behind=re.compile(rf"(?=\s*[–—:;,.(-]){_REMARK}"),
+        condition=is_the_only_fraction,
+        fallback=True,
+    ),
+    Rule(
+        "a scale for scores behind a slash",
+        ("description",),
+        {"It merits 7 / 10, no more": 7, "68/100 shows it": 68},
+        ("some 2/3 of its height", "7/10 of the canvas", "3/4 time", "7 out of 10"),
+        condition=is_a_fraction_of_a_scale,
+        before_plural=True,
+    ),
+    Rule(
+        'a scale for scores behind "out of"',
+        ("description",),
+        {"68 out of 100": 68, "a seven out of ten": 7, "a 7-out-of-10 sky": 7, "9 out of a possible dozen": 9},
+        ("7 out of 12 heads", "7/10", "7 out of the blue"),
+        condition=is_out_of_a_scale,
+    ),
+    Rule(
+        "an English word of rating, and a number in digits",
+        ("description",),
+        {"The painting scores a 7.": 7, "with a rating of about 5": 5, "Score: 7": 7, "graded 8": 8},
+        ("rated seven", "It rates the light, 7 in all"),
+        cue=_pattern(r"\b(?:scor(?:e[sd]?|ing)|rat(?:e[sd]?|ings?)|mark(?:s|ed)?|grade[sd]?)"),
+        link=_pattern(_ENGLISH_LINK),
+        condition=in_digits,
+    ),
+    Rule(
+        "an English word of rating, and a number in words",
+        ("description",),
+        {"rated seven by its viewers": 7, "a rating of six": 6},
+        ("rated two or three times", "It marks seven."),
+        cue=_pattern(r"\b(?:score[sd]?|rat(?:e[sd]|ings?))"),
+        link=_pattern(_ENGLISH_LINK),
+        condition=in_words,
+    ),
+    Rule(
+        "something gets a number, which stands alone",
+        ("description",),
+        {"I would give it a 7.": 7, "Viewers gave the work a seven, no more": 7, "awarded it only 6 at best": 6},
+        ("Haze gives it a 3 dimensional depth", "gave the sky two moons", "gives it one."),
+        cue=_pattern(r"\b(?:g[ai]ven?|gives|giving|award(?:s|ed)?)\s+(?:it|this|the\s+\w+)"),
+        link=_pattern(r"\s+(?:(?:an?|only|about)\s+)*"),
+        condition=stands_alone,
+    ),
+    Rule(
+        "something deserves a number, which stands alone",
+        ("description",),
+        {"It deserves a 5.": 5, "It earns 6 at best": 6},
+        ("It deserves one.", "It earns 6 medals"),
+        cue=_pattern(r"\b(?:deserve[sd]?|earn(?:s|ed)?|merit(?:s|ed)?)"),
+        link=_pattern(r"\s+(?:(?:an?|only|about)\s+)*"),
+        condition=stands_alone,
+    ),
+    Rule(
+        "a number of a certain strength, which stands alone",
+        ("description",),
+        {"A solid 7.": 7, "a mere four": 4},
+        ("A strong one, and a solid 5 metre wall.",),
+        cue=_pattern(r"\ba\s+(?:solid|strong|weak|mere|modest|firm)"),
+        link=_pattern(r"\s+"),
+        condition=stands_alone,
+    ),
+    Rule(
+        "a rating that is named behind its number",
+        ("description",),
+        {"a 7 rating": 7, "an 8.5-score": 8.5},
+        ("a 7 metre wall",),
+        cue=_pattern(r"\ban?"),
+        link=_pattern(r"\s+"),
+        behind=_pattern(r"[\s-]+(?:rating|score|grade|mark)\b"),
+        condition=in_digits,
+    ),
+    Rule(
+        "an average of scores",
+        ("description",),
+        {"above the average of 5.4": 5.4, "above the mean (5.4)": 5.4, "a median of 52": 52},
+        ("The average viewer", "an average of 3 per wall", "an average of 20% of it"),
+        cue=_pattern(r"\b(?:average|mean|median|variance)"),
+        link=_pattern(rf"\s*\(|{_ENGLISH_LINK}"),
+        condition=is_precise,
+        before_plural=True,
+    ),
+    Rule(
+        "points with decimals",
+        ("description",),
+        {"6.5 points would be fair": 6.5, "4.5 stars": 4.5},
+        ("Five stars over a point of light.", "5 points"),
+        behind=_pattern(r"\s+(?:points?|stars?|marks?)\b"),
+        condition=has_decimals,
+        before_plural=True,
+    ),
+    Rule(
+        "a percentile that is named behind its number",
+        ("description",),
+        {"in the 83rd percentile": 83, "the 9-percentile": 9},
+        ("the 83rd of them",),
+        behind=_pattern(r"[\s-]+percentile\b"),
+        condition=in_digits_or_ordinal,
+        before_plural=True,
+    ),
+    Rule(
+        "a percentile that is named in front of its number",
+        ("description",),
+        {"at a percentile of 83 seems": 83},
+        ("every percentile counts",),
+        cue=_pattern(r"\bpercentile"),
+        link=_pattern(_ENGLISH_LINK),
+        condition=in_digits_or_ordinal,
+        before_plural=True,
+    ),
+)
+
+
+def rules_for(reader: Reader) -> tuple[Rule, ...]:
+    """The rules that hold for one kind of text, in the order of the table."""
+    return tuple(rule for rule in RULES if reader in rule.readers)
