@@ -14,7 +14,7 @@ from artquant_plugin.common.errors import ArtQuantError, ArtQuantWarning
 QUANTIZATION = ("4bit", "8bit")
 # bitsandbytes 0.50 on a CPU takes 4-bit weights in blocks of 64 that must not cross from one row to the next. Rows of
 # another length end in a RuntimeError on CPUs with AVX512-BF16 (functional.py, _convert_weight_packed_for_cpu), which
-# also take 32 rows at a time, and give wrong products without an error elsewhere (backends/cpu/ops.py, dequantize_4bit).
+# also take 32 rows at a time; other code paths (backends/cpu/ops.py, dequantize_4bit) compute wrong products of them.
 CPU_INPUTS, CPU_OUTPUTS = 64, 32
 
 
