@@ -19,6 +19,8 @@ POINTS_NOWHERE = re.compile(r"\b(see there|likewise|as above|as before|as the ot
 
 # Folders and files whose arguments are all described.
 ROOMS = (
+    "artquant_plugin/backbones",
+    "artquant_plugin/checkpoint",
     "artquant_plugin/common/device.py",
     "artquant_plugin/common/errors.py",
     "artquant_plugin/common/files.py",
@@ -26,7 +28,9 @@ ROOMS = (
     "artquant_plugin/common/library_messages.py",
     "artquant_plugin/common/provenance.py",
     "artquant_plugin/common/text.py",
+    "artquant_plugin/harness",
     "artquant_plugin/prompting",
+    "artquant_plugin/scoring",
 )
 
 

@@ -1,4 +1,4 @@
-"""A checkpoint: what `transformers` or peft saves plus one scoring file; from a local folder or the Hub."""
+"""Checkpoints: what `transformers` or peft saves, plus a scoring file; in a local folder or on the Hub."""
 
 from artquant_plugin.checkpoint.identity import Identity
 from artquant_plugin.checkpoint.load import Checkpoint, load_checkpoint, locate_original

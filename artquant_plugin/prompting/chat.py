@@ -116,9 +116,7 @@ def chat_inputs(
         raise ArtQuantError(
             f"{type(processor).__name__} does not take the prompt ({reason}); mend its chat template"
         ) from error
-    inputs.pop(
-        "labels", None
-    )  # PaliGemma's processor makes labels of a suffix; the trainer decides what is supervised
+    inputs.pop("labels", None)  # PaliGemma's processor makes them of a suffix; the trainer decides what is supervised
     return inputs
 
 
