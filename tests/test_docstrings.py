@@ -21,6 +21,9 @@ POINTS_NOWHERE = re.compile(r"\b(see there|likewise|as above|as before|as the ot
 ROOMS = (
     "artquant_plugin/backbones",
     "artquant_plugin/checkpoint",
+    "artquant_plugin/cli/convert.py",
+    "artquant_plugin/cli/describe.py",
+    "artquant_plugin/cli/doctor.py",
     "artquant_plugin/common/device.py",
     "artquant_plugin/common/errors.py",
     "artquant_plugin/common/files.py",
@@ -28,9 +31,11 @@ ROOMS = (
     "artquant_plugin/common/library_messages.py",
     "artquant_plugin/common/provenance.py",
     "artquant_plugin/common/text.py",
+    "artquant_plugin/environment",
     "artquant_plugin/harness",
     "artquant_plugin/prompting",
     "artquant_plugin/scoring",
+    "benchmarks",
 )
 
 
