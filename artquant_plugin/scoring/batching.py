@@ -20,7 +20,7 @@ AUTO_START = 8  # images; the size with which `auto` begins
 AUTO_CEILING = 128  # images; larger batches take longer and are not faster per image
 BATCHES_BEFORE_GROWING = 32  # batches that fit, after which `auto:N` tries a larger size again
 
-Item = TypeVar("Item")
+BatchItem = TypeVar("BatchItem")
 Output = TypeVar("Output")
 
 
@@ -119,8 +119,8 @@ def _area_and_shape(size: tuple[int, int]) -> tuple[int, float]:
 
 
 def halving(
-    items: Sequence[Item], run: Callable[[Sequence[Item]], Output], size: BatchSize
-) -> list[tuple[Sequence[Item], Output | None]]:
+    items: Sequence[BatchItem], run: Callable[[Sequence[BatchItem]], Output], size: BatchSize
+) -> list[tuple[Sequence[BatchItem], Output | None]]:
     """Run a batch, or its halves where the memory of the GPU does not suffice for the whole.
 
     Args:

@@ -179,9 +179,8 @@ class _Until(StoppingCriteria):
         self.stops = stops
         self.tokenizer = tokenizer
         self.length = length
-        self.tail = (
-            max(len(stop.encode()) for stop in stops) + 8
-        )  # tokens; each has at least one byte, but for special ones
+        # In tokens: each has at least one byte of text, but for special ones.
+        self.tail = max(len(stop.encode()) for stop in stops) + 8
 
     def __call__(self, input_ids: Tensor, scores: Tensor, **kwargs: Any) -> Tensor:
         begin = max(self.length, input_ids.shape[1] - self.tail)

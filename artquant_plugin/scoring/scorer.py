@@ -30,7 +30,7 @@ PROBES = ((336, 336), (1344, 672))  # image sizes for which models of dynamic re
 ROUNDING = {torch.float32: 1e-5, torch.bfloat16: 5e-2, torch.float16: 1e-2}
 DESCRIPTION_TOKENS = 512  # the default limit of a description
 
-Result = TypeVar("Result")
+ImageResult = TypeVar("ImageResult")
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,7 +318,7 @@ def describe_inputs(prompter: Prompter, images: list[Image.Image]) -> dict[str, 
     return generation_inputs(prompter.processor, [prompter.describe_text] * len(images), [[image] for image in images])
 
 
-def _or_raise(results: Iterable[Result | ArtQuantError]) -> list[Result]:
+def _or_raise(results: Iterable[ImageResult | ArtQuantError]) -> list[ImageResult]:
     """Collect results; raise the first error among them."""
     collected = []
     for result in results:

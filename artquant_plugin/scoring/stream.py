@@ -15,7 +15,7 @@ from artquant_plugin.scoring.batching import Batch, BatchSize, ImageSource, batc
 from artquant_plugin.scoring.prepare import MakeInputs, PreparedBatch, Preparer, dead_workers_are_errors, prepare_ahead
 from artquant_plugin.scoring.timings import Timings
 
-Result = TypeVar("Result")
+ImageResult = TypeVar("ImageResult")
 Forward = Callable[[dict[str, Any]], Tensor]
 
 
@@ -63,9 +63,9 @@ class StreamRunner:
         images: Iterable[ImageSource],
         make_inputs: MakeInputs,
         forward: Forward,
-        read: Callable[[Sequence[ImageSource], Tensor], Sequence[Result | ArtQuantError]],
+        read: Callable[[Sequence[ImageSource], Tensor], Sequence[ImageResult | ArtQuantError]],
         timings: Timings | None = None,
-    ) -> Iterator[Result | ArtQuantError]:
+    ) -> Iterator[ImageResult | ArtQuantError]:
         """Compute a result for each image of a stream.
 
         Args:
@@ -86,7 +86,7 @@ class StreamRunner:
         stream = batches(images, self.size, by_size=self.by_size)
         ahead = prepare_ahead(stream, prepare, workers=self.workers, pin_memory=device.type == "cuda")
         launched: deque[_LaunchedBatch] = deque()
-        done: dict[int, Result | ArtQuantError] = {}
+        done: dict[int, ImageResult | ArtQuantError] = {}
         next_position = 0
         with dead_workers_are_errors(), timings.watching(self.model) if timings else nullcontext():
             while True:
@@ -118,10 +118,10 @@ class StreamRunner:
 
 
 def _results(
-    launched: _LaunchedBatch, read: Callable[[Sequence[ImageSource], Tensor], Sequence[Result | ArtQuantError]]
-) -> Iterator[tuple[int, Result | ArtQuantError]]:
+    launched: _LaunchedBatch, read: Callable[[Sequence[ImageSource], Tensor], Sequence[ImageResult | ArtQuantError]]
+) -> Iterator[tuple[int, ImageResult | ArtQuantError]]:
     """Position in the stream and result, or error, of each image of a batch."""
-    results: list[Result | ArtQuantError] = []
+    results: list[ImageResult | ArtQuantError] = []
     for sources, output in launched.parts:
         if output is not None:
             results.extend(read(sources, output))
