@@ -1,7 +1,8 @@
-"""A chat endpoint that costs next to nothing: fixed answers over a bare asyncio protocol, in a process of its own.
+"""A chat endpoint that takes almost no time: fixed answers over a bare asyncio protocol, in a process of its own.
 
-Run as a program, it prints its port and serves until it is terminated. A request with an image gets a description, one
-without gets a judge's consent. `python benchmarks/_endpoint.py --latency 1` answers each request after a second.
+Run as a program, it prints its port and serves until it is terminated. A request with an image is answered with a
+description, one without an image with a judge's verdict. `python benchmarks/_endpoint.py --latency 1` answers each
+request after a second.
 """
 
 import argparse
@@ -19,7 +20,7 @@ VERDICT = json.dumps({"consistent": True, "reason": "The text's praise fits the 
 
 
 def reply(text: str) -> bytes:
-    """A whole HTTP response that carries a completion."""
+    """The bytes of a whole HTTP response with a completion of the given text."""
     message = {"role": "assistant", "content": text, "refusal": None}
     content = json.dumps(
         {
@@ -35,21 +36,21 @@ def reply(text: str) -> bytes:
     return head.encode() + content
 
 
-class Fixed(asyncio.Protocol):
-    """One connection; requests on it come one after the other."""
+class FixedAnswers(asyncio.Protocol):
+    """One connection of a client, which sends a request only after the answer to the last one."""
 
     latency = 0.0
     described, judged = reply(DESCRIPTION), reply(VERDICT)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Remember where to write."""
+        """Keep the transport that answers are written to."""
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         self._buffer = bytearray()
         self._needed = 0
 
     def data_received(self, data: bytes) -> None:
-        """Answer as soon as a request is there as a whole."""
+        """Answer when the whole request has arrived, after the latency."""
         self._buffer += data
         if not self._needed:
             end = self._buffer.find(b"\r\n\r\n")
@@ -71,7 +72,14 @@ class Fixed(asyncio.Protocol):
 
 @contextmanager
 def fixed_endpoint(latency: float = 0.0) -> Iterator[str]:
-    """Start the program beside this one; yields the base address."""
+    """Run this file as a program for the duration of a block.
+
+    Args:
+        latency: the seconds after which each request is answered; 0 to answer at once.
+
+    Yields:
+        The base address of the endpoint, for an OpenAI client.
+    """
     process = subprocess.Popen(
         [sys.executable, str(Path(__file__).resolve()), "--latency", str(latency)], stdout=subprocess.PIPE, text=True
     )
@@ -84,14 +92,14 @@ def fixed_endpoint(latency: float = 0.0) -> Iterator[str]:
 
 
 async def serve(latency: float) -> None:
-    """Print the port, serve for ever."""
-    Fixed.latency = latency
-    server = await asyncio.get_running_loop().create_server(Fixed, "127.0.0.1", 0)
+    """Print the port, then serve until the process is terminated."""
+    FixedAnswers.latency = latency
+    server = await asyncio.get_running_loop().create_server(FixedAnswers, "127.0.0.1", 0)
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--latency", type=float, default=0.0, help="seconds")
+    parser.add_argument("--latency", type=float, default=0.0, help="seconds after which a request is answered")
     asyncio.run(serve(parser.parse_args().latency))

@@ -1,4 +1,4 @@
-"""What benchmarks share: pictures to work on, this machine's peak, this process's memory."""
+"""What benchmarks share: making pictures, and measuring the machine's peak and the process's memory."""
 
 import resource
 import time
@@ -10,7 +10,16 @@ from PIL import Image
 
 
 def paintings(folder: Path, count: int, side: int) -> list[Path]:
-    """JPEG files of smooth colours and grain, in four formats."""
+    """Write JPEG files of smooth colours with grain, in four aspect ratios by turns.
+
+    Args:
+        folder: the folder of the files, which is made when absent.
+        count: the number of files to write.
+        side: the longer side of each picture, in pixels.
+
+    Returns:
+        The files' paths.
+    """
     folder.mkdir(exist_ok=True)
     rng = np.random.default_rng(0)
     files = []
@@ -26,7 +35,7 @@ def paintings(folder: Path, count: int, side: int) -> list[Path]:
 
 
 def peak(device: torch.device, dtype: torch.dtype) -> float:
-    """Floating-point operations per second of the best of some matrix products."""
+    """Floating-point operations per second of the fastest of several matrix products on a device in a type."""
     size, repeats = (8192, 20) if device.type == "cuda" else (2048, 8)
     left, right = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
     best = float("inf")
@@ -40,13 +49,13 @@ def peak(device: torch.device, dtype: torch.dtype) -> float:
 
 
 def memory(device: torch.device) -> int:
-    """Largest memory of this process, in bytes: the GPU's on a GPU."""
+    """The largest memory of this process so far, in bytes; of a GPU's memory where the device is one."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait for a GPU."""
+    """Wait until a GPU has finished its queued work; on a CPU this returns at once."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)

@@ -1,4 +1,4 @@
-"""Models of real architectures with random weights, at the sizes that benchmarks name, and their arithmetic."""
+"""Models of real architectures with random weights in several sizes, and how many operations they need."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,10 +22,10 @@ from artquant_plugin.checkpoint import Checkpoint, ScoringSpec
 from artquant_plugin.prompting.levels import LEVEL_NAMES
 from artquant_plugin.prompting.prompter import PromptSpec
 
-PROMPT_TOKENS = 28  # of the paper's scoring prompt in LLaMA-2's vocabulary, the image counted as one
+PROMPT_TOKENS = 28  # tokens of the paper's scoring prompt in LLaMA-2's vocabulary, with the image as one of them
 VOCABULARY = 32000
-SPACE = "\u2581"
-# The family's own form, shortened to what a score request needs.
+SPACE = "\u2581"  # SentencePiece's sign for a space
+# The chat template of Qwen's models, shortened to what a score request needs.
 QWEN_TEMPLATE = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' }}"
     "{% for part in message['content'] %}"
@@ -38,14 +38,20 @@ QWEN_TOKENS = ["<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>
 
 @dataclass(frozen=True)
 class Owl:
-    """Sizes of an mPLUG-Owl2: width, layers, heads and MLP of the LLM, the ViT and the abstractor."""
+    """Sizes of an mPLUG-Owl2.
+
+    Args:
+        language: width, layers, heads and MLP width of the language model.
+        vision: the same four numbers of the ViT.
+        abstractor: the same four numbers of the abstractor.
+    """
 
     language: tuple[int, int, int, int]
     vision: tuple[int, int, int, int]
     abstractor: tuple[int, int, int, int]
 
     def config(self) -> MPLUGOwl2Config:
-        """448 px, patches of 14, 64 queries."""
+        """The configuration with these sizes, images of 448 pixels, patches of 14 pixels and 64 queries."""
 
         def sizes(part: tuple[int, int, int, int]) -> dict[str, int]:
             names = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
@@ -61,7 +67,13 @@ class Owl:
 
 @dataclass(frozen=True)
 class Qwen:
-    """Sizes of a Qwen3.5: width, layers, MLP, heads and their keys, linear heads of the LLM; ViT; vocabulary."""
+    """Sizes of a Qwen3.5.
+
+    Args:
+        language: width, layers, MLP width, heads, key heads and linear-attention heads of the language model.
+        vision: width, layers, heads and MLP width of the ViT.
+        vocabulary: the number of rows of embedding and output head.
+    """
 
     language: tuple[int, int, int, int, int, int]
     vision: tuple[int, int, int, int]
@@ -78,12 +90,12 @@ SHAPES: dict[str, Owl | Qwen] = {
 
 
 def random_checkpoint(shape: str, *, device: str, dtype: torch.dtype) -> Checkpoint:
-    """A checkpoint with random weights.
+    """Build a checkpoint with random weights, the same ones on each call.
 
     Args:
-        shape: a key of `SHAPES`.
-        device: where it is built.
-        dtype: of its weights.
+        shape: a key of `SHAPES`, which names the sizes.
+        device: torch's name of the device on which the model is built.
+        dtype: torch's type of the weights.
     """
     sizes = SHAPES[shape]
     torch.manual_seed(0)
@@ -98,18 +110,18 @@ def random_checkpoint(shape: str, *, device: str, dtype: torch.dtype) -> Checkpo
 
 
 def arithmetic(shape: str, tokens: int, shared: int) -> float | None:
-    """Floating-point operations of one score, by formula; a multiplication and an addition count as two.
+    """Floating-point operations of one score, by formula; a multiplication with an addition counts as two.
 
-    Matrix products and attention alone, as peers count them; causal attention counts in full, the output head with its
-    five rows does not.
+    Only matrix products and attention count, as is usual. Causal attention counts as if it were full, and the output
+    head with its five rows does not count.
 
     Args:
-        shape: a key of `SHAPES`.
-        tokens: in the sequence that is scored, up to the level's position.
-        shared: of these, computed once for all images, and so not counted.
+        shape: a key of `SHAPES`, which names the sizes.
+        tokens: the number of tokens of the sequence up to the position that is read.
+        shared: how many of them are computed once for all images, and do not count.
 
     Returns:
-        None for an architecture without a formula here.
+        The number of operations; None for an architecture without a formula here.
     """
     sizes = SHAPES[shape]
     if isinstance(sizes, Qwen):
@@ -118,7 +130,7 @@ def arithmetic(shape: str, tokens: int, shared: int) -> float | None:
 
 
 def image_arithmetic(sizes: Owl) -> float:
-    """Floating-point operations of one image's encoding, by the same rules."""
+    """Floating-point operations of encoding one image, counted as `arithmetic` counts."""
     config = sizes.config()
     side = config.vision_config.image_size // config.vision_config.patch_size
     patches, queries, width = side**2 + 1, config.abstractor_config.num_learnable_queries, config.hidden_size
@@ -134,42 +146,43 @@ def image_arithmetic(sizes: Owl) -> float:
 
 
 def language_arithmetic(sizes: Owl, tokens: int, context: int) -> float:
-    """Floating-point operations of a sequence's tokens in the language model, by the same rules.
+    """Floating-point operations of a sequence in the language model, counted as `arithmetic` counts.
 
     Args:
-        sizes: of the model.
-        tokens: that are computed.
-        context: tokens that each attends to.
+        sizes: the sizes of the whole model.
+        tokens: the number of tokens that are computed.
+        context: the number of tokens that each of them attends to.
     """
     width, layers, _, mlp = sizes.language
     return float(layers * (2 * tokens * (4 * width**2 + 3 * width * mlp) + 4 * tokens * context * width))
 
 
 def training_arithmetic(sizes: Owl, images: int, lengths: Sequence[int], supervised: int, rank: int) -> float:
-    """Floating-point operations that one training step needs; what is padded or computed again does not count.
+    """Floating-point operations that one training step needs; padding and recomputed activations do not count.
 
-    A backward pass is twice a forward pass where weights are trained, and once where they are frozen; attention has no
-    weights and is twice the forward pass, too.
+    A backward pass takes twice as much as the forward pass where weights are trained, and as much where they are
+    frozen. That of attention, which has no weights, takes twice as much.
 
     Args:
-        sizes: of a model whose ViT and abstractor are trained, and whose language model has LoRA on the queries and on
-            the images' values.
-        images: that are encoded.
-        lengths: tokens of each sequence.
-        supervised: positions that have logits.
-        rank: of LoRA.
+        sizes: the sizes of a model whose ViT and abstractor are trained, and whose language model has LoRA on the
+            queries and on the images' values.
+        images: the number of images that are encoded.
+        lengths: the number of tokens of each sequence.
+        supervised: the number of positions that have logits.
+        rank: the rank of the LoRA matrices.
     """
     width, layers, _, _ = sizes.language
     total = 3.0 * images * image_arithmetic(sizes)
-    places = sizes.config().tokens_per_image
+    image_tokens = sizes.config().tokens_per_image
     for length in lengths:
         attention = layers * 4 * length**2 * width
         total += 2 * (language_arithmetic(sizes, length, length) - attention) + 3 * attention
-        total += 3 * layers * 4 * rank * width * (length + places)
+        total += 3 * layers * 4 * rank * width * (length + image_tokens)
     return total + 2 * 2.0 * supervised * width * VOCABULARY
 
 
 def _owl(sizes: Owl) -> tuple[Any, Any, ScoringSpec]:
+    """Model, processor and scoring file of an mPLUG-Owl2."""
     config = sizes.config()
     spec = ScoringSpec(prompt=PromptSpec(image_first=False), images="as_stored")
     tokenizer = _tokenizer_of_length(spec.prompt, PROMPT_TOKENS)
@@ -179,7 +192,7 @@ def _owl(sizes: Owl) -> tuple[Any, Any, ScoringSpec]:
 
 
 def _tokenizer_of_length(prompt: PromptSpec, length: int) -> PreTrainedTokenizerFast:
-    """Byte-pair encoding with as many merges as make the scoring prompt as long as it is in LLaMA-2's vocabulary."""
+    """A tokenizer with just enough merges that the scoring prompt has at most `length` tokens."""
     text = f"USER: {prompt.question}\n{IMAGE_TOKEN} ASSISTANT: {prompt.answer_prefix}"
     for size in range(20, 400):
         tokenizer = _tokenizer(prompt, size, IMAGE_TOKEN)
@@ -189,6 +202,7 @@ def _tokenizer_of_length(prompt: PromptSpec, length: int) -> PreTrainedTokenizer
 
 
 def _tokenizer(prompt: PromptSpec, size: int, image_token: str) -> PreTrainedTokenizerFast:
+    """A byte-pair tokenizer with `size` entries, trained on the prompt and the answers."""
     tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
     tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend(SPACE), normalizers.Replace(" ", SPACE)])
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -212,6 +226,7 @@ def _tokenizer(prompt: PromptSpec, size: int, image_token: str) -> PreTrainedTok
 
 
 def _qwen(sizes: Qwen) -> tuple[Any, Any, ScoringSpec]:
+    """Model, processor and scoring file of a Qwen3.5."""
     prompt = PromptSpec()
     tokenizer = _tokenizer(prompt, 200, "<|image_pad|>")
     tokenizer.add_special_tokens({"additional_special_tokens": QWEN_TOKENS})

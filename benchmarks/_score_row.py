@@ -1,4 +1,4 @@
-"""One row of benchmarks/score.py: scores files with a saved model, in a process that imports nothing else."""
+"""One row of benchmarks/score.py: score files with a saved model, in a process of its own."""
 
 import argparse
 import json
@@ -14,7 +14,7 @@ from artquant_plugin.scoring.timings import Timings
 
 
 def main() -> None:
-    """Measure and print JSON; the peak of matrix products is taken before and after."""
+    """Measure and print JSON; the peak of matrix products is measured before and after, and the better one counts."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model", type=Path)
     parser.add_argument("images", type=Path, help="folder")

@@ -1,7 +1,7 @@
 """What bulk scoring costs besides the model: rows per second and memory of a run whose engine gives fixed scores.
 
-Prints one line per number of rows: seconds, rows per second, and the process's largest memory so far, which stays flat
-when nothing is collected. Images are not opened.
+Prints one line per number of rows and kind of output: seconds, rows per second, and the process's largest memory so
+far, which does not grow with the rows as long as no code collects them. Images are not opened.
 """
 
 import argparse
@@ -19,24 +19,24 @@ from artquant_plugin.bulk.sources import find_source
 from artquant_plugin.prompting.levels import LEVEL_NAMES
 
 
-class Fixed:
-    """An engine that gives every image the same score."""
+class FixedEngine:
+    """An engine for bulk scoring that gives every image the same score."""
 
     form = Form(LEVEL_NAMES)
     options: dict[str, Any] = {"engine": "fixed"}
 
     def identity(self):
-        """Nothing that changes."""
+        """The identity of its model, which is always the same."""
         return {"name": "fixed"}
 
     def results(self, images):
-        """One result per image."""
+        """One result per image, without opening it."""
         for _ in images:
             yield {"score": 5.0, "levels": dict.fromkeys(LEVEL_NAMES, 0.2), "entropy": 1.6, "extras": {}}
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure each number of rows, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 100_000, 400_000])
     args = parser.parse_args()
@@ -50,9 +50,9 @@ def main() -> None:
             for output in ("shards", "parquet", "csv"):
                 started = time.perf_counter()
                 if output == "shards":
-                    score_to_folder(source, Fixed(), Path(folder) / str(rows), shard_size=10_000, show=False)
+                    score_to_folder(source, FixedEngine(), Path(folder) / str(rows), shard_size=10_000, show=False)
                 else:
-                    score_to_file(source, Fixed(), Path(folder) / f"{rows}.{output}", show=False)
+                    score_to_file(source, FixedEngine(), Path(folder) / f"{rows}.{output}", show=False)
                 seconds = time.perf_counter() - started
                 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
                 print(f"{rows:>9,}  {output:<8} {seconds:>8.1f} {rows / seconds:>8,.0f} {peak:>9.0f}")

@@ -1,6 +1,7 @@
-"""Bootstrap intervals of SROCC: one sort and integer counts per resample, against a loop over scipy.
+"""Speed of SROCC's bootstrap intervals: one sort and integer counts per resample, against a loop over scipy.
 
-Prints one line per size: seconds of both, their ratio, and the largest difference on the same resamples.
+Prints one line per number of pairs: the seconds of both, their ratio, and the largest difference of their results on
+the same resamples.
 """
 
 import argparse
@@ -13,7 +14,7 @@ from artquant_plugin.metrics.agreement import bootstrap
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure each number of pairs, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pairs", type=int, nargs="+", default=[1000, 6400])
     parser.add_argument("--resamples", type=int, default=2000)
@@ -38,7 +39,7 @@ def main() -> None:
 
 
 def by_scipy(prediction, truth, resamples):
-    """The same resamples, each through `scipy.stats.spearmanr`."""
+    """Compute SROCC of the resamples that `bootstrap` draws, each by `scipy.stats.spearmanr`."""
     order = np.argsort(prediction, kind="stable")
     prediction, truth = prediction[order], truth[order]
     rng = np.random.default_rng(1)

@@ -1,9 +1,9 @@
-"""What `artquant rad generate` costs beside the models: throughput, memory, resuming, faults.
+"""What `artquant rad generate` costs besides the models: throughput, memory, resuming, faults.
 
-Endpoints answer from processes of their own, at once or after a second. Prints requests per second of the bare client
-and of the pipeline on the same requests, the pipeline's memory, the share of the ideal rate at a second's latency, the
-time in which a finished run sees that it is finished, and what a run leaves that was killed five times while its
-endpoint failed.
+The endpoints are processes of their own that answer at once or after a second. Printed are the requests per second
+of the bare client and of the pipeline on the same requests, the pipeline's memory, the share of the ideal rate at
+a latency of one second, how long a finished run takes to find that it is finished, and the state of a run that was
+killed five times while its endpoint failed.
 """
 
 import argparse
@@ -44,11 +44,11 @@ from tests.peers.llm_answers import Answer, Fails, Says  # noqa: E402
 from tests.peers.local_llm import LocalLLM  # noqa: E402
 
 LEVELS = ("perception", "cognition", "emotion")
-ROW = 50  # the drill's paintings are told apart by width and height
+ROW = 50  # widths of paintings; in the drill, width and height tell a painting's number
 
 
 def dataset(folder: Path, count: int) -> Path:
-    """Small paintings, a JPEG file of about 1 KB each, of 50 widths."""
+    """Write a dataset of small paintings, JPEG files of about 1 KB with `ROW` different widths."""
     rng = np.random.default_rng(0)
     (folder / "images").mkdir(parents=True)
     paintings = []
@@ -67,14 +67,14 @@ def dataset(folder: Path, count: int) -> Path:
 
 
 def overrides(url: str, concurrency: int) -> list[str]:
-    """Both sides at one endpoint, without keys and caps."""
+    """Overrides that have generator and judge use one endpoint, without keys and without limits of the rate."""
     both = (f"base_url={url}", "api_key_env=null", f"concurrency={concurrency}")
     caps = ("requests_per_minute=null", "tokens_per_minute=null")
     return [f"{side}.{key}" for side in ("generator", "judge") for key in (*both, *caps)]
 
 
 def start(data: Path, run: Path, settings: Sequence[str], *options: str) -> subprocess.Popen[str]:
-    """The command, in a process of its own."""
+    """Start `artquant rad generate` in a process of its own."""
     sets = [part for setting in settings for part in ("--set", setting)]
     return subprocess.Popen(
         [sys.executable, "-m", "artquant_plugin.cli", "rad", "generate", "--data", str(data), "--out", str(run)]
@@ -87,26 +87,26 @@ def start(data: Path, run: Path, settings: Sequence[str], *options: str) -> subp
 
 
 def finish(process: subprocess.Popen[str]) -> tuple[float, str]:
-    """Its requests per second, and what it printed."""
+    """Wait for a run to end; return its requests per second, 0 where it sent none, and what it printed."""
     output, _ = process.communicate()
     if process.returncode:
         raise SystemExit(f"the run ended with {process.returncode}: {output}")
-    found = re.search(r"\(([\d.]+) requests/s\)", output)
-    return float(found[1]) if found else 0.0, output
+    rate = re.search(r"\(([\d.]+) requests/s\)", output)
+    return float(rate[1]) if rate else 0.0, output
 
 
 def memory(process: subprocess.Popen[str]) -> float:
-    """Resident MiB of a process now; 0 when it is gone."""
+    """The resident memory of a process now, in MiB; 0 when it has ended."""
     try:
         status = Path(f"/proc/{process.pid}/status").read_text()
     except OSError:
         return 0.0
-    found = re.search(r"VmRSS:\s+(\d+) kB", status)
-    return int(found[1]) / 1024 if found else 0.0
+    resident = re.search(r"VmRSS:\s+(\d+) kB", status)
+    return int(resident[1]) / 1024 if resident else 0.0
 
 
 def bodies(data: Path, settings: Sequence[str]) -> list[dict[str, Any]]:
-    """A painting's two requests, as the pipeline sends them."""
+    """The bodies of a painting's two requests, to the generator and to the judge, as the pipeline sends them."""
     planned = plan(str(data), read_config(RadConfig, Path("rad.yaml"), settings))
     item = planned.items()[0]
     picture = data_uri(planned.data.image_root / item.image, item.sha256, planned.config.images)
@@ -120,7 +120,15 @@ def bodies(data: Path, settings: Sequence[str]) -> list[dict[str, Any]]:
 
 
 async def bare(url: str, requests: int, concurrency: int, kinds: list[dict[str, Any]], *, aiohttp: bool) -> float:
-    """Requests per second of the client alone."""
+    """Measure the requests per second of the client without the pipeline.
+
+    Args:
+        url: the base address of the endpoint.
+        requests: the number of requests to send.
+        concurrency: the number of requests at once.
+        kinds: the two bodies, which are sent by turns.
+        aiohttp: whether the client uses aiohttp instead of its default transport.
+    """
     client = openai.AsyncOpenAI(
         base_url=url, api_key="none", http_client=openai.DefaultAioHttpClient() if aiohttp else None
     )
@@ -139,7 +147,7 @@ async def bare(url: str, requests: int, concurrency: int, kinds: list[dict[str, 
 
 
 def throughput(folder: Path, paintings: int, requests: int, concurrency: int) -> Path:
-    """Bare client and pipeline against the same endpoint; the finished run."""
+    """Print the rates of bare client and pipeline at the same endpoint, and the time to resume the finished run."""
     data, run = dataset(folder / "data", paintings), folder / "run"
     with fixed_endpoint() as url:
         settings = overrides(url, concurrency // 2)
@@ -173,6 +181,7 @@ def throughput(folder: Path, paintings: int, requests: int, concurrency: int) ->
 
 
 def _done(run: Path) -> int:
+    """The number of paintings that a run has accepted or given up."""
     if not (run / STORE_FILE).exists():
         return 0
     with RunStore(run / STORE_FILE, readonly=True) as store:
@@ -181,7 +190,7 @@ def _done(run: Path) -> int:
 
 
 def latency(folder: Path, data: Path, paintings: int, concurrency: int) -> None:
-    """The share of the ideal rate when every answer takes a second."""
+    """Print the pipeline's share of the ideal rate when every answer takes a second."""
     with fixed_endpoint(latency=1.0) as url:
         settings = overrides(url, concurrency // 2)
         rate, _ = finish(start(data, folder / "slow", settings, "--limit", str(paintings)))
@@ -191,7 +200,7 @@ def latency(folder: Path, data: Path, paintings: int, concurrency: int) -> None:
 
 
 def drill(folder: Path, paintings: int, kills: int) -> None:
-    """A run that is killed while its endpoint fails; the endpoint counts."""
+    """Kill a run several times while its endpoint fails, and check that every painting ends once in the store."""
     data, run = dataset(folder / "drill-data", paintings), folder / "drill"
     chance = random.Random(0)
     asked: list[tuple[float, int]] = []
@@ -243,12 +252,13 @@ def drill(folder: Path, paintings: int, kills: int) -> None:
 
 
 def _size_as_text(url: str) -> str:
+    """The mark of a painting, which is computed from the size of its picture in a data URI."""
     width, height = Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))).size
     return f"painting-{width - 32 + (height - 32) * ROW}-"
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure what the options ask for, and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--paintings", type=int, default=70_000)
     parser.add_argument("--bare", type=int, help="requests of the bare client (default: as many as the pipeline's)")

@@ -1,8 +1,8 @@
-"""The page of `artquant report`: how long it takes to make and to open, and how large it is.
+"""The page of `artquant report`: how long it takes to build and to open, and how large it is.
 
-Paintings are synthetic, 64 of them under as many names as are asked for; each name is read and scaled by itself. Half
-of the models leave a distribution over the levels, all leave a reply. The browser is a headless Chromium; without one,
-opening is not measured.
+The paintings are 64 synthetic pictures under as many names as are asked for, each of which is read and scaled on its
+own. All models leave a reply, and half of them a distribution over the levels. The browser is a headless Chromium;
+without one, opening is not measured.
 """
 
 import argparse
@@ -18,11 +18,11 @@ import numpy as np
 from _machine import memory, paintings
 
 ROOT = Path(__file__).resolve().parent.parent
-DRAWN = 64
+DRAWN = 64  # different pictures
 
 
 def main() -> None:
-    """Measure and print."""
+    """Build the page twice, open it, and print times and sizes."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--paintings", type=int, default=6400)
     parser.add_argument("--models", type=int, default=10)
@@ -47,27 +47,37 @@ def main() -> None:
 
 
 def memory_of_this() -> int:
-    """Largest memory of this process, in bytes."""
+    """The largest memory of this process so far, in bytes."""
     import torch
 
     return memory(torch.device("cpu"))
 
 
 def cpu() -> float:
-    """Seconds of CPU time of this process and of those that it waited for."""
+    """The CPU time, in seconds, of this process and of the child processes that have ended."""
     kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
     return sum(used.ru_utime + used.ru_stime for used in map(resource.getrusage, kinds))
 
 
 def make(results: Path, out: Path) -> None:
-    """What `artquant report` does."""
+    """Run `artquant report` in this process."""
     from artquant_plugin.cli import main as command
 
     assert command(["report", str(results), "--out", str(out)]) == 0
 
 
 def write_results(folder: Path, count: int, models: int, side: int) -> Path:
-    """A dataset and the models' output folders."""
+    """Write a dataset and the output folders of lmms-eval for several models.
+
+    Args:
+        folder: the folder for both, which is made when absent.
+        count: the number of paintings in the dataset.
+        models: the number of models with results.
+        side: the longer side of the pictures, in pixels.
+
+    Returns:
+        The folder with the models' output folders.
+    """
     from artquant_plugin.data.dataset import Painting, write_dataset
 
     sys.path.insert(0, str(ROOT))
@@ -107,7 +117,7 @@ def write_results(folder: Path, count: int, models: int, side: int) -> Path:
 
 
 def open_pages(folder: Path) -> None:
-    """Seconds from the address to the second frame after everything was loaded; the best of three."""
+    """Print the seconds from typing the address to the second frame after everything is loaded, the best of three."""
     import shutil
 
     from tests.browser import NAMES, Browser

@@ -1,8 +1,9 @@
 """Speed of scoring, from JPEG files to scores, for models of real architectures with random weights.
 
-For each shape and batch size, in a process of its own: images per second; the share of time in which the model waits
-for images, is in the vision encoder, in the rest of the model, and elsewhere; peak memory; and the fraction of this
-machine's matrix-product peak (2048³, or 8192³ on a GPU; best of the same run), the arithmetic counted by formula.
+Each shape and batch size is a row, measured in a process of its own: images per second; the shares of time that go
+to waiting for images, to the vision encoder, to the rest of the model, and to everything else; peak memory; and which
+fraction of this machine's matrix-product peak (2048³, or 8192³ on a GPU; best of the same run) the operations of the
+model are, which a formula counts.
 """
 
 import argparse
@@ -26,7 +27,7 @@ HEADER = (
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure each shape and batch size, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     on_gpu = torch.cuda.is_available()
     default = ["7b", "qwen3.5-0.8b"] if on_gpu else ["h512", "ratio", "qwen3.5-tiny"]
@@ -54,11 +55,11 @@ def main() -> None:
             for batch_size in args.batch_sizes:
                 row = measure(args, model, images, batch_size)
                 work = arithmetic(shape, row["tokens"], row["shared"])
-                print(line({"shape": shape, "batch": batch_size, "work": work, **row}), flush=True)
+                print(table_row({"shape": shape, "batch": batch_size, "work": work, **row}), flush=True)
 
 
 def measure(args: argparse.Namespace, model: Path, images: Path, batch_size: int) -> dict[str, Any]:
-    """One row, by a fresh process, whose peak memory is its own."""
+    """Measure one row in a fresh process, so that its peak memory is that of the row."""
     command = [str(Path(__file__).with_name("_score_row.py")), str(model), str(images)]
     command += ["--batch-size", str(batch_size)]
     for name in ("dtype", "device", "threads"):
@@ -69,15 +70,15 @@ def measure(args: argparse.Namespace, model: Path, images: Path, batch_size: int
 
 
 def run(command: list[str]) -> str:
-    """What a Python process prints."""
+    """Run a Python program, and return what it prints."""
     done = subprocess.run(
         [sys.executable, *command], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True
     )
     return done.stdout
 
 
-def line(row: dict[str, Any]) -> str:
-    """A row of the table."""
+def table_row(row: dict[str, Any]) -> str:
+    """A row of the table as text."""
     rest = 1 - row["waiting"] - row["vision"] - row["language"]
     work = "-" if row["work"] is None else f"{row['work'] / 1e9:.1f}"
     fraction = "-" if row["work"] is None else f"{row['rate'] * row['work'] / row['peak']:.1%}"

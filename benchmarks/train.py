@@ -1,16 +1,17 @@
 """Speed of training, from JPEG files to a step of the optimiser, for the paper's architecture with random weights.
 
-A step has as many score as description samples (about 180 words each): two, or eight on a GPU. LoRA (r = 128) on
-`q_proj` and the images' `v_proj`, the ViT and the abstractor in full, AdamW. For each shape and way, in a process of
-its own: samples and tokens per second; seconds of the best step; its CPU time divided by the threads, which is less
-where others use the machine; peak memory of the process, or of the GPU; the fraction of this machine's matrix-product
-peak (2048³, or 8192³ on a GPU; best of the same run), the arithmetic counted by formula, without padding and what is
-computed again; and the hours that BAID's two stages (50,737 paintings: described and scored once, scored once more)
-take at this rate of arithmetic, without evaluation.
+A step has as many score samples as description samples (about 180 words each): two of each, or eight on a GPU.
+LoRA (r = 128) is on `q_proj` and the images' `v_proj`, ViT and abstractor are trained in full, and the optimiser
+is AdamW. Each shape and way is a row, measured in a process of its own: samples and tokens per second; seconds of
+the best step; its CPU time divided by the threads, which is less than the seconds where others use the machine;
+peak memory of the process, or of the GPU; which fraction of this machine's matrix-product peak (2048³, or 8192³ on
+a GPU; best of the same run) the operations of the model are, which a formula counts without padding and recomputed
+activations; and the hours that BAID's two stages (50,737 paintings: described and scored once, scored once more)
+take at this rate, without evaluation.
 
-Ways: ``plain`` keeps all activations; ``language`` and ``all`` compute those of the language model or of the image's
-encoders, too, again; ``single`` accumulates the gradients of one sample after the other, or of a painting's two, which
-is the same step; with ``-shared``, each painting has both samples and its image is encoded once.
+The ways: ``plain`` keeps all activations; ``language`` recomputes those of the language model, and ``all`` those
+of the image's encoders, too; ``single`` accumulates the gradients of one sample after the other, or of a
+painting's two, for the same step; with ``-shared``, each painting has both samples and its image is encoded once.
 """
 
 import argparse
@@ -42,7 +43,7 @@ RANK = 128
 TRAINED = TrainedSection(
     language=PartSection(method="lora"), lora=LoraSection(targets="original", rank=RANK, alpha=2 * RANK, dropout=0.05)
 )
-BAID = 50_737  # paintings in its training split
+BAID_PAINTINGS = 50_737  # in the training split of BAID
 # 50 tokens beside the image: about as many as the original's system sentence and question have.
 QUESTION = " ".join(["How would you rate the quality of this painting?"] * 3)
 WORDS = "The quality of the painting is good".split()
@@ -56,7 +57,7 @@ HEADER = (
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure each shape and way, and print the table."""
     on_gpu = torch.cuda.is_available()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
@@ -91,11 +92,11 @@ def main() -> None:
             for name in ("steps", "pairs", "dtype", "device", "threads"):
                 command += [f"--{name}", str(getattr(args, name))]
             done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-            print(line(json.loads(done.stdout.splitlines()[-1])), flush=True)
+            print(table_row(json.loads(done.stdout.splitlines()[-1])), flush=True)
 
 
 def measure(args: argparse.Namespace, shape: str, way: str) -> dict[str, Any]:
-    """One row; the peak is taken before and after."""
+    """Measure one row; the peak of matrix products is measured before and after, and the better one counts."""
     torch.set_num_threads(args.threads)
     device, dtype = torch.device(args.device), getattr(torch, args.dtype)
     sizes = SHAPES[shape]
@@ -140,21 +141,21 @@ def measure(args: argparse.Namespace, shape: str, way: str) -> dict[str, Any]:
         "seconds": min(seconds[1:]),
         "cpu": min(cpu[1:]),
         "work": work,
-        "baid": BAID * (work / args.pairs + scored),
+        "baid": BAID_PAINTINGS * (work / args.pairs + scored),
         "peak": max(peaks),
         "memory": used,
     }
 
 
 def micro_batches(way: str, pairs: int, share_images: bool) -> list[list[int]]:
-    """Which samples go together: scores come first, descriptions after them in the same order."""
+    """Indices of the samples of each micro-batch; all score samples come before the description samples."""
     if not way.startswith("single"):
         return [list(range(2 * pairs))]
     return [[i, i + pairs] for i in range(pairs)] if share_images else [[i] for i in range(2 * pairs)]
 
 
-def line(row: dict[str, Any]) -> str:
-    """A row of the table."""
+def table_row(row: dict[str, Any]) -> str:
+    """A row of the table as text."""
     seconds = row["seconds"]
     rate = row["work"] / seconds
     return (
@@ -165,7 +166,7 @@ def line(row: dict[str, Any]) -> str:
 
 
 def trainable(model: Any, way: str) -> Any:
-    """The model with LoRA, its encoders trained, and what is computed again chosen."""
+    """Add LoRA to a model, have its encoders trained, and choose which activations are recomputed."""
     adapted = choose_trained(model, TRAINED)
     if "language" in way or way == "all":
         inner = core(adapted)
@@ -176,7 +177,7 @@ def trainable(model: Any, way: str) -> Any:
 
 
 def samples(folder: Path, pairs: int, share_images: bool) -> list[Sample]:
-    """As many score as description samples, of as many or of twice as many paintings."""
+    """As many score samples as description samples; with shared images, both kinds have the same paintings."""
     files = paintings(folder, pairs if share_images else 2 * pairs, 1024)
     labels = LevelScale().soft_labels([6.4, 8.1])
     texts = [
@@ -192,12 +193,12 @@ def samples(folder: Path, pairs: int, share_images: bool) -> list[Sample]:
 def build(
     checkpoint: Checkpoint,
     model: Any,
-    chosen: list[Sample],
+    training_samples: list[Sample],
     share_images: bool,
     folder: str,
     args: argparse.Namespace,
 ) -> AestheticTrainer:
-    """The trainer of a run, whose steps are taken by hand."""
+    """The trainer of a run; the caller takes its steps one by one."""
     spec = PromptSpec(question=QUESTION, describe_question=QUESTION)
     prompter = Prompter(checkpoint.processor, spec, LevelScale())
     return AestheticTrainer(
@@ -209,7 +210,7 @@ def build(
             bf16=args.dtype == "bfloat16",
             remove_unused_columns=False,
         ),
-        train_dataset=SampleDataset(chosen),
+        train_dataset=SampleDataset(training_samples),
         data_collator=AnswerCollator(prompter, share_images=share_images),
         processing_class=checkpoint.processor,
         level_ids=prompter.level_ids,

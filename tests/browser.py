@@ -11,7 +11,7 @@ from typing import Any, Self
 import aiohttp
 import pytest
 
-from artquant_plugin.environment import places
+from artquant_plugin.environment import display
 
 KEYS = {"Enter": ("Enter", 13, "\r"), "Escape": ("Escape", 27, ""), "Tab": ("Tab", 9, ""), " ": ("Space", 32, " ")}
 KEYS |= {"ArrowRight": ("ArrowRight", 39, ""), "ArrowLeft": ("ArrowLeft", 37, "")}
@@ -19,9 +19,9 @@ KEYS |= {"ArrowRight": ("ArrowRight", 39, ""), "ArrowLeft": ("ArrowLeft", 37, ""
 
 def find_browser() -> str:
     """Its program; the test is skipped, saying so, where there is none."""
-    found = places.find_browser()
+    found = display.find_browser()
     if found is None:
-        pytest.skip(f"none of {', '.join(places.BROWSERS)} is installed: this test looks at pages in a real browser")
+        pytest.skip(f"none of {', '.join(display.BROWSERS)} is installed: this test looks at pages in a real browser")
     return found
 
 

@@ -1,15 +1,15 @@
-"""Vision-language models that are scored with: what they must offer, and those of our own."""
+"""Vision-language models: what scoring needs of any of them, and the architectures that are implemented here."""
 
 from pathlib import Path
 
 
 def register_architecture(folder: Path) -> None:
-    """Make a folder's architecture known to the Auto classes of transformers, where it is one of our own.
+    """Register a model's architecture with the Auto classes of transformers, where it is implemented here.
 
-    For all other folders nothing is imported. Doing it again changes nothing.
+    For a model of another architecture nothing is imported. A second call changes nothing.
 
     Args:
-        folder: of a model, with its config.json.
+        folder: the local folder of the model; its config.json names the architecture.
     """
     from artquant_plugin.backbones.mplug_owl2 import register
     from artquant_plugin.backbones.mplug_owl2.layout import is_mplug_owl2

@@ -1,4 +1,4 @@
-"""What scoring needs of any Hugging Face vision-language model: hidden states, and logits of a few tokens."""
+"""What scoring needs of any Hugging Face vision-language model: hidden states, and the logits of a few tokens."""
 
 import itertools
 import math
@@ -16,70 +16,82 @@ from artquant_plugin.common.errors import ArtQuantError
 
 @dataclass(frozen=True, slots=True)
 class LogitTransform:
-    """What a model does to the output head's logits before it returns them: cap · tanh(scale · logits / cap).
+    """How a model changes its output head's logits before it returns them: cap · tanh(scale · logits / cap).
 
     Args:
-        scale: factor, 1 in most models (Granite divides, Cohere multiplies).
-        cap: soft limit of the absolute value, none in most models (Gemma 2, PaliGemma 2).
+        scale: the factor of the logits; 1 in most models (Granite divides them, Cohere multiplies them).
+        cap: the soft limit of their absolute value, as Gemma 2 and PaliGemma 2 have one; None for no limit.
     """
 
     scale: float = 1.0
     cap: float | None = None
 
     def __call__(self, logits: Tensor) -> Tensor:
-        """Logits as the model returns them, of any shape, float32."""
+        """The logits as the model returns them, of the same shape, for the output head's logits in float32."""
         logits = logits if self.scale == 1.0 else logits * self.scale
         return logits if self.cap is None else self.cap * torch.tanh(logits / self.cap)
 
 
 def core(model: Any) -> Any:
-    """The `transformers` model inside a peft wrapper, or the model itself."""
-    # Whoever has put a model into a wrapper has imported peft. Importing it here would cost every checkpoint without
-    # an adapter a second, most of it for bitsandbytes, which peft imports in its turn.
+    """The `transformers` model inside a peft wrapper; a model without a wrapper is returned as it is."""
+    # A wrapped model exists only where peft was imported. Importing it here would cost a second for every checkpoint
+    # without an adapter, most of it for bitsandbytes, which peft imports.
     peft = sys.modules.get("peft")
     return model.get_base_model() if peft is not None and isinstance(model, peft.PeftModel) else model
 
 
 def last_hidden_states(model: Any, inputs: dict[str, Any]) -> Tensor:
-    """Hidden states before the output head, without a key/value cache.
+    """Compute the hidden states before the output head, without a key/value cache.
 
     Args:
-        model: a model of `AutoModelForImageTextToText`, peft-wrapped or not.
-        inputs: what its processor gives for a batch of n sequences of length L.
+        model: a model of `AutoModelForImageTextToText`, in a peft wrapper or without one.
+        inputs: the processor's output for a batch of n sequences of length L, on the model's device.
 
     Returns:
-        Shape (n, L, hidden).
+        Hidden states of shape (n, L, hidden).
     """
     return core(model).base_model(**inputs, use_cache=False, return_dict=True).last_hidden_state
 
 
 def token_logits(model: Any, hidden: Tensor, token_ids: Tensor) -> Tensor:
-    """Logits of a few tokens: a matmul with their rows of the output head instead of the whole vocabulary.
+    """Logits of a few tokens, from their rows of the output head instead of the whole vocabulary.
 
     Args:
-        model: as above, in evaluation mode.
-        hidden: shape (..., hidden).
-        token_ids: shape (K,).
+        model: a model of `AutoModelForImageTextToText`, in a peft wrapper or without one, in evaluation mode.
+        hidden: hidden states before the output head, shape (..., hidden).
+        token_ids: ids of the K tokens, shape (K,), on the device of the output head.
 
     Returns:
-        Shape (..., K), float32: what the model itself would return for them.
+        Logits of shape (..., K), float32, as the model itself would return them.
 
     Raises:
-        ArtQuantError: the model does to its logits what no short way is known for.
+        ArtQuantError: the model changes its logits in a way that `LogitTransform` does not describe.
     """
     head = core(model).get_output_embeddings()
     if type(head) is nn.Linear:
         bias = None if head.bias is None else head.bias[token_ids]
         logits = functional.linear(hidden, head.weight[token_ids], bias)
     else:
-        logits = head(hidden)[..., token_ids]  # adapted or quantised heads have no plain rows
+        logits = head(hidden)[..., token_ids]  # the rows of an adapted or quantised head are not at hand
     return logit_transform(model)(logits.float())
 
 
 def check_token_logits(model: Any, inputs: dict[str, Any], token_ids: Tensor) -> float:
-    """Largest difference between `token_logits` and the model's own logits on a batch, at the last position.
+    """The largest difference between `token_logits` and the model's own logits at the last position of a batch.
 
-    Architectures differ in what they do around the head; this tells whether the short way holds for one.
+    Architectures differ in what they do around the output head. A result that exceeds rounding means that
+    `token_logits` is wrong for the architecture.
+
+    Args:
+        model: a model of `AutoModelForImageTextToText`, in a peft wrapper or without one, in evaluation mode.
+        inputs: the processor's output for a batch without padding on the right, on the model's device.
+        token_ids: ids of the K tokens that are compared, shape (K,).
+
+    Returns:
+        The largest absolute difference over the batch and the K tokens.
+
+    Raises:
+        ArtQuantError: the model changes its logits in a way that `LogitTransform` does not describe.
     """
     with torch.inference_mode():
         own = model(**inputs, use_cache=False, logits_to_keep=1).logits[:, -1, token_ids].float()
@@ -91,16 +103,16 @@ _transforms: WeakKeyDictionary[Any, LogitTransform] = WeakKeyDictionary()
 
 
 def logit_transform(model: Any) -> LogitTransform:
-    """What a model does to its head's logits, measured once: configurations name it in ways that differ.
+    """How a model changes its output head's logits, measured once per model.
 
-    The model is run on one token while a stand-in that gives known logits is in the place of the head, whose weights
-    are then not even read.
+    It is measured because the configurations of different families call it by different names. The model runs on one
+    token while a module that returns known logits stands in for the head.
 
     Args:
-        model: as above.
+        model: a model of `AutoModelForImageTextToText`, in a peft wrapper or without one, in evaluation mode.
 
     Raises:
-        ArtQuantError: it is neither a factor nor a soft limit.
+        ArtQuantError: the change is not a factor with or without a soft limit.
     """
     inner = core(model)
     if inner not in _transforms:
@@ -109,7 +121,7 @@ def logit_transform(model: Any) -> LogitTransform:
 
 
 def _ordinary_token(model: Any) -> int:
-    """A token that stands for itself: padding has no embedding, and an image's would ask for pixels."""
+    """A token without a special meaning: padding may have no embedding, and an image token would need pixels."""
     contents = model.config.to_dict(), model.config.get_text_config().to_dict()
     special = {
         value
@@ -122,7 +134,7 @@ def _ordinary_token(model: Any) -> int:
 
 
 class _KnownLogits(nn.Module):
-    """Stands in for an output head: gives the logits that it is told, and remembers what it was given."""
+    """Stands in for an output head: returns the logits that it is told to, and records the hidden states it gets."""
 
     def __init__(self, logits: Tensor, vocabulary: int) -> None:
         super().__init__()
@@ -131,7 +143,7 @@ class _KnownLogits(nn.Module):
         self.seen: list[Tensor] = []
 
     def forward(self, hidden: Tensor) -> Tensor:
-        """Args: hidden states of shape (..., hidden). Returns: shape (..., vocabulary), float32."""
+        """Return the known logits, shape (..., vocabulary) and float32, for hidden states of shape (..., hidden)."""
         self.seen.append(hidden)
         logits = torch.zeros(*hidden.shape[:-1], self.vocabulary, dtype=torch.float32, device=hidden.device)
         logits[..., : len(self.logits)] = self.logits.to(hidden.device)
@@ -139,17 +151,19 @@ class _KnownLogits(nn.Module):
 
 
 def _measure(model: Any) -> LogitTransform:
+    """Run a model with known logits, solve for scale and cap, and check the result on other logits."""
+    # The small logit is in the linear range of any soft limit and tells the scale; the large one tells the limit.
     small, large = 2.0**-10, 1e6
     checked = [-40.0, -7.0, -1.0, 0.0, 0.5, 3.0, 25.0]
-    shown = torch.tensor([small, large, *checked])
+    known = torch.tensor([small, large, *checked])
     head = model.get_output_embeddings()
-    stand_in = _KnownLogits(shown, model.config.get_text_config().vocab_size)
+    stand_in = _KnownLogits(known, model.config.get_text_config().vocab_size)
     inputs = {"input_ids": torch.tensor([[_ordinary_token(model)]], device=model.device)}
     inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
     model.set_output_embeddings(stand_in)
     try:
         with torch.no_grad():
-            returned = model(**inputs, use_cache=False).logits[0, -1, : len(shown)].cpu().double()
+            returned = model(**inputs, use_cache=False).logits[0, -1, : len(known)].cpu().double()
             hidden = last_hidden_states(model, inputs)
     finally:
         model.set_output_embeddings(head)

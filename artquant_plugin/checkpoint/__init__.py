@@ -1,8 +1,9 @@
-"""A checkpoint: what `transformers` or peft saves plus one scoring file; from a local folder or the Hub."""
+"""Checkpoints: what `transformers` or peft saves, plus a scoring file; in a local folder or on the Hub."""
 
 from artquant_plugin.checkpoint.identity import Identity
-from artquant_plugin.checkpoint.load import Checkpoint, load_checkpoint, load_processor, locate_original
+from artquant_plugin.checkpoint.load import Checkpoint, load_checkpoint, locate_original
 from artquant_plugin.checkpoint.locate import locate
+from artquant_plugin.checkpoint.processor import load_processor
 from artquant_plugin.checkpoint.save import restore_weights, save_checkpoint
 from artquant_plugin.checkpoint.spec import SCORING_FILE, ScoringSpec
 

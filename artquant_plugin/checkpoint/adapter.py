@@ -1,4 +1,4 @@
-"""peft adapters, and the weights of the base model that were trained beside one; safetensors only."""
+"""peft adapters, and the weights of the base model that were trained beside one (extra weights); safetensors only."""
 
 import json
 from collections.abc import Iterable
@@ -11,19 +11,22 @@ from artquant_plugin.common.hub import split_revision
 from artquant_plugin.common.text import listed, one_line
 
 ADAPTER_FILE = "adapter_model.safetensors"
-EXTRA_FILE = "extra_weights.safetensors"  # keys of the base model's state dict; whole tensors, no differences
-_WRAPPER = "base_model.model."  # what peft puts before the base model's own names
+EXTRA_FILE = "extra_weights.safetensors"  # whole tensors under the keys of the base model's state dict
+_PEFT_PREFIX = "base_model.model."  # peft puts it before the names of the base model's weights
 
 
 def base_of(folder: Path, pretrained: str) -> str:
-    """The base model that an adapter names: a folder, or a Hub id with its revision behind ``@``.
+    """The base model that an adapter's configuration names.
 
     Args:
-        folder: of the adapter.
-        pretrained: what the user typed, for messages.
+        folder: the local folder of the adapter.
+        pretrained: what the user typed for the adapter, for error messages.
+
+    Returns:
+        A folder that exists, or a Hub id with an optional ``@revision``.
 
     Raises:
-        ArtQuantError: it names none, or a folder that is not there.
+        ArtQuantError: the configuration cannot be read, or it names no base model or a folder that does not exist.
     """
     path = folder / ADAPTER_CONFIG_FILE
     try:
@@ -33,7 +36,7 @@ def base_of(folder: Path, pretrained: str) -> str:
         raise ArtQuantError(f"{path} is not an adapter's configuration ({error}); save the adapter again") from error
     if not name or not isinstance(name, str):
         raise ArtQuantError(f"adapter {pretrained!r} names no base; set base_model_name_or_path in {path}")
-    # A relative path is meant from where the adapter lies, or from where it was trained.
+    # A relative path starts at the adapter's folder, or at the folder in which training was started.
     for candidate in (folder / name, Path(name).expanduser()):
         if candidate.is_dir():
             return str(candidate)
@@ -48,18 +51,19 @@ def base_of(folder: Path, pretrained: str) -> str:
 
 
 def add_adapter(base: Any, folder: Path, pretrained: str) -> Any:
-    """The base model with its adapter, each weight of which must have its place.
+    """Add an adapter to its base model; all of the adapter's weights must be there and fit.
 
     Args:
-        base: a `transformers` model.
-        folder: of the adapter.
-        pretrained: what the user typed, for messages.
+        base: the base model, a `transformers` model that is changed in place.
+        folder: the local folder of the adapter.
+        pretrained: what the user typed for the adapter, for error messages.
 
     Returns:
-        A `peft.PeftModel`; the adapter's weights stay trainable.
+        A `peft.PeftModel` whose adapter weights require gradients.
 
     Raises:
-        ArtQuantError: configuration, names or shapes do not fit the base.
+        ArtQuantError: a file is missing or cannot be read, the adapter is of a kind that moves the positions of
+            tokens, or its names or shapes do not fit the base model.
     """
     from peft import PeftConfig, PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
 
@@ -68,7 +72,7 @@ def add_adapter(base: Any, folder: Path, pretrained: str) -> Any:
         raise ArtQuantError(
             f"adapter {pretrained!r} holds no {ADAPTER_FILE}; save it as safetensors, pickles are not read"
         )
-    weights = _read(path)
+    weights = _read_tensors(path)
     try:
         config = PeftConfig.from_pretrained(str(folder))
     except (ValueError, TypeError, KeyError) as error:
@@ -103,29 +107,26 @@ def add_adapter(base: Any, folder: Path, pretrained: str) -> Any:
     return model
 
 
-def load_extra_weights(base: Any, folder: Path) -> list[str]:
-    """Put the weights of `EXTRA_FILE`, where there is one, in their places.
+def load_extra_weights(base: Any, folder: Path) -> None:
+    """Copy a checkpoint's extra weights into its base model.
 
     Args:
-        base: a `transformers` model, without its adapter.
-        folder: of the checkpoint.
-
-    Returns:
-        The names of the weights.
+        base: the base model, a `transformers` model without its adapter, which is changed in place.
+        folder: the local folder of the checkpoint; nothing is done where it holds no extra weights.
 
     Raises:
-        ArtQuantError: a name or a shape does not fit.
+        ArtQuantError: the file cannot be read, or a name or a shape does not fit the base model.
     """
     import torch
 
     path = folder / EXTRA_FILE
     if not path.is_file():
-        return []
-    weights = _read(path)
+        return
+    weights = _read_tensors(path)
     own = base.state_dict()
     remedy = "use the base model that they were trained with"
-    if strangers := [name for name in weights if name not in own]:
-        raise ArtQuantError(f"{path}: {listed(sorted(strangers), 2)} match nothing in {type(base).__name__}; {remedy}")
+    if unknown := [name for name in weights if name not in own]:
+        raise ArtQuantError(f"{path}: {listed(sorted(unknown), 2)} match nothing in {type(base).__name__}; {remedy}")
     for name, value in weights.items():
         if value.shape != own[name].shape:
             raise ArtQuantError(
@@ -134,11 +135,20 @@ def load_extra_weights(base: Any, folder: Path) -> list[str]:
             )
         with torch.no_grad():
             own[name].copy_(value)
-    return list(weights)
 
 
 def extra_names(folder: Path) -> list[str]:
-    """The names of a checkpoint's extra weights, without reading them."""
+    """The names of a checkpoint's extra weights, read without the weights themselves.
+
+    Args:
+        folder: the local folder of the checkpoint.
+
+    Returns:
+        Keys of the base model's state dict; empty where the checkpoint has no extra weights.
+
+    Raises:
+        ArtQuantError: the file of the extra weights cannot be read.
+    """
     from safetensors import SafetensorError, safe_open
 
     path = folder / EXTRA_FILE
@@ -152,68 +162,75 @@ def extra_names(folder: Path) -> list[str]:
 
 
 def mark_trained(model: Any, names: Iterable[str]) -> None:
-    """Have extra weights count as trained, so that they are saved again beside the adapter."""
-    wanted = set(names)
+    """Have extra weights require gradients, so that they are trained on and saved again beside the adapter.
+
+    Args:
+        model: a `peft.PeftModel`, whose base model has the weights.
+        names: keys of the base model's state dict, as `extra_names` returns them.
+    """
+    extra = set(names)
     for name, parameter in model.get_base_model().named_parameters():
-        if _plain(name) in wanted:
+        if _base_name(name) in extra:
             parameter.requires_grad_(True)
 
 
 def restore_adapter(model: Any, folder: Path) -> None:
-    """Put a checkpoint's adapter and extra weights into a model that has such an adapter, rounding nothing.
+    """Copy a checkpoint's adapter and extra weights into a model that has such an adapter, without rounding.
 
     Args:
-        model: a `peft.PeftModel`, as it was when `save_adapter` wrote the folder.
-        folder: of the checkpoint.
+        model: a `peft.PeftModel` with the adapter and the types that it had when `save_adapter` wrote the folder.
+        folder: the local folder of the checkpoint.
 
     Raises:
-        ArtQuantError: a file cannot be read, or names and shapes do not fit.
+        ArtQuantError: a file cannot be read, or the model has other weights than the checkpoint.
     """
     from peft import get_peft_model_state_dict, set_peft_model_state_dict
 
-    weights = _read(folder / ADAPTER_FILE)
+    weights = _read_tensors(folder / ADAPTER_FILE)
     own = get_peft_model_state_dict(model, save_embedding_layers=False)
-    extra = _read(folder / EXTRA_FILE) if (folder / EXTRA_FILE).is_file() else {}
-    places = {_plain(name): parameter for name, parameter in model.get_base_model().named_parameters()}
-    if set(weights) != set(own) or not set(extra) <= set(places):
-        odd = listed(sorted((set(weights) ^ set(own)) | (set(extra) - set(places))), 2)
+    extra = _read_tensors(folder / EXTRA_FILE) if (folder / EXTRA_FILE).is_file() else {}
+    parameters = {_base_name(name): parameter for name, parameter in model.get_base_model().named_parameters()}
+    if set(weights) != set(own) or not set(extra) <= set(parameters):
+        odd = listed(sorted((set(weights) ^ set(own)) | (set(extra) - set(parameters))), 2)
         raise ArtQuantError(f"{folder} does not fit the model ({odd}); resume with the configuration of before")
     set_peft_model_state_dict(model, weights)
     for name, value in extra.items():
-        places[name].data.copy_(value)
+        parameters[name].data.copy_(value)
 
 
 def save_adapter(model: Any, folder: Path, state_dict: dict[str, Any] | None = None) -> None:
-    """Write adapter, its configuration, and the weights of the base that were trained beside it.
+    """Write an adapter, its configuration, and the extra weights that were trained beside it.
 
     Args:
-        model: a `peft.PeftModel`; what of its base requires gradients and is no part of the adapter is extra.
-        folder: exists; empty.
-        state_dict: the model's weights, where they are spread over processes and were gathered.
+        model: a `peft.PeftModel`. Weights of its base model that require gradients are the extra weights.
+        folder: an existing folder, to which the files are written.
+        state_dict: all weights of the model, gathered from several processes; None where `model` itself has them.
     """
     from peft import get_peft_model_state_dict
     from safetensors.torch import save_file
 
     card = folder / "README.md"
     had_card = card.exists()
-    # Left to itself, peft asks the Hub about the base's vocabulary at every save.
+    # With the default of `save_embedding_layers`, peft asks the Hub about the base's vocabulary at every save.
     model.save_pretrained(str(folder), save_embedding_layers=False, state_dict=state_dict)
     if not had_card:
-        card.unlink(missing_ok=True)  # a form to fill in, which says nothing about this adapter
+        card.unlink(missing_ok=True)  # peft's template of a model card, which says nothing about this adapter
     _name_base(folder / ADAPTER_CONFIG_FILE)
     adapter = get_peft_model_state_dict(model, save_embedding_layers=False, state_dict=state_dict)
     gathered = state_dict or {}
     extra = {
-        _plain(name): gathered.get(_WRAPPER + name, parameter).detach().cpu().contiguous()
+        _base_name(name): gathered.get(_PEFT_PREFIX + name, parameter).detach().cpu().contiguous()
         for name, parameter in model.get_base_model().named_parameters()
-        if parameter.requires_grad and not _is_adapter(_WRAPPER + name, model) and _WRAPPER + name not in adapter
+        if parameter.requires_grad
+        and not _is_adapter(_PEFT_PREFIX + name, model)
+        and _PEFT_PREFIX + name not in adapter
     }
     if extra:
         save_file(extra, folder / EXTRA_FILE, metadata={"format": "pt"})
 
 
 def _name_base(path: Path) -> None:
-    """Write a base's revision where peft looks for it, so that peft finds the base, too."""
+    """Move the base model's revision from behind its ``@`` to the key where peft looks for it."""
     from artquant_plugin.common.files import atomic_write
 
     content = json.loads(path.read_text(encoding="utf-8"))
@@ -227,19 +244,19 @@ def _name_base(path: Path) -> None:
 
 
 def _is_adapter(name: str, model: Any) -> bool:
-    """Whether a parameter's name is one that peft added: of the adapter itself, or a copy of a trained module."""
+    """Whether peft added the parameter of this name: to the adapter itself, or as the trained copy of a module."""
     parts = name.split(".")
     return any(part.startswith(model.base_model.prefix) for part in parts) or bool(
         {"modules_to_save", "token_adapter"}.intersection(parts)
     )
 
 
-def _plain(name: str) -> str:
-    """A name inside a base that peft has changed, as the base itself has it."""
+def _base_name(name: str) -> str:
+    """The name that a parameter has in the base model without an adapter."""
     return name.replace(".base_layer.", ".")
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read_tensors(path: Path) -> dict[str, Any]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 

@@ -1,4 +1,4 @@
-"""Which weights a checkpoint has, for results to say what they were measured on."""
+"""The identity of a checkpoint's weights, by which results tell what they were measured on."""
 
 import hashlib
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ from artquant_plugin.data.images import sha256_file
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What a result was measured on.
+    """The checkpoint that a result was measured on.
 
     Args:
-        name: what the user typed, a folder by its name alone.
-        revision: commit on the Hub; None for a folder of this machine.
-        weights: hash of the weights.
+        name: the Hub id without its revision, or the last part of a local folder's path.
+        revision: the commit on the Hub, 40 hexadecimal digits; None for a local folder.
+        weights: hash of the weight files, as `weights_hash` returns it.
     """
 
     name: str
@@ -24,11 +24,11 @@ class Identity:
 
 
 def identify(pretrained: str, folder: Path) -> Identity:
-    """The identity of a checkpoint.
+    """The identity of a checkpoint; its weight files are read to the end.
 
     Args:
-        pretrained: what the user typed.
-        folder: where it is on this machine, see `locate`.
+        pretrained: what the user typed, a folder or a Hub id with an optional ``@revision``.
+        folder: the local folder that `locate` returned for it.
     """
     revision = commit_of(folder)
     name = pretrained.partition("@")[0] if revision else folder.resolve().name
@@ -36,12 +36,12 @@ def identify(pretrained: str, folder: Path) -> Identity:
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The weights of a folder; pickles, those of the paper's own code, where it has no others."""
+    """The weight files of a folder, sorted by name: safetensors, or where there are none the pickles."""
     return sorted(folder.glob("*.safetensors")) or sorted(folder.glob("*.bin"))
 
 
 def weights_hash(folder: Path) -> str:
-    """SHA-256 over names and contents of the weights: of a model, or of an adapter and what stands beside it."""
+    """SHA-256, in hexadecimal, over the names and contents of a folder's weight files, extra weights included."""
     digest = hashlib.sha256()
     for path in weight_files(folder):
         digest.update(f"{path.name} {sha256_file(path)}\n".encode())

@@ -1,4 +1,4 @@
-"""Where a checkpoint is: a local folder, or a Hub id with an optional revision."""
+"""Finding a checkpoint: a local folder, or a Hub id with an optional revision."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,20 +8,25 @@ from artquant_plugin.common.hub import fetch_snapshot, is_hub_id, split_revision
 
 CONFIG_FILE = "config.json"
 ADAPTER_CONFIG_FILE = "adapter_config.json"
-# Weights in forms that are not loaded: pickles, save those of the paper's own code, and those of other frameworks.
+# File names of weights that are not loaded: pickles, which are read for checkpoints of the paper's own code alone, and
+# the formats of other frameworks.
 PICKLES = ("*.bin",)
 OTHER_WEIGHTS = ("*.pt", "*.pth", "*.ckpt", "*.pkl", "*.h5", "*.msgpack", "*.onnx", "*.gguf", "*.tflite")
 
 
 def locate(pretrained: str, *, ignore: Sequence[str] = (*PICKLES, *OTHER_WEIGHTS)) -> Path:
-    """The local folder of a checkpoint.
+    """Find the local folder of a checkpoint, which is downloaded where it is not on this machine.
 
     Args:
-        pretrained: a folder, or a Hub id with an optional revision (``name/model@v1``), which is downloaded.
-        ignore: patterns of files that are not downloaded.
+        pretrained: a folder, or a Hub id with an optional revision, such as ``name/model@v1``.
+        ignore: patterns of names, such as ``*.bin``, of files that are not downloaded.
+
+    Returns:
+        A folder with a config.json or adapter_config.json.
 
     Raises:
-        ArtQuantError: no such folder, the Hub does not give it, or it holds no checkpoint.
+        ArtQuantError: there is no such folder, the Hub does not have it or cannot be reached, or the folder holds no
+            checkpoint.
     """
     folder = Path(pretrained).expanduser()
     if not folder.is_dir():

@@ -1,4 +1,4 @@
-"""An original checkpoint -> a model in memory, or a folder that `from_pretrained` loads."""
+"""A checkpoint in the layout of the paper's code as a model in memory, or as a folder that `from_pretrained` loads."""
 
 import json
 from collections import Counter
@@ -10,7 +10,7 @@ from huggingface_hub import save_torch_state_dict
 from transformers import GenerationConfig
 
 from artquant_plugin.backbones.mplug_owl2.modeling import MPLUGOwl2ForConditionalGeneration
-from artquant_plugin.backbones.mplug_owl2.original import Original, read_original
+from artquant_plugin.backbones.mplug_owl2.original import OriginalCheckpoint, read_original
 from artquant_plugin.checkpoint.spec import ScoringSpec
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.files import atomic_files
@@ -20,26 +20,33 @@ from artquant_plugin.prompting.prompter import PromptSpec
 SHARD_SIZE = "5GB"
 
 
-def published_spec(original: Original) -> ScoringSpec:
-    """How the published weights are scored: image last, no system sentence, images as they are stored.
+def published_spec(original: OriginalCheckpoint) -> ScoringSpec:
+    """The scoring file for published weights: the image behind the question, and images as they are stored.
 
-    Source: GitHub Henglin-Liu/ArtQuant at f6b1fca, whose evaluation asks so; another prompt or image handling would
+    Source: GitHub Henglin-Liu/ArtQuant at f6b1fca, whose evaluation prompts so; another prompt or image handling would
     change the scores.
+
+    Args:
+        original: the checkpoint, whose level values are used; where it names none, the default scale is.
     """
     scale = LevelScale() if original.level_values is None else LevelScale(values=original.level_values)
     return ScoringSpec(scale=scale, prompt=PromptSpec(image_first=False), images="as_stored")
 
 
 def load_original(folder: Path, base: Path | None, options: dict[str, Any]) -> tuple[Any, Any, ScoringSpec]:
-    """Model, processor and scoring file of an original checkpoint.
+    """Load model, processor and scoring file of a checkpoint in the layout of the paper's code.
 
     Args:
-        folder: a base model or a LoRA checkpoint.
-        base: folder of the base model of a LoRA checkpoint.
-        options: dtype and attention of `from_pretrained`.
+        folder: the local folder of a base model or of a LoRA checkpoint.
+        base: the local folder of a LoRA checkpoint's base model; None for a base model.
+        options: the options `dtype` and `attn_implementation` of `from_pretrained`.
+
+    Returns:
+        The model on the CPU with a LoRA checkpoint merged, its processor, and its scoring file.
 
     Raises:
-        ArtQuantError: see `read_original`.
+        ArtQuantError: a file is missing, cannot be read, or is a pickle of more than tensors; or weights and
+            configuration do not fit together.
     """
     original = read_original(folder, base)
     model = MPLUGOwl2ForConditionalGeneration.from_pretrained(
@@ -48,18 +55,18 @@ def load_original(folder: Path, base: Path | None, options: dict[str, Any]) -> t
     return model, original.processor, published_spec(original)
 
 
-def convert(source: Path, destination: Path, base: Path | None = None) -> Original:
-    """Write an original checkpoint in our format: safetensors, configuration, processor, scoring file.
+def convert(source: Path, destination: Path, base: Path | None = None) -> OriginalCheckpoint:
+    """Convert a checkpoint in the layout of the paper's code to ours: safetensors, processor and scoring file.
 
-    Nothing is rounded: tensors that training did not touch keep their type, merged ones are float32.
+    Nothing is rounded: tensors that no LoRA matrix changes keep their type, and merged ones are float32.
 
     Args:
-        source: folder of a base model or of a LoRA checkpoint.
-        destination: folder to be made; it appears when it is complete.
-        base: folder of the base model of a LoRA checkpoint.
+        source: the local folder of a base model or of a LoRA checkpoint.
+        destination: the folder to be made; its files appear when all are written.
+        base: the local folder of a LoRA checkpoint's base model; None for a base model.
 
     Returns:
-        What was read.
+        The checkpoint that was read and written.
 
     Raises:
         ArtQuantError: the source cannot be read, or the destination exists.

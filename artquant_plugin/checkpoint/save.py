@@ -1,4 +1,4 @@
-"""Writing checkpoints, and putting their weights back."""
+"""Writing checkpoints, and restoring their weights in a model."""
 
 from pathlib import Path
 from typing import Any
@@ -15,20 +15,22 @@ from artquant_plugin.common.text import one_line
 def save_checkpoint(
     folder: Path, model: Any, processor: Any, spec: ScoringSpec, state_dict: dict[str, Any] | None = None
 ) -> None:
-    """Write what `load_checkpoint` reads: safetensors, processor, tokenizer and the scoring file, together.
+    """Write a checkpoint that `load_checkpoint` reads: weights in safetensors, processor and scoring file.
+
+    The files appear together when all are written.
 
     Args:
-        folder: made when absent.
-        model: a `transformers` model, or one with a peft adapter: then the adapter is written, and beside it
-            (``extra_weights.safetensors``) what of the base requires gradients, such as a trained projector.
-        processor: its processor.
-        spec: the scoring file.
-        state_dict: the model's weights, where they are spread over processes and were gathered.
+        folder: where the files go; it is made when absent, and files of the same names are replaced.
+        model: a `transformers` model, or a `peft.PeftModel`. Of the latter the adapter is written, and in
+            ``extra_weights.safetensors`` the weights of the base model that require gradients, such as a projector's.
+        processor: the model's `transformers` processor, with its tokenizer.
+        spec: the contents of the scoring file.
+        state_dict: all weights of the model, gathered from several processes; None where `model` itself has them.
     """
     from peft import PeftModel
 
     is_adapter = isinstance(model, PeftModel)
-    last = ADAPTER_CONFIG_FILE if is_adapter else CONFIG_FILE  # without which `locate` takes a folder for none
+    last = ADAPTER_CONFIG_FILE if is_adapter else CONFIG_FILE  # without which `locate` finds no checkpoint
     with atomic_files(folder, last=last, replaced=(EXTRA_FILE,)) as part:
         if is_adapter:
             save_adapter(model, part, state_dict)
@@ -39,21 +41,21 @@ def save_checkpoint(
 
 
 def restore_weights(model: Any, folder: Path) -> None:
-    """Put a checkpoint's weights into the model that it was saved from, rounding nothing.
+    """Copy a checkpoint's weights into the model that it was saved from, without rounding.
 
     Args:
-        model: a `transformers` model or one with a peft adapter, with its weights as they are stored.
-        folder: what `save_checkpoint` wrote.
+        model: the `transformers` model or `peft.PeftModel`, whose weights have the types that they are stored in.
+        folder: a folder that `save_checkpoint` wrote.
 
     Raises:
-        ArtQuantError: the checkpoint cannot be read or is of another model.
+        ArtQuantError: the checkpoint cannot be read, or belongs to another model.
     """
     from peft import PeftModel
 
     if isinstance(model, PeftModel):
         restore_adapter(model, folder)
         return
-    # In float32 whatever the files hold: going back to a narrower type that a weight had rounds nothing.
+    # float32 holds every value of the narrower types, so that the copy back to a weight's own type rounds nothing.
     saved = load_checkpoint(str(folder), dtype="float32").model
     try:
         model.load_state_dict(saved.state_dict())

@@ -1,4 +1,4 @@
-"""The scoring file of a checkpoint."""
+"""The scoring file of a checkpoint: level words, prompt and image handling."""
 
 import dataclasses
 import json
@@ -18,12 +18,13 @@ FORM_VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class ScoringSpec:
-    """The scoring file: everything beyond weights and processor that a score depends on.
+    """The contents of the scoring file: everything beyond weights and processor that a score depends on.
 
     Args:
-        scale: level words and values.
-        prompt: questions, answer prefix, order of image and text.
-        images: how image files are opened, see `artquant_plugin.data.images.open_image`.
+        scale: the level words and the score that each stands for.
+        prompt: the questions, the answer prefix, and the order of image and text.
+        images: how image files are opened, ``as_shown`` or ``as_stored``; `artquant_plugin.data.images.open_image`
+            says what each means.
     """
 
     scale: LevelScale = field(default_factory=LevelScale)
@@ -31,7 +32,7 @@ class ScoringSpec:
     images: Handling = "as_shown"
 
     def save(self, folder: Path) -> None:
-        """Write the scoring file into a checkpoint folder."""
+        """Write the scoring file into a checkpoint's folder, which must exist, and replace an earlier one."""
         content = {
             "form_version": FORM_VERSION,
             "levels": dict(zip(self.scale.names, self.scale.values, strict=True)),
@@ -43,10 +44,13 @@ class ScoringSpec:
 
     @classmethod
     def load(cls, folder: Path) -> "ScoringSpec":
-        """Read a folder's scoring file; a folder without one is scored with the defaults.
+        """Read the scoring file of a checkpoint.
+
+        Args:
+            folder: the local folder of the checkpoint; without a scoring file in it, the result has the defaults.
 
         Raises:
-            ArtQuantError: the file is not of this form.
+            ArtQuantError: the file is no scoring file, or has a version that this release does not read.
         """
         path = folder / SCORING_FILE
         if not path.is_file():

@@ -1,4 +1,4 @@
-"""`artquant convert`: a checkpoint as the paper's code writes it -> one that `from_pretrained` loads."""
+"""`artquant convert`: turn a checkpoint of the paper's code into one that `from_pretrained` loads."""
 
 import argparse
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def add_parser(subparsers: Any) -> None:
-    """Add `artquant convert`."""
+    """Add the parser of `artquant convert` to those of the other commands."""
     parser = subparsers.add_parser(
         "convert",
         help="turn a checkpoint of the paper's own code into a transformers folder",
@@ -25,7 +25,7 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Convert, and say how to score with the result."""
+    """Convert the checkpoint, and print how to score with the result."""
     from artquant_plugin.checkpoint import locate_original
     from artquant_plugin.checkpoint.original import convert
 

@@ -1,4 +1,4 @@
-"""`artquant describe`: what a checkpoint sees in images, on the three levels of the paper."""
+"""`artquant describe`: describe images with a checkpoint, on the three levels of the paper."""
 
 import argparse
 import json
@@ -9,7 +9,7 @@ from artquant_plugin.common.errors import ArtQuantError
 
 
 def add_parser(subparsers: Any) -> None:
-    """Add `artquant describe`."""
+    """Add the parser of `artquant describe` to those of the other commands."""
     parser = subparsers.add_parser(
         "describe",
         help="describe images on three levels: perception, cognition, emotion",
@@ -17,12 +17,14 @@ def add_parser(subparsers: Any) -> None:
         "read has a reason instead, is counted, and leaves the exit code at 0 (2 with --strict).",
         epilog="example: artquant describe painting.jpg --model runs/demo",
     )
-    parser.add_argument("inputs", nargs="+", metavar="INPUT", help="as for `artquant score`")
+    parser.add_argument(
+        "inputs", nargs="+", metavar="INPUT", help="images, folders, datasets and lists, as for `artquant score`"
+    )
     parser.add_argument("--model", required=True, metavar="PATH_OR_ID", help="checkpoint")
     parser.add_argument("--out", type=Path, metavar="FILE.jsonl", help="write JSON lines instead of printing text")
     parser.add_argument("--overwrite", action="store_true", help="replace --out")
     parser.add_argument("--strict", action="store_true", help="exit with 2 when an image could not be described")
-    parser.add_argument("--split", help="of a dataset (default: its only one; test for an imported one)")
+    parser.add_argument("--split", help="split of a dataset (default: its only one; test for an imported one)")
     parser.add_argument("--max-new-tokens", type=int, default=512, help="(default: %(default)s)")
     parser.add_argument("--dtype", default="auto", choices=("auto", "float32", "bfloat16", "float16"))
     parser.add_argument("--attn", default="sdpa", help="sdpa, eager or flash_attention_2 (default: %(default)s)")
@@ -33,7 +35,7 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Describe, and print or write."""
+    """Describe the images, and print the descriptions or write them to a file."""
     from artquant_plugin.bulk.sources import find_source
 
     if args.max_new_tokens < 1:
@@ -51,7 +53,7 @@ def run(args: argparse.Namespace) -> None:
         args.model, base=args.base, dtype=args.dtype, attn=args.attn, device=args.device, batch_size=args.batch_size
     )
     rows = describe_items(scorer, source.items(), max_new_tokens=args.max_new_tokens)
-    counts = {True: 0, False: 0}
+    counts = {True: 0, False: 0}  # by whether an image has a description
     if args.out:
         with atomic_write(args.out) as file:
             for row in rows:

@@ -1,4 +1,4 @@
-"""`artquant doctor`: what this machine has of what the product needs."""
+"""`artquant doctor`: report what this machine has of what the product needs."""
 
 import argparse
 import json
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def add_parser(subparsers: Any) -> None:
-    """Add `artquant doctor`."""
+    """Add the parser of `artquant doctor` to those of the other commands."""
     parser = subparsers.add_parser(
         "doctor",
         help="versions, GPU, disk and data of this machine, and how to mend what is wrong",
@@ -26,7 +26,7 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the checks and print them; the exit code."""
+    """Run the checks and print their findings; return the exit code, 1 where there is a problem."""
     from artquant_plugin.environment.survey import survey
     from artquant_plugin.report.formats import aligned
 
@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
         }
         print(json.dumps(content, indent=2, ensure_ascii=False))
         return 1 if problems else 0
-    rows = [(each.state, each.area, each.name, each.found, each.tested) for each in findings]
+    rows = [(finding.state, finding.area, finding.name, finding.found, finding.tested) for finding in findings]
     print(aligned([("state", "area", "name", "found", "tested"), *rows]))
     for finding in (*problems, *notes):
         print(f"\n{finding.state}: {finding.message}")

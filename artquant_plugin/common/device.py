@@ -1,4 +1,4 @@
-"""Which device computes, and what a kind of device cannot do."""
+"""The device that computes: which one a machine has, what it cannot do, and how much memory it used."""
 
 import sys
 
@@ -10,14 +10,14 @@ GIB = 2**30
 
 
 def default_device(*, cuda: bool | None = None, mps: bool | None = None) -> str:
-    """The device that computes when nobody names one.
+    """The device that computes when the user names none.
 
     Args:
         cuda: whether there is a GPU for CUDA or ROCm; None to ask torch.
         mps: whether there is a GPU for Metal, as Macs have; None to ask torch.
 
     Returns:
-        ``cuda`` where such a GPU is, else ``mps`` where one is, else ``cpu``.
+        ``cuda`` where there is such a GPU, else ``mps`` where there is one, else ``cpu``.
     """
     if torch.cuda.is_available() if cuda is None else cuda:
         return "cuda"
@@ -27,15 +27,15 @@ def default_device(*, cuda: bool | None = None, mps: bool | None = None) -> str:
 
 
 def check_device(device: str, *, cuda: bool | None = None, mps: bool | None = None) -> str:
-    """The kind of a device that a user named.
+    """Check a device that the user named.
 
     Args:
-        device: ``cuda``, ``cuda:1``, ``mps``, ``cpu``.
-        cuda: as in `default_device`.
-        mps: as in `default_device`.
+        device: torch's name of a device, such as ``cuda``, ``cuda:1``, ``mps`` or ``cpu``.
+        cuda: whether there is a GPU for CUDA or ROCm; None to ask torch.
+        mps: whether there is a GPU for Metal, as Macs have; None to ask torch.
 
     Returns:
-        The name without the number: ``cuda``, ``mps``, ``cpu``.
+        The kind of the device, which is its name without the number: ``cuda``, ``mps``, ``cpu``.
 
     Raises:
         ArtQuantError: torch knows no such device, or this machine has none.
@@ -44,11 +44,11 @@ def check_device(device: str, *, cuda: bool | None = None, mps: bool | None = No
         kind = torch.device(device).type
     except RuntimeError as error:
         raise ArtQuantError(f"device {device!r} is unknown; use cpu, cuda, cuda:1 or mps") from error
-    there = {
+    available = {
         "cuda": torch.cuda.is_available() if cuda is None else cuda,
         "mps": torch.backends.mps.is_available() if mps is None else mps,
     }
-    if not there.get(kind, True):
+    if not available.get(kind, True):
         instead = default_device(cuda=cuda, mps=mps)
         raise ArtQuantError(f"device {device!r} is not there, torch finds no GPU of that kind; use {instead}")
     return kind
@@ -58,17 +58,17 @@ def check_compile(device: str) -> None:
     """Refuse `torch.compile` where torch 2.14 offers it as a prototype only.
 
     Args:
-        device: as in `check_device`.
+        device: torch's name of the device that the model is on.
 
     Raises:
-        ArtQuantError: it is a GPU for Metal.
+        ArtQuantError: the device is a GPU for Metal.
     """
     if torch.device(device).type == "mps":
         raise ArtQuantError(f"compile=True runs on cuda or cpu, not on {device!r}; leave it out, or use cpu")
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait until a GPU has done what it was given; on a CPU nothing is waited for."""
+    """Wait until a GPU has finished the work that was queued on it; on a CPU this returns at once."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":
@@ -76,11 +76,10 @@ def synchronize(device: torch.device) -> None:
 
 
 def peak_memory() -> float:
-    """Memory of this process in GiB: of its GPU where there is one.
+    """The largest memory of this process so far, in GiB; where there is a GPU, of its memory.
 
-    Returns:
-        The largest so far. Metal tells no largest, so on Macs with such a GPU it is what its driver holds now, which
-        keeps what it has once taken.
+    Metal does not record the largest. On Macs with such a GPU, the result is the memory that its driver holds now; the
+    driver seldom gives memory back.
     """
     kind = default_device()
     if kind == "cuda":
@@ -88,10 +87,10 @@ def peak_memory() -> float:
     if kind == "mps":
         return torch.mps.driver_allocated_memory() / GIB
     if sys.platform == "win32":
-        import psutil  # of accelerate; elsewhere it tells no largest
+        import psutil  # a dependency of accelerate; it knows the peak on Windows alone
 
         return psutil.Process().memory_info().peak_wset / GIB
     import resource  # Windows has no such module
 
-    largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return largest * (1 if sys.platform == "darwin" else 1024) / GIB
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak * (1 if sys.platform == "darwin" else 1024) / GIB  # bytes on Macs, KiB elsewhere

@@ -1,8 +1,8 @@
-"""The one exception, and the one warning, that a user is meant to read."""
+"""The exception and the warning whose messages are written for users."""
 
 
 class ArtQuantError(ValueError):
-    """Something the user gave or lacks is wrong, and the user can mend it.
+    """Something that the user gave, or lacks, is wrong, and the user can mend it.
 
     The message is one line that states the value, the rule and the remedy, for example:
     ``score 11.2 of 'a.jpg' is outside [0, 10]; fix the CSV or pass --score-range 0 20``.
@@ -13,6 +13,6 @@ class ArtQuantError(ValueError):
 class ArtQuantWarning(UserWarning):
     """Something that the user should know and that stops nothing: an image that was left out, a metric that is NaN.
 
-    The command line prints warnings of this category as ``artquant: warning: …``. Those of other categories are of the
-    libraries underneath and look as Python shows them.
+    The command line prints warnings of this category as ``artquant: warning: …``. Warnings of other categories come
+    from libraries and are printed as Python prints them.
     """

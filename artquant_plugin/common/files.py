@@ -1,4 +1,4 @@
-"""Atomic writes: a reader sees the old file or the new one, never a part."""
+"""Atomic writes: a reader sees the old file or folder or the new one, never a part of it."""
 
 import glob
 import os
@@ -12,14 +12,14 @@ from typing import IO, Any
 
 @contextmanager
 def atomic_write(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
-    """Write beside the target, then rename over it; on an error the target stays as it was.
+    """Write a file beside the target, then rename it to the target; on an error the target stays as it was.
 
     Args:
-        path: the target; its folder is made when absent.
-        mode: ``w`` for UTF-8 text with line breaks as given, ``wb`` for bytes.
+        path: the target, which is replaced when it exists; its folder is made when absent.
+        mode: ``w`` for UTF-8 text whose line breaks are written as given, ``wb`` for bytes.
 
     Yields:
-        The open file.
+        The open file, which is closed and renamed when the block ends.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
@@ -30,7 +30,7 @@ def atomic_write(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())  # mkstemp's own mode would hide the file from other users
+        temporary.chmod(0o666 & ~_umask())  # mkstemp makes files that other users cannot read
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -39,16 +39,16 @@ def atomic_write(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
 
 @contextmanager
 def atomic_files(folder: Path, *, last: str, replaced: Sequence[str] = ()) -> Iterator[Path]:
-    """Write files of a folder together: all of them appear once the last one is written, or none does.
+    """Write several files of a folder together: they appear when the block ends without an error, or none does.
 
     Args:
-        folder: made when absent; files of other names stay as they are.
-        last: name of the file by which a reader knows the folder as complete. It is absent while the others are moved,
-            so that files of before and after are never read together.
-        replaced: names of files of before that go even where none of their name is written now.
+        folder: where the files go; it is made when absent, and files of other names in it stay as they are.
+        last: name of the file by which readers recognise a complete folder. It is absent while the other files are
+            moved, so that old and new files are never read together.
+        replaced: names of files that are removed even where the block writes none of that name.
 
     Yields:
-        A temporary folder to write them to.
+        A temporary folder; whatever the block writes to it is moved to `folder`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".part-") as temporary:
@@ -60,12 +60,12 @@ def atomic_files(folder: Path, *, last: str, replaced: Sequence[str] = ()) -> It
             if path.is_file():
                 target = folder / path.relative_to(part)
                 target.parent.mkdir(parents=True, exist_ok=True)
-                path.chmod(0o666 & ~_umask())  # safetensors writes for its owner's eyes alone
+                path.chmod(0o666 & ~_umask())  # safetensors makes files that other users cannot read
                 os.replace(path, target)
 
 
 def link_file(source: Path, target: Path) -> None:
-    """Have a file under a second name, without a copy where the file system can."""
+    """Give a file a second name: a hard link where the file system can, else a copy."""
     try:
         os.link(source, target)
     except OSError:
@@ -74,31 +74,33 @@ def link_file(source: Path, target: Path) -> None:
 
 @contextmanager
 def atomic_folder(folder: Path) -> Iterator[Path]:
-    """Write a folder beside its place, then move it there; on an error what was there stays.
+    """Write a whole folder beside the target, then move it there; on an error the target stays as it was.
 
     Args:
-        folder: replaced when it exists. One process at a time may write it: what an earlier one left is removed.
+        folder: the target, which is replaced with all its files when it exists. Only one process at a time may write
+            it, because temporary folders that an interrupted process left beside it are removed.
 
     Yields:
-        A temporary folder to write files to.
+        An empty temporary folder, which becomes the target when the block ends.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    place = folder.absolute()
-    for left in place.parent.glob(f".{glob.escape(place.name)}.part-*"):
-        shutil.rmtree(left, ignore_errors=True)
-    part = Path(tempfile.mkdtemp(dir=place.parent, prefix=f".{place.name}.part-"))
+    target = folder.absolute()
+    for leftover in target.parent.glob(f".{glob.escape(target.name)}.part-*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    part = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.part-"))
     try:
         new = part / "new"
         new.mkdir()
         yield new
-        if place.exists():
-            os.replace(place, part / "old")
-        os.replace(new, place)
+        if target.exists():
+            os.replace(target, part / "old")
+        os.replace(new, target)
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
 
 def _umask() -> int:
+    """The process's file mode mask, which can only be read by setting it."""
     mask = os.umask(0)
     os.umask(mask)
     return mask

@@ -1,4 +1,4 @@
-"""A repository's files from the Hub, in the cache of its client."""
+"""Repositories on the Hugging Face Hub: their names, and their files in the cache of the Hub's client."""
 
 import errno
 import re
@@ -7,43 +7,46 @@ from pathlib import Path
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.text import first_line
 
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def is_hub_id(name: str) -> bool:
-    """Whether a name can be a repository's: ``namespace/name``, and no path."""
+    """Whether a name without a revision has the form ``namespace/name`` of a repository, and is no path."""
     return name.count("/") == 1 and not name.startswith((".", "/", "~"))
 
 
 def split_revision(name: str) -> tuple[str, str | None]:
-    """A Hub id and its revision, ``main`` as None."""
+    """Split ``namespace/name@revision`` into Hub id and revision, which is None where the name has none."""
     identifier, _, revision = name.partition("@")
     return identifier, revision or None
 
 
 def commit_of(folder: Path) -> str | None:
-    """The Hub's commit that a folder of the Hub's cache holds; None for other folders."""
+    """The commit that a folder in the cache of the Hub's client holds; None for a folder elsewhere."""
     is_snapshot = folder.parent.name == "snapshots" and re.fullmatch(r"[0-9a-f]{40}", folder.name)
     return folder.name if is_snapshot else None
 
 
 def fetch_snapshot(
-    given: str,
+    repo: str,
     *,
     kind: str = "model",
     ignore: list[str] | None = None,
     only: list[str] | None = None,
 ) -> Path:
-    """The folder of a commit's files, fetched where they are not in the cache.
+    """Fetch a repository's files where they are not in the cache yet.
 
     Args:
-        given: Hub id with an optional revision, ``namespace/name@v1``.
-        kind: ``model`` or ``dataset``.
-        ignore: patterns of files that are not fetched.
-        only: patterns of those that are; all when None.
+        repo: Hub id with an optional revision, such as ``namespace/name@v1``; without one the main branch.
+        kind: the kind of repository, ``model`` or ``dataset``.
+        ignore: patterns of names, such as ``*.bin``, of files that are not fetched; None for no pattern.
+        only: patterns of names of the files that are fetched; None for all files.
+
+    Returns:
+        The folder in the cache that holds the files of the revision's commit.
 
     Raises:
-        ArtQuantError: the Hub does not have it or cannot be reached, or the disk is full.
+        ArtQuantError: the Hub has no such repository or revision, or it cannot be reached; or the disk is full.
     """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
@@ -54,7 +57,7 @@ def fetch_snapshot(
         RevisionNotFoundError,
     )
 
-    name, revision = split_revision(given)
+    name, revision = split_revision(repo)
     try:
         return Path(
             snapshot_download(name, repo_type=kind, revision=revision, ignore_patterns=ignore, allow_patterns=only)
@@ -64,16 +67,16 @@ def fetch_snapshot(
     except RevisionNotFoundError as error:
         raise ArtQuantError(f"{kind} {name!r} has no revision {revision!r}; name a branch, tag or commit") from error
     except HFValidationError as error:
-        raise ArtQuantError(f"{given!r} is no folder and no Hub id; mend the path") from error
+        raise ArtQuantError(f"{repo!r} is no folder and no Hub id; mend the path") from error
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         reason = first_line(error)
-        if isinstance(error, OSError) and error.errno in _NO_ROOM:
+        if isinstance(error, OSError) and error.errno in _DISK_IS_FULL:
             from huggingface_hub.constants import HF_HUB_CACHE
 
             raise ArtQuantError(
-                f"{given!r} does not fit on the disk of '{HF_HUB_CACHE}' ({reason}); make room, or set HF_HOME to a "
+                f"{repo!r} does not fit on the disk of '{HF_HUB_CACHE}' ({reason}); make room, or set HF_HOME to a "
                 "folder on another"
             ) from error
         raise ArtQuantError(
-            f"{given!r} is no folder, and could not be fetched from the Hub ({reason}); mend the path or try again"
+            f"{repo!r} is no folder, and could not be fetched from the Hub ({reason}); mend the path or try again"
         ) from error

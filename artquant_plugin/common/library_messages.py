@@ -1,13 +1,13 @@
-"""Messages that libraries print at start, about themselves and not about what the user does, and that are left out.
+"""Messages of libraries that our commands do not show, because they say nothing about what the user does.
 
-Each entry names the library, its release and why the message tells our users nothing. Whatever else a library says,
-errors above all, is shown.
+Each entry names the library, its release and why the message is of no use to our users. All other messages of a
+library, errors above all, are shown.
 """
 
 import logging
 import warnings
 
-# The logger of a library, and how its messages begin that are left out.
+# By the name of a library's logger: the beginnings of the messages that are not shown.
 _BEGINNINGS = {
     # bitsandbytes 0.50.2, backends/cpu/ops.py: on CPUs with AVX512-BF16 it looks for a faster kernel in the package
     # kernels whenever it is imported, which peft does even where nothing is quantised.
@@ -21,12 +21,13 @@ _DEPRECATED = "`is_gradient_checkpointing` is deprecated"
 
 
 def leave_out_library_messages() -> None:
-    """Leave these messages out in this process; doing it again changes nothing.
+    """Stop showing these messages in this process; a second call changes nothing.
 
-    Our command and our lmms-eval models call it. The Python interface does not: logging is its user's own.
+    Our command and our lmms-eval models call it. The Python interface does not, because there the user decides what is
+    logged.
     """
     for name in _BEGINNINGS:
-        logging.getLogger(name).addFilter(_is_shown)  # a filter that is there already is not added twice
+        logging.getLogger(name).addFilter(_is_shown)  # the logger adds a filter once only
     warnings.filterwarnings("ignore", message=_DEPRECATED, category=FutureWarning)
 
 

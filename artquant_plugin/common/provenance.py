@@ -1,4 +1,4 @@
-"""What a result was made with: package versions and the source's commit."""
+"""What a result was made with: the versions of packages, and the commit of this package's source."""
 
 import platform
 import subprocess
@@ -19,18 +19,23 @@ PACKAGES = (
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that results depend on."""
-    found = {"python": platform.python_version()}
+    """The versions of Python and of those of `PACKAGES` that are installed, by name."""
+    by_package = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
-            found[package] = version(package)
+            by_package[package] = version(package)
         except PackageNotFoundError:
             continue
-    return found
+    return by_package
 
 
 def git_commit() -> str | None:
-    """The commit of the checkout that this package runs from, ``-dirty`` appended; None when it is no checkout."""
+    """The commit of the checkout that this package runs from.
+
+    Returns:
+        40 hexadecimal digits, with ``-dirty`` appended where tracked files were changed; None where the package does
+        not run from a checkout, or git cannot be run.
+    """
     root = Path(__file__).resolve().parent.parent
     if not (root / ".git").exists():
         return None

@@ -1,16 +1,16 @@
-"""Text for messages: one line of bearable length, and the first few of many names."""
+"""Text for messages: one line of limited length, and the first few of many names."""
 
 from collections.abc import Iterable
 
-WIDTH = 300
+WIDTH = 300  # characters
 
 
-def one_line(said: object, width: int = WIDTH) -> str:
-    r"""What an error or a text says, with its white space folded into single spaces.
+def one_line(message: object, width: int = WIDTH) -> str:
+    r"""A text or an exception's message on one line, each run of white space as a single space.
 
     Args:
-        said: a text, or an exception; of an exception without a message the name of its type is returned.
-        width: the largest number of characters; a longer text ends in ``…``.
+        message: a text, or an exception; for an exception without a message, the name of its type is returned.
+        width: the largest number of characters of the result; a longer text is cut and ends in ``…``.
 
     Example:
         >>> one_line("no such\n  file", 7)
@@ -18,14 +18,16 @@ def one_line(said: object, width: int = WIDTH) -> str:
         >>> one_line(KeyError())
         'KeyError'
     """
-    text = " ".join(str(said).split())
-    if not text and isinstance(said, BaseException):
-        text = type(said).__name__
+    text = " ".join(str(message).split())
+    if not text and isinstance(message, BaseException):
+        text = type(message).__name__
     return text if len(text) <= width else text[: width - 1] + "…"
 
 
 def first_line(error: BaseException) -> str:
-    r"""The first line of an error's message, for libraries that append explanations to it.
+    r"""The first line of an exception's message, for libraries that append explanations to it.
+
+    An exception without a message gives the name of its type. A line of more than `WIDTH` characters is cut.
 
     Example:
         >>> first_line(OSError("404 Not Found\nCheck the spelling of the repository's name."))
@@ -35,8 +37,13 @@ def first_line(error: BaseException) -> str:
     return one_line(lines[0] if lines else error)
 
 
-def listed(names: Iterable[str], shown: int = 3) -> str:
+def listed(names: Iterable[str], shown: int = 3, separator: str = ", ") -> str:
     """The first names, in their order, and how many more there are.
+
+    Args:
+        names: the names; an empty text is returned where there are none.
+        shown: how many names are written out.
+        separator: what stands between two names; a semicolon where a name may hold a comma.
 
     Example:
         >>> listed(["a.png", "b.png", "c.png"], shown=2)
@@ -44,4 +51,4 @@ def listed(names: Iterable[str], shown: int = 3) -> str:
     """
     every = list(names)
     more = f" and {len(every) - shown:,} more" if len(every) > shown else ""
-    return ", ".join(every[:shown]) + more
+    return separator.join(every[:shown]) + more

@@ -1,4 +1,4 @@
-"""What a check found, and how a check that fails itself becomes a finding."""
+"""Findings of checks, and how a check that itself fails becomes a finding."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,8 +19,8 @@ class Finding:
             or untested, else ``ok``.
         area: the kind of thing that was looked at, such as ``package`` or ``disk``.
         name: the thing, such as the name of a package.
-        found: what is there, such as the installed version.
-        tested: the version that was tested, or the bounds; empty for things without versions.
+        found: what there is on this machine, such as the installed version.
+        tested: the version that was tested, or the bounds of versions; empty for things without versions.
         message: what a problem or a note means, in one sentence without a full stop; empty for ``ok``.
         remedy: a command to type, or what to do where no command does it; empty where there is nothing to do.
     """
@@ -39,9 +39,9 @@ class Check:
     """A function that looks at one thing, with the names to use should it fail.
 
     Args:
-        area: of its findings.
-        name: what it looks at.
-        run: returns the findings; it may raise anything.
+        area: the area of its findings, such as ``package``.
+        name: the name of what it looks at, for the finding of a check that fails.
+        run: the function, which returns the findings and may raise any exception.
     """
 
     area: str
@@ -50,9 +50,12 @@ class Check:
 
 
 def guarded(check: Check) -> list[Finding]:
-    """The findings of a check; one problem with the reason where the check itself fails.
+    """Run a check; one that itself fails gives one problem with the reason.
 
-    A check fails where a package that it imports is absent or broken, which is what the command is there to report.
+    A check fails where a package that it imports is absent or broken, which is just what the command must report.
+
+    Args:
+        check: the check to run, whatever it raises.
     """
     try:
         return list(check.run())
@@ -69,8 +72,8 @@ def failure_text(kind: str, text: str) -> str:
     """An exception in one line: its type, and the first line of its text.
 
     Args:
-        kind: name of the exception's type.
-        text: of the exception; may be empty or have many lines.
+        kind: the name of the exception's type, such as ``ImportError``.
+        text: the exception's message, which may be empty or have many lines.
     """
     lines = text.strip().splitlines()
     return f"{kind}: {lines[0]}" if lines else kind

@@ -1,4 +1,4 @@
-"""The machine: GPUs and what they can do, fast kernels, a C++ compiler."""
+"""Checks of the machine: GPUs and what they can do, fast kernels, a C++ compiler."""
 
 import importlib.util
 import json
@@ -18,10 +18,10 @@ class Kernel:
     """A package with fast GPU code.
 
     Args:
-        package: its name for pip.
-        module: its name in Python.
-        cost: what is slower or impossible without it, as the end of a sentence.
-        remedy: the command that installs it.
+        package: the name by which pip installs it.
+        module: the name by which Python imports it.
+        cost: what is slower or impossible without it, to stand behind a colon in a sentence.
+        remedy: the command that installs it on this machine.
     """
 
     package: str
@@ -60,11 +60,12 @@ def check_machine() -> list[Finding]:
 
 
 def device_finding(device: dict[str, Any]) -> Finding:
-    """What a device can do.
+    """The finding about a GPU: whether torch computes on it, and whether it has fast bfloat16.
 
     Args:
-        device: as `probe_torch` prints it: place, name, capability (None on Apple's), memory in bytes, failure (None
-            where torch computes on it), bfloat16.
+        device: what `probe_torch` prints about the GPU, under the keys ``place`` (torch's name), ``name``,
+            ``capability`` (None for Apple's), ``memory`` in bytes, ``failure`` (None where torch computes on it) and
+            ``bfloat16`` (whether it is fast).
     """
     capability = "" if device["capability"] is None else f", capability {device['capability']}"
     found = f"{device['name']}{capability}, {device['memory'] / 2**30:.1f} GiB, bfloat16 "
@@ -81,10 +82,10 @@ def device_finding(device: dict[str, Any]) -> Finding:
 
 
 def no_device_finding(cuda_build: str | None) -> Finding:
-    """Models compute on the CPU; with the reason and the remedy where an NVIDIA GPU seems to be there.
+    """The note that models compute on the CPU, with reason and remedy where an NVIDIA GPU seems to be there.
 
     Args:
-        cuda_build: the CUDA version that torch is built for; None for a torch without CUDA.
+        cuda_build: the CUDA version that torch is built for, such as ``13.0``; None for a torch without CUDA.
     """
     if shutil.which("nvidia-smi") is None:
         message = "there is no GPU that torch can use, so that models compute on the CPU"
@@ -99,7 +100,12 @@ def no_device_finding(cuda_build: str | None) -> Finding:
 
 
 def kernel_finding(kernel: Kernel, cuda: bool) -> Finding:
-    """Whether a kernel is there; without a CUDA device, on which alone it is of use, it is not missed."""
+    """The finding about a kernel: a note where it is absent and would be of use.
+
+    Args:
+        kernel: the kernel to look for, which is not imported.
+        cuda: whether the machine has a CUDA device, without which kernels are of no use.
+    """
     if importlib.util.find_spec(kernel.module) is not None:
         return Finding("ok", "kernel", kernel.package, installed_version(kernel.package) or "present")
     if not cuda:
@@ -109,7 +115,7 @@ def kernel_finding(kernel: Kernel, cuda: bool) -> Finding:
 
 
 def check_compiler() -> list[Finding]:
-    """The C++ compiler: $CXX, or ``c++`` on the PATH."""
+    """The finding about the C++ compiler, which is the one that $CXX names, or ``c++`` on the PATH."""
     program = os.environ.get("CXX") or "c++"
     path = shutil.which(program)
     if path:

@@ -1,4 +1,4 @@
-"""The packages: installed, within the bounds of our metadata, and as tested."""
+"""Checks of packages: whether they are installed, within the bounds of our metadata, and in the tested versions."""
 
 import platform
 import sys
@@ -18,7 +18,7 @@ from artquant_plugin.environment.requirements import (
     requirements,
 )
 
-# Packages that the product leans on through others; they have no bounds of ours.
+# Packages that the product uses and that come with others; our metadata has no bounds for them.
 _INDIRECT = ("numpy", "torchvision", "safetensors", "tokenizers")
 _PURPOSES = {
     "quantized": "quantization=4bit and 8bit, and QLoRA",
@@ -29,7 +29,7 @@ _PURPOSES = {
 
 
 def check_python() -> list[Finding]:
-    """Python's version against the one that our metadata asks for, and the platform."""
+    """The finding about Python's version, which our metadata bounds; it shows the platform, too."""
     from packaging.specifiers import SpecifierSet
 
     found = f"{platform.python_version()}, {platform.platform()}"
@@ -42,10 +42,10 @@ def check_python() -> list[Finding]:
 
 
 def check_packages(pins: Mapping[str, str] | None = None) -> list[Finding]:
-    """One finding for each package that our metadata asks for, and for some that come with those.
+    """One finding for each package that our metadata requires, and for some that come with those.
 
     Args:
-        pins: the tested version by canonical name; those of `pinned_versions` when None.
+        pins: the tested versions by `canonical` name; None for those that `pinned_versions` reads.
     """
     try:
         wanted = requirements()
@@ -68,9 +68,10 @@ def check_packages(pins: Mapping[str, str] | None = None) -> list[Finding]:
 
 
 def check_extras() -> list[Finding]:
-    """The packages of our extras: a note where an extra is not installed, findings as of any package where it is.
+    """The findings about our extras: a note for one that is not installed, else a finding for each of its packages.
 
-    An extra counts as installed where the first package that it names is; the others may be there for other reasons.
+    An extra counts as installed where the first package that it names is installed; its other packages may have come
+    with something else.
     """
     pins = pinned_versions()
     found = []
@@ -89,15 +90,14 @@ def check_extras() -> list[Finding]:
 
 
 def _of_package(requirement: Requirement, pins: Mapping[str, str], area: str = "package") -> Finding:
-    """A package's finding: a problem outside of the bounds, a note at a version that was not tested."""
+    """The finding about a package: a problem outside the bounds, a note for a version that was not tested."""
     package = requirement.package
     pin = pins.get(canonical(package), "")
     found = requirement.installed or "missing"
     if requirement.broken is not None:
         return Finding("problem", area, package, found, pin, requirement.complaint, requirement.remedy)
-    if (
-        pin and found.partition("+")[0] != pin.partition("+")[0]
-    ):  # behind a plus stands the build, such as cpu or cu130
+    # Behind a plus stands the build, such as cpu or cu130, which is none of ours.
+    if pin and found.partition("+")[0] != pin.partition("+")[0]:
         message = f"{package} {found} is within the bounds, and is not the version that was tested, {pin}"
         return Finding("note", area, package, found, pin, message, f"pip install '{package}=={pin}'")
     return Finding("ok", area, package, found, pin)

@@ -1,6 +1,6 @@
-"""Program of a process of its own: print as JSON which accelerators torch can compute on, and what they can do.
+"""A program that prints as JSON which GPUs torch can compute on, and what they can do.
 
-It imports nothing of ours: a torch that crashes takes down this process alone, and the caller reports it.
+It runs in a process of its own, so that a torch that crashes ends this process alone, and the caller reports it.
 """
 
 import json
@@ -9,7 +9,7 @@ from typing import Any
 
 
 def _compute(device: str, dtype: Any) -> str | None:
-    """Run a small product on a device; the reason in one line where it fails, else None."""
+    """Compute a small matrix product on a device; return the reason in one line where that fails, else None."""
     import torch
 
     try:
@@ -21,13 +21,14 @@ def _compute(device: str, dtype: Any) -> str | None:
 
 
 def _devices() -> list[dict[str, Any]]:
+    """The GPUs that torch finds, each with the keys that `machine.device_finding` describes."""
     import torch
 
-    found = []
+    devices = []
     for index in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
         properties = torch.cuda.get_device_properties(index)
         place = f"cuda:{index}"
-        found.append(
+        devices.append(
             {
                 "place": place,
                 "name": properties.name,
@@ -39,7 +40,7 @@ def _devices() -> list[dict[str, Any]]:
             }
         )
     if torch.backends.mps.is_available():
-        found.append(
+        devices.append(
             {
                 "place": "mps",
                 "name": "Apple GPU",
@@ -49,12 +50,12 @@ def _devices() -> list[dict[str, Any]]:
                 "bfloat16": _compute("mps", torch.bfloat16) is None,
             }
         )
-    return found
+    return devices
 
 
 if __name__ == "__main__":
     answer = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what torch itself prints goes to stderr
+    os.dup2(2, 1)  # stdout is for the answer, so what torch itself prints goes to stderr
     import torch
 
     answer.write(json.dumps({"cuda_build": torch.version.cuda, "devices": _devices()}) + "\n")

@@ -1,31 +1,31 @@
-"""Programs of ours that import large packages in a process of their own."""
+"""Running our small programs that import large packages in a process of their own."""
 
 import subprocess
 import sys
 from pathlib import Path
 
-TIMEOUT = 180  # seconds; a first import after installing reads gigabytes from a slow disk
+TIMEOUT = 180  # seconds; the first import after an installation may read gigabytes from a slow disk
 
 
 class ProbeError(Exception):
-    """A probe ended without an answer; the message is its last line on stderr, or how it ended."""
+    """A program ended without an answer; the message is its last line on stderr, or how it ended."""
 
 
 def probe(program: str, *arguments: str) -> list[str]:
     """Run one of the programs beside this file.
 
     Args:
-        program: its name without ``.py``.
-        arguments: for it.
+        program: the name of the program's file without ``.py``.
+        arguments: the arguments that the program gets on its command line.
 
     Returns:
-        The lines that it printed.
+        The lines that the program printed on stdout.
 
     Raises:
-        ProbeError: it failed, crashed, or did not end within `TIMEOUT` seconds.
+        ProbeError: the program failed, crashed, or did not end within `TIMEOUT` seconds.
     """
     path = Path(__file__).with_name(f"{program}.py")
-    # -P: the folder of the program, which is full of our modules' names, is no place to import from.
+    # -P keeps the program's own folder out of the import path, where our modules' names would hide others.
     command = [sys.executable, "-P", "-W", "ignore", str(path), *arguments]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, stdin=subprocess.DEVNULL)

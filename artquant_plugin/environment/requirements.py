@@ -1,4 +1,4 @@
-"""The versions that our own metadata asks for, those that were tested, and those that are installed."""
+"""The versions of packages that our metadata requires, those that were tested, and those that are installed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,11 +13,11 @@ _DEVELOPMENT = "dev"  # the extra of people who work on this package; users lack
 
 @dataclass(frozen=True, slots=True)
 class Requirement:
-    """A package that our metadata names, with what is installed of it.
+    """A package that our metadata requires, and its installed version.
 
     Args:
-        package: its name, as our metadata spells it.
-        specifier: the versions that it may have, such as ``<4.3,>=3.16``; empty where any will do.
+        package: the package's name, as our metadata spells it.
+        specifier: the versions that are allowed, such as ``<4.3,>=3.16``; empty where any is.
         installed: the installed version; None where the package is absent.
         broken: the part of the specifier that the installed version does not meet, such as ``<4.3``; the whole
             specifier where the package is absent; None where everything is met.
@@ -30,7 +30,7 @@ class Requirement:
 
     @property
     def complaint(self) -> str:
-        """What is wrong, as the beginning of a sentence; only for a requirement that is not met."""
+        """What is wrong, as the beginning of a sentence; it is meaningful only for a requirement that is not met."""
         state = "is not installed" if self.installed is None else f"{self.installed} is installed"
         return f"{self.package} {state}, {DISTRIBUTION} needs {self.package}{self.broken}"
 
@@ -49,23 +49,23 @@ def installed_version(package: str) -> str | None:
 
 
 def requirements(extra: str = "") -> list[Requirement]:
-    """What our metadata asks for on this platform, in the metadata's order.
+    """The packages that our metadata requires on this platform, in the metadata's order.
 
     Args:
-        extra: the name of an extra, for what it alone asks for; empty for what every installation needs.
+        extra: the name of an extra, for the packages that it alone requires; empty for those that are always required.
 
     Raises:
         importlib.metadata.PackageNotFoundError: artquant-plugin itself is not installed.
     """
     texts = metadata.requires(DISTRIBUTION) or []
-    from packaging.requirements import Requirement as Parsed  # here, so that a missing one is a finding like any other
+    from packaging.requirements import Requirement as Parsed  # imported here, so that its absence becomes a finding
 
-    found = []
+    required = []
     for text in texts:
         parsed = Parsed(text)
         always = parsed.marker is None or parsed.marker.evaluate({"extra": ""})
-        wanted = always if not extra else not always and parsed.marker and parsed.marker.evaluate({"extra": extra})
-        if wanted:
+        applies = always if not extra else not always and parsed.marker and parsed.marker.evaluate({"extra": extra})
+        if applies:
             installed = installed_version(parsed.name)
             whole = str(parsed.specifier)
             missed = [
@@ -74,21 +74,21 @@ def requirements(extra: str = "") -> list[Requirement]:
                 if installed is not None and not clause.contains(installed, prereleases=True)
             ]
             broken = whole if installed is None else ",".join(sorted(missed)) or None
-            found.append(Requirement(parsed.name, whole, installed, broken))
-    return found
+            required.append(Requirement(parsed.name, whole, installed, broken))
+    return required
 
 
 def extras() -> list[str]:
-    """The names of our extras for users, without the one for development."""
+    """The names of the extras that users install, which are all but the one for development."""
     names = metadata.metadata(DISTRIBUTION).get_all("Provides-Extra") or []
     return [name for name in names if name != _DEVELOPMENT]
 
 
 def constraints_file() -> Path | None:
-    """The file of the versions that were tested: at a checkout's root, else among the installed configurations.
+    """The file with the versions that were tested: at a checkout's root, else among the installed configurations.
 
     Returns:
-        None where neither has it.
+        The file's path; None where it is at neither place.
     """
     root = Path(__file__).resolve().parents[2]
     candidates = [root / CONSTRAINTS_FILE] if (root / "setup.cfg").is_file() else []
@@ -97,14 +97,14 @@ def constraints_file() -> Path | None:
 
 
 def pinned_versions(path: Path | None = None) -> dict[str, str]:
-    """The versions that were tested.
+    """Read the versions that were tested.
 
     Args:
-        path: a file of lines ``name==version``; that of `constraints_file` when None. Lines of any other kind are
-            passed over, and so is a condition behind a semicolon.
+        path: a file with lines of the form ``name==version``; None for that of `constraints_file`. Other lines are
+            ignored, and so is a condition behind a semicolon.
 
     Returns:
-        Version by name in lower case with hyphens; empty where there is no file.
+        The versions by `canonical` name; empty where there is no file.
     """
     path = path or constraints_file()
     if path is None:
@@ -118,17 +118,17 @@ def pinned_versions(path: Path | None = None) -> dict[str, str]:
 
 
 def canonical(name: str) -> str:
-    """A package's name in lower case with hyphens, under which names that mean the same package are equal."""
+    """A package's name in lower case with hyphens, which is the same for all spellings of a name."""
     return name.strip().lower().replace("_", "-").replace(".", "-")
 
 
-def unmet(found: Sequence[Requirement]) -> list[Requirement]:
-    """Those requirements that are not met."""
-    return [requirement for requirement in found if requirement.broken is not None]
+def unmet(required: Sequence[Requirement]) -> list[Requirement]:
+    """The requirements that are not met, in the order given."""
+    return [requirement for requirement in required if requirement.broken is not None]
 
 
 def reinstall_command() -> str:
-    """The command that installs what was tested, or what the bounds allow where that is not known."""
+    """The command that installs the tested versions, or where these are not known, versions within the bounds."""
     root = Path(__file__).resolve().parents[2]
     target = f"-e '{root}'" if (root / "setup.cfg").is_file() else DISTRIBUTION
     path = constraints_file()

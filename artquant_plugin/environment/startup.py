@@ -1,7 +1,7 @@
-"""The look at the versions when lmms-eval loads us: one line for each package outside our bounds.
+"""The check of versions when lmms-eval loads our plugin: one line for each package outside our bounds.
 
-lmms-eval logs a traceback and exits with 0 where a package does not suit it. Our entry point is loaded before an
-evaluation starts, reads metadata alone (some milliseconds), and can say what is wrong and how to mend it.
+Where a package does not suit lmms-eval, it logs a traceback and exits with 0. Our entry point is loaded before an
+evaluation starts. It reads metadata alone, which takes some milliseconds, and says what is wrong and how to mend it.
 """
 
 import importlib.util
@@ -19,22 +19,22 @@ _WITHOUT_EVALUATION = {"-h", "--help", "list", "list_groups", "list_tags", "list
 
 
 def check_versions(arguments: Sequence[str]) -> None:
-    """Print a line on stderr for each package that our metadata asks for in another version.
+    """Print a line on stderr for each package that is installed in a version outside the bounds of our metadata.
 
     Args:
-        arguments: of the process, `sys.argv`.
+        arguments: the arguments of the process, `sys.argv`, with the program's name first.
 
     Raises:
-        SystemExit: with code 1, where the process is an evaluation on lmms-eval's command line and sure to fail.
+        SystemExit: with code 1, where the process is an evaluation on lmms-eval's command line that is sure to fail.
             A program that imports lmms-eval as a library is only warned.
     """
     try:
         broken = unmet(requirements())
-        fatal = [each for each in broken if _lacks_private_module(each.package)]
-    except Exception:  # lmms-eval would drop every plugin's models; what is wrong here fails again where it matters
+        fatal = [requirement for requirement in broken if _lacks_private_module(requirement.package)]
+    except Exception:  # An error here would make lmms-eval drop the models of every plugin.
         return
     ends = bool(fatal) and is_evaluation(arguments)
-    if os.environ.get("LOCAL_RANK", "0") == "0":  # once for all processes of a machine
+    if os.environ.get("LOCAL_RANK", "0") == "0":  # one process per machine prints
         for requirement in fatal if ends else broken:
             if requirement in fatal:
                 kind = "error" if ends else "warning"
@@ -52,7 +52,7 @@ def is_evaluation(arguments: Sequence[str]) -> bool:
     """Whether a process evaluates through lmms-eval's command line.
 
     Args:
-        arguments: its `sys.argv`.
+        arguments: the process's `sys.argv`, with the program's name first.
 
     Returns:
         False for programs that import lmms-eval, for its other commands, for help, and for lists of tasks.

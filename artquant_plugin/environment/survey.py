@@ -1,8 +1,8 @@
-"""All checks, run side by side."""
+"""The list of all checks, and running them."""
 
 from concurrent.futures import ThreadPoolExecutor
 
-from artquant_plugin.environment import imports, machine, packages, places
+from artquant_plugin.environment import display, imports, machine, packages, storage
 from artquant_plugin.environment.findings import Check, Finding, guarded
 
 CHECKS = (
@@ -12,13 +12,13 @@ CHECKS = (
     Check("import", "imports", imports.check_imports),
     Check("gpu", "GPUs and kernels", machine.check_machine),
     Check("compiler", "C++ compiler", machine.check_compiler),
-    Check("disk", "data", places.check_data_disk),
-    Check("disk", "Hub cache", places.check_hub_disk),
-    Check("disk", "current folder", places.check_current_disk),
-    Check("hub", "login", places.check_login),
-    Check("data", "datasets", places.check_datasets),
-    Check("font", "fonts", places.check_fonts),
-    Check("browser", "browser", places.check_browser),
+    Check("disk", "data", storage.check_data_disk),
+    Check("disk", "Hub cache", storage.check_hub_disk),
+    Check("disk", "current folder", storage.check_current_disk),
+    Check("hub", "login", storage.check_login),
+    Check("data", "datasets", storage.check_datasets),
+    Check("font", "fonts", display.check_fonts),
+    Check("browser", "browser", display.check_browser),
 )
 
 
@@ -26,13 +26,14 @@ def survey(*, quick: bool = False) -> list[Finding]:
     """Run all checks.
 
     Args:
-        quick: leave out the import of lmms-eval, of our model and of our trainer, which takes most of the time.
+        quick: whether to leave out the import of lmms-eval, of our model and of our trainer, which takes most of the
+            time.
 
     Returns:
         The findings in the order of `CHECKS`.
     """
     checks = [check for check in CHECKS if not (quick and check.area == "import")]
-    with ThreadPoolExecutor(max_workers=2) as pool:  # two processes are waited for, the other checks take no time
+    with ThreadPoolExecutor(max_workers=2) as pool:  # for the two checks that wait for a process of their own
         slow = {check.area: pool.submit(guarded, check) for check in checks if check.area in ("import", "gpu")}
-        found = [slow[check.area].result() if check.area in slow else guarded(check) for check in checks]
-    return [finding for findings in found for finding in findings]
+        by_check = [slow[check.area].result() if check.area in slow else guarded(check) for check in checks]
+    return [finding for findings in by_check for finding in findings]

@@ -1,1 +1,1 @@
-"""What lmms-eval meets: the entry point that registers models and tasks, and the models themselves."""
+"""What lmms-eval loads: the entry point that registers our models and tasks, and the models themselves."""

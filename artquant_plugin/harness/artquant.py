@@ -1,4 +1,4 @@
-"""The lmms-eval model `artquant`: the harness's requests -> scores, descriptions, answers."""
+"""The lmms-eval model `artquant`, which answers requests with scores, descriptions or generated text."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -18,23 +18,27 @@ from artquant_plugin.scoring.batching import halving
 from artquant_plugin.scoring.generation import generate_batch
 from artquant_plugin.scoring.scorer import DESCRIPTION_TOKENS, ArtQuantScorer, Score
 
-REQUEST_FAILED = "[LMMS_EVAL_REQUEST_FAILED]"
+REQUEST_FAILED = "[LMMS_EVAL_REQUEST_FAILED]"  # lmms-eval's own mark of a request without an answer
 
 
 class ArtQuant(HarnessModel):
     """Scores and describes paintings, and answers any other task by generating text.
 
     Args:
-        pretrained: checkpoint folder or Hub id with an optional ``@revision``.
-        batch_size: images per forward pass; ``auto`` and ``auto:N`` find the largest that fits, see `BatchSize`.
-        max_batch_size: the largest that ``auto`` tries.
-        device: ``cuda``, ``cuda:1``, ``mps``, ``cpu``; the process's own GPU, or the CPU, when left out.
-        dtype: ``auto`` (the checkpoint's own), ``float32``, ``bfloat16``, ``float16``.
-        attn: ``sdpa``, ``eager`` or ``flash_attention_2``.
-        base: folder or Hub id of the base model of an adapter, where it is not the one that the adapter names.
-        workers: processes that open and process images, see `ArtQuantScorer`.
-        compile: run the model through `torch.compile`.
-        quantization: of the weights, see `load_checkpoint`; as stored when left out.
+        pretrained: folder of the checkpoint, or Hub id with an optional ``@revision``.
+        batch_size: images per forward pass, at least 1; ``auto`` and ``auto:N`` find the largest that fits into the
+            memory of the GPU, as `BatchSize` describes.
+        max_batch_size: the largest size that ``auto`` tries; None for its default.
+        device: torch's name of a device, such as ``cuda``, ``cuda:1``, ``mps`` or ``cpu``; None for the process's own
+            GPU, or the CPU where there is none. It is ignored where there are several processes.
+        dtype: ``auto`` (the checkpoint's own), ``float32``, ``bfloat16`` or ``float16``.
+        attn: attention implementation: ``sdpa``, ``eager``, ``flash_attention_2`` or another that `load_checkpoint`
+            names.
+        base: folder or Hub id of an adapter's base model; None for the one that the adapter names.
+        workers: processes that open and process images ahead of the model; 0 for threads of this process, None for
+            the number that suits the device.
+        compile: whether to run the model through `torch.compile`.
+        quantization: ``4bit`` or ``8bit`` for the linear layers; None to load them as they are stored.
         trust_remote_code: whether Python code of the checkpoint's repository may run.
     """
 
@@ -72,21 +76,21 @@ class ArtQuant(HarnessModel):
 
     @cached_property
     def _identity(self) -> Identity:
-        """What replies are of; hashing the weights of a large model takes seconds, so that only scores ask for it."""
+        """The checkpoint's identity for score replies, once: hashing the weights of a large model takes seconds."""
         return self._scorer.checkpoint.identity
 
     @property
     def batch_size(self) -> int:
-        """Images of the next forward pass."""
+        """The number of images in the next forward pass."""
         return self._scorer.batch_size
 
     def clean(self) -> None:
-        """Let go of the model: the harness asks for it after the last request, before it computes metrics."""
+        """Free the model's memory; lmms-eval calls this after the last request, before it computes metrics."""
         self.__dict__.pop("_scorer", None)
         super().clean()
 
     def generate_until(self, requests: list[Instance]) -> list[str]:
-        """Answer requests in their order: JSON text for scores, generated text otherwise."""
+        """Answer requests in the order given: with JSON text for scores, with generated text otherwise."""
         answers: dict[int, str] = {}
         with tqdm(total=len(requests), unit="image", desc="ArtQuant", disable=self.rank != 0) as progress:
             for index, answer in self._answers(requests):
@@ -95,7 +99,7 @@ class ArtQuant(HarnessModel):
         return [answers[index] for index in range(len(requests))]
 
     def _answers(self, requests: Sequence[Instance]) -> Iterator[tuple[int, str]]:
-        """Place and answer of each request, kind by kind."""
+        """Index and answer of each request, in batches of requests of one kind."""
         kinds = [request.metadata.get(REQUEST) for request in requests]
         scores = [index for index, kind in enumerate(kinds) if kind == SCORE_REQUEST]
         results = self._scorer.score_each(self._image(requests[index]) for index in scores)
@@ -103,25 +107,25 @@ class ArtQuant(HarnessModel):
             yield index, score_reply(result, self._identity)
         described = [index for index, kind in enumerate(kinds) if kind == DESCRIBE_REQUEST]
         for limit in sorted({_new_tokens(requests[index]) for index in described}):
-            some = [index for index in described if _new_tokens(requests[index]) == limit]
+            of_limit = [index for index in described if _new_tokens(requests[index]) == limit]
             descriptions = self._scorer.describe_each(
-                (self._image(requests[index]) for index in some), max_new_tokens=limit
+                (self._image(requests[index]) for index in of_limit), max_new_tokens=limit
             )
-            for index, description in zip(some, descriptions, strict=True):
+            for index, description in zip(of_limit, descriptions, strict=True):
                 yield index, description_reply(description)
         others = [index for index, kind in enumerate(kinds) if kind not in (SCORE_REQUEST, DESCRIBE_REQUEST)]
-        alike: dict[str, list[int]] = {}
-        for index in others:  # requests with other options cannot be generated in the same batch
-            alike.setdefault(json.dumps(requests[index].args[2], sort_keys=True, default=str), []).append(index)
-        for some in alike.values():
-            yield from self._texts(requests, some)
+        by_options: dict[str, list[int]] = {}
+        for index in others:  # requests with different options cannot be generated in the same batch
+            by_options.setdefault(json.dumps(requests[index].args[2], sort_keys=True, default=str), []).append(index)
+        for indices in by_options.values():
+            yield from self._texts(requests, indices)
 
     def _image(self, request: Instance) -> Any:
         _, _, _, doc_id, task, split = request.args
         return self.task_dict[task][split][doc_id]["image"]
 
     def _texts(self, requests: Sequence[Instance], indices: Sequence[int]) -> Iterator[tuple[int, str]]:
-        """Generated answers to requests of the same options, in batches of those with and those without images."""
+        """Index and generated answer of requests with equal options, with and without images in separate batches."""
         options = requests[indices[0]].args[2]
         waiting: dict[bool, list[tuple[int, Any]]] = {False: [], True: []}
         for index in indices:
@@ -140,16 +144,16 @@ class ArtQuant(HarnessModel):
         return doc_to_messages(self.task_dict[task][split][doc_id]) or context
 
     def _generated(self, batch: Sequence[tuple[int, Any]], options: dict[str, Any]) -> Iterator[tuple[int, str]]:
-        def run(some: Sequence[tuple[int, Any]]) -> list[str]:
-            return generate_batch(self._scorer.checkpoint, [chat for _, chat in some], options)
+        def run(part: Sequence[tuple[int, Any]]) -> list[str]:
+            return generate_batch(self._scorer.checkpoint, [chat for _, chat in part], options)
 
-        for some, texts in halving(batch, run, self._scorer.size):
-            # In the place of an answer that cannot be had, the harness's own mark of one, so that the rest is kept.
+        for part, texts in halving(batch, run, self._scorer.size):
+            # An error would lose the answers to all other requests, so the failed one gets lmms-eval's mark.
             answers = [f"{REQUEST_FAILED} it does not fit into the memory of the GPU"] if texts is None else texts
-            yield from zip((index for index, _ in some), answers, strict=True)
+            yield from zip((index for index, _ in part), answers, strict=True)
 
     def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
-        """Not offered, because lmms-eval 0.7.3 has no right way to call it.
+        """Not offered, because lmms-eval 0.7.3 cannot use the log-likelihoods of a chat model.
 
         Its tasks refuse to build such requests for chat models (`ConfigurableMessagesTask.construct_requests`), the
         evaluator turns a result (log-likelihood, greedy) into a string (`unwrap_generation_output`), and
@@ -161,19 +165,27 @@ class ArtQuant(HarnessModel):
         )
 
     def generate_until_multi_round(self, requests: list[Instance]) -> list[str]:
-        """Not offered: no task of ours talks in rounds."""
+        """Not offered, because no task of ours has several rounds."""
         raise NotImplementedError("artquant answers single-round tasks")
 
 
 def score_reply(result: Score | ArtQuantError, identity: Identity) -> str:
-    """The reply to a score request: ``{"score": 6.83, "levels": {…}, "checkpoint": {…}}``, or why there is none."""
+    """The reply to a score request, as JSON.
+
+    Args:
+        result: the score, or the error because of which there is none.
+        identity: the checkpoint that was scored with.
+
+    Returns:
+        ``{"score": 6.83, "levels": {…}, "checkpoint": {…}}``, or ``{"score": null, "reason": "…"}`` for an error.
+    """
     if isinstance(result, ArtQuantError):
         return json.dumps({"score": None, "reason": str(result)})
     return json.dumps({"score": result.score, "levels": result.levels, "checkpoint": asdict(identity)})
 
 
 def description_reply(result: Description | ArtQuantError) -> str:
-    """The reply to a description request: the text, or ``{"description": null, "reason": "…"}``."""
+    """The reply to a description request: the text, or ``{"description": null, "reason": "…"}`` for an error."""
     if isinstance(result, ArtQuantError):
         return json.dumps({"description": None, "reason": str(result)})
     return result.text

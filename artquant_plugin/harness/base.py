@@ -1,4 +1,4 @@
-"""What our lmms-eval models share: the check of their arguments, their place among processes, their device."""
+"""The base class of our lmms-eval models: the check of their arguments, their process rank and their device."""
 
 import difflib
 import inspect
@@ -16,11 +16,12 @@ class HarnessModel(lmms):
     """A model of lmms-eval with one process per GPU, whose ``--model_args`` are checked before anything is loaded.
 
     Args:
-        device: ``cuda``, ``cuda:1``, ``mps``, ``cpu``; the process's own GPU, or the CPU, when None.
+        device: torch's name of a device, such as ``cuda``, ``cuda:1``, ``mps`` or ``cpu``; None for the process's own
+            GPU, or the CPU where there is none. It is ignored where there are several processes.
 
     Attributes:
-        REQUIRED: the argument that has no default.
-        MISSING: the rest of the error when it is not there.
+        REQUIRED: the name of the one argument that has no default.
+        MISSING: how the error goes on when it is missing, behind "--model_args names no".
     """
 
     is_simple = False
@@ -33,21 +34,25 @@ class HarnessModel(lmms):
         self.accelerator = Accelerator()
         self._rank = self.accelerator.process_index
         self._world_size = self.accelerator.num_processes
-        self._device = torch.device(own_device(self.accelerator, device))
+        self._device = torch.device(process_device(self.accelerator, device))
 
     @classmethod
     def create_from_arg_string(cls, arg_string: str, additional_config: dict | None = None) -> Self:
-        """What the harness calls with ``--model_args``.
+        """Build the model from ``--model_args``; lmms-eval calls this.
+
+        Args:
+            arg_string: the text that the user passed, ``NAME=VALUE,NAME=VALUE``.
+            additional_config: further arguments that lmms-eval's command line collects, such as the batch size.
 
         Raises:
-            ArtQuantError: an argument that does not exist, or the required one is missing.
+            ArtQuantError: an argument does not exist, or the required one is missing.
         """
         check_arguments(cls, arg_string, required=cls.REQUIRED, missing=cls.MISSING)
         return super().create_from_arg_string(arg_string, additional_config)
 
     @property
     def device(self) -> torch.device:
-        """Where the model is."""
+        """The device that the model is on."""
         return self._device
 
 
@@ -55,13 +60,13 @@ def check_arguments(model: type[Any], arg_string: str, *, required: str, missing
     """Check ``--model_args`` before anything is loaded.
 
     Args:
-        model: whose `__init__` has the arguments.
-        arg_string: as the harness got it.
-        required: the argument that has no default.
-        missing: the rest of the error when it is not there.
+        model: the class whose `__init__` has the arguments.
+        arg_string: the text that the user passed, ``NAME=VALUE,NAME=VALUE``; it may be empty.
+        required: the name of the argument that has no default.
+        missing: how the error goes on when that argument is missing, behind "--model_args names no".
 
     Raises:
-        ArtQuantError: an argument that does not exist, or the required one is missing.
+        ArtQuantError: the text has another form, an argument does not exist, or the required one is missing.
     """
     from lmms_eval.utils import simple_parse_args_string
 
@@ -79,11 +84,16 @@ def check_arguments(model: type[Any], arg_string: str, *, required: str, missing
         raise ArtQuantError(f"--model_args names no {missing}")
 
 
-def own_device(accelerator: Accelerator, device: str | None) -> str:
-    """The device that is named, or the one that accelerate chose for this process.
+def process_device(accelerator: Accelerator, device: str | None) -> str:
+    """The device that this process computes on.
 
-    It chose where there are several processes, where none is named, and on machines without CUDA: the harness passes
-    its default, ``cuda:0``, there, too.
+    Args:
+        accelerator: accelerate's view of the process, which knows the number of processes and the device of this one.
+        device: the device that the user or lmms-eval named; None where nobody did.
+
+    Returns:
+        The named device. It is accelerate's device instead where there are several processes or no device is named,
+        and where CUDA is named and absent: lmms-eval passes its default, ``cuda:0``, on every machine.
     """
     if accelerator.num_processes > 1 or device is None:
         return str(accelerator.device)

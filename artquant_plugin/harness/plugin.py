@@ -1,9 +1,10 @@
-"""What lmms-eval loads of us: the model's manifest, and the hook that makes our tasks known to every run.
+"""The entry point that lmms-eval loads: the manifests of our models, and a hook that adds our tasks to every run.
 
 lmms-eval has an entry point for models and none for tasks, but it loads every model entry point in every run. So the
 manifest's factory also makes sure that each `TaskManager` indexes our task folder. Nothing heavy is imported here,
-and nothing may raise: lmms-eval loads all plugins in one try block, and one that fails takes the others with it. The
-one exception is an evaluation that is sure to fail because of a package's version: it ends with a line that says so.
+and nothing may raise, because lmms-eval loads all plugins in one try block, so that one that fails takes the others
+with it. The one exception is an evaluation that is sure to fail because of a package's version: it ends with a line
+that says so.
 """
 
 import functools
@@ -21,14 +22,14 @@ from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.environment.startup import check_versions
 
 MODEL_ID, PYIQA_ID = "artquant", "pyiqa"
-OWN_QUESTION = (MODEL_ID, PYIQA_ID)  # models that score a painting without being asked in words
-# The key of a task's metadata that asks these models for a score or a description instead of an answer in words.
+OWN_QUESTION = (MODEL_ID, PYIQA_ID)  # models that do not read a task's question to score a painting
+# With this key in a task's metadata, these models give a score or a description instead of an answer in words.
 REQUEST, SCORE_REQUEST, DESCRIBE_REQUEST = "artquant", "score", "describe"
 _TASKS_MODULE = "lmms_eval.tasks"
 
 
 def model_manifest() -> list[Any]:
-    """Entry point of the group ``lmms_eval.models``: a manifest of each of our models.
+    """The entry point of the group ``lmms_eval.models``: the manifests of our models.
 
     Raises:
         SystemExit: with code 1 after a line on stderr, where the process is an evaluation on lmms-eval's command line
@@ -45,12 +46,12 @@ def model_manifest() -> list[Any]:
 
 
 def tasks_folder() -> str:
-    """Where the task YAMLs are, in a checkout and installed."""
+    """The folder of our tasks' YAML files, in a checkout and in an installed package."""
     return str(files("artquant_plugin.tasks"))
 
 
 def register_tasks() -> None:
-    """Have every `TaskManager` index our task folder; doing it again changes nothing.
+    """Have every `TaskManager` index our task folder; a second call changes nothing.
 
     lmms-eval 0.7.3 offers no public hook: `TaskManager` reads `--include_path` alone (lmms_eval/tasks/__init__.py,
     `initialize_tasks`). When that module is not imported yet, the change waits for its import, so that commands that
@@ -58,13 +59,13 @@ def register_tasks() -> None:
     """
     module = sys.modules.get(_TASKS_MODULE)
     if module is not None and hasattr(module, "TaskManager"):
-        _change(module)
+        _patch_task_manager(module)
     elif not any(isinstance(finder, _AfterImport) for finder in sys.meta_path):
         sys.meta_path.insert(0, _AfterImport())
 
 
-def _change(module: ModuleType) -> None:
-    """Index our task folder, look for data early, and let our own errors through as they are."""
+def _patch_task_manager(module: ModuleType) -> None:
+    """Have `TaskManager` index our task folder, look for our datasets early, and raise our errors as they are."""
     original = module.TaskManager.initialize_tasks
     if getattr(original, "_artquant", False):
         return
@@ -82,7 +83,7 @@ def _change(module: ModuleType) -> None:
     def load_task_or_group(self: Any, *args: Any, **options: Any) -> Any:
         try:
             return load(self, *args, **options)
-        except ImportError as error:  # what the loader of YAML makes of any error behind `!function`
+        except ImportError as error:  # lmms-eval's YAML loader raises it for any error in a `!function`
             if isinstance(error.__cause__, ArtQuantError):
                 raise error.__cause__ from None
             raise
@@ -101,10 +102,16 @@ def _change(module: ModuleType) -> None:
 
 
 def _find_data(entry: Mapping[str, Any]) -> None:
-    """Resolve the dataset of a task of ours, or of the tasks in a group of ours, and raise where it is absent.
+    """Find the dataset of a task of ours, or of the tasks in a group of ours, and raise where it is absent.
 
-    The command line matches the names of tasks before it loads the model, and loads the tasks after it: without this
-    look ahead, a user waits for the weights of a large model to read that a dataset is missing.
+    The command line matches the names of tasks before it loads the model, and loads the tasks after it. Without this
+    look ahead, a user waits until the weights of a large model are loaded to read that a dataset is missing.
+
+    Args:
+        entry: lmms-eval's index entry of a task or group, with ``yaml_path``, its file; those of others are ignored.
+
+    Raises:
+        ArtQuantError: a dataset is not imported, or cannot be read.
     """
     path = Path(str(entry["yaml_path"]))
     if path.parent != Path(tasks_folder()):
@@ -118,7 +125,7 @@ def _find_data(entry: Mapping[str, Any]) -> None:
 
 
 class _AfterImport(importlib.abc.MetaPathFinder):
-    """Waits for `lmms_eval.tasks`, lets it load as usual, then changes it; leaves the import system afterwards."""
+    """Waits for the import of `lmms_eval.tasks`, lets it load, then patches it, and leaves the import system."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -131,9 +138,9 @@ class _AfterImport(importlib.abc.MetaPathFinder):
             return spec
         load = spec.loader.exec_module
 
-        def load_then_change(module: ModuleType) -> None:
+        def load_then_patch(module: ModuleType) -> None:
             load(module)
-            _change(module)
+            _patch_task_manager(module)
 
-        spec.loader.exec_module = load_then_change  # type: ignore[method-assign]
+        spec.loader.exec_module = load_then_patch  # type: ignore[method-assign]
         return spec

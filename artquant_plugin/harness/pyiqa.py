@@ -1,4 +1,4 @@
-"""The lmms-eval model `pyiqa`: any no-reference metric of the pyiqa library as a baseline."""
+"""The lmms-eval model `pyiqa`: no-reference metrics of the pyiqa library as baselines."""
 
 import difflib
 import inspect
@@ -18,22 +18,26 @@ from artquant_plugin.harness.base import HarnessModel
 from artquant_plugin.harness.plugin import PYIQA_ID, REQUEST, SCORE_REQUEST
 from artquant_plugin.replies import Measurement
 
-LICENCE = "PolyForm Noncommercial 1.0.0"  # of pyiqa 0.1.16
-# No metrics of one image: the first four measure sets of images, the last needs a caption.
-OTHERS = ("fid", "fid_dinov2", "sfid", "inception_score", "clipscore")
+LICENCE = "PolyForm Noncommercial 1.0.0"  # the licence of pyiqa 0.1.16
+# pyiqa lists these as no-reference metrics; the first four measure sets of images, and the last needs a caption.
+NOT_OF_ONE_IMAGE = ("fid", "fid_dinov2", "sfid", "inception_score", "clipscore")
 
 
 class PyIQA(HarnessModel):
-    """Measures paintings with one metric; answers tasks that ask for a score, and no question.
+    """Measures paintings with one metric, for tasks that ask for a score; it answers no questions.
 
-    Images are measured one by one at the size that they have: paintings differ in size, and metrics depend on it.
+    Images are measured one by one at their own size, because paintings differ in size and metrics depend on it.
 
     Args:
-        metric: name of a no-reference metric, as `pyiqa.list_models("NR")` has it.
-        task: ``quality`` or ``aesthetic``, for metrics that know both (qalign, qrealign); their default when left out.
-        batch_size: 1; the harness always passes it.
-        max_batch_size: None; the harness always passes it.
-        device: as that of model `artquant`; on a Mac the CPU, unless ``mps`` is named.
+        metric: the name of a no-reference metric, as `pyiqa.list_models("NR")` lists it.
+        task: ``quality`` or ``aesthetic``, for metrics that know both (qalign, qrealign); None for their default.
+        batch_size: an argument that lmms-eval always passes; it must be 1.
+        max_batch_size: an argument that lmms-eval always passes; it must be None.
+        device: torch's name of a device, such as ``cuda:1`` or ``cpu``; None for the process's own GPU, or the CPU
+            where there is none. On a Mac the CPU is used unless ``mps`` is named.
+
+    Raises:
+        ArtQuantError: pyiqa or the metric is missing, its weights cannot be fetched, or an argument does not suit it.
     """
 
     REQUIRED = "metric"
@@ -59,15 +63,21 @@ class PyIQA(HarnessModel):
         self._name = metric if task is None else f"{metric}:{task}"
 
     def clean(self) -> None:
-        """Let go of the metric: the harness asks for it after the last request."""
+        """Free the metric's memory; lmms-eval calls this after the last request."""
         self.__dict__.pop("metric", None)
         super().clean()
 
     def generate_until(self, requests: list[Instance]) -> list[str]:
-        """Measure the paintings of requests, in their order.
+        """Measure the paintings of requests, in the order given.
+
+        Args:
+            requests: requests of tasks that ask for a score.
+
+        Returns:
+            One reply in JSON per request.
 
         Raises:
-            ArtQuantError: a task asks something else.
+            ArtQuantError: a task asks for something else than a score.
         """
         for request in requests:
             if request.metadata.get(REQUEST) != SCORE_REQUEST:
@@ -79,7 +89,7 @@ class PyIQA(HarnessModel):
         return [self._measure(request) for request in bar]
 
     def _measure(self, request: Instance) -> str:
-        """One reply; a painting that cannot be measured has a null score with the reason."""
+        """The reply to one request; for a painting that cannot be measured, a null score with the reason."""
         _, _, _, doc_id, task, split = request.args
         try:
             pixels = np.asarray(open_image(self.task_dict[task][split][doc_id]["image"]))
@@ -90,11 +100,11 @@ class PyIQA(HarnessModel):
         return Measurement(self._name, value, bool(self.metric.lower_better)).to_reply()
 
     def _value(self, image: torch.Tensor) -> float:
-        """The metric's value of an image, of shape (1, 3, H, W) in [0, 1]."""
+        """The metric's value of an image of shape (1, 3, H, W) with pixels in [0, 1]; an error where it has none."""
         try:
             value = float(torch.as_tensor(self.metric(image, **self._options)).detach().reshape(-1).item())
-        # What a metric raises for an image that it cannot take (too small, as most often) is not agreed upon. On MPS
-        # float64 is a TypeError.
+        # Metrics raise different errors for an image that they cannot measure, most often one that is too small. A
+        # TypeError is what float64 raises on MPS.
         except (RuntimeError, ValueError, AssertionError, IndexError, ArithmeticError, TypeError) as error:
             detail = one_line(error)
             raise ArtQuantError(
@@ -105,16 +115,16 @@ class PyIQA(HarnessModel):
         return value
 
     def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
-        """Not offered: a metric has no likelihoods."""
+        """Not offered, because a metric has no likelihoods."""
         raise NotImplementedError("pyiqa measures images; it has no likelihoods")
 
     def generate_until_multi_round(self, requests: list[Instance]) -> list[str]:
-        """Not offered: a metric does not talk."""
+        """Not offered, because a metric answers no questions."""
         raise NotImplementedError("pyiqa measures images; it does not talk")
 
 
 def _load(name: str, device: torch.device) -> Any:
-    """A metric by its name.
+    """Load a metric by its name.
 
     Raises:
         ArtQuantError: pyiqa is not installed, has no such no-reference metric, or cannot fetch its weights.
@@ -126,7 +136,7 @@ def _load(name: str, device: torch.device) -> Any:
             f"model '{PYIQA_ID}' needs the package pyiqa ({error}), whose licence, {LICENCE}, allows no commercial "
             "use: pip install 'artquant-plugin[pyiqa]'"
         ) from error
-    known = [metric for metric in pyiqa.list_models("NR") if metric not in OTHERS]
+    known = [metric for metric in pyiqa.list_models("NR") if metric not in NOT_OF_ONE_IMAGE]
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"did you mean {near[0]!r}?" if near else 'see pyiqa.list_models("NR")'
@@ -135,7 +145,7 @@ def _load(name: str, device: torch.device) -> Any:
         return pyiqa.create_metric(name, device=device)
     except ImportError as error:
         raise ArtQuantError(f"metric {name!r} of pyiqa needs another package ({error}); install it") from error
-    except OSError as error:  # urllib's errors are of this kind, too
+    except OSError as error:  # urllib's errors are subclasses of it
         detail = one_line(error)
         raise ArtQuantError(
             f"weights of metric {name!r} are not there and could not be fetched ({detail}); try again when connected"

@@ -1,6 +1,6 @@
-"""Conversations as text, through a processor's own chat template.
+"""Conversations rendered as text and turned into model inputs, through a processor's own chat template.
 
-What differs between families is told by the processor itself, never by a model's name.
+The differences between families of models are read from the processor itself, never from a model's name.
 """
 
 import inspect
@@ -11,31 +11,35 @@ from typing import Any
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.text import one_line
 
-# Flags of templates whose models can think before they answer; all of them are switched off.
+# Variables by which chat templates of reasoning models switch the thoughts before an answer on; here they are off.
 THINKING_FLAGS = ("enable_thinking", "thinking")
 
 
 def render_chat(processor: Any, messages: list[dict[str, Any]], *, add_generation_prompt: bool) -> str:
-    """A conversation as text, with a thinking mode off where there is one.
+    """Render a conversation as text, with a thinking mode switched off where the template has one.
 
     Args:
-        processor: with a chat template; one that takes answers apart may do without.
-        messages: in the form of `transformers`, images as ``{"type": "image"}``.
-        add_generation_prompt: whether to open the assistant's turn.
+        processor: a `transformers` processor with a chat template. One that takes the answer as a suffix (PaliGemma)
+            may have none: then the text is the image tokens and the user's words.
+        messages: the turns in the form of `transformers`, with images as ``{"type": "image"}``.
+        add_generation_prompt: whether the text ends with the beginning of the assistant's turn.
+
+    Returns:
+        The conversation as one string, special tokens included.
 
     Raises:
         ArtQuantError: the processor has no chat template, or the template refuses the conversation.
     """
     template = processor.chat_template
     if template is None:
-        if takes_answers_apart(processor):
-            return _plain(processor, messages)
+        if takes_answer_as_suffix(processor):
+            return _render_without_template(processor, messages)
         raise ArtQuantError(
             f"{type(processor).__name__} has no chat template; use an instruction-tuned checkpoint, or add a "
             "chat_template.jinja to its folder"
         )
     code = " ".join(re.findall(r"\{[{%].*?[%}]\}", str(template), re.DOTALL))
-    names = re.sub(r"'[^']*'|\"[^\"]*\"", "", code)  # without what it writes
+    names = re.sub(r"'[^']*'|\"[^\"]*\"", "", code)  # string literals are output, not variables
     options = {flag: False for flag in THINKING_FLAGS if re.search(rf"\b{flag}\b", names)}
     try:
         return processor.apply_chat_template(
@@ -46,19 +50,19 @@ def render_chat(processor: Any, messages: list[dict[str, Any]], *, add_generatio
         raise ArtQuantError(f"the chat template refuses the conversation ({reason}); use another template") from error
 
 
-def takes_answers_apart(processor: Any) -> bool:
-    """Whether the processor wants the answer apart from the prompt, as prefix language models such as PaliGemma do.
+def takes_answer_as_suffix(processor: Any) -> bool:
+    """Whether the processor takes the answer as an argument of its own, as those of prefix language models do.
 
-    Their prompt sees itself in both directions, their answer only what stands before it, so that the processor must
-    know where the one ends.
+    In such a model (PaliGemma), tokens of the prompt attend to the whole prompt and tokens of the answer to what
+    stands before them, so that the processor must know where the prompt ends.
     """
     return "suffix" in inspect.signature(type(processor).__call__).parameters
 
 
 def adds_special_tokens(processor: Any, text: str) -> bool:
-    """Whether the tokenizer is to add its special tokens to a rendered chat.
+    """Whether the tokenizer must add its special tokens to a rendered chat.
 
-    Most templates write the beginning-of-sequence token themselves; twice would be another prompt.
+    Most templates write the beginning-of-sequence token themselves, and a second one would change the prompt.
     """
     bos = processor.tokenizer.bos_token
     return bos is None or not text.startswith(bos)
@@ -72,24 +76,25 @@ def chat_inputs(
     answers: Sequence[str] | None = None,
     padding_side: str = "right",
 ) -> dict[str, Any]:
-    """Model inputs of rendered chats.
+    """Turn rendered chats into the inputs of a model.
 
     Args:
-        processor: whose template rendered them.
-        prompts: n texts.
-        images: the RGB images (PIL) of each text; none for texts without.
-        answers: what the assistant says to each, its end of turn included; nothing when it is to be generated.
+        processor: the `transformers` processor whose template rendered the chats.
+        prompts: n rendered chats up to the answer, n at least 1.
+        images: for each chat its RGB images (PIL), in the order of their tokens; empty for a chat without images.
+        answers: n answers of the assistant, each with its end of turn; None when answers are to be generated.
         padding_side: ``right`` to score, ``left`` to generate.
 
     Returns:
-        What the processor gives: input_ids and attention_mask of shape (n, L), pixel values and the like.
+        The processor's output: input_ids and attention_mask of shape (n, L), pixel_values and whatever else the model
+        takes. There are no labels.
 
     Raises:
-        ArtQuantError: the processor refuses the texts, such as one whose template leaves images out.
+        ArtQuantError: the processor refuses the texts, such as those of a template that leaves images out.
     """
     options: dict[str, Any] = {}
     texts = list(prompts)
-    if takes_answers_apart(processor):
+    if takes_answer_as_suffix(processor):
         if answers is not None:
             options["suffix"] = [answer.removesuffix(processor.tokenizer.eos_token) for answer in answers]
     elif answers is not None:
@@ -98,7 +103,7 @@ def chat_inputs(
         inputs = dict(
             processor(
                 text=texts,
-                images=[list(each) for each in images] if any(images) else None,
+                images=[list(of_chat) for of_chat in images] if any(images) else None,
                 padding=True,
                 padding_side=padding_side,
                 return_tensors="pt",
@@ -111,18 +116,19 @@ def chat_inputs(
         raise ArtQuantError(
             f"{type(processor).__name__} does not take the prompt ({reason}); mend its chat template"
         ) from error
-    inputs.pop("labels", None)  # what is supervised is decided in training, not here
+    inputs.pop("labels", None)  # PaliGemma's processor makes them of a suffix; the trainer decides what is supervised
     return inputs
 
 
-def _plain(processor: Any, messages: list[dict[str, Any]]) -> str:
-    """A prompt without a template: the images, then the words; the processor adds the rest of its family's form."""
+def _render_without_template(processor: Any, messages: list[dict[str, Any]]) -> str:
+    """A prompt for a processor without a template: image tokens, then the user's words; it adds the rest itself."""
     parts = [part for message in messages if message["role"] != "assistant" for part in message["content"]]
     images = sum(part["type"] == "image" for part in parts)
     return processor.image_token * images + "\n".join(part["text"] for part in parts if part["type"] == "text")
 
 
 def _template_errors() -> tuple[type[Exception], ...]:
+    """What a template raises; jinja2 is imported here because most users of this module render no broken template."""
     from jinja2 import TemplateError
 
     return TemplateError, TypeError

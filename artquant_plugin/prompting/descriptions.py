@@ -1,12 +1,12 @@
-"""A description's three levels, found in the text that a model wrote."""
+"""Finding the three levels of a description (perception, cognition, emotion) in the text that a model wrote."""
 
 import re
 from dataclasses import dataclass
 
 from artquant_plugin.prompting.questions import DESCRIPTION_LEVELS
 
-# A level's name at the beginning of a line, as models set it ("**Cognitive level** -", "3. Emotion"), or with a
-# capital and a colon anywhere ("Warm reds. Cognition: a harbour.").
+# A heading is a level's name at the beginning of a line, in the ways that models write it ("**Cognitive level** -",
+# "3. Emotion"), or a capitalised name with a colon anywhere ("Warm reds. Cognition: a harbour.").
 _HEADING = re.compile(
     r"^[\s>#*_\-•\d.)(]*(?P<line>percept|cognit|emoti)(?:ion|ive|ual|onal|on)(?:[ -](?:level|layer|aspect)s?)?"
     r"[\s*_]*(?:[:：—–-][\s*_]*|$)"
@@ -18,11 +18,12 @@ _LEVELS = dict(zip(("percept", "cognit", "emoti"), DESCRIPTION_LEVELS, strict=Tr
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """One described image.
+    """The description of one image.
 
     Args:
-        text: as the model wrote it.
-        levels: the text of each of perception, cognition and emotion that it has.
+        text: the whole text as the model wrote it, headings included.
+        levels: text by level, for those of ``perception``, ``cognition`` and ``emotion`` that have a heading and text;
+            empty for a text without headings.
     """
 
     text: str
@@ -30,7 +31,7 @@ class Description:
 
     @property
     def complete(self) -> bool:
-        """Whether all three levels are there."""
+        """Whether the description has text on all three levels."""
         return set(self.levels) == set(DESCRIPTION_LEVELS)
 
 
@@ -38,11 +39,11 @@ def read_description(text: str) -> Description:
     r"""Split a description at its headings.
 
     Args:
-        text: a description as `questions.join_description` writes it; Markdown, numbers and the adjectives
-            ("Perceptual level") are read too. Of a level that stands there twice, the first with text counts.
+        text: a description in the form that `questions.join_description` writes. Headings in Markdown, with numbers
+            or with adjectives ("Perceptual level") are found, too. Where a level occurs twice, its first text counts.
 
     Returns:
-        The text and those levels that have one.
+        The text with those levels for which it has one; text before the first heading belongs to no level.
 
     Example:
         >>> read_description("Perception: warm reds.\n\n**Emotional level**: calm.").levels
@@ -51,7 +52,7 @@ def read_description(text: str) -> Description:
     levels: dict[str, str] = {}
     headings = list(_HEADING.finditer(text))
     ends = [*(heading.start() for heading in headings[1:]), len(text)]
-    for heading, end in zip(headings, ends, strict=False):  # a text without headings has one end all the same
+    for heading, end in zip(headings, ends, strict=False):  # a text without headings has an end and no heading
         content = text[heading.end() : end].strip().strip("*_ ")
         if content:
             levels.setdefault(_LEVELS[(heading["line"] or heading["inside"]).lower()], content)

@@ -1,4 +1,4 @@
-"""The scale: level words, their values, the answer that carries them, and soft labels on them (numpy)."""
+"""The scale of scores: level words, their values, the answer that contains them, and soft labels over them."""
 
 from dataclasses import dataclass, field
 
@@ -20,9 +20,12 @@ class LevelScale:
     """K level words and the score that each stands for.
 
     Args:
-        names: level words, best first.
-        values: one score per name, strictly descending, in the dataset's own unit (ArtQuant, section "Primary
-            scoring task": l_i in Eq. 3; 10, 7.5, 5, 3.5, 1 in the released code).
+        names: K different level words, best first; K is at least 2.
+        values: K finite scores, one per name, strictly descending, in the unit of the dataset's scores (ArtQuant,
+            section "Primary scoring task": l_i in Eq. 3; 10, 7.5, 5, 3.5, 1 in the released code).
+
+    Raises:
+        ArtQuantError: names and values do not match in number, or break one of these rules.
 
     Example:
         >>> scale = LevelScale()
@@ -58,13 +61,13 @@ class LevelScale:
         return self.values[0]
 
     def expectation(self, probabilities: ArrayLike) -> FloatArray:
-        """Score of a distribution over the levels (ArtQuant, Eq. 3).
+        """The score that a distribution over the levels stands for: its expectation (ArtQuant, Eq. 3).
 
         Args:
-            probabilities: shape (..., K), each row summing to 1.
+            probabilities: distributions of shape (..., K), each summing to 1 along the last axis.
 
         Returns:
-            Shape (...), in [low, high].
+            Scores of shape (...), float64, in [low, high].
         """
         return np.asarray(probabilities, dtype=np.float64) @ self._array
 
@@ -79,32 +82,34 @@ class LevelScale:
         """Distributions over the levels that stand for scores.
 
         - ``sbde``, Score-Based Distribution Estimation (ArtQuant, Eqs. 3-5): the normalised Gaussian on the level
-          values, p_i ∝ exp(-(l_i - mu)² / 2 sigma²), with mu solved per score. The equations leave sigma free: it is
-          a ninth of the levels' range unless given, 1.0 for values from 1 to 10, the scale of the released solver's
-          solutions (median 1.04). A score at an end of the range gets a one-hot row.
-        - ``sbde_constrained``: sigma such that the density's values sum to 1 unnormalised, as Eq. 5 is written; most
-          scores have no such sigma.
-        - ``gaussian``: DeQA's, which needs the raters' standard deviations.
-        - ``onehot``: Q-Align's.
+          values, p_i ∝ exp(-(l_i - mu)² / 2 sigma²), with mu solved per score. The equations leave sigma free; the
+          default is a ninth of the levels' range. That is 1.0 for values from 1 to 10, close to the solutions of the
+          released solver (median 1.04). A score at an end of the range gets a one-hot row.
+        - ``sbde_constrained``: sigma is chosen such that the density's values sum to 1 without normalisation, as Eq. 5
+          is written; most scores have no such sigma.
+        - ``gaussian``: DeQA's labels, which need the raters' standard deviations.
+        - ``onehot``: Q-Align's labels.
 
         Args:
-            scores: n scores in [low, high], in the unit of `values`.
-            method: one of the above.
-            sigma: the Gaussian's standard deviation in the unit of `values`; positive; of ``sbde``.
-            deviations: n standard deviations in the unit of `values`; positive; of ``gaussian``.
+            scores: n scores in [low, high], in the unit of `values`; a single number counts as n = 1.
+            method: the name of a method in the list above.
+            sigma: standard deviation of the Gaussian of ``sbde``, positive, in the unit of `values`; None for the
+                default. The other methods do not use it.
+            deviations: the raters' n standard deviations, positive, in the unit of `values`; ``gaussian`` alone uses
+                them, and needs them.
 
         Returns:
-            Shape (n, K), float64; of ``sbde`` with |expectation - score| <= 1e-9.
+            Labels of shape (n, K), float64. Those of ``sbde`` have |expectation - score| <= 1e-9.
 
         Raises:
-            ArtQuantError: a score is not finite or outside [low, high]; sigma or a deviation is not positive; a score
-                has no solution; unknown method.
+            ArtQuantError: a score is not finite or outside [low, high]; sigma or a deviation is not positive, or the
+                deviations are missing; a score has no solution; the method is unknown.
 
         Example:
             >>> LevelScale().soft_labels([10.0, 5.0]).round(3).tolist()
             [[1.0, 0.0, 0.0, 0.0, 0.0], [0.0, 0.086, 0.771, 0.143, 0.0]]
         """
-        from artquant_plugin.prompting import soft_labels  # with scipy, which scoring does not need
+        from artquant_plugin.prompting import soft_labels  # imports scipy, which scoring does without
 
         if method not in LABEL_METHODS:
             raise ArtQuantError(f"label method {method!r} is unknown; use one of {', '.join(LABEL_METHODS)}")
@@ -121,9 +126,9 @@ class LevelScale:
         if method == "onehot":
             return soft_labels.onehot(self._array, scores)
         if method == "sbde_constrained":
-            different, places = np.unique(scores, return_inverse=True)
-            found, solvable = soft_labels.sbde_constrained(self._array, different)
-            labels, solved = found[places], solvable[places]
+            distinct, inverse = np.unique(scores, return_inverse=True)
+            distinct_labels, solvable = soft_labels.sbde_constrained(self._array, distinct)
+            labels, solved = distinct_labels[inverse], solvable[inverse]
             if not solved.all():
                 raise ArtQuantError(
                     f"score {scores[~solved][0]:g} ({int((~solved).sum())} of {scores.size} scores) has no Gaussian "
@@ -137,14 +142,14 @@ class LevelScale:
 
 
 def entropy(probabilities: ArrayLike) -> FloatArray:
-    """Entropy of level distributions in nats.
+    """Entropy of distributions over the levels, in nats.
 
     Args:
-        probabilities: shape (..., K).
+        probabilities: distributions of shape (..., K), each summing to 1 along the last axis.
 
     Returns:
-        Shape (...), in [0, log K].
+        Entropies of shape (...), in [0, log K].
     """
     p = np.asarray(probabilities, dtype=np.float64)
-    nats = -np.sum(p * np.log(np.where(p > 0, p, 1.0)), axis=-1)  # a level without probability adds nothing
-    return nats + 0.0  # a certain model has 0, not -0
+    nats = -np.sum(p * np.log(np.where(p > 0, p, 1.0)), axis=-1)  # p log p is 0 for p = 0
+    return nats + 0.0  # turns the -0.0 of a one-hot distribution into 0.0

@@ -1,4 +1,4 @@
-"""From a processor to token ids: the chat prompt, the answers, and the position at which the level is decided.
+"""Token ids of prompts and answers, and the position whose logits decide the level.
 
 Training and scoring both build their ids here, so that the token that is scored is the token that was trained.
 """
@@ -8,23 +8,23 @@ from dataclasses import dataclass
 from typing import Any
 
 from artquant_plugin.common.errors import ArtQuantError
-from artquant_plugin.prompting.chat import adds_special_tokens, chat_inputs, render_chat, takes_answers_apart
+from artquant_plugin.prompting.chat import adds_special_tokens, chat_inputs, render_chat, takes_answer_as_suffix
 from artquant_plugin.prompting.levels import ANSWER_PREFIX, LevelScale
 from artquant_plugin.prompting.questions import DESCRIBE_QUESTION, SCORE_QUESTION
 
-_MARK = "\u2063answer\u2063"  # stands for an answer while a template is rendered; no template writes it
-_OF_IMAGES = ("pixel", "image")  # how processors begin the names of what they make of images
-_THOUGHTS = "<think>"  # what opens the thoughts of models that think
+_PLACEHOLDER = "\u2063answer\u2063"  # stands for an answer while a template is rendered; no template writes it
+_OF_IMAGES = ("pixel", "image")  # the names of a processor's inputs that belong to images begin with these
+_THOUGHTS = "<think>"  # opens the thoughts of a reasoning model
 
 
 @dataclass(frozen=True, slots=True)
 class PromptSpec:
-    """What is asked and how the answer begins; part of a checkpoint's scoring file.
+    """What a model is asked, and how its answer begins; part of a checkpoint's scoring file.
 
     Args:
-        question: the user's text of a score request.
-        describe_question: the user's text of a description request.
-        answer_prefix: the assistant's words before the level word.
+        question: the user's words in a request for a score.
+        describe_question: the user's words in a request for a description.
+        answer_prefix: the assistant's words before the level word, without the space between the two.
         image_first: whether the image stands before the question in the user's turn.
     """
 
@@ -39,9 +39,9 @@ class Answer:
     """An assistant's turn as text and token ids.
 
     Args:
-        text: the conversation up to the end of the answer, as given to the processor with one image.
-        ids: the token ids of the answer alone, its end of turn included; the last ids of `text`.
-        level: index in `ids` of the token that tells the level; None in a description.
+        text: the whole conversation up to the end of the answer, as the processor takes it with one image.
+        ids: the token ids of the answer alone, its end of turn included; the ids of `text` end with them.
+        level: index in `ids` of the token that decides the level; None for the answer of a description.
     """
 
     text: str
@@ -50,15 +50,17 @@ class Answer:
 
 
 class Prompter:
-    """Prompts and answers of one processor.
+    """Builds the prompts and answers of one processor.
 
     Args:
-        processor: an `AutoProcessor` with a chat template and a tokenizer.
-        spec: questions and answer prefix.
-        scale: the levels.
+        processor: a `transformers` processor with a tokenizer and a chat template. One that takes the answer as a
+            suffix (PaliGemma) needs no template.
+        spec: the questions, the answer prefix and the order of image and question.
+        scale: the level words, one of which follows the answer prefix.
 
     Raises:
-        ArtQuantError: the processor has no chat template, or its tokenizer cannot tell the level words apart.
+        ArtQuantError: the processor has no chat template, the template does not show an answer or the order of image
+            and question, or the tokenizer does not tell the level words apart by one token.
     """
 
     def __init__(self, processor: Any, spec: PromptSpec, scale: LevelScale) -> None:
@@ -77,7 +79,10 @@ class Prompter:
         """The answer that names a level: "The quality of the painting is good." and the end of the turn.
 
         Args:
-            level: index into the scale's names.
+            level: the level's index in the scale's names, 0 for the best.
+
+        Raises:
+            ArtQuantError: the tokenizer splits the level word otherwise when a full stop follows.
         """
         answer = f"{self._lead}{self.spec.answer_prefix} {self.scale.names[level]}.{self._end}"
         ids = self._tail(self._chat, answer)
@@ -89,35 +94,40 @@ class Prompter:
         return Answer(text=self._chat + answer, ids=ids, level=self._level_index)
 
     def describe_answer(self, description: str) -> Answer:
-        """The answer that is a description, with the end of the turn."""
+        """The answer that gives a description, with the end of the turn."""
         answer = self._lead + description + self._end
         return Answer(text=self._describe_chat + answer, ids=self._tail(self._describe_chat, answer))
 
     @property
     def score_request(self) -> Answer:
-        """What is fed to read a score: an answer whose level word stands behind the position that is read.
+        """The answer that is fed to a model to read a score.
 
-        A causal model does not see it there; `until_level` cuts it off. All levels share the ids before it.
+        Its level word is an arbitrary one, since it stands behind the position that is read: a causal model does not
+        see it there, and `until_level` cuts it off. The answers of all levels share the ids before it.
         """
         return self.score_answer(0)
 
     @property
     def describe_text(self) -> str:
-        """The prompt after which a description is generated."""
+        """The prompt, up to the assistant's turn, after which a description is generated."""
         return self._describe_chat
 
     def inputs(self, texts: Sequence[str], images: Sequence[Any]) -> dict[str, Any]:
-        """Model inputs of a batch, padded on the right.
+        """Turn a batch of conversations into model inputs, padded on the right.
 
         Args:
-            texts: n texts with one image each.
-            images: n RGB images (PIL).
+            texts: n conversations as in `Answer.text`, each with one image.
+            images: n RGB images (PIL), one per text, in the same order.
 
         Returns:
-            What the processor gives: input_ids and attention_mask of shape (n, L), pixel values and the like.
+            The processor's output: input_ids and attention_mask of shape (n, L), pixel_values and whatever else the
+            model takes.
+
+        Raises:
+            ArtQuantError: the processor refuses the texts, or pads on the left.
         """
         answers = None
-        if takes_answers_apart(self.processor):
+        if takes_answer_as_suffix(self.processor):
             chats = [max((chat for chat in self.chats if text.startswith(chat)), key=len) for text in texts]
             answers = [text[len(chat) :] for text, chat in zip(texts, chats, strict=True)]
             texts = chats
@@ -131,11 +141,11 @@ class Prompter:
 
     @property
     def chats(self) -> tuple[str, str]:
-        """The prompts of a score request and of a description, up to the answer."""
+        """The prompts of a score request and of a description request, each up to the answer."""
         return self._chat, self._describe_chat
 
     def _render(self, question: str) -> tuple[str, str, str]:
-        """The prompt of a question, what the template puts before an answer to it, and what ends the answer."""
+        """Render a question: the prompt, what the template puts before an answer, and what ends the answer."""
         parts = [{"type": "image"}, {"type": "text", "text": question}]
         user = {"role": "user", "content": parts if self.spec.image_first else parts[::-1]}
         prompt = render_chat(self.processor, [user], add_generation_prompt=True)
@@ -145,20 +155,20 @@ class Prompter:
                 raise ArtQuantError("the chat template puts the image first, always; set prompt.image_first: true")
         if self.processor.chat_template is None:
             return prompt, "", self.processor.tokenizer.eos_token
-        assistant = {"role": "assistant", "content": [{"type": "text", "text": _MARK}]}
+        assistant = {"role": "assistant", "content": [{"type": "text", "text": _PLACEHOLDER}]}
         whole = render_chat(self.processor, [user, assistant], add_generation_prompt=False)
-        before, mark, end = whole.partition(_MARK)
-        if not mark:
+        before, placeholder, end = whole.partition(_PLACEHOLDER)
+        if not placeholder:
             raise ArtQuantError("the chat template does not show the assistant's turn; use another template")
-        # Templates that write "ASSISTANT: " before an answer end the prompt with "ASSISTANT:"; the space is the
-        # answer's. Where the history's form is another one than the prompt's, the prompt's holds.
+        # Templates that write "ASSISTANT: " before an answer end the prompt with "ASSISTANT:", and the space is the
+        # answer's. Where a template renders past turns otherwise than the prompt, the prompt counts.
         lead = before[len(prompt) :] if before.startswith(prompt) else ""
         if (prompt + lead).rstrip().endswith(_THOUGHTS):
             lead += f"\n{_THOUGHTS.replace('<', '</')}\n\n"  # the template always opens thoughts: they stay empty
-        return prompt, lead, self._closed(end)
+        return prompt, lead, self._end_of_turn(end)
 
-    def _closed(self, end: str) -> str:
-        """What ends an answer: the template's end where it has a token for it, else the tokenizer's own."""
+    def _end_of_turn(self, end: str) -> str:
+        """What ends an answer: the template's ending where that contains a token for it, else the tokenizer's own."""
         tokenizer = self.processor.tokenizer
         tokens = {*tokenizer.get_added_vocab(), *tokenizer.all_special_tokens}
         if any(token in end for token in tokens if token.strip()):
@@ -166,8 +176,8 @@ class Prompter:
         return (end if end.strip() else "") + (tokenizer.eos_token or "")
 
     def _count_appended(self) -> int:
-        """How many ids the tokenizer puts behind every text: 1 where it is set to add an end token, else 0."""
-        if takes_answers_apart(self.processor):
+        """How many ids the tokenizer appends to every text: 1 where it is set to add an end token, else 0."""
+        if takes_answer_as_suffix(self.processor):
             return 0
         tokenizer, special = self.processor.tokenizer, adds_special_tokens(self.processor, self._chat)
         ids = tokenizer(self._chat, add_special_tokens=special)["input_ids"]
@@ -175,14 +185,14 @@ class Prompter:
         return int(ids[-1] == tokenizer.eos_token_id and ids[-len(plain) :] != plain)
 
     def _before_end(self, answer: str) -> tuple[int, ...]:
-        """Ids of the beginning of a score answer."""
+        """Token ids of an unfinished score answer, without the end token that the tokenizer may append."""
         ids = self._tail(self._chat, answer)
         return ids[: len(ids) - self._appended]
 
     def _tail(self, prompt: str, answer: str) -> tuple[int, ...]:
-        """Token ids that `answer` adds to `prompt`, with those that the tokenizer appends to every text."""
+        """Token ids that an answer adds to a prompt, with the end token that the tokenizer may append."""
         tokenizer = self.processor.tokenizer
-        if takes_answers_apart(self.processor):
+        if takes_answer_as_suffix(self.processor):
             return tuple(tokenizer(answer, add_special_tokens=False)["input_ids"])
         special = adds_special_tokens(self.processor, prompt)
         whole = tokenizer(prompt + answer, add_special_tokens=special)["input_ids"]
@@ -197,14 +207,14 @@ class Prompter:
 
 
 def level_positions(attention_mask: Any, answers: Sequence[Answer]) -> Any:
-    """Positions whose logits predict the level token.
+    """The position in each row whose logits predict the token that decides the level.
 
     Args:
-        attention_mask: torch tensor of shape (n, L), 1 for real tokens, which stand on the left.
-        answers: n score answers that end the n rows.
+        attention_mask: torch tensor of shape (n, L), 1 for tokens and 0 for the padding, which is on the right.
+        answers: n score answers; each ends the row of the same index.
 
     Returns:
-        Torch tensor of shape (n,).
+        Torch tensor of positions, shape (n,), each in [0, L).
 
     Example:
         >>> import torch
@@ -212,18 +222,22 @@ def level_positions(attention_mask: Any, answers: Sequence[Answer]) -> Any:
         >>> level_positions(torch.tensor([[1, 1, 1, 1, 1, 0], [1, 1, 1, 1, 1, 1]]), [answer, answer])
         tensor([2, 3])
     """
-    behind = [len(answer.ids) - answer.level + 1 for answer in answers if answer.level is not None]
+    # The logits at a position predict the next token, hence one more than the distance of the level's own token.
+    from_end = [len(answer.ids) - answer.level + 1 for answer in answers if answer.level is not None]
     lengths = attention_mask.sum(dim=1)
-    return lengths - lengths.new_tensor(behind)
+    return lengths - lengths.new_tensor(from_end)
 
 
 def until_level(inputs: dict[str, Any], positions: Any) -> dict[str, Any]:
-    """The inputs without the columns behind the last position that is read.
+    """Cut off the columns behind the last position that is read, so that the model does not compute them.
 
     Args:
-        inputs: a batch with input_ids of shape (n, L); what else has a value for each of its tokens, such as
-            token types or the mask of a cross-attention, is cut alike.
-        positions: shape (n,), as `level_positions` gives.
+        inputs: model inputs with input_ids of shape (n, L). Other inputs with a value for each token, such as token
+            types or the mask of a cross-attention, are cut in the same way; those of images stay whole.
+        positions: the positions that are read, shape (n,), as `level_positions` returns them.
+
+    Returns:
+        The inputs with L reduced to the largest position plus 1.
     """
     shape = inputs["input_ids"].shape
     end = int(positions.max()) + 1
@@ -236,18 +250,18 @@ def until_level(inputs: dict[str, Any], positions: Any) -> dict[str, Any]:
 def _first_difference(
     names: Sequence[str], tails: Sequence[tuple[int, ...]], start: int
 ) -> tuple[int, tuple[int, ...]]:
-    """Where the answers part, and the token of each level there.
+    """Find the token at which the answers of all levels differ.
 
     Args:
-        names: K level words.
-        tails: K answers up to and including the level word, as ids.
-        start: number of ids of the answer before the level word.
+        names: the K level words, for the error message.
+        tails: K answers up to and including the level word, as token ids.
+        start: how many ids the answer has before the level word; these are shared by all K.
 
     Returns:
-        Index into the tails and the K ids at it, all different.
+        An index into the answers, and the K ids at that index, no two of which are equal.
 
     Raises:
-        ArtQuantError: at the first id in which any two differ, some two are still alike.
+        ArtQuantError: at the first index at which any two answers differ, another two are still alike.
     """
     for index in range(start, min(map(len, tails))):
         ids = tuple(tail[index] for tail in tails)

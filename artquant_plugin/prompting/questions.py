@@ -1,21 +1,22 @@
-"""The questions that training and scoring put to a model; the form of the answer is in `levels.py`."""
+"""The questions that training and scoring put to a model; `levels.py` has the words of the answer to the first."""
 
 from collections.abc import Sequence
 
 SCORE_QUESTION = "How would you rate the quality of this painting?"
 DESCRIBE_QUESTION = "Describe the aesthetics of this painting on three levels: perception, cognition and emotion."
 DESCRIPTION_LEVELS = ("perception", "cognition", "emotion")
-WHOLE_TEXT = "text"  # the key of a description whose levels cannot be told apart
+WHOLE_TEXT = "text"  # the key of a description that is one text without levels
 
 
 def join_description(description: dict[str, str]) -> str:
-    """The three levels as the one text that a model learns to write.
+    """Join a description's three levels into the one text that a model learns to write.
 
     Args:
-        description: a text for each of perception, cognition and emotion; or the whole one under ``text``.
+        description: texts under the keys ``perception``, ``cognition`` and ``emotion``, all three of them; or one text
+            without levels under the key ``text``, which then counts alone.
 
     Returns:
-        One line per level, "Perception: …"; a whole text as it is.
+        One line per level, such as "Perception: …"; a text without levels is returned as it is.
 
     Example:
         >>> print(join_description({"perception": "Warm reds.", "cognition": "A harbour.", "emotion": "Calm."}))
@@ -29,10 +30,10 @@ def join_description(description: dict[str, str]) -> str:
 
 
 def one_level(names: Sequence[str]) -> str:
-    """The request for one of the level words.
+    """The sentence that asks for one of the level words.
 
     Args:
-        names: level words, best first.
+        names: the level words to choose from, at least two, best first.
 
     Example:
         >>> one_level(["good", "fair", "bad"])

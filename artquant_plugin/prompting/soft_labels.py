@@ -1,4 +1,7 @@
-"""Scores -> distributions over the levels, for whole datasets at once; `LevelScale.soft_labels` is the way in."""
+"""Soft labels: distributions over the levels that stand for scores, computed for a whole dataset at once.
+
+`LevelScale.soft_labels` checks its arguments and calls these functions, which do not check theirs.
+"""
 
 from typing import Any
 
@@ -13,20 +16,22 @@ from artquant_plugin.common.errors import ArtQuantError
 FloatArray = NDArray[np.float64]
 
 # DeQA's own numbers (GitHub zhiyuanyou/DeQA-Score at 8e4abc8), in units of the distance between two levels.
-SMALLEST_DEVIATION = 0.2  # below it two levels share the score
-LARGEST_ERROR = 0.1  # of the expectation, once negative probabilities are cut; above it likewise
+# A smaller standard deviation, or a larger error of the expectation once negative probabilities are cut, makes the two
+# levels around the score share it.
+SMALLEST_DEVIATION = 0.2
+LARGEST_ERROR = 0.1
 
 
 def sbde(values: FloatArray, scores: FloatArray, sigma: float) -> FloatArray:
     """Score-Based Distribution Estimation (ArtQuant, Eqs. 3-5): a Gaussian on the level values, normalised.
 
     Args:
-        values: shape (K,), descending.
-        scores: shape (n,), within the values' range.
-        sigma: the Gaussian's standard deviation in the unit of the values.
+        values: the levels' values, shape (K,), strictly descending.
+        scores: scores of shape (n,), within the values' range; one at an end of it gets a one-hot row.
+        sigma: the Gaussian's standard deviation, positive, in the unit of the values.
 
     Returns:
-        Shape (n, K); |expectation - score| <= 1e-9.
+        Labels of shape (n, K) that sum to 1 per row, with |expectation - score| <= 1e-9.
     """
     labels = np.zeros((scores.size, values.size))
     labels[scores == values[0], 0] = 1.0
@@ -34,7 +39,7 @@ def sbde(values: FloatArray, scores: FloatArray, sigma: float) -> FloatArray:
     inside = (scores > values[-1]) & (scores < values[0])
     if inside.any():
         bound = _steepest(values, sigma)
-        # The expectation rises with the tilt: a table of it brackets each score closely.
+        # The expectation rises with the tilt, so that a table of expectations brackets the tilt of each score closely.
         table = bound * np.sinh(np.linspace(-12, 12, 4001)) / np.sinh(12)
         after = np.searchsorted(_tilted(values, sigma, table) @ values, scores[inside]).clip(1, len(table) - 1)
         tilts = _tilts(values, scores[inside], sigma, table[after - 1], table[after])
@@ -43,19 +48,20 @@ def sbde(values: FloatArray, scores: FloatArray, sigma: float) -> FloatArray:
 
 
 def sbde_constrained(values: FloatArray, scores: FloatArray) -> tuple[FloatArray, NDArray[np.bool_]]:
-    """Eq. 5 to the letter: mu and sigma such that the density's values at the levels sum to 1 by themselves.
+    """ArtQuant's Eq. 5 to the letter: mu and sigma such that the density's values at the levels sum to 1 unnormalised.
 
     The sum of a density at points a distance d apart is about 1/d when its standard deviation exceeds d, and less
     half-way between two of them when it does not. With d > 1 it reaches 1 only where the score is a level.
 
     Args:
-        values: shape (K,), descending.
-        scores: shape (n,), strictly within the values' range.
+        values: the levels' values, shape (K,), strictly descending.
+        scores: scores of shape (n,), within the values' range.
 
     Returns:
-        Labels of shape (n, K), and whether each score has a solution, shape (n,). Rows without one are zero.
+        Labels of shape (n, K), and whether each score has a solution, shape (n,). Rows without a solution are zero.
     """
-    # The sum falls as sigma grows past its maximum; the root with the larger sigma is the smoother distribution.
+    # As sigma grows, the sum rises to a maximum and falls, so that there are up to two roots. The one with the larger
+    # sigma is taken, which is the smoother distribution.
     grid = np.geomspace(1e-2, 10.0, 400) * (values[0] - values[-1])
     sums = np.stack([_density_sum(values, scores, np.full(scores.size, sigma)) for sigma in grid])
     above = sums >= 1.0
@@ -63,36 +69,38 @@ def sbde_constrained(values: FloatArray, scores: FloatArray) -> tuple[FloatArray
     labels = np.zeros((scores.size, values.size))
     if solved.any():
         last = len(grid) - 1 - above[::-1, solved].argmax(axis=0)
-        found = elementwise.find_root(
+        root = elementwise.find_root(
             lambda sigma, score: _density_sum(values, score, sigma) - 1.0,
             (grid[last], grid[last + 1]),
             args=(scores[solved],),
         )
-        labels[solved] = _tilted(values, found.x, _tilts_from_afar(values, scores[solved], found.x))
+        labels[solved] = _tilted(values, root.x, _tilts_of_sigmas(values, scores[solved], root.x))
     return labels, solved
 
 
 def gaussian(values: FloatArray, scores: FloatArray, deviations: FloatArray) -> FloatArray:
     """DeQA's labels: the mass of N(score, deviation) in each level's region, corrected linearly to the score.
 
-    A region reaches half-way to the neighbouring levels, and as far beyond the outermost ones. What the correction
-    turns negative is cut, after which a row may sum to as much as 1.07, as DeQA's do. Where the deviation is small, or
-    the cut moves the expectation too far, the two levels around the score share it.
+    A level's region reaches half-way to its neighbours; an outermost one reaches as far to its other side. Where the
+    correction makes a probability negative, it is set to 0, after which a row may sum to as much as 1.07, as DeQA's
+    rows do. Where the deviation is small, or that cut moves the expectation too far, the two levels around the score
+    share it.
 
     Args:
-        values: shape (K,), descending.
-        scores: shape (n,), within the values' range.
-        deviations: shape (n,), of the raters' scores, in the unit of the values.
+        values: the levels' values, shape (K,), strictly descending.
+        scores: scores of shape (n,), within the values' range.
+        deviations: standard deviations of the raters' scores, shape (n,), positive, in the unit of the values.
 
     Returns:
-        Shape (n, K).
+        Labels of shape (n, K), none negative.
     """
     gaps = -np.diff(values)
     spacing = gaps.mean()
     edges = np.concatenate([[values[0] + gaps[0] / 2], values[1:] + gaps / 2, [values[-1] - gaps[-1] / 2]])
     mass = -np.diff(norm.cdf(edges, scores[:, None], deviations[:, None]), axis=1)
     total, mean, count = mass.sum(axis=1), mass @ values, values.size
-    # alpha · mass + beta, with a sum of 1 and the score as expectation; a mass that is centred needs no beta.
+    # Solve for alpha and beta: alpha · mass + beta sums to 1 and has the score as its expectation. Where the mass has
+    # the mean of the values as its own expectation, the equations are singular and beta is 0.
     determinant = total * values.sum() - count * mean
     centred = np.abs(determinant) <= 1e-9 * np.abs(total * values.sum())
     safe = np.where(centred, 1.0, determinant)
@@ -105,14 +113,14 @@ def gaussian(values: FloatArray, scores: FloatArray, deviations: FloatArray) -> 
 
 
 def onehot(values: FloatArray, scores: FloatArray) -> FloatArray:
-    """Q-Align's labels: the range in K equal parts, each score in one of them (arXiv:2312.17090, Eq. 1).
+    """Q-Align's labels: the range is cut into K equal parts, one per level (arXiv:2312.17090, Eq. 1).
 
     Args:
-        values: shape (K,), descending; the outermost are the range.
-        scores: shape (n,), within the range; a score on a border belongs to the lower part.
+        values: the levels' values, shape (K,), strictly descending; the outermost are the ends of the range.
+        scores: scores of shape (n,), within the range; a score on a border belongs to the lower part.
 
     Returns:
-        Shape (n, K), one 1 per row.
+        Labels of shape (n, K), with one 1 per row and 0 elsewhere.
     """
     share = (scores - values[-1]) / (values[0] - values[-1]) * values.size
     from_below = np.clip(np.ceil(share).astype(int) - 1, 0, values.size - 1)
@@ -120,7 +128,7 @@ def onehot(values: FloatArray, scores: FloatArray) -> FloatArray:
 
 
 def _two_levels(values: FloatArray, scores: FloatArray) -> FloatArray:
-    """The score shared between the levels next to it, such that the expectation is the score."""
+    """Labels in which the two levels around each score share it, such that the expectation is the score."""
     lower = _level_below(values, scores)
     upper = lower - 1
     share = (scores - values[lower]) / (values[upper] - values[lower])
@@ -131,35 +139,35 @@ def _two_levels(values: FloatArray, scores: FloatArray) -> FloatArray:
 
 
 def _level_below(values: FloatArray, scores: FloatArray) -> NDArray[np.intp]:
-    """Index of the level at or below each score; the one above stands before it."""
+    """Index of the level at or below each score, at least 1; the level above has the index before it."""
     return np.clip(np.searchsorted(-values, -scores, side="left"), 1, values.size - 1)
 
 
 def _tilts(values: FloatArray, scores: FloatArray, sigma: Any, low: FloatArray, high: FloatArray) -> FloatArray:
-    """The tilt mu / sigma² of each score, with mu from the mean of the values; it lies between `low` and `high`."""
-    found = elementwise.find_root(
+    """The tilt (mu - mean of the values) / sigma² of each score, which lies between `low` and `high`."""
+    root = elementwise.find_root(
         lambda tilt, score, width: _tilted(values, width, tilt) @ values - score,
         (low, high),
         args=(scores, np.broadcast_to(sigma, scores.shape)),
         tolerances={"xatol": 0.0, "xrtol": 1e-15, "fatol": 1e-13, "frtol": 0.0},
         maxiter=400,
     )
-    return found.x
+    return root.x
 
 
-def _tilts_from_afar(values: FloatArray, scores: FloatArray, sigma: FloatArray) -> FloatArray:
-    """The same for a sigma per score."""
+def _tilts_of_sigmas(values: FloatArray, scores: FloatArray, sigma: FloatArray) -> FloatArray:
+    """The tilt of each score for a sigma of its own, without bounds that are known before."""
     bound = np.full(scores.size, _steepest(values, float(np.min(sigma))))
     return _tilts(values, scores, sigma, -bound, bound)
 
 
 def _steepest(values: FloatArray, sigma: float) -> float:
-    """A tilt past which every level but the outermost has underflowed."""
+    """A tilt beyond which the probability of every level but an outermost one underflows to 0."""
     return float((750.0 + np.ptp(values) ** 2 / (2 * sigma**2)) / np.abs(np.diff(values)).min())
 
 
 def _exact(values: FloatArray, scores: FloatArray, labels: FloatArray) -> FloatArray:
-    """Move what rounding left of the error between the two levels around each score; it counts for a small sigma."""
+    """Remove the rounding error of the expectation, which a small sigma makes visible, by the two levels around it."""
     rows, lower = np.arange(scores.size), _level_below(values, scores)
     upper = lower - 1
     change = (scores - labels @ values) / (values[upper] - values[lower])
@@ -170,21 +178,29 @@ def _exact(values: FloatArray, scores: FloatArray, labels: FloatArray) -> FloatA
 
 
 def _tilted(values: FloatArray, sigma: float | FloatArray, tilt: FloatArray) -> FloatArray:
+    """The normalised Gaussian on the levels, written with a tilt instead of mu, which stays finite at the ends."""
     centred = values - values.mean()
     return softmax(tilt[..., None] * centred - centred**2 / (2 * np.asarray(sigma)[..., None] ** 2), axis=-1)
 
 
 def _density_sum(values: FloatArray, scores: FloatArray, sigma: FloatArray) -> FloatArray:
-    """Sum of the density at the levels, for the mu with which the normalised values have the score as expectation."""
-    mu = values.mean() + _tilts_from_afar(values, scores, sigma) * sigma**2
+    """Sum of the Gaussian density at the levels, with the mu for which the normalised one has the score as mean."""
+    mu = values.mean() + _tilts_of_sigmas(values, scores, sigma) * sigma**2
     return norm.pdf(values, mu[:, None], sigma[:, None]).sum(axis=1)
 
 
 def check_deviations(deviations: FloatArray | None, scores: FloatArray) -> FloatArray:
-    """Rater standard deviations, one per score, positive.
+    """Check the raters' standard deviations.
+
+    Args:
+        deviations: one standard deviation per score, shape (n,); None where the dataset has none.
+        scores: the n scores that they belong to, shape (n,).
+
+    Returns:
+        The deviations as they were given.
 
     Raises:
-        ArtQuantError: they are missing, of another number, or not positive.
+        ArtQuantError: they are missing, of another number than the scores, not finite, or not positive.
     """
     if deviations is None:
         raise ArtQuantError(

@@ -7,7 +7,7 @@ from typing import Any
 from artquant_plugin.checkpoint import ScoringSpec
 from artquant_plugin.checkpoint.adapter import EXTRA_FILE
 from artquant_plugin.common.errors import ArtQuantError
-from artquant_plugin.prompting.chat import adds_special_tokens, takes_answers_apart
+from artquant_plugin.prompting.chat import adds_special_tokens, takes_answer_as_suffix
 from artquant_plugin.prompting.prompter import Prompter
 
 IMAGE_NAME = "painting.jpg"
@@ -96,7 +96,7 @@ def _request(prompter: Prompter) -> tuple[str, str, int]:
     if answer.level is None:
         raise ArtQuantError("a score request names no level; report this")
     plain = "" if adds_special_tokens(processor, answer.text) else ", add_special_tokens=False"
-    if takes_answers_apart(processor):
+    if takes_answer_as_suffix(processor):
         chat = max((text for text in prompter.chats if answer.text.startswith(text)), key=len)
         said = answer.text[len(chat) :].removesuffix(processor.tokenizer.eos_token)
         return chat, f", suffix=[{_quoted(said)}]{plain}", len(answer.ids) - answer.level + 1

@@ -1,1 +1,1 @@
-"""From images to scores and descriptions: preparing images, batching, one forward pass, generated text."""
+"""From images to scores and descriptions: preparing images, batching, forward passes, generating text."""

@@ -1,4 +1,4 @@
-"""Images -> model inputs, ahead of the model: opened, resized, normalised and tokenised by other processes."""
+"""Opening images and turning them into model inputs in other processes, ahead of the model."""
 
 import multiprocessing
 import os
@@ -19,23 +19,23 @@ from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.text import one_line
 from artquant_plugin.data import images
 from artquant_plugin.data.images import Handling, ImageError, open_image, source_name
-from artquant_plugin.scoring.batching import Batch, Source
+from artquant_plugin.scoring.batching import Batch, ImageSource
 
-AHEAD = 2  # batches that each worker process keeps ready
-THREADS = 2  # where there are no worker processes; decoding and scaling release the interpreter's lock
-FEW = 3  # batches; fewer are prepared sooner than processes start
-MAX_WORKERS = 12  # by default; each opens and scales some 70 images of 1024 pixels a second
+BATCHES_PER_WORKER = 2  # batches that each worker process keeps ready
+THREADS = 2  # without worker processes; decoding and scaling release the interpreter's lock
+FEWEST_BATCHES = 3  # fewer batches are prepared sooner by threads than processes start
+MAX_WORKERS = 12  # the largest default; each process opens and scales some 70 images of 1024 pixels a second
 
 MakeInputs = Callable[[list[Image.Image]], dict[str, Any]]
 
 
-class Prepared(NamedTuple):
-    """What one batch becomes.
+class PreparedBatch(NamedTuple):
+    """The model inputs of one batch.
 
     Args:
-        inputs: model inputs of the images that could be opened, in their order; None when there is none.
-        errors: one entry per image of the batch, None for those in `inputs`.
-        seconds: that opening and processing took.
+        inputs: model inputs of the images that could be opened and processed, in their order; None without any.
+        errors: one entry per image of the batch: its error, or None for an image in `inputs`.
+        seconds: the time that opening and processing took, in seconds.
     """
 
     inputs: dict[str, Any] | None
@@ -44,19 +44,19 @@ class Prepared(NamedTuple):
 
 
 class Preparer:
-    """Opens the images of a batch and makes model inputs of them; an image that fails spoils no other.
+    """Opens the images of a batch and makes model inputs of them; an image that fails does not affect the others.
 
     Args:
-        make_inputs: RGB images -> model inputs on the CPU.
-        handling: see `open_image`.
+        make_inputs: makes model inputs, on the CPU, of a list of RGB images.
+        handling: how image files are opened, ``as_shown`` or ``as_stored``, as for `open_image`.
     """
 
     def __init__(self, make_inputs: MakeInputs, handling: Handling = "as_shown") -> None:
         self.make_inputs = make_inputs
         self.handling = handling
 
-    def __call__(self, sources: Sequence[Source]) -> Prepared:
-        """Prepare one batch."""
+    def __call__(self, sources: Sequence[ImageSource]) -> PreparedBatch:
+        """Open the images and make model inputs of those that can be opened and processed."""
         started = time.perf_counter()
         opened: list[Image.Image | ArtQuantError] = [self._opened(source) for source in sources]
         good = [image for image in opened if isinstance(image, Image.Image)]
@@ -64,20 +64,20 @@ class Preparer:
         try:
             inputs = self.make_inputs(good) if good else None
         except (ValueError, RuntimeError, ArithmeticError, IndexError):
-            opened = [self._refused(image, source) for image, source in zip(opened, sources, strict=True)]
+            opened = [self._processable(image, source) for image, source in zip(opened, sources, strict=True)]
             good = [image for image in opened if isinstance(image, Image.Image)]
             inputs = self.make_inputs(good) if good else None
         errors = [image if isinstance(image, ArtQuantError) else None for image in opened]
-        return Prepared(inputs, errors, time.perf_counter() - started)
+        return PreparedBatch(inputs, errors, time.perf_counter() - started)
 
-    def _opened(self, source: Source) -> Image.Image | ImageError:
+    def _opened(self, source: ImageSource) -> Image.Image | ImageError:
         try:
             return open_image(source, handling=self.handling)
         except ImageError as error:
             return error
 
-    def _refused(self, image: Image.Image | ArtQuantError, source: Source) -> Image.Image | ArtQuantError:
-        """Which image it was that the processor does not take."""
+    def _processable(self, image: Image.Image | ArtQuantError, source: ImageSource) -> Image.Image | ArtQuantError:
+        """The image, or an error where the processor does not take it when it is the only one."""
         if isinstance(image, ArtQuantError):
             return image
         try:
@@ -92,13 +92,16 @@ class Preparer:
 
 
 def default_workers(device: str) -> int:
-    """How many processes prepare images when nobody says it.
+    """How many processes prepare images when the user names no number.
 
-    None where the model runs on the CPU: they would take from it what they save it. None where processes cannot be
-    forked safely, or where this process may have no children.
+    The number is 0 where the model runs on the CPU, because the processes would compete with it, and where processes
+    cannot be forked safely or this process must not have children.
 
     Args:
-        device: of the model.
+        device: torch's name of the device that the model runs on.
+
+    Returns:
+        At most `MAX_WORKERS`, and fewer than this process's share of the cores.
     """
     if torch.device(device).type == "cpu" or sys.platform != "linux" or multiprocessing.current_process().daemon:
         return 0
@@ -106,32 +109,36 @@ def default_workers(device: str) -> int:
     return max(0, min(MAX_WORKERS, cores - 1))
 
 
-def prepared(
+def prepare_ahead(
     batches: Iterable[Batch], prepare: Preparer, *, workers: int, pin_memory: bool = False
-) -> Iterator[tuple[Batch, Prepared]]:
-    """Prepare batches ahead of whoever takes them.
+) -> Iterator[tuple[Batch, PreparedBatch]]:
+    """Prepare batches before the consumer asks for them.
+
+    A worker process that dies raises an error in this process at any later point; run the consumer within
+    `dead_workers_are_errors`.
 
     Args:
-        batches: taken in this process, a few ahead, never collected.
-        prepare: what is done to each.
-        workers: processes; 0 for threads of this process, which also do it when there are fewer than `FEW` batches.
-        pin_memory: put the inputs where a GPU copies from without waiting.
+        batches: the batches, of which this process takes a few ahead and keeps no more.
+        prepare: opens and processes the images of a batch.
+        workers: the number of processes; 0 for threads of this process, which also prepare a stream of fewer than
+            `FEWEST_BATCHES` batches.
+        pin_memory: whether to put the inputs into memory from which a GPU copies without waiting.
 
     Yields:
-        Each batch and what became of it, in the order given. See `dead_workers_are_errors`.
+        Each batch with its model inputs, in the order given.
     """
     stream = iter(batches)
-    first = list(islice(stream, FEW)) if workers else []
+    first = list(islice(stream, FEWEST_BATCHES)) if workers else []
     batches = chain(first, stream)
-    if len(first) < FEW:
+    if len(first) < FEWEST_BATCHES:
         yield from _by_threads(batches, prepare)
     else:
         yield from _by_processes(batches, prepare, workers, pin_memory)
 
 
-def _by_threads(batches: Iterable[Batch], prepare: Preparer) -> Iterator[tuple[Batch, Prepared]]:
+def _by_threads(batches: Iterable[Batch], prepare: Preparer) -> Iterator[tuple[Batch, PreparedBatch]]:
     with ThreadPoolExecutor(THREADS, thread_name_prefix="artquant-images") as pool:
-        ahead: deque[tuple[Batch, Future[Prepared]]] = deque()
+        ahead: deque[tuple[Batch, Future[PreparedBatch]]] = deque()
         for batch in batches:
             ahead.append((batch, pool.submit(prepare, batch.sources)))
             if len(ahead) > THREADS:
@@ -143,28 +150,30 @@ def _by_threads(batches: Iterable[Batch], prepare: Preparer) -> Iterator[tuple[B
 
 def _by_processes(
     batches: Iterable[Batch], prepare: Preparer, workers: int, pin_memory: bool
-) -> Iterator[tuple[Batch, Prepared]]:
-    sent = _Sent(batches)
+) -> Iterator[tuple[Batch, PreparedBatch]]:
+    sampler = _BatchSampler(batches)
     loader = DataLoader(
-        _Prepares(prepare),
+        _BatchDataset(prepare),
         batch_size=None,
-        sampler=sent,
+        sampler=sampler,
         num_workers=workers,
-        prefetch_factor=AHEAD,
-        collate_fn=_as_it_is,
+        prefetch_factor=BATCHES_PER_WORKER,
+        collate_fn=_unchanged,
         pin_memory=pin_memory,
-        worker_init_fn=_begin,
+        worker_init_fn=_start_worker,
         multiprocessing_context="fork" if sys.platform == "linux" else None,
     )
     with _quiet_tokenizers():
         results = iter(loader)
     for result in results:
-        yield sent.waiting.popleft(), result
+        yield sampler.sent.popleft(), result
 
 
 @contextmanager
 def dead_workers_are_errors() -> Iterator[None]:
-    """Say in one line that a worker process died; torch raises it wherever this process then is, the model included.
+    """Turn torch's error about a dead worker process into one line.
+
+    Torch raises it in whatever code this process then runs, the model's forward pass included.
 
     Raises:
         ArtQuantError: a worker process died.
@@ -181,40 +190,40 @@ def dead_workers_are_errors() -> Iterator[None]:
         ) from error
 
 
-class _Sent(Sampler[list[Source]]):
-    """The batches as a sampler of the loader, which hands each to the next free worker; remembers their order."""
+class _BatchSampler(Sampler[list[ImageSource]]):
+    """Hands batches to torch's loader, which sends each to a free worker, and keeps those that were sent in order."""
 
     def __init__(self, batches: Iterable[Batch]) -> None:
         self.batches = batches
-        self.waiting: deque[Batch] = deque()
+        self.sent: deque[Batch] = deque()
 
-    def __iter__(self) -> Iterator[list[Source]]:
+    def __iter__(self) -> Iterator[list[ImageSource]]:
         for batch in self.batches:
-            self.waiting.append(batch)
+            self.sent.append(batch)
             yield batch.sources
 
 
-class _Prepares(Dataset[Prepared]):
-    """A dataset whose keys are batches of sources."""
+class _BatchDataset(Dataset[PreparedBatch]):
+    """A dataset for torch's loader whose keys are the image sources of a batch."""
 
     def __init__(self, prepare: Preparer) -> None:
         self.prepare = prepare
 
-    def __getitem__(self, sources: Any) -> Prepared:
+    def __getitem__(self, sources: Any) -> PreparedBatch:
         return self.prepare(sources)
 
 
-def _as_it_is(value: Any) -> Any:
+def _unchanged(value: Any) -> Any:
     return value
 
 
-def _begin(worker: int) -> None:
+def _start_worker(worker: int) -> None:
     images.after_fork()
 
 
 @contextmanager
 def _quiet_tokenizers() -> Iterator[None]:
-    """Have `tokenizers` use no threads in the processes that are forked meanwhile; else it says so, in each."""
+    """Have `tokenizers` use no threads in the processes forked in the block; else each of them prints a warning."""
     name = "TOKENIZERS_PARALLELISM"
     before = os.environ.get(name)
     os.environ[name] = "false"

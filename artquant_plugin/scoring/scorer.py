@@ -1,4 +1,4 @@
-"""Scores: prompt ids -> level logits -> distribution over the levels -> expectation (ArtQuant, Eq. 3)."""
+"""Scoring and describing images: a score is the expectation over the levels' probabilities (ArtQuant, Eq. 3)."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,27 +19,28 @@ from artquant_plugin.data.images import source_name
 from artquant_plugin.prompting.descriptions import Description, read_description
 from artquant_plugin.prompting.levels import entropy
 from artquant_plugin.prompting.prompter import Prompter, level_positions, until_level
-from artquant_plugin.scoring.batching import BatchSize, Source
+from artquant_plugin.scoring.batching import BatchSize, ImageSource
 from artquant_plugin.scoring.generation import generate_ids, generation_inputs, read_answers, to_model
 from artquant_plugin.scoring.prepare import default_workers
-from artquant_plugin.scoring.stream import Engine
+from artquant_plugin.scoring.stream import StreamRunner
 from artquant_plugin.scoring.timings import Timings
 
-PROBES = ((336, 336), (1344, 672))  # two sizes that any model of dynamic resolution tells apart
-ROUNDING = {torch.float32: 1e-5, torch.bfloat16: 5e-2, torch.float16: 1e-2}  # of hidden states, mean and relative
-DESCRIPTION_TOKENS = 512
+PROBES = ((336, 336), (1344, 672))  # image sizes for which models of dynamic resolution have inputs of other shapes
+# Mean relative difference of hidden states that is rounding, by type.
+ROUNDING = {torch.float32: 1e-5, torch.bfloat16: 5e-2, torch.float16: 1e-2}
+DESCRIPTION_TOKENS = 512  # the default limit of a description
 
-Result = TypeVar("Result")
+ImageResult = TypeVar("ImageResult")
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """One scored image.
+    """The score of one image.
 
     Args:
-        score: expectation of the level values, in the unit of the checkpoint's scale.
-        levels: probability of each level word; they sum to 1.
-        entropy: of that distribution, in nats.
+        score: the expectation of the level values, in the unit of the checkpoint's scale.
+        levels: the probability of each level word, best level first; they sum to 1.
+        entropy: the entropy of that distribution in nats, from 0 to the logarithm of the number of levels.
     """
 
     score: float
@@ -51,13 +52,17 @@ class ArtQuantScorer:
     """Scores and describes images with one checkpoint.
 
     Args:
-        checkpoint: model, processor and scoring file.
-        batch_size: images per forward pass, ``auto`` or ``auto:N``, see `BatchSize`.
-        max_batch_size: the largest that ``auto`` tries.
+        checkpoint: the model, its processor and its scoring file, as `load_checkpoint` returns them.
+        batch_size: images per forward pass, at least 1; ``auto`` and ``auto:N`` find the largest that fits into the
+            memory of the GPU, as `BatchSize` describes.
+        max_batch_size: the largest size that ``auto`` tries; None for its default.
         workers: processes that open and process images ahead of the model; 0 for threads of this process, None for
-            what suits the device, see `default_workers`.
-        compile: run the model through `torch.compile`; the first batches then take minutes, and the part of the
-            prompt before the image is not shared.
+            the number that `default_workers` finds suitable for the device.
+        compile: whether to run the model through `torch.compile`. The first batches then take minutes, and the part
+            of the prompt before the image is computed for each image.
+
+    Raises:
+        ArtQuantError: an argument has none of these values, or the tokenizer does not tell the level words apart.
 
     Example:
         scorer = ArtQuantScorer.from_pretrained("runs/demo")
@@ -86,7 +91,9 @@ class ArtQuantScorer:
         small, large = (self._score_inputs([Image.new("RGB", shape)]) for shape in PROBES)
         dynamic = any(value.shape != large[name].shape for name, value in small.items() if isinstance(value, Tensor))
         workers = default_workers(str(model.device)) if workers is None else workers
-        self._engine = Engine(model, size=size, workers=workers, by_size=dynamic, handling=checkpoint.spec.images)
+        self._runner = StreamRunner(
+            model, size=size, workers=workers, by_size=dynamic, handling=checkpoint.spec.images
+        )
         self._prefix = None if compile else self._shared_prefix(small)
 
     @classmethod
@@ -105,9 +112,27 @@ class ArtQuantScorer:
         quantization: str | None = None,
         trust_remote_code: bool = False,
     ) -> "ArtQuantScorer":
-        """A scorer of a folder or Hub id; see `artquant_plugin.checkpoint.load_checkpoint` and the class."""
+        """Load a checkpoint and make a scorer of it.
+
+        Args:
+            pretrained: folder, or Hub id with an optional ``@revision``, of a full model or of a peft adapter.
+            base: folder or Hub id of an adapter's base model; None for the one that the adapter names.
+            dtype: ``auto`` (the checkpoint's own), ``float32``, ``bfloat16`` or ``float16``.
+            device: torch's name of a device, such as ``cuda:1`` or ``cpu``; None for a GPU where there is one.
+            attn: attention implementation, as `artquant_plugin.checkpoint.load_checkpoint` takes it.
+            batch_size: images per forward pass, ``auto`` or ``auto:N``, as for the class.
+            max_batch_size: the largest size that ``auto`` tries; None for its default.
+            workers: processes that prepare images, as for the class; None for the number that suits the device.
+            compile: whether to run the model through `torch.compile`, as for the class.
+            quantization: ``4bit`` or ``8bit`` for the linear layers; None to load them as they are stored.
+            trust_remote_code: whether Python code of the checkpoint's repository may run.
+
+        Raises:
+            ArtQuantError: an option is unknown or impossible on this machine, or the checkpoint cannot be found or
+                loaded.
+        """
         device = device or default_device()
-        BatchSize(batch_size, device=device)  # before minutes of loading
+        BatchSize(batch_size, device=device)  # a wrong size is an error before minutes of loading
         if compile:
             check_compile(device)
         checkpoint = load_checkpoint(
@@ -129,27 +154,27 @@ class ArtQuantScorer:
 
     @property
     def size(self) -> BatchSize:
-        """What decides the batch size, for others who put batches through the checkpoint."""
-        return self._engine.size
+        """The batch size, for callers that put batches of their own through the checkpoint."""
+        return self._runner.size
 
     @property
     def batch_size(self) -> int:
-        """Images of the next forward pass."""
-        return self._engine.size.current
+        """The number of images in the next forward pass."""
+        return self._runner.size.current
 
     @property
     def shared_tokens(self) -> int:
-        """How many tokens of the prompt are computed once, not once per image."""
+        """How many tokens of the prompt are computed once instead of once per image; 0 where none are."""
         return 0 if self._prefix is None else len(self._prefix.ids)
 
-    def score(self, images: Sequence[Source]) -> list[Score]:
+    def score(self, images: Sequence[ImageSource]) -> list[Score]:
         """Score images, in the order given.
 
         Args:
-            images: pictures, paths, or files' contents.
+            images: PIL images, paths of image files, or the files' contents as bytes.
 
         Returns:
-            One result per image.
+            One score per image; empty without images.
 
         Raises:
             ArtQuantError: an image cannot be opened, or the model gives logits that are not finite.
@@ -157,28 +182,34 @@ class ArtQuantScorer:
         return _or_raise(self.score_each(images))
 
     def score_each(
-        self, images: Iterable[Source], *, timings: Timings | None = None
+        self, images: Iterable[ImageSource], *, timings: Timings | None = None
     ) -> Iterator[Score | ArtQuantError]:
-        """Score a stream of images; one that fails gives its error and spoils no other.
+        """Score a stream of images; one that fails gives its error and does not affect the others.
 
         Args:
-            images: pictures, paths, or files' contents; read ahead by some batches, never collected.
-            timings: filled with where the time goes.
+            images: PIL images, paths of image files, or the files' contents as bytes. The stream may be endless: it is
+                read a few batches ahead.
+            timings: where to record how long each part takes; None to measure nothing.
 
         Yields:
-            One result or error per image, in the order given.
+            One score or error per image, in the order given.
 
         Raises:
             ArtQuantError: a worker process died.
         """
-        return self._engine.run(images, self._score_inputs, self._level_logits, self._scores, timings)
+        return self._runner.run(images, self._score_inputs, self._level_logits, self._scores, timings)
 
-    def describe(self, images: Sequence[Source], *, max_new_tokens: int = DESCRIPTION_TOKENS) -> list[Description]:
+    def describe(
+        self, images: Sequence[ImageSource], *, max_new_tokens: int = DESCRIPTION_TOKENS
+    ) -> list[Description]:
         """Describe images on the three levels, in the order given.
 
         Args:
-            images: as in `score`.
-            max_new_tokens: where a description is cut off.
+            images: PIL images, paths of image files, or the files' contents as bytes.
+            max_new_tokens: the largest number of tokens of a description, which is cut off there; at least 1.
+
+        Returns:
+            One description per image; empty without images.
 
         Raises:
             ArtQuantError: an image cannot be opened.
@@ -187,33 +218,47 @@ class ArtQuantScorer:
 
     def describe_each(
         self,
-        images: Iterable[Source],
+        images: Iterable[ImageSource],
         *,
         max_new_tokens: int = DESCRIPTION_TOKENS,
         timings: Timings | None = None,
     ) -> Iterator[Description | ArtQuantError]:
-        """Describe a stream of images; see `score_each`."""
+        """Describe a stream of images; one that fails gives its error and does not affect the others.
+
+        Args:
+            images: PIL images, paths of image files, or the files' contents as bytes. The stream may be endless: it is
+                read a few batches ahead.
+            max_new_tokens: the largest number of tokens of a description, which is cut off there; at least 1.
+            timings: where to record how long each part takes; None to measure nothing.
+
+        Yields:
+            One description or error per image, in the order given.
+
+        Raises:
+            ArtQuantError: a worker process died.
+        """
         options = {"max_new_tokens": max_new_tokens, "do_sample": False}
         forward = partial(generate_ids, self.checkpoint, options=options)
-        return self._engine.run(images, self._describe_inputs, forward, self._descriptions, timings)
+        return self._runner.run(images, self._describe_inputs, forward, self._descriptions, timings)
 
     @torch.inference_mode()
     def _level_logits(self, inputs: dict[str, Any]) -> Tensor:
         """Logits of the level tokens, shape (n, K), float32, on the device."""
         model = self.checkpoint.model
         positions = inputs["positions"]
-        rest = {name: value for name, value in inputs.items() if name != "positions"}
-        shared = self._prefix is not None and self._prefix.begins(rest["input_ids"])
-        rest = {name: to_model(value, model) for name, value in rest.items()}
+        inputs = {name: value for name, value in inputs.items() if name != "positions"}
+        shared = self._prefix is not None and self._prefix.begins(inputs["input_ids"])
+        inputs = {name: to_model(value, model) for name, value in inputs.items()}
         if self._prefix is not None and shared:
-            hidden = self._prefix.last_hidden_states(model, rest)
+            hidden = self._prefix.last_hidden_states(model, inputs)
             positions = positions - len(self._prefix.ids)
         else:
-            hidden = self._hidden_states(model, rest)
+            hidden = self._hidden_states(model, inputs)
         rows = torch.arange(len(positions), device=hidden.device)
         return token_logits(model, hidden[rows, positions.to(hidden.device, non_blocking=True)], self._level_ids)
 
-    def _scores(self, sources: Sequence[Source], logits: Tensor) -> list[Score | ArtQuantError]:
+    def _scores(self, sources: Sequence[ImageSource], logits: Tensor) -> list[Score | ArtQuantError]:
+        """A score for each image from its level logits; an error where these are not finite."""
         scale = self.checkpoint.spec.scale
         rows = logits.cpu().double().softmax(dim=-1).numpy()
         return [
@@ -228,11 +273,11 @@ class ArtQuantScorer:
             for source, row in zip(sources, rows, strict=True)
         ]
 
-    def _descriptions(self, sources: Sequence[Source], ids: Tensor) -> list[Description]:
+    def _descriptions(self, sources: Sequence[ImageSource], ids: Tensor) -> list[Description]:
         return [read_description(text) for text in read_answers(self.checkpoint, ids, {})]
 
     def _shared_prefix(self, probe: dict[str, Any]) -> SharedPrefix | None:
-        """What stands before the image, where the model can go on from its keys and values."""
+        """The prefix of the prompt before the image; None where the model cannot use its keys and values."""
         image_id = getattr(self.checkpoint.processor, "image_token_id", None)
         ids = probe["input_ids"][0]
         images = (ids == image_id).nonzero() if image_id is not None else []
@@ -243,18 +288,19 @@ class ArtQuantScorer:
         return shared_prefix(model, inputs, ids[: int(images[0])], tolerance=ROUNDING.get(model.dtype, 0.0))
 
 
-# What the worker processes run: functions of the prompter alone, so that the model stays where it is.
+# The worker processes run these functions, which need the prompter alone, so that they do not hold the model.
 
 
 def score_inputs(prompter: Prompter, images: list[Image.Image]) -> dict[str, Any]:
-    """Model inputs of score requests up to the position that is read.
+    """Model inputs of score requests, up to the position that is read.
 
     Args:
-        prompter: of the checkpoint.
-        images: n RGB images.
+        prompter: the prompter of the checkpoint's processor.
+        images: n RGB images (PIL), n at least 1.
 
     Returns:
-        What `Prompter.inputs` gives, cut off behind the last position, and ``positions`` of shape (n,).
+        The model inputs that `Prompter.inputs` returns, cut off behind the last position that is read, and
+        ``positions``, the position that is read in each row, shape (n,).
     """
     request = prompter.score_request
     inputs = prompter.inputs([request.text] * len(images), images)
@@ -263,14 +309,20 @@ def score_inputs(prompter: Prompter, images: list[Image.Image]) -> dict[str, Any
 
 
 def describe_inputs(prompter: Prompter, images: list[Image.Image]) -> dict[str, Any]:
-    """Model inputs after which descriptions of n RGB images are generated."""
+    """Model inputs of description requests, padded on the left.
+
+    Args:
+        prompter: the prompter of the checkpoint's processor.
+        images: n RGB images (PIL), n at least 1.
+    """
     return generation_inputs(prompter.processor, [prompter.describe_text] * len(images), [[image] for image in images])
 
 
-def _or_raise(results: Iterable[Result | ArtQuantError]) -> list[Result]:
-    found = []
+def _or_raise(results: Iterable[ImageResult | ArtQuantError]) -> list[ImageResult]:
+    """Collect results; raise the first error among them."""
+    collected = []
     for result in results:
         if isinstance(result, ArtQuantError):
             raise result
-        found.append(result)
-    return found
+        collected.append(result)
+    return collected

@@ -1,4 +1,4 @@
-"""A stream of images through a model: prepared ahead, in batches that fit, results in the order given."""
+"""Running a model on a stream of images: prepared ahead, in batches that fit, with results in the order given."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -11,38 +11,40 @@ from torch import Tensor
 
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.data.images import Handling, source_name
-from artquant_plugin.scoring.batching import Batch, BatchSize, Source, batches, halving
-from artquant_plugin.scoring.prepare import MakeInputs, Prepared, Preparer, dead_workers_are_errors, prepared
+from artquant_plugin.scoring.batching import Batch, BatchSize, ImageSource, batches, halving
+from artquant_plugin.scoring.prepare import MakeInputs, PreparedBatch, Preparer, dead_workers_are_errors, prepare_ahead
 from artquant_plugin.scoring.timings import Timings
 
-Result = TypeVar("Result")
+ImageResult = TypeVar("ImageResult")
 Forward = Callable[[dict[str, Any]], Tensor]
 
 
 @dataclass(frozen=True, slots=True)
-class _Launched:
-    """A batch that the model has been given.
+class _LaunchedBatch:
+    """A batch that went through the model, and whose results are not read yet.
 
     Args:
-        batch: the images.
-        errors: per image, None for those that the model was given.
-        parts: these in their order, with the model's output; None where the memory did not suffice.
+        batch: the images and their positions in the stream.
+        errors: one entry per image: its error, or None for an image that went through the model.
+        parts: the images that did, in their order and in parts, each with the model's output; None for an image that
+            does not fit into memory.
     """
 
     batch: Batch
     errors: list[ArtQuantError | None]
-    parts: list[tuple[Sequence[Source], Tensor | None]]
+    parts: list[tuple[Sequence[ImageSource], Tensor | None]]
 
 
-class Engine:
-    """Runs batches.
+class StreamRunner:
+    """Runs streams of images through a model.
 
     Args:
-        model: for its device.
-        size: images per batch.
+        model: the `transformers` model, in a peft wrapper or without one, on its device.
+        size: the batch size, which adapts to the memory where it is ``auto``.
         workers: processes that prepare images; 0 for threads of this process.
-        by_size: whether images of like size are to stand together, see `batches`.
-        handling: how images are opened, see `open_image`.
+        by_size: whether to batch images of similar size together, which saves padding in models whose inputs grow
+            with the image.
+        handling: how image files are opened, ``as_shown`` or ``as_stored``, as for `open_image`.
     """
 
     def __init__(
@@ -53,25 +55,25 @@ class Engine:
         self.workers = workers
         self.by_size = by_size
         self.handling = handling
-        # A GPU works on the next batch while the results of this one are read; a CPU gains nothing by waiting.
+        # On a GPU, results are read one batch late, while it computes the next; a CPU would gain nothing by that.
         self._lag = 1 if torch.device(model.device).type == "cuda" else 0
 
     def run(
         self,
-        images: Iterable[Source],
+        images: Iterable[ImageSource],
         make_inputs: MakeInputs,
         forward: Forward,
-        read: Callable[[Sequence[Source], Tensor], Sequence[Result | ArtQuantError]],
+        read: Callable[[Sequence[ImageSource], Tensor], Sequence[ImageResult | ArtQuantError]],
         timings: Timings | None = None,
-    ) -> Iterator[Result | ArtQuantError]:
-        """Answer for each image.
+    ) -> Iterator[ImageResult | ArtQuantError]:
+        """Compute a result for each image of a stream.
 
         Args:
-            images: the stream; read ahead by some batches, never collected.
-            make_inputs: images -> model inputs, in the workers.
-            forward: model inputs -> what the results are read from, left on the device.
-            read: some images and what the model gave for them -> a result or error for each.
-            timings: filled with where the time goes.
+            images: the stream, which may be endless: it is read a few batches ahead.
+            make_inputs: makes model inputs of RGB images; it runs in the worker processes.
+            forward: computes an output from model inputs, and leaves it on the device.
+            read: makes a result, or an error, for each of some images from the model's output for them.
+            timings: where to record how long each part takes; None to measure nothing.
 
         Yields:
             One result or error per image, in the order given.
@@ -82,10 +84,10 @@ class Engine:
         device = self.model.device
         prepare = Preparer(make_inputs, self.handling)
         stream = batches(images, self.size, by_size=self.by_size)
-        ahead = prepared(stream, prepare, workers=self.workers, pin_memory=device.type == "cuda")
-        launched: deque[_Launched] = deque()
-        done: dict[int, Result | ArtQuantError] = {}
-        following = 0
+        ahead = prepare_ahead(stream, prepare, workers=self.workers, pin_memory=device.type == "cuda")
+        launched: deque[_LaunchedBatch] = deque()
+        done: dict[int, ImageResult | ArtQuantError] = {}
+        next_position = 0
         with dead_workers_are_errors(), timings.watching(self.model) if timings else nullcontext():
             while True:
                 with timings.during("waiting", device) if timings else nullcontext():
@@ -94,42 +96,42 @@ class Engine:
                     with timings.during("model", device) if timings else nullcontext():
                         launched.append(self._launch(batch, ready, prepare, forward))
                     if timings:
-                        timings.count(len(batch.places), ready.seconds)
+                        timings.count(len(batch.positions), ready.seconds)
                 while launched and (batch is None or len(launched) > self._lag):
                     done.update(_results(launched.popleft(), read))
-                while following in done:
-                    yield done.pop(following)
-                    following += 1
+                while next_position in done:
+                    yield done.pop(next_position)
+                    next_position += 1
                 if batch is None:
                     return
 
-    def _launch(self, batch: Batch, ready: Prepared, prepare: Preparer, forward: Forward) -> _Launched:
-        """Put a batch through the model, in parts where it does not fit."""
+    def _launch(self, batch: Batch, ready: PreparedBatch, prepare: Preparer, forward: Forward) -> _LaunchedBatch:
+        """Run a batch through the model, in parts where it does not fit."""
         good = [source for source, error in zip(batch.sources, ready.errors, strict=True) if error is None]
 
-        def run(sources: Sequence[Source]) -> Tensor:
+        def run(sources: Sequence[ImageSource]) -> Tensor:
             inputs = ready.inputs if len(sources) == len(good) else prepare(sources).inputs
             assert inputs is not None, "these images were opened before"
             return forward(inputs)
 
-        return _Launched(batch, ready.errors, halving(good, run, self.size) if good else [])
+        return _LaunchedBatch(batch, ready.errors, halving(good, run, self.size) if good else [])
 
 
 def _results(
-    launched: _Launched, read: Callable[[Sequence[Source], Tensor], Sequence[Result | ArtQuantError]]
-) -> Iterator[tuple[int, Result | ArtQuantError]]:
-    """Place and result of each image of a batch."""
-    found: list[Result | ArtQuantError] = []
+    launched: _LaunchedBatch, read: Callable[[Sequence[ImageSource], Tensor], Sequence[ImageResult | ArtQuantError]]
+) -> Iterator[tuple[int, ImageResult | ArtQuantError]]:
+    """Position in the stream and result, or error, of each image of a batch."""
+    results: list[ImageResult | ArtQuantError] = []
     for sources, output in launched.parts:
         if output is not None:
-            found.extend(read(sources, output))
+            results.extend(read(sources, output))
             continue
-        found.append(
+        results.append(
             ArtQuantError(
                 f"{source_name(sources[0])} does not fit into the memory of the GPU, even alone; scale it down, or "
                 "load the checkpoint with dtype=bfloat16 or quantised"
             )
         )
-    given = iter(found)
-    for place, error in zip(launched.batch.places, launched.errors, strict=True):
-        yield place, next(given) if error is None else error
+    in_order = iter(results)
+    for position, error in zip(launched.batch.positions, launched.errors, strict=True):
+        yield position, next(in_order) if error is None else error

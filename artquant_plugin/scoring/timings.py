@@ -1,4 +1,4 @@
-"""Where the time of scoring goes; measured only for whoever asks."""
+"""How long the parts of scoring take; measured only where a caller asks for it."""
 
 import time
 from collections.abc import Iterator
@@ -14,18 +14,18 @@ from artquant_plugin.common.device import synchronize
 
 @dataclass(slots=True)
 class Timings:
-    """Filled while images are scored with it; all in seconds.
+    """Counts and times of scoring, filled while images are scored with it; times are in seconds.
 
-    The device is waited for after each part, so a measured run on a GPU is a little slower than one that is not.
+    Each part ends with waiting for the device, so a measured run on a GPU is a little slower than another.
 
     Args:
-        images: scored, or found unusable.
-        batches: forward passes.
-        waiting: for images that were not ready.
-        preparing: opening and processing, summed over workers; it overlaps with the rest.
-        model: forward passes, copies to the device and vision included.
-        vision: the vision encoder alone; 0 where the model does not name it.
-        total: from the first image taken to the last result.
+        images: the number of images that were scored or failed.
+        batches: the number of batches that went through the model.
+        waiting: the time in which the model waited for images that were not ready.
+        preparing: the time of opening and processing images, summed over all workers; it overlaps with other times.
+        model: the time of the forward passes, copies to the device and the vision encoder included.
+        vision: the time of the vision encoder alone; 0 where the model does not name its encoder.
+        total: the time from the first image that was taken to the last result.
     """
 
     images: int = 0
@@ -39,15 +39,15 @@ class Timings:
 
     @property
     def rest(self) -> float:
-        """What is neither waiting nor the model: results, batches, the caller's own work between results."""
+        """The time for all but waiting and the model: reading results, batching, the caller's work between results."""
         return self.total - self.waiting - self.model
 
     def count(self, images: int, preparing: float) -> None:
-        """Add a batch.
+        """Add a batch to the counts.
 
         Args:
-            images: in it.
-            preparing: seconds that a worker spent on it.
+            images: the number of images in the batch.
+            preparing: the seconds that a worker spent on preparing it.
         """
         self.images += images
         self.batches += 1
@@ -55,7 +55,12 @@ class Timings:
 
     @contextmanager
     def during(self, part: str, device: torch.device) -> Iterator[None]:
-        """Add the time of a block to a part."""
+        """Measure a block, and add its time to a part.
+
+        Args:
+            part: the name of a field, ``waiting`` or ``model``.
+            device: the device that the block computes on, which is waited for at the end.
+        """
         started = time.perf_counter()
         try:
             yield
@@ -65,10 +70,10 @@ class Timings:
 
     @contextmanager
     def watching(self, model: Any) -> Iterator[None]:
-        """Add the time that a model's vision encoder takes within a block, and the block's own to `total`.
+        """Measure a block: add its time to `total`, and that of the model's vision encoder in it to `vision`.
 
         Args:
-            model: of `transformers`, peft-wrapped or not.
+            model: a `transformers` model, in a peft wrapper or without one.
         """
         inner = core(model)
         encoder = inner.get_encoder(modality="image")

@@ -127,7 +127,7 @@ def test_the_arguments_of_the_command_line_reach_the_scorer(folder):
     loaded_model = model._scorer.checkpoint.model
     assert loaded_model.dtype == torch.bfloat16
     assert loaded_model.config._attn_implementation == "eager"
-    assert model._scorer._engine.workers == 1
+    assert model._scorer._runner.workers == 1
     assert model.batch_size == 8
     assert model.device.type == "cpu"
 

@@ -76,7 +76,7 @@ def test_what_is_no_size_is_refused(text):
 def test_batches_are_cut_in_the_order_given():
     images = pictures(5)
     cut = list(batches(images, BatchSize(2, device="cpu"), by_size=False))
-    assert [batch.places for batch in cut] == [[0, 1], [2, 3], [4]]
+    assert [batch.positions for batch in cut] == [[0, 1], [2, 3], [4]]
     assert [image for batch in cut for image in batch.sources] == images
 
 
@@ -88,15 +88,17 @@ def test_like_sizes_stand_together_within_a_window_and_no_place_is_lost(tmp_path
         Image.new("RGB", size).save(paths[-1])
     paths[7] = tmp_path / "missing.png"
     cut = list(batches(paths, BatchSize(4, device="cpu"), by_size=True))
-    assert sorted(place for batch in cut for place in batch.places) == list(range(40))
-    assert all(place < 32 for batch in cut[:8] for place in batch.places)  # the first window
+    assert sorted(place for batch in cut for place in batch.positions) == list(range(40))
+    assert all(place < 32 for batch in cut[:8] for place in batch.positions)  # the first window
     areas = [
-        [sizes[place][0] * sizes[place][1] for place in batch.places] for batch in cut[:8] if 7 not in batch.places
+        [sizes[place][0] * sizes[place][1] for place in batch.positions]
+        for batch in cut[:8]
+        if 7 not in batch.positions
     ]
     spread = sum(max(area) - min(area) for area in areas)
     assert areas[0] == [8100] * 4
     assert spread < 0.2 * sum(max(sizes[i][0] * sizes[i][1] for i in range(k, k + 4)) for k in range(0, 32, 4))
-    assert [paths[place] for batch in cut for place in batch.places] == [s for batch in cut for s in batch.sources]
+    assert [paths[place] for batch in cut for place in batch.positions] == [s for batch in cut for s in batch.sources]
 
 
 def test_the_stream_is_taken_one_window_at_a_time():

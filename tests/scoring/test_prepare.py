@@ -9,7 +9,7 @@ from PIL import Image
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.data.images import ImageError
 from artquant_plugin.scoring.batching import Batch, BatchSize, batches
-from artquant_plugin.scoring.prepare import Preparer, dead_workers_are_errors, default_workers, prepared
+from artquant_plugin.scoring.prepare import Preparer, dead_workers_are_errors, default_workers, prepare_ahead
 from tests.tiny import pictures
 
 
@@ -47,8 +47,8 @@ def cut(sources, size=2):
 def test_batches_come_in_the_order_given_with_the_same_inputs_for_any_number_of_workers(workers, files):
     sources = [*files, *pictures(7), *[path.read_bytes() for path in files]]
     expected = means(pictures(7) * 3)["means"]
-    done = list(prepared(cut(sources), Preparer(means), workers=workers))
-    assert [place for batch, _ in done for place in batch.places] == list(range(21))
+    done = list(prepare_ahead(cut(sources), Preparer(means), workers=workers))
+    assert [place for batch, _ in done for place in batch.positions] == list(range(21))
     assert torch.equal(torch.cat([ready.inputs["means"] for _, ready in done]), expected)
     assert all(ready.seconds > 0 for _, ready in done)
 
@@ -57,7 +57,7 @@ def test_batches_come_in_the_order_given_with_the_same_inputs_for_any_number_of_
 def test_an_image_that_fails_leaves_its_error_in_its_place(workers, files):
     (files[2].parent / "bad.jpg").write_text("<html>")
     sources = [files[0], files[2].parent / "bad.jpg", files[1], files[2].parent / "gone.jpg", b"no image", *files]
-    done = list(prepared(cut(sources, 4), Preparer(means), workers=workers))
+    done = list(prepare_ahead(cut(sources, 4), Preparer(means), workers=workers))
     (_, first), (_, second), (_, third) = done
     assert third.errors == [None] * 4
     assert [type(error) for error in first.errors] == [type(None), ImageError, type(None), ImageError]
@@ -107,7 +107,7 @@ def test_a_worker_that_dies_is_one_clear_error_and_no_hang(files):
     started = time.monotonic()
     with pytest.raises(ArtQuantError, match=r"died \(DataLoader worker .*\); .*workers=0") as raised:
         with dead_workers_are_errors():
-            list(prepared(cut(files), Preparer(die), workers=1))
+            list(prepare_ahead(cut(files), Preparer(die), workers=1))
     assert "\n" not in str(raised.value)
     assert time.monotonic() - started < 30
 
@@ -122,7 +122,7 @@ def test_a_consumer_that_stops_early_leaves_no_process_behind(files):
     import multiprocessing
 
     before = set(multiprocessing.active_children())
-    results = prepared(cut(files * 10), Preparer(means), workers=2)
+    results = prepare_ahead(cut(files * 10), Preparer(means), workers=2)
     next(results)
     assert len(set(multiprocessing.active_children()) - before) == 2
     results.close()
@@ -132,7 +132,7 @@ def test_a_consumer_that_stops_early_leaves_no_process_behind(files):
 def test_a_few_images_start_no_process(files):
     import multiprocessing
 
-    results = prepared([Batch([0], [files[0]]), Batch([1], [files[1]])], Preparer(means), workers=2)
+    results = prepare_ahead([Batch([0], [files[0]]), Batch([1], [files[1]])], Preparer(means), workers=2)
     before = set(multiprocessing.active_children())
     next(results)
     assert set(multiprocessing.active_children()) == before
@@ -145,7 +145,7 @@ def test_an_error_of_the_stream_itself_reaches_the_caller(files):
 
     for workers in (0, 1):
         with pytest.raises(LookupError, match="the table ends"):
-            list(prepared(cut(stream(), 1), Preparer(means), workers=workers))
+            list(prepare_ahead(cut(stream(), 1), Preparer(means), workers=workers))
 
 
 def test_workers_are_none_on_a_cpu_and_share_the_cores_of_a_machine_with_gpus(monkeypatch):
@@ -158,5 +158,5 @@ def test_workers_are_none_on_a_cpu_and_share_the_cores_of_a_machine_with_gpus(mo
 
 def test_the_environment_is_left_as_it_was(files, monkeypatch):
     monkeypatch.delenv("TOKENIZERS_PARALLELISM", raising=False)
-    list(prepared(cut(files), Preparer(means), workers=1))
+    list(prepare_ahead(cut(files), Preparer(means), workers=1))
     assert "TOKENIZERS_PARALLELISM" not in os.environ

@@ -127,14 +127,14 @@ def test_results_stand_in_the_order_given_for_any_workers_and_sizes(checkpoint, 
 
 
 def test_only_models_whose_inputs_follow_the_size_have_their_images_sorted(scorer):
-    assert not scorer._engine.by_size
-    assert ArtQuantScorer(dynamic_checkpoint())._engine.by_size
+    assert not scorer._runner.by_size
+    assert ArtQuantScorer(dynamic_checkpoint())._runner.by_size
 
 
 def test_results_that_are_read_a_batch_later_are_the_same(scorer):
     images = pictures(7)
     later = ArtQuantScorer(scorer.checkpoint, batch_size=2)
-    later._engine._lag = 1  # as on a GPU
+    later._runner._lag = 1  # as on a GPU
     found = [result.score for result in later.score(images)]
     assert found == pytest.approx([result.score for result in scorer.score(images)], abs=1e-5)
 
@@ -171,7 +171,7 @@ def test_a_batch_that_does_not_fit_is_halved_and_no_result_is_lost(scorer, worke
 
 def test_auto_grows_while_it_fits(scorer):
     growing = ArtQuantScorer(scorer.checkpoint, batch_size=8)
-    growing._engine.size = BatchSize("auto", device="cuda", ceiling=64)
+    growing._runner.size = BatchSize("auto", device="cuda", ceiling=64)
     batches = []
     hook = refuse_over(scorer.checkpoint.model, 20, batches)
     try:

@@ -1,12 +1,13 @@
 """mPLUG-Owl2, the architecture of the paper: a ViT, an abstractor of learnable queries, a LLaMA with two modalities.
 
-A native implementation after the facts of arXiv:2311.04257 and of GitHub Henglin-Liu/ArtQuant at f6b1fca; it reads the
-state dicts that those write and reproduces their outputs (tests/backbones/mplug_owl2/).
+A native implementation for transformers, written after arXiv:2311.04257 and the behaviour of GitHub
+Henglin-Liu/ArtQuant at f6b1fca. It reads the state dicts that the latter writes and reproduces its outputs
+(tests/backbones/mplug_owl2/).
 """
 
 
 def register() -> None:
-    """Register configuration, model and processor with the Auto classes."""
+    """Register configuration, model, image processor and processor with the Auto classes; again changes nothing."""
     from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageTextToText, AutoProcessor
 
     from artquant_plugin.backbones.mplug_owl2.configuration import MPLUGOwl2Config

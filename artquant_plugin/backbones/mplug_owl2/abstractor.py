@@ -17,14 +17,14 @@ FloatArray = NDArray[np.float64]
 
 
 def sincos(positions: NDArray[Any], size: int) -> FloatArray:
-    """Fixed sine and cosine terms of positions on a line (arXiv:1706.03762, sines first, cosines behind).
+    """Sinusoidal embeddings of positions on a line (arXiv:1706.03762), with all sines before all cosines.
 
     Args:
-        positions: shape (n,).
-        size: of a vector; even.
+        positions: n positions, shape (n,), in steps of one.
+        size: the length of an embedding, an even number.
 
     Returns:
-        Shape (n, size).
+        Embeddings of shape (n, size), each value in [-1, 1].
     """
     omega = 1.0 / 10000 ** (np.arange(size // 2) / (size / 2))
     angles = np.outer(positions, omega)
@@ -32,21 +32,23 @@ def sincos(positions: NDArray[Any], size: int) -> FloatArray:
 
 
 def sincos_grid(side: int, size: int) -> FloatArray:
-    """The same on a square grid (MAE, arXiv:2111.06377): the first half tells the column, the second the row.
+    """Sinusoidal embeddings of positions on a square grid (MAE, arXiv:2111.06377).
+
+    The first half of an embedding encodes the column, the second half the row.
 
     Args:
-        side: of the grid.
-        size: of a vector; divisible by 4.
+        side: the number of rows, and of columns, of the grid.
+        size: the length of an embedding, divisible by 4.
 
     Returns:
-        Shape (side², size), row by row.
+        Embeddings of shape (side², size), row by row.
     """
     row, column = np.meshgrid(np.arange(side), np.arange(side), indexing="ij")
     return np.concatenate([sincos(axis.ravel(), size // 2) for axis in (column, row)], axis=1)
 
 
 class AbstractorAttention(nn.Module):
-    """Queries attend to themselves and to the image; keys know their positions, values do not."""
+    """Queries attend to themselves and to the image; positions are added to queries and keys, not to values."""
 
     q_pos_embed: Tensor
     k_pos_embed: Tensor
@@ -62,19 +64,19 @@ class AbstractorAttention(nn.Module):
         self.query = nn.Linear(config.hidden_size, config.hidden_size)
         self.key = nn.Linear(config.encoder_hidden_size, config.hidden_size)
         self.value = nn.Linear(config.encoder_hidden_size, config.hidden_size)
-        # Part of the state dict, as in the original, and never trained.
+        # Fixed, and yet part of the state dict, because they are in the original's.
         self.register_buffer("q_pos_embed", self.query_positions())
         self.register_buffer("k_pos_embed", self.image_positions())
 
     def query_positions(self) -> Tensor:
-        """Position terms of the queries, shape (queries, hidden)."""
-        terms = sincos(np.arange(self.config.num_learnable_queries), self.config.hidden_size)
-        return torch.from_numpy(terms).float()
+        """Position embeddings of the queries, shape (queries, hidden)."""
+        embeddings = sincos(np.arange(self.config.num_learnable_queries), self.config.hidden_size)
+        return torch.from_numpy(embeddings).float()
 
     def image_positions(self) -> Tensor:
-        """Position terms of the class token, which are zero, and of the patches; shape (grid² + 1, hidden)."""
-        terms = sincos_grid(self.config.grid_size, self.config.hidden_size)
-        return torch.from_numpy(np.pad(terms, ((1, 0), (0, 0)))).float()
+        """Position embeddings of the class token, which are zero, and of the patches; shape (grid² + 1, hidden)."""
+        embeddings = sincos_grid(self.config.grid_size, self.config.hidden_size)
+        return torch.from_numpy(np.pad(embeddings, ((1, 0), (0, 0)))).float()
 
     def forward(self, queries: Tensor, image: Tensor) -> Tensor:
         both = torch.cat([queries, image], dim=1)
@@ -88,7 +90,7 @@ class AbstractorAttention(nn.Module):
 
 
 class AbstractorMLP(nn.Module):
-    """SwiGLU with a norm before the last layer."""
+    """A SwiGLU MLP with a layer norm before its last layer."""
 
     def __init__(self, config: MPLUGOwl2AbstractorConfig) -> None:
         super().__init__()
@@ -102,7 +104,7 @@ class AbstractorMLP(nn.Module):
 
 
 class AbstractorOutput(nn.Module):
-    """What follows the attention: its projection, and the MLP."""
+    """What follows the attention: its output projection with the residual, and the MLP with another residual."""
 
     def __init__(self, config: MPLUGOwl2AbstractorConfig) -> None:
         super().__init__()
@@ -116,7 +118,7 @@ class AbstractorOutput(nn.Module):
 
 
 class CrossAttention(nn.Module):
-    """Attention and output; the residual starts from the normed queries."""
+    """Attention and what follows it; the residual starts from the queries behind their norm."""
 
     def __init__(self, config: MPLUGOwl2AbstractorConfig) -> None:
         super().__init__()
@@ -131,7 +133,7 @@ class CrossAttention(nn.Module):
 
 
 class AbstractorLayer(GradientCheckpointingLayer):
-    """One layer; the wrapper carries the original's key ``crossattention``."""
+    """One layer; the original's state dict has the name ``crossattention`` between a layer and its modules."""
 
     def __init__(self, config: MPLUGOwl2AbstractorConfig) -> None:
         super().__init__()
@@ -142,7 +144,7 @@ class AbstractorLayer(GradientCheckpointingLayer):
 
 
 class AbstractorEncoder(nn.Module):
-    """The stack of layers."""
+    """The stack of layers, a module of its own because the original's state dict has its name in the keys."""
 
     def __init__(self, config: MPLUGOwl2AbstractorConfig) -> None:
         super().__init__()
@@ -158,8 +160,8 @@ class MPLUGOwl2VisualAbstractor(PreTrainedModel):
     """Hidden states of an image (n, positions, hidden) -> tokens of the language model (n, queries + 1, width).
 
     Args:
-        config: sizes.
-        width: of the language model.
+        config: the sizes of the abstractor and of the hidden states that it reads.
+        width: the hidden size of the language model, which is that of the output.
     """
 
     config: MPLUGOwl2AbstractorConfig
@@ -189,6 +191,6 @@ class MPLUGOwl2VisualAbstractor(PreTrainedModel):
             initialization.copy_(module.k_pos_embed, module.image_positions())
 
     def forward(self, image: Tensor) -> Tensor:
-        """Args: image of shape (n, positions, hidden of the ViT). Returns: shape (n, queries + 1, width)."""
+        """Turn hidden states of the ViT, shape (n, positions, hidden), into tokens, shape (n, queries + 1, width)."""
         tokens = self.encoder(self.query_embeds.expand(len(image), -1, -1), image)
         return torch.cat([self.visual_fc(tokens), self.vit_eos.expand(len(image), -1, -1)], dim=1)

@@ -1,4 +1,4 @@
-"""Sizes of an mPLUG-Owl2; the defaults are those of mplug-owl2-llama2-7b."""
+"""The configuration of an mPLUG-Owl2; the defaults are the sizes of mplug-owl2-llama2-7b."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from transformers.configuration_utils import SubConfigSpec
 
 @strict
 class MPLUGOwl2VisionConfig(PreTrainedConfig):
-    """The ViT, which sees a square image as patches and one class token."""
+    """The configuration of the ViT, which reads a square image as patches and one class token."""
 
     model_type = "mplug_owl2_vision"
     base_config_key = "vision_config"
@@ -28,13 +28,13 @@ class MPLUGOwl2VisionConfig(PreTrainedConfig):
 
     @property
     def num_positions(self) -> int:
-        """Patches and the class token."""
+        """The number of an image's positions in the ViT: its patches and the class token."""
         return (self.image_size // self.patch_size) ** 2 + 1
 
 
 @strict
 class MPLUGOwl2AbstractorConfig(PreTrainedConfig):
-    """The abstractor, whose queries gather an image into a few tokens."""
+    """The configuration of the abstractor, whose queries gather an image's patches into a few tokens."""
 
     model_type = "mplug_owl2_abstractor"
     base_config_key = "abstractor_config"
@@ -54,14 +54,14 @@ class MPLUGOwl2AbstractorConfig(PreTrainedConfig):
 
 @strict
 class MPLUGOwl2Config(LlamaConfig):
-    """The whole model: a LLaMA's sizes, those of the ViT and of the abstractor, and the index of the image token.
+    """The configuration of the whole model: that of a LLaMA, of the ViT, of the abstractor, and the image token's id.
 
-    The image token has no row in the embedding, which keeps the original's number of rows; it stands for one of the
-    abstractor's outputs.
+    The embedding has no row for the image token and so as many rows as the original's. Each image token in the input
+    is replaced by one of the abstractor's outputs.
     """
 
     model_type = "mplug_owl2"
-    attribute_map = {"image_token_id": "image_token_index"}  # as generation calls it
+    attribute_map = {"image_token_id": "image_token_index"}  # the name that transformers' generation uses
     sub_configs_defaults = {
         "vision_config": SubConfigSpec(config_class=MPLUGOwl2VisionConfig),
         "abstractor_config": SubConfigSpec(config_class=MPLUGOwl2AbstractorConfig),
@@ -74,24 +74,32 @@ class MPLUGOwl2Config(LlamaConfig):
 
     @property
     def vision(self) -> MPLUGOwl2VisionConfig:
-        """Sizes of the ViT."""
+        """The configuration of the ViT, with its own type."""
         assert isinstance(self.vision_config, MPLUGOwl2VisionConfig)
         return self.vision_config
 
     @property
     def abstractor(self) -> MPLUGOwl2AbstractorConfig:
-        """Sizes of the abstractor."""
+        """The configuration of the abstractor, with its own type."""
         assert isinstance(self.abstractor_config, MPLUGOwl2AbstractorConfig)
         return self.abstractor_config
 
     @property
     def tokens_per_image(self) -> int:
-        """Queries and the end-of-image token."""
+        """How many tokens an image has in the language model: one per query, and the end-of-image token."""
         return self.abstractor.num_learnable_queries + 1
 
     @classmethod
     def from_original(cls, content: dict[str, Any]) -> "MPLUGOwl2Config":
-        """The configuration of an original checkpoint's config.json (its ``visual_config`` has two sections)."""
+        """Convert the config.json of a checkpoint in the layout of the paper's code.
+
+        Args:
+            content: the JSON object of the file, whose ``visual_config`` has a section for the ViT and one for the
+                abstractor.
+
+        Raises:
+            KeyError: a section or the size of the vocabulary is missing.
+        """
         visual = content["visual_config"]
         named = {
             key: content[key]
@@ -123,7 +131,7 @@ class MPLUGOwl2Config(LlamaConfig):
 
 
 def _section(kind: type[PreTrainedConfig], content: dict[str, Any]) -> dict[str, Any]:
-    """Those keys of an original section that are ours, too; the others are defaults of an old transformers."""
+    """The keys of a section that our configuration has, too; the others are defaults of an old transformers."""
     ours = set(kind.__annotations__) | {"attention_probs_dropout_prob"}
     known = {key: value for key, value in content.items() if key in ours}
     if "attention_probs_dropout_prob" in known:

@@ -1,4 +1,4 @@
-"""The LLaMA of mPLUG-Owl2, whose norms, keys and values have weights of their own for text and for image tokens."""
+"""The LLaMA of mPLUG-Owl2, whose norms, keys and values have separate weights for text and for image tokens."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,17 +19,17 @@ from transformers.models.llama.modeling_llama import (
 
 from artquant_plugin.backbones.mplug_owl2.configuration import MPLUGOwl2Config
 
-TEXT, IMAGE = 0, 1  # indices into every `multiway` list
+TEXT, IMAGE = 0, 1  # indices into the module lists `multiway`, which the original's state dict names so
 
 
 @dataclass(frozen=True, slots=True)
 class ImageTokens:
-    """Which of a batch's tokens are an image's; found once per forward pass, used by every layer.
+    """Which of a batch's tokens belong to images; computed once per forward pass and used by every layer.
 
     Args:
-        mask: bool, shape (n, L, 1).
-        text: indices of the text tokens in the batch laid flat, shape (T,).
-        image: indices of the image tokens, shape (n · L - T,).
+        mask: True for image tokens, shape (n, L, 1).
+        text: indices of the T text tokens in the batch flattened to n · L tokens, shape (T,).
+        image: indices of the image tokens in the same flattened batch, shape (n · L - T,).
     """
 
     mask: Tensor
@@ -38,13 +38,13 @@ class ImageTokens:
 
     @classmethod
     def find(cls, mask: Tensor) -> "ImageTokens":
-        """From a bool tensor of shape (n, L)."""
+        """Find the tokens in a bool tensor of shape (n, L) that is True for image tokens."""
         flat = mask.flatten()
         return cls(mask[..., None], (~flat).nonzero().squeeze(1), flat.nonzero().squeeze(1))
 
 
 class MultiwayRMSNorm(nn.Module):
-    """A root-mean-square norm with one weight for text and one for image tokens."""
+    """A root-mean-square norm with one weight vector for text tokens and one for image tokens."""
 
     def __init__(self, size: int, eps: float) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ class MultiwayRMSNorm(nn.Module):
 
 
 class MultiwayLinear(nn.Module):
-    """A projection with one matrix for text and one for image tokens; each token meets its own alone."""
+    """A linear layer with one matrix for text tokens and one for image tokens."""
 
     def __init__(self, inputs: int, outputs: int, bias: bool) -> None:
         super().__init__()
@@ -77,11 +77,12 @@ class MultiwayLinear(nn.Module):
 
 
 class LanguageMLP(LlamaMLP):
-    """LLaMA's SwiGLU; to score on a CPU, with its products turned around."""
+    """LLaMA's SwiGLU MLP, with its products transposed for scoring on a CPU."""
 
     def forward(self, hidden: Tensor) -> Tensor:
         layers = (self.gate_proj, self.up_proj, self.down_proj)
-        plain = all(type(layer) is nn.Linear and layer.bias is None for layer in layers)  # not adapted, not quantised
+        # Adapted and quantised layers have other types.
+        plain = all(type(layer) is nn.Linear and layer.bias is None for layer in layers)
         if not plain or self.config.hidden_act != "silu" or torch.is_grad_enabled() or hidden.device.type != "cpu":
             return super().forward(hidden)
         # With some dozen to some hundred rows, weights @ rows is 6 to 12 % faster than rows @ weights (MKL).
@@ -91,7 +92,7 @@ class LanguageMLP(LlamaMLP):
 
 
 class LanguageAttention(nn.Module):
-    """Causal self-attention with rotary positions."""
+    """Causal self-attention with rotary position embeddings."""
 
     def __init__(self, config: MPLUGOwl2Config, layer_idx: int) -> None:
         super().__init__()
@@ -134,7 +135,7 @@ class LanguageAttention(nn.Module):
 
 
 class LanguageLayer(GradientCheckpointingLayer):
-    """A pre-norm transformer layer."""
+    """A transformer layer with its norms before attention and MLP."""
 
     def __init__(self, config: MPLUGOwl2Config, layer_idx: int) -> None:
         super().__init__()

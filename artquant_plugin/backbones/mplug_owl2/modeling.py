@@ -1,4 +1,4 @@
-"""The whole mPLUG-Owl2 as a model of transformers."""
+"""The whole mPLUG-Owl2: ViT, abstractor and LLaMA as one model of transformers."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ from artquant_plugin.backbones.mplug_owl2.vision import MPLUGOwl2VisionModel
 
 
 class MPLUGOwl2PreTrainedModel(PreTrainedModel):
-    """What transformers must know of the architecture to load, train, split and generate with it."""
+    """Attributes by which transformers loads, trains, shards and generates with the architecture."""
 
     config: MPLUGOwl2Config
     base_model_prefix = "model"
@@ -37,9 +37,9 @@ class MPLUGOwl2PreTrainedModel(PreTrainedModel):
 
 
 class MPLUGOwl2Model(MPLUGOwl2PreTrainedModel):
-    """Token ids and pixels -> hidden states.
+    """Computes hidden states from token ids and pixels.
 
-    In the ids, each of an image's places (`MPLUGOwl2Config.tokens_per_image` in a row) holds
+    In the token ids, an image consists of `MPLUGOwl2Config.tokens_per_image` times
     `MPLUGOwl2Config.image_token_index`.
     """
 
@@ -55,22 +55,24 @@ class MPLUGOwl2Model(MPLUGOwl2PreTrainedModel):
         self.post_init()
 
     def get_image_features(self, pixel_values: Tensor, return_dict: bool = True) -> BaseModelOutputWithPooling:
-        """Tokens of images.
+        """Encode images into tokens of the language model.
 
         Args:
-            pixel_values: shape (n, 3, size, size).
-            return_dict: what transformers asks for; there is no other form.
+            pixel_values: pixels of n images, shape (n, 3, size, size).
+            return_dict: an argument that transformers passes; it has no effect.
 
         Returns:
-            With n tensors of shape (queries + 1, hidden) as `pooler_output`, which is what transformers' models have.
+            An output with n tensors of shape (queries + 1, hidden) as `pooler_output`, which is the attribute that
+            transformers' own models use.
         """
         if pixel_values.device.type == "cpu" and not torch.is_grad_enabled():
-            # A processor's caches hold the activations of one image, not of a batch: 88 % of its peak against 77 %.
+            # A CPU's caches hold the activations of one image but not of a batch: one by one, the products reach 88 %
+            # of its peak instead of 77 %.
             tokens = torch.cat([self.visual_abstractor(self.vision_model(one)) for one in pixel_values.split(1)])
         else:
             tokens = self.visual_abstractor(self.vision_model(pixel_values))
-        each: Any = list(tokens)  # declared as one tensor, used as a list
-        return BaseModelOutputWithPooling(pooler_output=each)
+        per_image: Any = list(tokens)  # transformers declares one tensor and uses a list
+        return BaseModelOutputWithPooling(pooler_output=per_image)
 
     @merge_with_config_defaults
     @capture_outputs
@@ -86,23 +88,27 @@ class MPLUGOwl2Model(MPLUGOwl2PreTrainedModel):
         mm_encoder_outputs: dict[str, BaseModelOutputWithPooling] | None = None,
         **kwargs: Any,
     ) -> MultimodalBaseModelOutputWithPast:
-        """One pass over a batch.
+        """Run the model on a batch of n sequences of length L.
 
         Args:
-            input_ids: shape (n, L).
-            pixel_values: shape (images, 3, size, size), in the order of their places in the ids.
-            attention_mask: shape (n, past + L), 1 for real tokens.
-            position_ids: shape (n or 1, L); consecutive from the cache's length when left out.
-            cache: keys and values of earlier tokens.
-            inputs_embeds: shape (n, L, hidden), text alone; instead of `input_ids`.
-            use_cache: whether to fill a cache; the configuration's own when left out.
-            mm_encoder_outputs: under ``image`` what an earlier pass returned as `image_outputs`, instead of
-                `pixel_values`.
-            kwargs: what transformers itself passes on; nothing of it is read here.
+            input_ids: token ids of shape (n, L); None where `inputs_embeds` is given.
+            pixel_values: pixels of the batch's images, shape (images, 3, size, size), in the order of their tokens;
+                None for text alone.
+            attention_mask: shape (n, past + L), 1 for tokens and 0 for padding; None where there is no padding.
+            position_ids: positions of shape (n or 1, L); None to count on from the length of the cache.
+            cache: keys and values of the past tokens; None where there are none.
+            inputs_embeds: embeddings of shape (n, L, hidden) of text alone, instead of `input_ids`.
+            use_cache: whether to fill a cache; None for the configuration's own setting.
+            mm_encoder_outputs: encoded images, instead of `pixel_values`: under ``image`` the `image_outputs` that an
+                earlier pass returned.
+            kwargs: arguments that transformers passes to its decorators; they are not read here.
+
+        Returns:
+            Hidden states of shape (n, L, hidden) behind the last norm, the cache, and the encoded images.
 
         Raises:
-            ValueError: both or none of ids and embeddings; both pixels and encoded images; the ids hold more or fewer
-                places than the images fill.
+            ValueError: both or neither of token ids and embeddings are given, both pixels and encoded images are
+                given, or the token ids have more or fewer image tokens than the images need.
         """
         if pixel_values is not None and mm_encoder_outputs is not None:
             raise ValueError("give either pixel_values or mm_encoder_outputs")
@@ -138,25 +144,25 @@ class MPLUGOwl2Model(MPLUGOwl2PreTrainedModel):
     def _embed(
         self, input_ids: Tensor, encoded: BaseModelOutputWithPooling | None
     ) -> tuple[Tensor, ImageTokens | None]:
-        """Embeddings with the images in their places, and where these are; None when there are none."""
+        """Embeddings with encoded images in place of their tokens, and which tokens these are; None without images."""
         if encoded is None:
             return self.embed_tokens(input_ids), None
-        places = input_ids == self.config.image_token_index
-        each: Any = encoded.pooler_output
-        features = torch.stack(list(each))
-        images = ImageTokens.find(places)
+        is_image = input_ids == self.config.image_token_index
+        per_image: Any = encoded.pooler_output
+        features = torch.stack(list(per_image))
+        images = ImageTokens.find(is_image)
         if len(images.image) != features.shape[0] * features.shape[1]:
             raise ValueError(
-                f"{len(images.image)} places for image tokens in input_ids, {features.shape[0]} images of "
+                f"{len(images.image)} image tokens in input_ids do not fit {features.shape[0]} images of "
                 f"{features.shape[1]} tokens each; build both with the processor"
             )
-        # The image token has no row of its own; any other stands in for it until the image replaces it.
-        embedded = self.embed_tokens(input_ids.masked_fill(places, 0))
+        # The embedding has no row for the image token, so token 0 is looked up until the image replaces it.
+        embedded = self.embed_tokens(input_ids.masked_fill(is_image, 0))
         return embedded.masked_scatter(images.mask, features.to(embedded.dtype)), images
 
 
 class MPLUGOwl2ForConditionalGeneration(MPLUGOwl2PreTrainedModel, GenerationMixin):
-    """mPLUG-Owl2 with its output head."""
+    """mPLUG-Owl2 with its output head, for scoring, training and generation."""
 
     _tied_weights_keys = {"lm_head.weight": "model.embed_tokens.weight"}
 
@@ -167,7 +173,7 @@ class MPLUGOwl2ForConditionalGeneration(MPLUGOwl2PreTrainedModel, GenerationMixi
         self.post_init()
 
     def get_image_features(self, pixel_values: Tensor, return_dict: bool = True) -> BaseModelOutputWithPooling:
-        """See `MPLUGOwl2Model.get_image_features`."""
+        """Encode images into tokens of the language model, as `MPLUGOwl2Model.get_image_features` does."""
         return self.model.get_image_features(pixel_values, return_dict)
 
     @can_return_tuple
@@ -184,19 +190,24 @@ class MPLUGOwl2ForConditionalGeneration(MPLUGOwl2PreTrainedModel, GenerationMixi
         mm_encoder_outputs: dict[str, BaseModelOutputWithPooling] | None = None,
         **kwargs: Any,
     ) -> MultimodalCausalLMOutputWithPast:
-        """Logits of a batch; see `MPLUGOwl2Model.forward`.
+        """Compute the logits of a batch of n sequences of length L.
+
+        `MPLUGOwl2Model.forward` says more about the arguments that the two share.
 
         Args:
-            input_ids: shape (n, L).
-            pixel_values: shape (images, 3, size, size).
-            attention_mask: shape (n, past + L).
-            position_ids: shape (n or 1, L).
-            cache: keys and values of earlier tokens.
-            inputs_embeds: shape (n, L, hidden), text alone.
-            use_cache: whether to fill a cache.
-            logits_to_keep: how many of the last positions get logits, or which; 0 for all.
-            mm_encoder_outputs: encoded images instead of pixels.
-            kwargs: passed on.
+            input_ids: token ids of shape (n, L); None where `inputs_embeds` is given.
+            pixel_values: pixels of the batch's images, shape (images, 3, size, size); None for text alone.
+            attention_mask: shape (n, past + L), 1 for tokens and 0 for padding; None where there is no padding.
+            position_ids: positions of shape (n or 1, L); None to count on from the length of the cache.
+            cache: keys and values of the past tokens; None where there are none.
+            inputs_embeds: embeddings of shape (n, L, hidden) of text alone, instead of `input_ids`.
+            use_cache: whether to fill a cache; None for the configuration's own setting.
+            logits_to_keep: how many of the last positions get logits, or the indices of those that do; 0 for all.
+            mm_encoder_outputs: encoded images, under the key ``image``, instead of `pixel_values`.
+            kwargs: arguments that are passed on to `MPLUGOwl2Model.forward`.
+
+        Returns:
+            Logits of shape (n, kept positions, vocabulary), the cache, and the encoded images.
         """
         outputs = self.model(
             input_ids=input_ids,

@@ -1,9 +1,9 @@
-"""Checkpoints as the original writes them: base models, and LoRA folders with the other trained weights beside them.
+"""Reading checkpoints in the layout of the paper's code: base models, and LoRA folders with other trained weights.
 
 Source: GitHub Henglin-Liu/ArtQuant at f6b1fca, which writes them, and X-PLUG/mPLUG-Owl, whose base model it trains.
-The state dict of a base model has the keys of our own. A LoRA folder holds `adapter_model.bin` or `.safetensors`,
-`non_lora_trainables.bin` and a `config.json`; the original merges it when it loads it, and so do we, in float32.
-Pickled files are read with `weights_only`, which runs no code of theirs.
+The state dict of a base model has the keys of ours. A LoRA folder holds `adapter_model.bin` or `.safetensors`,
+`non_lora_trainables.bin` and a `config.json`; the paper's code merges it into the base model at loading, and so do we,
+in float32. Pickled files are read with `weights_only`, which runs no code that they contain.
 """
 
 import pickle
@@ -25,20 +25,20 @@ from artquant_plugin.common.text import one_line
 
 OTHER_WEIGHTS = "non_lora_trainables.bin"
 PEFT_PREFIX = "base_model.model."
-WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # whole, or with .index.json behind when in shards
+WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # for shards, .index.json follows the name
 
 StateDict = dict[str, Tensor]
 
 
 @dataclass(frozen=True, slots=True)
-class Original:
-    """An original checkpoint, read and merged.
+class OriginalCheckpoint:
+    """A checkpoint in the layout of the paper's code, read and merged.
 
     Args:
-        config: of our architecture.
-        weights: complete state dict; untouched tensors as they are stored, merged ones in float32.
-        processor: with the original's image handling and tokens.
-        level_values: the config's, best level first; None when it names none.
+        config: the configuration, converted to that of our architecture.
+        weights: the complete state dict; merged tensors are float32, the others have the type that they are stored in.
+        processor: a processor with the image handling and the tokens of the paper's code.
+        level_values: the levels' values that the config.json names, best level first; None where it names none.
     """
 
     config: MPLUGOwl2Config
@@ -47,15 +47,16 @@ class Original:
     level_values: tuple[float, ...] | None
 
 
-def read_original(folder: Path, base: Path | None = None) -> Original:
-    """Read a base model, or a LoRA folder merged into its base.
+def read_original(folder: Path, base: Path | None = None) -> OriginalCheckpoint:
+    """Read a base model, or read a LoRA folder and merge it into its base model.
 
     Args:
-        folder: the checkpoint.
-        base: folder of the base model; needed for a LoRA folder.
+        folder: the local folder of the checkpoint.
+        base: the local folder of the base model, which a LoRA folder needs; it is not looked at for a base model.
 
     Raises:
-        ArtQuantError: a file is missing, unreadable or unsafe, or weights and configuration do not fit.
+        ArtQuantError: a file is missing, cannot be read, or is a pickle of more than tensors; or weights and
+            configuration do not fit together.
     """
     source = base if (folder / ADAPTER_CONFIG).is_file() else folder
     if source is None:
@@ -71,12 +72,12 @@ def read_original(folder: Path, base: Path | None = None) -> Original:
         reason = one_line(error)
         raise ArtQuantError(f"{source / 'config.json'} is not an mPLUG-Owl2's ({reason}); fetch it again") from error
     weights = {name: value for name, value in _base_weights(source) if not name.endswith("rotary_emb.inv_freq")}
-    _check(weights, config, source)
+    _check_weights(weights, config, source)
     if source is not folder:
         content = read_json(folder / "config.json")
         _merge(weights, folder)
     values = content.get("score_weight")
-    return Original(
+    return OriginalCheckpoint(
         config=config,
         weights=weights,
         processor=_processor(source, config),
@@ -85,6 +86,7 @@ def read_original(folder: Path, base: Path | None = None) -> Original:
 
 
 def _processor(folder: Path, config: MPLUGOwl2Config) -> MPLUGOwl2Processor:
+    """Build a processor from the base model's SentencePiece file and image settings."""
     settings = read_json(folder / "preprocessor_config.json")
     vocabulary = folder / "tokenizer.model"
     if not vocabulary.is_file():
@@ -98,6 +100,7 @@ def _processor(folder: Path, config: MPLUGOwl2Config) -> MPLUGOwl2Processor:
 
 
 def _base_weights(folder: Path) -> Iterator[tuple[str, Tensor]]:
+    """Names and tensors of a base model, from one file or from shards."""
     for name in WEIGHTS:
         if (folder / name).is_file():
             yield from _tensors(folder / name)
@@ -111,7 +114,7 @@ def _base_weights(folder: Path) -> Iterator[tuple[str, Tensor]]:
 
 
 def _tensors(path: Path) -> Iterator[tuple[str, Tensor]]:
-    """All tensors of a file; mapped from the disk, so that a large model is read once, when it is used."""
+    """Names and tensors of a file, mapped into memory, so that a large model is read where it is used."""
     try:
         if path.suffix == ".safetensors":
             with safe_open(path, "pt") as file:
@@ -128,7 +131,8 @@ def _tensors(path: Path) -> Iterator[tuple[str, Tensor]]:
         raise ArtQuantError(f"{path} is no weights file ({reason}); fetch it again") from error
 
 
-def _check(weights: StateDict, config: MPLUGOwl2Config, folder: Path) -> None:
+def _check_weights(weights: StateDict, config: MPLUGOwl2Config, folder: Path) -> None:
+    """Raise where the weights have other names or shapes than the architecture."""
     with torch.device("meta"):
         expected = MPLUGOwl2ForConditionalGeneration(config).state_dict()
     for problem, names in (("lack", expected.keys() - weights.keys()), ("hold", weights.keys() - expected.keys())):
@@ -138,23 +142,25 @@ def _check(weights: StateDict, config: MPLUGOwl2Config, folder: Path) -> None:
                 f"the weights of {folder} {problem} {len(names)} tensors such as {min(names)!r}{also}; fetch it again"
             )
     for name, value in expected.items():
-        _same_shape(weights[name], value, name, folder)
+        _check_shape(weights[name], value, name, folder)
 
 
-def _same_shape(found: Tensor, wanted: Tensor, name: str, folder: Path) -> None:
-    if found.shape != wanted.shape:
+def _check_shape(stored: Tensor, expected: Tensor, name: str, folder: Path) -> None:
+    if stored.shape != expected.shape:
         raise ArtQuantError(
-            f"{name!r} of {folder} has shape {tuple(found.shape)}, the model's has {tuple(wanted.shape)}; give the "
+            f"{name!r} of {folder} has shape {tuple(stored.shape)}, the model's has {tuple(expected.shape)}; give the "
             "base model and the configuration that it was trained with"
         )
 
 
 def _merge(weights: StateDict, folder: Path) -> None:
-    """Add a LoRA folder's matrices to the weights, and put its other trained weights in their places."""
+    """Merge a LoRA folder into the base model's weights in place: its other trained weights replace them."""
     settings = read_json(folder / ADAPTER_CONFIG)
     unusual = [key for key in ("use_rslora", "use_dora", "fan_in_fan_out", "modules_to_save") if settings.get(key)]
     if unusual or settings.get("bias", "none") != "none":
-        raise ArtQuantError(f"{folder / ADAPTER_CONFIG} uses {(unusual or ['bias'])[0]}, which the original does not")
+        raise ArtQuantError(
+            f"{folder / ADAPTER_CONFIG} uses {(unusual or ['bias'])[0]}, which the paper's code does not"
+        )
     files = [folder / name for name in ("adapter_model.safetensors", "adapter_model.bin") if (folder / name).is_file()]
     if not files:
         raise ArtQuantError(f"{folder} holds no adapter_model.bin or .safetensors; fetch it again")
@@ -172,7 +178,7 @@ def _merge(weights: StateDict, folder: Path) -> None:
                 f"adapter weight {name!r} of {folder} has no counterpart; give the base it was made of"
             )
         change = up.float() @ adapter[name].float() * (settings["lora_alpha"] / settings["r"])
-        _same_shape(change, weights[target], target, folder)
+        _check_shape(change, weights[target], target, folder)
         weights[target] = weights[target].float() + change
     if not (folder / OTHER_WEIGHTS).is_file():
         raise ArtQuantError(f"{folder} holds no {OTHER_WEIGHTS} (trained ViT and abstractor); fetch it again")
@@ -180,5 +186,5 @@ def _merge(weights: StateDict, folder: Path) -> None:
         target = name.removeprefix(PEFT_PREFIX)
         if target not in weights:
             raise ArtQuantError(f"{name!r} of {folder / OTHER_WEIGHTS} is no weight of the base; give the right base")
-        _same_shape(value, weights[target], target, folder)
+        _check_shape(value, weights[target], target, folder)
         weights[target] = value

@@ -1,4 +1,4 @@
-"""Images and text -> the inputs of mPLUG-Owl2."""
+"""The image processor and the processor of mPLUG-Owl2."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from transformers.image_processing_backends import PilBackend
 from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD, PILImageResampling
 
 IMAGE_TOKEN = "<|image|>"
-# Without a system sentence, as the published weights are scored; a conversation may bring its own.
+# It writes no system sentence, as the published weights are scored without one; a conversation may contain one.
 CHAT_TEMPLATE = (
     "{% macro text(content) %}{% if content is string %}{{ content }}{% else %}"
     "{% for part in content %}{{ '' if loop.first else '\n' }}"
@@ -25,14 +25,15 @@ CHAT_TEMPLATE = (
 
 
 def pad_to_square(image: NDArray[np.uint8], colour: tuple[int, ...]) -> NDArray[np.uint8]:
-    """Set an image into the middle of a square of one colour.
+    """Pad an image to a square with one colour, the image in the middle.
 
     Args:
-        image: shape (3, height, width).
-        colour: one value per channel, 0 to 255.
+        image: an RGB image as an array of shape (3, height, width).
+        colour: the colour of the padding, one value from 0 to 255 per channel.
 
     Returns:
-        Shape (3, side, side); the side is the image's longer one. An odd remainder goes below or to the right.
+        An array of shape (3, side, side), whose side is the image's longer one. Where the padding is an odd number of
+        pixels, the one more is below or to the right. A square image is returned as it is.
     """
     _, height, width = image.shape
     if height == width:
@@ -46,7 +47,7 @@ def pad_to_square(image: NDArray[np.uint8], colour: tuple[int, ...]) -> NDArray[
 
 
 class MPLUGOwl2ImageProcessor(PilBackend):
-    """Pads an image to a square with the mean colour, then resizes and normalises it; transparency is dropped."""
+    """Drops transparency, pads an image to a square with the mean colour, then resizes and normalises it."""
 
     resample = PILImageResampling.BICUBIC
     image_mean = OPENAI_CLIP_MEAN
@@ -58,12 +59,12 @@ class MPLUGOwl2ImageProcessor(PilBackend):
     do_convert_rgb = True
 
     def convert_to_rgb(self, image: Any, input_data_format: Any = None) -> NDArray[np.uint8]:
-        """Drop transparency, as the published weights were trained; what is below it shows."""
+        """Drop the alpha channel, as for the published weights; colours under transparent pixels become visible."""
         if isinstance(image, Image.Image):
             return np.asarray(image.convert("RGB"))
         return super().convert_to_rgb(image, input_data_format=input_data_format)
 
-    def _preprocess(  # type: ignore[override]  # the options that it does not need are passed on
+    def _preprocess(  # type: ignore[override]  # options that are not named here are passed on
         self, images: list[NDArray[np.uint8]], *, image_mean: Any, **options: Any
     ) -> Any:
         colour = tuple(int(value * 255) for value in image_mean)
@@ -72,13 +73,13 @@ class MPLUGOwl2ImageProcessor(PilBackend):
 
 
 class MPLUGOwl2Processor(ProcessorMixin):
-    """Image processor and tokenizer; each image's token is repeated for all of its places in the model.
+    """Image processor and tokenizer of mPLUG-Owl2, which repeats each image token as often as the model needs it.
 
     Args:
-        image_processor: a `MPLUGOwl2ImageProcessor`.
-        tokenizer: of `artquant_plugin.backbones.mplug_owl2.tokenization`.
-        chat_template: `CHAT_TEMPLATE` when left out.
-        tokens_per_image: as in the model's configuration.
+        image_processor: the `MPLUGOwl2ImageProcessor` that makes pixels of images.
+        tokenizer: a tokenizer that `tokenization.tokenizer_from_sentencepiece` made; it must know the image token.
+        chat_template: a Jinja template for conversations; None for `CHAT_TEMPLATE`.
+        tokens_per_image: how many tokens an image has in the model, `MPLUGOwl2Config.tokens_per_image`.
     """
 
     def __init__(
@@ -94,5 +95,5 @@ class MPLUGOwl2Processor(ProcessorMixin):
         super().__init__(image_processor, tokenizer, chat_template=chat_template or CHAT_TEMPLATE)
 
     def replace_image_token(self, image_inputs: dict[str, Any], image_idx: int, **_: Any) -> str:
-        """The text that stands for one image."""
+        """The text that stands for one image: its token, repeated."""
         return self.image_token * self.tokens_per_image

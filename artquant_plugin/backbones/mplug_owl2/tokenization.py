@@ -1,7 +1,8 @@
-"""LLaMA-2's tokenizer from its SentencePiece file, such that all text between special tokens is encoded by itself.
+"""LLaMA-2's tokenizer from its SentencePiece file, for text with images in it.
 
-The original encodes the text before and after an image by itself, and SentencePiece puts a space before each. The
-tokenizer of transformers for LLaMA does that for the first one only, and loses a token (id 29871) behind the image.
+The paper's code encodes the text before an image and the text after it separately, and SentencePiece puts a space
+before each. The LLaMA tokenizer of transformers puts one before the first text only, which loses a token (id 29871)
+behind the image.
 """
 
 from pathlib import Path
@@ -17,14 +18,17 @@ SPACE = "\u2581"  # SentencePiece's sign for a space
 
 
 def tokenizer_from_sentencepiece(path: Path, *, max_length: int = 2048) -> PreTrainedTokenizerFast:
-    """A fast tokenizer with the image token as its last entry.
+    """Build a fast tokenizer that encodes each text between special tokens separately.
 
     Args:
-        path: a SentencePiece model of byte-pair encoding with byte fallback (``tokenizer.model``).
-        max_length: longest sequence of the model.
+        path: a SentencePiece model (``tokenizer.model``) of byte-pair encoding with byte fallback.
+        max_length: the longest sequence that the language model takes, in tokens.
+
+    Returns:
+        A tokenizer whose vocabulary ends with the image token.
 
     Raises:
-        ArtQuantError: the file is not such a model.
+        ArtQuantError: the file is missing or no SentencePiece model.
     """
     import sentencepiece
 
@@ -43,7 +47,7 @@ def tokenizer_from_sentencepiece(path: Path, *, max_length: int = 2048) -> PreTr
             byte_fallback=True,
         )
     )
-    # A normaliser meets each stretch between special tokens by itself; see above.
+    # The tokenizers library normalises each stretch between special tokens separately, so each gets its space.
     tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend(SPACE), normalizers.Replace(" ", SPACE)])
     tokenizer.decoder = decoders.Sequence(
         [
@@ -70,13 +74,13 @@ def tokenizer_from_sentencepiece(path: Path, *, max_length: int = 2048) -> PreTr
 
 
 def _merges(pieces: Any, vocabulary: dict[str, int]) -> list[tuple[str, str]]:
-    """Every way to make a piece of two others, in the order in which SentencePiece prefers the pieces."""
-    found = []
+    """All pairs of pieces that make up a third one, in the order in which SentencePiece prefers the merged pieces."""
+    ranked = []
     for piece, index in vocabulary.items():
         if pieces.is_byte(index) or pieces.is_control(index) or pieces.is_unknown(index):
             continue
         for at in range(1, len(piece)):
             left, right = piece[:at], piece[at:]
             if left in vocabulary and right in vocabulary:
-                found.append((-pieces.get_score(index), vocabulary[left], vocabulary[right], left, right))
-    return [(left, right) for *_, left, right in sorted(found)]
+                ranked.append((-pieces.get_score(index), vocabulary[left], vocabulary[right], left, right))
+    return [(left, right) for *_, left, right in sorted(ranked)]

@@ -1,4 +1,4 @@
-"""The ViT of mPLUG-Owl2."""
+"""The vision encoder (ViT) of mPLUG-Owl2."""
 
 from collections.abc import Callable
 from typing import Any
@@ -18,16 +18,16 @@ QUICK_GELU = 1.702  # x · sigmoid(1.702 x), arXiv:1606.08415
 
 
 def full_attention(module: Any, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """Attention of every query to every key, by the implementation that the module's configuration names.
+    """Attention of every query to every key, through the implementation that the module's configuration names.
 
     Args:
-        module: with `config`, `scaling`, `dropout` and `num_key_value_groups`.
-        query: shape (n, heads, L, head_dim).
-        key: shape (n, heads, M, head_dim).
-        value: shape (n, heads, M, head_dim).
+        module: an attention module with the attributes `config`, `scaling`, `dropout` and `num_key_value_groups`.
+        query: queries of L positions, shape (n, heads, L, head_dim).
+        key: keys of M positions, shape (n, heads, M, head_dim).
+        value: values of M positions, shape (n, heads, M, head_dim).
 
     Returns:
-        Shape (n, L, heads · head_dim).
+        The attended values, shape (n, L, heads · head_dim).
     """
     attention: Callable[..., Any] = ALL_ATTENTION_FUNCTIONS.get_interface(
         module.config._attn_implementation, eager_attention_forward
@@ -55,7 +55,7 @@ class VisionEmbeddings(nn.Module):
 
 
 class VisionAttention(nn.Module):
-    """Self-attention with one projection for queries, keys and values, laid out as [heads, 3, head_dim]."""
+    """Self-attention with one projection for queries, keys and values, its outputs ordered [heads, 3, head_dim]."""
 
     def __init__(self, config: MPLUGOwl2VisionConfig) -> None:
         super().__init__()
@@ -76,7 +76,7 @@ class VisionAttention(nn.Module):
 
 
 class VisionMLP(nn.Module):
-    """Two layers with QuickGELU, x · sigmoid(1.702 x), between them."""
+    """An MLP of two layers with QuickGELU, x · sigmoid(1.702 x), between them."""
 
     def __init__(self, config: MPLUGOwl2VisionConfig) -> None:
         super().__init__()
@@ -89,8 +89,8 @@ class VisionMLP(nn.Module):
         plain = type(self.fc1) is nn.Linear and type(self.fc2) is nn.Linear  # neither adapted nor quantised
         if not (self.folds and plain) or torch.is_grad_enabled() or hidden.device.type != "cpu":
             return self.fc2(self.activation(self.fc1(hidden)))
-        # QuickGELU is silu(1.702 x) / 1.702. Both factors go into the products, where they cost nothing; on a CPU the
-        # passes over memory that this saves are 5 % of a forward pass.
+        # QuickGELU is silu(1.702 x) / 1.702. Both factors go into the matrix products, where they cost nothing. That
+        # saves passes over memory, which on a CPU take 5 % of a forward pass.
         rows = hidden.flatten(0, 1)
         inner = torch.addmm(self.fc1.bias, rows, self.fc1.weight.T, beta=QUICK_GELU, alpha=QUICK_GELU)
         functional.silu(inner, inplace=True)
@@ -98,7 +98,7 @@ class VisionMLP(nn.Module):
 
 
 class VisionLayer(GradientCheckpointingLayer):
-    """A pre-norm transformer layer."""
+    """A transformer layer with its norms before attention and MLP."""
 
     def __init__(self, config: MPLUGOwl2VisionConfig) -> None:
         super().__init__()
@@ -113,7 +113,7 @@ class VisionLayer(GradientCheckpointingLayer):
 
 
 class VisionEncoder(nn.Module):
-    """The stack of layers; a module of its own, as the original's keys have it."""
+    """The stack of layers, a module of its own because the original's state dict has its name in the keys."""
 
     def __init__(self, config: MPLUGOwl2VisionConfig) -> None:
         super().__init__()
@@ -153,5 +153,5 @@ class MPLUGOwl2VisionModel(PreTrainedModel):
             initialization.normal_(module.position_embedding, std=self.config.initializer_range)
 
     def forward(self, pixel_values: Tensor) -> Tensor:
-        """Args: pixels of shape (n, 3, size, size). Returns: shape (n, positions, hidden)."""
+        """Turn pixels of shape (n, 3, size, size) into hidden states of shape (n, positions, hidden)."""
         return self.post_layernorm(self.encoder(self.embeddings(pixel_values)))

@@ -1,31 +1,29 @@
-"""Disks, the Hub's login, datasets, fonts and browser."""
+"""Checks of what is stored: room on disks, the Hub's login, and datasets."""
 
-import importlib.util
 import os
-import platform
 import shutil
-import subprocess
 from pathlib import Path
 
 from artquant_plugin.environment.findings import Finding
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 LITTLE = 20e9  # bytes; mPLUG-Owl2 in float16, or Qwen3.5-9B in bfloat16, takes 16 to 19 GB
 FULL = 1e9  # bytes; no pretrained model fits
 _DEMO = "artquant_demo"
 
 
 def check_disk(name: str, folder: Path, remedy: str, *, little: float = LITTLE, full: float = FULL) -> list[Finding]:
-    """Room on the disk of a folder, or of the nearest folder above it that exists, and whether it can be written.
+    """The finding about a folder's disk: how much room it has, and whether the folder can be written.
+
+    For a folder that does not exist, the nearest existing folder above it is looked at.
 
     Args:
-        name: what the folder is for.
-        folder: it need not exist.
-        remedy: how to use another disk.
-        little: bytes; less room is a note.
-        full: bytes; less room is a problem.
+        name: the name of the finding, which says what the folder is for.
+        folder: the folder, which need not exist.
+        remedy: how the user can use another disk.
+        little: the room in bytes below which the finding is a note.
+        full: the room in bytes below which the finding is a problem.
     """
-    existing = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.is_dir())
+    existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.is_dir())
     usage = shutil.disk_usage(existing)
     found = f"{usage.free / 1e9:,.1f} GB free of {usage.total / 1e9:,.1f} GB, {folder}"
     if not os.access(existing, os.W_OK):
@@ -38,14 +36,14 @@ def check_disk(name: str, folder: Path, remedy: str, *, little: float = LITTLE, 
 
 
 def check_data_disk() -> list[Finding]:
-    """Room where imported datasets are."""
+    """The finding about the disk of imported datasets."""
     from artquant_plugin.data.dataset import data_home
 
     return check_disk("data", data_home(), "export ARTQUANT_DATA=FOLDER, on a disk with room")
 
 
 def check_hub_disk() -> list[Finding]:
-    """Room where the Hub's client keeps what it fetched."""
+    """The finding about the disk on which the Hub's client keeps what it downloads."""
     from huggingface_hub.constants import HF_HUB_CACHE
 
     remedy = "hf cache prune, or export HF_HOME=FOLDER, on a disk with room"
@@ -53,12 +51,12 @@ def check_hub_disk() -> list[Finding]:
 
 
 def check_current_disk() -> list[Finding]:
-    """Room where runs and results go unless told otherwise."""
+    """The finding about the disk of the current folder, where runs and results go by default."""
     return check_disk("current folder", Path.cwd(), "work in a folder on a disk with room")
 
 
 def check_login() -> list[Finding]:
-    """Whether the Hub's client has a token; the token is neither shown nor tried, so that nothing is sent."""
+    """The finding about the Hub's token: whether there is one. It is neither shown nor tried, so nothing is sent."""
     from huggingface_hub import constants, get_token
 
     offline = ", offline (HF_HUB_OFFLINE)" if constants.HF_HUB_OFFLINE else ""
@@ -71,20 +69,21 @@ def check_login() -> list[Finding]:
 
 
 def check_datasets() -> list[Finding]:
-    """Datasets under `data_home`: one finding for each, and a note for each that the tasks need and that is absent."""
+    """One finding for each imported dataset, and a note for each that our tasks need and that is absent."""
     from artquant_plugin.data.dataset import INFO_FILE, data_home
     from artquant_plugin.data.find import PUBLISHED
 
     home = data_home()
     present = sorted(path.parent for path in home.glob(f"*/{INFO_FILE}"))
-    found = [_dataset(folder) for folder in present]
+    findings = [_dataset_finding(folder) for folder in present]
     for name in (_DEMO, *PUBLISHED):
         if home / name not in present:
-            found.append(_absent(name))
-    return found
+            findings.append(_absent_finding(name))
+    return findings
 
 
-def _dataset(folder: Path) -> Finding:
+def _dataset_finding(folder: Path) -> Finding:
+    """The finding about an imported dataset: a problem where a file or the pictures are missing."""
     from artquant_plugin.common.errors import ArtQuantError
     from artquant_plugin.data.dataset import Dataset
 
@@ -104,47 +103,9 @@ def _dataset(folder: Path) -> Finding:
     return Finding("ok", "data", folder.name, counts)
 
 
-def _absent(name: str) -> Finding:
+def _absent_finding(name: str) -> Finding:
+    """The note that a dataset is absent, with the command that imports it."""
     from artquant_plugin.data.find import import_command
 
     message = f"dataset {name} is not imported: tasks and training on it cannot run"
     return Finding("note", "data", name, "absent", "", message, import_command(name))
-
-
-def check_fonts() -> list[Finding]:
-    """The font of the plots, which comes with matplotlib, and the system's fonts, with which a browser shows pages."""
-    spec = importlib.util.find_spec("matplotlib")
-    if spec is None or spec.origin is None:
-        return []  # a finding of the packages
-    name = "DejaVu Sans"
-    font = Path(spec.origin).parent / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf"
-    if font.is_file():
-        found = [Finding("ok", "font", name, "present")]
-    else:
-        message = f"'{font}' is absent, and plots are drawn in its font"
-        remedy = "pip install --force-reinstall --no-deps matplotlib"
-        found = [Finding("problem", "font", name, "absent", "", message, remedy)]
-    if platform.system() == "Linux" and shutil.which("fc-list"):
-        listed = subprocess.run(["fc-list"], capture_output=True, text=True, timeout=30).stdout.splitlines()
-        if listed:
-            found.append(Finding("ok", "font", "system fonts", f"{len(listed)} files"))
-        else:
-            message = "the system has no fonts: a browser on this machine shows pages without text"
-            remedy = "sudo apt-get install fonts-dejavu"
-            found.append(Finding("note", "font", "system fonts", "none", "", message, remedy))
-    return found
-
-
-def find_browser() -> str | None:
-    """The path of a Chromium on the PATH; None where there is none."""
-    return next((path for name in BROWSERS if (path := shutil.which(name))), None)
-
-
-def check_browser() -> list[Finding]:
-    """The browser that the tests of the pages drive; nothing else needs one."""
-    path = find_browser()
-    if path:
-        return [Finding("ok", "browser", "Chromium", path)]
-    message = f"none of {', '.join(BROWSERS)} is on the PATH: the tests of pages in a browser are skipped"
-    remedy = "sudo apt-get install chromium" if platform.system() == "Linux" else "install Chromium or Chrome"
-    return [Finding("note", "browser", "Chromium", "absent", "", message, remedy)]

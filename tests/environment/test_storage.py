@@ -1,16 +1,16 @@
-"""Disks, datasets, fonts, browser."""
+"""Room on disks, and datasets."""
 
 import shutil
 
 import pytest
 
 from artquant_plugin.data.dataset import Painting, write_dataset
-from artquant_plugin.environment import places
+from artquant_plugin.environment import storage
 
 
 @pytest.mark.parametrize(("little", "full", "state"), [(0, 0, "ok"), (1e30, 0, "note"), (1e30, 1e30, "problem")])
 def test_little_room_is_a_note_and_none_is_a_problem(little, full, state, tmp_path):
-    (finding,) = places.check_disk("data", tmp_path / "not" / "made" / "yet", "make room", little=little, full=full)
+    (finding,) = storage.check_disk("data", tmp_path / "not" / "made" / "yet", "make room", little=little, full=full)
     assert finding.state == state
     assert f"{shutil.disk_usage(tmp_path).total / 1e9:,.1f} GB" in finding.found
     assert finding.remedy == ("" if state == "ok" else "make room")
@@ -34,7 +34,7 @@ def data(tmp_path, monkeypatch):
 
 
 def by_name():
-    return {finding.name: finding for finding in places.check_datasets()}
+    return {finding.name: finding for finding in storage.check_datasets()}
 
 
 def test_datasets_that_are_there_are_counted_and_the_others_have_their_command(data):
@@ -57,17 +57,3 @@ def test_a_dataset_that_does_not_load_is_a_problem_with_its_remedy(data):
     assert (finding.state, finding.remedy) == ("problem", "import the dataset again")
     (data / "baid" / "dataset.json").write_text("{}")
     assert by_name()["baid"].remedy == "import the dataset again"
-
-
-def test_the_plots_font_comes_with_matplotlib():
-    found = {finding.name: finding.state for finding in places.check_fonts()}
-    assert found["DejaVu Sans"] == "ok"
-
-
-def test_a_browser_is_found_under_any_of_its_names(tmp_path, monkeypatch):
-    monkeypatch.setenv("PATH", str(tmp_path))
-    (absent,) = places.check_browser()
-    assert absent.state == "note"
-    (tmp_path / "google-chrome").touch(mode=0o755)
-    (present,) = places.check_browser()
-    assert (present.state, present.found) == ("ok", str(tmp_path / "google-chrome"))
