@@ -95,7 +95,8 @@ def refuse_changes(out: Path, before: Any, now: Any, *, remedy: str) -> None:
     """
     changes = list(differences("", before, now))
     if changes:
-        raise ArtQuantError(f"'{out}' was made from something else: {listed(changes, SHOWN, separator="; ")}; {remedy}")
+        shown = listed(changes, SHOWN, separator="; ")
+        raise ArtQuantError(f"'{out}' was made from something else: {shown}; {remedy}")
 
 
 def differences(name: str, before: Any, now: Any) -> Iterator[str]:
