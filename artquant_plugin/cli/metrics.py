@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from artquant_plugin.common.text import listed
 
 if TYPE_CHECKING:
-    from artquant_plugin.metrics.agreement import Scores
+    from artquant_plugin.metrics.agreement import Agreement
     from artquant_plugin.metrics.predictions import Joined
 
 SHOWN = 5  # names per list on the terminal; --json has them all
@@ -68,7 +68,7 @@ def _problems(joined: "Joined") -> dict[str, list[str]]:
     }
 
 
-def _as_text(joined: "Joined", scores: "Scores") -> list[str]:
+def _as_text(joined: "Joined", scores: "Agreement") -> list[str]:
     lines = [f"n      {scores.n:,} of {joined.n_truth:,}"]
     for problem, names in _problems(joined).items():
         if names:
@@ -83,7 +83,7 @@ def _as_text(joined: "Joined", scores: "Scores") -> list[str]:
     return lines
 
 
-def _as_json(joined: "Joined", scores: "Scores") -> str:
+def _as_json(joined: "Joined", scores: "Agreement") -> str:
     content = {
         "n": scores.n,
         "n_truth": joined.n_truth,

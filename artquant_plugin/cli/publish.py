@@ -76,18 +76,20 @@ def _add_target(parser: Any) -> None:
 def run_model(args: argparse.Namespace) -> None:
     """Check, collect, upload, say where it is."""
     from artquant_plugin.common.errors import ArtQuantError
-    from artquant_plugin.publish.card import License
-    from artquant_plugin.publish.contents import CHECKPOINT
-    from artquant_plugin.publish.faults import Target
-    from artquant_plugin.publish.model import model_files
+    from artquant_plugin.publish.checkpoint_files import repository_files
+    from artquant_plugin.publish.hub_errors import Target
+    from artquant_plugin.publish.model_card import License
     from artquant_plugin.publish.repository import Publication
+    from artquant_plugin.publish.whitelist import CHECKPOINT
 
     target = Target(args.repo, "model", args.private, args.revision)
     if (args.license_name or args.license_link) and args.license != "other":
         raise ArtQuantError("--license-name and --license-link describe --license other; pass it, or leave them out")
     license = License(args.license, args.license_name, args.license_link) if args.license else None
     with _merged(args, license) as merged:
-        files = model_files(args.folder, target, base=args.base, license=license, results=args.results, merged=merged)
+        files = repository_files(
+            args.folder, target, base=args.base, license=license, results=args.results, merged=merged
+        )
         publication = Publication(target, files, CHECKPOINT, overwrite=args.overwrite)
         _finish(args, publication, f"lmms-eval --model artquant --model_args pretrained={args.repo} --tasks artquant")
 
@@ -95,7 +97,7 @@ def run_model(args: argparse.Namespace) -> None:
 def run_rad(args: argparse.Namespace) -> None:
     """Check, collect, upload, say where it is."""
     from artquant_plugin.common.errors import ArtQuantError
-    from artquant_plugin.publish.faults import Target
+    from artquant_plugin.publish.hub_errors import Target
     from artquant_plugin.train.rad.publishing import rad_publication
 
     if args.confirm_license and not args.with_images:
@@ -117,11 +119,11 @@ def _merged(args: argparse.Namespace, license: Any) -> Iterator[Path | None]:
     if not args.merge:
         yield None
         return
-    from artquant_plugin.publish.base import find_base
+    from artquant_plugin.publish.base_model import find_base
+    from artquant_plugin.publish.checkpoint_files import chosen_license, source_files
     from artquant_plugin.publish.merge import merge_checkpoint
-    from artquant_plugin.publish.model import chosen_license, sources_of
 
-    base = find_base(args.folder, sources_of(args.folder), args.base, needed=False)
+    base = find_base(args.folder, source_files(args.folder), args.base, needed=False)
     chosen_license(args.folder, license, base)
     with tempfile.TemporaryDirectory(prefix="artquant-merged-") as folder:
         merge_checkpoint(args.folder, Path(folder) / "merged", base=args.base)

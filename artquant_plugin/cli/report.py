@@ -4,8 +4,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from artquant_plugin.cli.board_options import EXPLAINED, SOURCE, add_source_options, read
 from artquant_plugin.cli.options import positive
-from artquant_plugin.cli.sources import EXPLAINED, SOURCE, add_source_options, read
 
 
 def add_parser(subparsers: Any) -> None:
@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> None:
     from artquant_plugin.metrics.agreement import RESAMPLES
     from artquant_plugin.report.analysis import analyse
     from artquant_plugin.report.board_tables import tables
-    from artquant_plugin.report.formats import FORMATS
+    from artquant_plugin.report.table_formats import FORMATS
 
     resamples = args.resamples or RESAMPLES
     boards = read(args.sources, args)

@@ -29,8 +29,8 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> None:
     """Read, evaluate, print."""
     from artquant_plugin.common.errors import ArtQuantError
-    from artquant_plugin.report.samples import read_runs
-    from artquant_plugin.report.table import markdown_table, row_of, text_table
+    from artquant_plugin.report.results_table import markdown_table, row_of, text_table
+    from artquant_plugin.report.task_runs import read_runs
 
     if args.resamples < 0 or args.seed < 0:
         raise ArtQuantError("--resamples and --seed must not be negative; leave them out for 2000 and 0")

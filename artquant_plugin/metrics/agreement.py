@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import rankdata
 
 from artquant_plugin.common.errors import ArtQuantError, ArtQuantWarning
-from artquant_plugin.metrics.resampling import doubled_ranks, resampled_counts, tie_groups
+from artquant_plugin.metrics.resampling import doubled_midranks, resampled_counts, tie_groups
 
 RESAMPLES = 2000
 LEVEL = 0.95
@@ -28,7 +28,7 @@ class Metric:
 
 
 @dataclass(frozen=True, slots=True)
-class Scores:
+class Agreement:
     """All metrics of n pairs."""
 
     n: int
@@ -91,7 +91,7 @@ def evaluate(
     *,
     resamples: int = RESAMPLES,
     seed: int = 0,
-) -> Scores:
+) -> Agreement:
     """All metrics with percentile bootstrap intervals over images.
 
     Pairs are put in the order of their ids first, so that the result does not depend on the order given.
@@ -122,7 +122,7 @@ def evaluate(
             warnings.simplefilter("ignore", RuntimeWarning)  # all-NaN columns give NaN bounds, as they should
             bounds = np.nanquantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
     metrics = [Metric(float(v), float(low), float(high)) for v, low, high in zip(values, *bounds, strict=True)]
-    return Scores(len(order), *metrics)
+    return Agreement(len(order), *metrics)
 
 
 def bootstrap(prediction: ArrayLike, truth: ArrayLike, *, resamples: int, seed: int) -> FloatArray:
@@ -156,8 +156,8 @@ def bootstrap(prediction: ArrayLike, truth: ArrayLike, *, resamples: int, seed: 
     sums = np.empty((resamples, moments.shape[1]))
     for start, counts in resampled_counts(n, resamples, seed):
         for row, count in enumerate(counts):
-            rank_x, squares_x = doubled_ranks(count, ties_x)
-            rank_y, squares_y = doubled_ranks(count[by_truth], ties_y)
+            rank_x, squares_x = doubled_midranks(count, ties_x)
+            rank_y, squares_y = doubled_midranks(count[by_truth], ties_y)
             # Weighted in the predictions' order, then brought to the truths': one lookup instead of two.
             weighted = (count * rank_x)[by_truth]
             norm = math.sqrt(squares_x * squares_y)

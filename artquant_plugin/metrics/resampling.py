@@ -42,7 +42,7 @@ def tie_groups(ascending: FloatArray) -> tuple[NDArray[np.intp], NDArray[np.intp
     return ends, np.searchsorted(ends, np.arange(len(ascending)))
 
 
-def doubled_ranks(
+def doubled_midranks(
     counts: NDArray[np.intp], ties: tuple[NDArray[np.intp], NDArray[np.intp]] | None
 ) -> tuple[FloatArray, float]:
     """Twice the mean rank, less twice the mean of all ranks, of each image in a resample; whole numbers.

@@ -15,7 +15,7 @@ FORM_VERSION = 1
 _INLINE = 10 * 2**20  # bytes; the Hub keeps bigger files by their SHA-256 alone
 _CHUNK = 2**20
 
-Content = Path | bytes
+FileContent = Path | bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +30,12 @@ class Digest:
         return remote.lfs.sha256 == self.sha256 if remote.lfs else remote.blob_id == self.git
 
 
-def size_of(content: Content) -> int:
+def size_of(content: FileContent) -> int:
     """Bytes of a content."""
     return len(content) if isinstance(content, bytes) else content.stat().st_size
 
 
-def digest_of(content: Content) -> Digest:
+def digest_of(content: FileContent) -> Digest:
     """The hashes of a content, which is read once."""
     size = size_of(content)
     sha256 = hashlib.sha256()
@@ -53,13 +53,13 @@ def digest_of(content: Content) -> Digest:
     return Digest(sha256.hexdigest(), git.hexdigest() if git else None)
 
 
-def write_list(digests: Mapping[str, Digest]) -> bytes:
+def record_content(digests: Mapping[str, Digest]) -> bytes:
     """The content of `RECORD_FILE` for files and their hashes."""
     files = {name: {"sha256": digest.sha256, "git": digest.git} for name, digest in digests.items()}
     return (json.dumps({"form_version": FORM_VERSION, "files": files}, indent=1) + "\n").encode()
 
 
-def read_list(path: Path, repository: str) -> dict[str, Digest]:
+def read_record(path: Path, repository: str) -> dict[str, Digest]:
     """The hashes in a `RECORD_FILE`.
 
     Args:

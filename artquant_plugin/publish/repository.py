@@ -15,9 +15,17 @@ from typing import Any
 
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.text import listed, one_line
-from artquant_plugin.publish.contents import Whitelist
-from artquant_plugin.publish.faults import Target, hub_errors
-from artquant_plugin.publish.hashes import RECORD_FILE, Content, Digest, digest_of, read_list, size_of, write_list
+from artquant_plugin.publish.hashes import (
+    RECORD_FILE,
+    Digest,
+    FileContent,
+    digest_of,
+    read_record,
+    record_content,
+    size_of,
+)
+from artquant_plugin.publish.hub_errors import Target, hub_errors
+from artquant_plugin.publish.whitelist import Whitelist
 
 _HUBS_OWN = (".gitattributes",)
 _PASSING = (429, 500, 502, 503, 504)  # statuses after which a commit is tried again
@@ -46,7 +54,7 @@ class _State:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class PublicationPlan:
     """What a publication changes.
 
     Args:
@@ -69,7 +77,7 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class Published:
+class PublishedCommit:
     """What a publication came to.
 
     Args:
@@ -97,7 +105,7 @@ class Publication:
     def __init__(
         self,
         target: Target,
-        files: Mapping[str, Content],
+        files: Mapping[str, FileContent],
         whitelist: Whitelist,
         *,
         overwrite: bool = False,
@@ -115,7 +123,7 @@ class Publication:
         """Where it goes."""
         return self._target
 
-    def add(self, name: str, content: Content) -> None:
+    def add(self, name: str, content: FileContent) -> None:
         """Take one more file along."""
         self._files[name] = content
         self._digests[name] = digest_of(content)
@@ -155,9 +163,9 @@ class Publication:
         """Put the list of all that was published among the files."""
         kept = self._kept(state) if state else {}
         digests = {name: digest for name, digest in self._digests.items() if name != RECORD_FILE}
-        self.add(RECORD_FILE, write_list(dict(sorted((kept | digests).items()))))
+        self.add(RECORD_FILE, record_content(dict(sorted((kept | digests).items()))))
 
-    def plan(self) -> Plan:
+    def plan(self) -> PublicationPlan:
         """Compare with what is there; nothing is written.
 
         Raises:
@@ -169,7 +177,7 @@ class Publication:
         self._complete(state)
         sizes = {name: size_of(content) for name, content in self._files.items()}
         if state is None:
-            return Plan(target, False, sizes, tuple(self._files), (), (), None)
+            return PublicationPlan(target, False, sizes, tuple(self._files), (), (), None)
         if target.private and not state.private:
             raise ArtQuantError(
                 f"{target.kind} {target.name!r} exists and is public; make it private in its settings on the Hub, or "
@@ -204,7 +212,7 @@ class Publication:
                 f"{target.kind} {target.name!r} has a tag {target.tag!r} already, on commit {tagged[:12]}; tags "
                 "stay where they are: pass another --revision"
             )
-        return Plan(
+        return PublicationPlan(
             target,
             True,
             sizes,
@@ -214,7 +222,7 @@ class Publication:
             state.head,
         )
 
-    def run(self, message: str, say: Say) -> Published:
+    def run(self, message: str, say: Say) -> PublishedCommit:
         """Make the repository where there is none, send what differs, commit, tag.
 
         Args:
@@ -239,9 +247,9 @@ class Publication:
                 api.create_tag(target.name, tag=target.tag, revision=commit, repo_type=target.kind, exist_ok=True)
         prefix = "datasets/" if target.kind == "dataset" else ""
         assert commit is not None
-        return Published(commit, is_new, f"{api.endpoint}/{prefix}{target.name}")
+        return PublishedCommit(commit, is_new, f"{api.endpoint}/{prefix}{target.name}")
 
-    def _commit(self, plan: Plan, message: str, say: Say) -> str:
+    def _commit(self, plan: PublicationPlan, message: str, say: Say) -> str:
         from huggingface_hub import CommitOperationAdd, CommitOperationDelete
         from huggingface_hub.errors import HfHubHTTPError, HTTPError
 
@@ -290,7 +298,7 @@ class Publication:
             written = {}
             if RECORD_FILE in files:
                 path = api.hf_hub_download(target.name, RECORD_FILE, revision=info.sha, repo_type=target.kind)
-                written = read_list(Path(path), target.name)
+                written = read_record(Path(path), target.name)
             return _State(info.sha, bool(info.private), files, _tags(target), written)
 
 

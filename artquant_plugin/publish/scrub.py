@@ -44,7 +44,7 @@ def _last(path: str) -> str:
     return PurePosixPath(path.replace("\\", "/")).name or "."
 
 
-def check_clean(name: str, content: bytes) -> None:
+def check_no_home_folder(name: str, content: bytes) -> None:
     """Refuse a text that names a user's home.
 
     Args:

@@ -9,12 +9,12 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import rankdata
 
 from artquant_plugin.data.dataset import DatasetInfo
-from artquant_plugin.metrics.agreement import RESAMPLES, Scores, evaluate, mae, plcc, srocc
-from artquant_plugin.metrics.logistic import Mapped, map_scores
-from artquant_plugin.metrics.pairs import Pair, compare_pairs
+from artquant_plugin.metrics.agreement import RESAMPLES, Agreement, evaluate, mae, plcc, srocc
+from artquant_plugin.metrics.logistic_mapping import LogisticFit, fit_logistic
+from artquant_plugin.metrics.pairwise_comparisons import Comparison, compare_models
 from artquant_plugin.metrics.unscored import at_median
 from artquant_plugin.report.boards import Board
-from artquant_plugin.report.entries import Entry
+from artquant_plugin.report.model_predictions import ModelPredictions
 
 THRESHOLD = 5.0  # of "is a good painting", in the literature's ten-point scale
 TOP = 10.0  # of that scale
@@ -45,22 +45,22 @@ class Evaluation:
     """One model's figures on a board.
 
     Args:
-        entry: the model.
+        model: the model.
         failed: paintings without a prediction.
         scores: over the scored paintings; None when none was.
         srocc_all: with the model's median in the place of missing predictions; NaN when none is missing.
         plcc_all: likewise.
-        mapped: PLCC after the logistic mapping; an extra.
+        logistic_fit: PLCC after the logistic mapping; an extra.
         accuracy: None where predictions are on another scale.
         on_scale: whether all predictions are in the dataset's score range, so that errors mean something.
     """
 
-    entry: Entry
+    model: ModelPredictions
     failed: int
-    scores: Scores | None
+    scores: Agreement | None
     srocc_all: float
     plcc_all: float
-    mapped: Mapped | None
+    logistic_fit: LogisticFit | None
     accuracy: Accuracy | None
     on_scale: bool
 
@@ -107,7 +107,7 @@ class Analysis:
 
     board: Board
     evaluations: list[Evaluation]
-    pairs: list[Pair]
+    comparisons: list[Comparison]
     categories: Breakdown | None
     bands: Breakdown
     attributes: Breakdown | None
@@ -119,16 +119,16 @@ def analyse(board: Board, *, resamples: int = RESAMPLES, pair_resamples: int | N
     Args:
         board: with at least one painting.
         resamples: of each model's intervals; 0 leaves them out.
-        pair_resamples: of the comparisons; see `compare_pairs`.
+        pair_resamples: of the comparisons; see `compare_models`.
         seed: of both.
     """
     matrix = board.matrix()
     low, high = score_range(board)
     evaluations = [
-        _evaluation(board, entry, row, resamples=resamples, seed=seed)
-        for entry, row in zip(board.entries, matrix, strict=True)
+        _evaluation(board, model, row, resamples=resamples, seed=seed)
+        for model, row in zip(board.models, matrix, strict=True)
     ]
-    names = [entry.name for entry in board.entries]
+    names = [model.name for model in board.models]
     categories = board.categories()
     known = sorted({category for category in categories if category is not None})
     edges = np.linspace(low, high, BANDS + 1)
@@ -137,7 +137,7 @@ def analyse(board: Board, *, resamples: int = RESAMPLES, pair_resamples: int | N
     return Analysis(
         board=board,
         evaluations=evaluations,
-        pairs=compare_pairs(names, matrix, board.truth, resamples=pair_resamples, seed=seed),
+        comparisons=compare_models(names, matrix, board.truth, resamples=pair_resamples, seed=seed),
         categories=_breakdown("category", known, categories, matrix, board.truth) if len(known) > 1 else None,
         bands=_breakdown("human score", labels, [labels[band] for band in bands], matrix, board.truth),
         attributes=_attributes(board, matrix),
@@ -211,21 +211,21 @@ def split_shift(info: DatasetInfo | None) -> str:
     )
 
 
-def _evaluation(board: Board, entry: Entry, row: FloatArray, *, resamples: int, seed: int) -> Evaluation:
+def _evaluation(board: Board, model: ModelPredictions, row: FloatArray, *, resamples: int, seed: int) -> Evaluation:
     known = ~np.isnan(row)
-    failed = sum(entry.failures.values())
+    failed = sum(model.failures.values())
     low, high = score_range(board)
     nan = math.nan
     if not known.any():
-        return Evaluation(entry, failed, None, nan, nan, None, None, True)
+        return Evaluation(model, failed, None, nan, nan, None, None, True)
     names = [name for name, scored in zip(board.ids, known, strict=True) if scored]
     x, y = row[known], board.truth[known]
-    on_scale = not entry.measured and bool(x.min() >= low and x.max() <= high)
+    on_scale = not model.has_own_unit and bool(x.min() >= low and x.max() <= high)
     threshold = THRESHOLD if high == TOP else (low + high) / 2
     # Paintings that the run was never asked about are no failures of its.
     unscored = np.array(
         [
-            not scored and (name in entry.samples or not entry.samples)
+            not scored and (name in model.samples or not model.samples)
             for name, scored in zip(board.ids, known, strict=True)
         ]
     )
@@ -235,12 +235,12 @@ def _evaluation(board: Board, entry: Entry, row: FloatArray, *, resamples: int, 
         all_y = np.concatenate([y, board.truth[unscored]])
         srocc_all, plcc_all = _correlations(all_x, all_y)
     return Evaluation(
-        entry=entry,
+        model=model,
         failed=failed,
         scores=evaluate(names, x, y, resamples=resamples, seed=seed),
         srocc_all=srocc_all,
         plcc_all=plcc_all,
-        mapped=map_scores(x, y),
+        logistic_fit=fit_logistic(x, y),
         accuracy=accuracy(x, y, threshold) if on_scale else None,
         on_scale=on_scale,
     )
@@ -260,7 +260,7 @@ def _attributes(board: Board, matrix: FloatArray) -> Breakdown | None:
     if not names:
         return None
     sizes = []
-    figures: list[list[GroupFigures]] = [[] for _ in board.entries]
+    figures: list[list[GroupFigures]] = [[] for _ in board.models]
     for name in names:
         given = [
             (board.paintings[one].attributes or {}).get(name) if one in board.paintings else None for one in board.ids

@@ -9,13 +9,13 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from artquant_plugin.common.files import atomic_write
-from artquant_plugin.metrics.agreement import Scores
+from artquant_plugin.metrics.agreement import Agreement
 
 INK, DOT, GRID = "#1f2933", "#2f6f9f", "#d9dee3"
 
 
 def draw_scatter(
-    path: Path, predictions: Sequence[float], truths: Sequence[float], *, title: str, scores: Scores
+    path: Path, predictions: Sequence[float], truths: Sequence[float], *, title: str, scores: Agreement
 ) -> None:
     """Write a PNG: one dot per painting, the diagonal, and the metrics.
 

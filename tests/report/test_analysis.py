@@ -7,8 +7,8 @@ from artquant_plugin.data.dataset import DatasetInfo, SplitInfo
 from artquant_plugin.metrics.agreement import plcc, srocc
 from artquant_plugin.report.analysis import accuracy, analyse, calibration, split_shift
 from artquant_plugin.report.boards import read_boards
-from artquant_plugin.report.entries import Columns
-from artquant_plugin.report.sources import parse_source
+from artquant_plugin.report.model_predictions import PredictionColumns
+from artquant_plugin.report.prediction_sources import parse_prediction_source
 from tests.report.results import write_csv, write_paintings, write_samples
 
 
@@ -23,7 +23,9 @@ def analysis(tmp_path):
     noisy["p0000"] = noisy["p0019"] = None
     write_samples(tmp_path / "r" / "noisy", dataset, noisy, truths)
     other_scale = write_csv(tmp_path / "pyiqa.csv", [(name, 100 * t) for name, t in truths.items()])
-    (board,) = read_boards([parse_source(str(tmp_path / "r")), parse_source(str(other_scale))], Columns())
+    (board,) = read_boards(
+        [parse_prediction_source(str(tmp_path / "r")), parse_prediction_source(str(other_scale))], PredictionColumns()
+    )
     return analyse(board, resamples=50, pair_resamples=50)
 
 

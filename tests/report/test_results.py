@@ -8,9 +8,9 @@ from PIL import Image
 
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.metrics.agreement import evaluate
-from artquant_plugin.report.samples import read_runs
+from artquant_plugin.report.results_table import ResultRow, markdown_table, text_table
 from artquant_plugin.report.scatter import draw_scatter
-from artquant_plugin.report.table import ResultRow, markdown_table, text_table
+from artquant_plugin.report.task_runs import read_runs
 
 
 def sample(name: str, prediction: float | None, truth: float, reason: str | None = None, missing: int = 0) -> dict:

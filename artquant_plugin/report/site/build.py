@@ -12,11 +12,11 @@ from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.files import atomic_files
 from artquant_plugin.report.analysis import Analysis
 from artquant_plugin.report.board_tables import tables
-from artquant_plugin.report.formats import ENDINGS, FORMATS
 from artquant_plugin.report.site.overview import table_one
-from artquant_plugin.report.site.payload import board_script, cases, text_scripts
-from artquant_plugin.report.site.pictures import write_pictures
+from artquant_plugin.report.site.page_pictures import write_pictures
+from artquant_plugin.report.site.page_scripts import board_script, cases, text_scripts
 from artquant_plugin.report.site.view import board_view, made_with, unpictured
+from artquant_plugin.report.table_formats import ENDINGS, FORMATS
 
 INDEX, RECORD = "index.html", "report.json"
 FORM_VERSION = 1
@@ -115,7 +115,7 @@ def _render(part: Path, analyses: Sequence[Analysis], slugs: Sequence[str], titl
 
 def _line(analysis: Analysis, pictures: int, failed: Sequence[str]) -> str:
     board = analysis.board
-    counts = (len(board.entries), "model"), (len(board.ids), "painting"), (pictures, "picture")
+    counts = (len(board.models), "model"), (len(board.ids), "painting"), (pictures, "picture")
     line = f"{board.dataset}: " + ", ".join(f"{n:,} {what}{'' if n == 1 else 's'}" for n, what in counts)
     if not board.images:
         return f"{line}: {unpictured(board)}"

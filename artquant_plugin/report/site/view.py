@@ -7,22 +7,22 @@ from importlib.metadata import version
 from typing import Any
 
 from artquant_plugin import __version__
-from artquant_plugin.metrics.pairs import Difference
+from artquant_plugin.metrics.pairwise_comparisons import Difference
 from artquant_plugin.report.analysis import Analysis, Breakdown, Evaluation, split_shift
 from artquant_plugin.report.board_tables import (
     NONE,
+    comparisons_table,
     leaderboard,
     measured_cells,
     ordered,
     p_value,
-    pairs_as_table,
     printed_rows,
 )
 from artquant_plugin.report.boards import Board
-from artquant_plugin.report.formats import Table
-from artquant_plugin.report.published import Published
-from artquant_plugin.report.site.cells import Cell, axis, count_cell, figure_cell, metric_cell, printed_cell
-from artquant_plugin.report.table import number
+from artquant_plugin.report.published_figures import PublishedFigures
+from artquant_plugin.report.results_table import number
+from artquant_plugin.report.site.page_cells import Cell, axis, count_cell, figure_cell, metric_cell, printed_cell
+from artquant_plugin.report.table_formats import Table
 
 HEAT_STEPS = 10
 
@@ -40,14 +40,16 @@ def board_view(analysis: Analysis, slug: str) -> dict[str, Any]:
         "paintings": len(board.ids),
         "missing": board.missing,
         "unpictured": unpictured(board),
-        "models": [one.entry.name for one in evaluations],
+        "models": [one.model.name for one in evaluations],
         "shift": split_shift(board.info),
         "notes": [note for note in notes if note != split_shift(board.info)],
         "columns": columns,
         "rows": rows,
         "published": bool(own or others),
-        "matrices": _matrices(analysis, [one.entry.name for one in evaluations]),
-        "pairs": None if not analysis.pairs else table_view(pairs_as_table(board.dataset, analysis.pairs)),
+        "matrices": _matrices(analysis, [one.model.name for one in evaluations]),
+        "pairs": None
+        if not analysis.comparisons
+        else table_view(comparisons_table(board.dataset, analysis.comparisons)),
         "breakdowns": [
             _breakdown_view(analysis, breakdown, evaluations, caption)
             for breakdown, caption in (
@@ -60,7 +62,7 @@ def board_view(analysis: Analysis, slug: str) -> dict[str, Any]:
         "runs": [_run_view(one) for one in evaluations],
         "info": board.info,
         "license": None if board.info is None else board.info.license,
-        "resamples": max((pair.resamples for pair in analysis.pairs), default=0),
+        "resamples": max((comparison.resamples for comparison in analysis.comparisons), default=0),
     }
 
 
@@ -93,7 +95,7 @@ COLUMNS = (
 
 
 def _leaderboard_rows(
-    evaluations: Sequence[Evaluation], own: dict[str, Published], others: Sequence[Published]
+    evaluations: Sequence[Evaluation], own: dict[str, PublishedFigures], others: Sequence[PublishedFigures]
 ) -> list[dict[str, Any]]:
     low, high = axis(
         [one.scores.srocc for one in evaluations if one.scores], [one.scores.plcc for one in evaluations if one.scores]
@@ -102,13 +104,13 @@ def _leaderboard_rows(
     for one in evaluations:
         cells = measured_cells(one)
         scores = one.scores
-        printed = own.get(one.entry.name)
+        printed = own.get(one.model.name)
         share = one.accuracy
         rows.append(
             {
                 "kind": "measured",
                 "cells": [
-                    Cell(one.entry.name, one.entry.name.casefold()),
+                    Cell(one.model.name, one.model.name.casefold()),
                     count_cell(0 if scores is None else scores.n),
                     Cell(f"{one.failed:,}", str(one.failed), "num", title=cells[2] if one.failed else ""),
                     metric_cell(None if scores is None else scores.srocc, low, high),
@@ -119,7 +121,7 @@ def _leaderboard_rows(
                     printed_cell(printed, "plcc"),
                     figure_cell(one.srocc_all),
                     figure_cell(one.plcc_all),
-                    figure_cell(None if one.mapped is None else one.mapped.plcc),
+                    figure_cell(None if one.logistic_fit is None else one.logistic_fit.plcc),
                     Cell(NONE, "", "num")
                     if share is None
                     else Cell(
@@ -169,7 +171,9 @@ def table_view(table: Table) -> dict[str, Any]:
 
 def _matrices(analysis: Analysis, names: Sequence[str]) -> list[dict[str, Any]]:
     """For each metric, rows less columns."""
-    found: dict[tuple[str, str], Any] = {(pair.a, pair.b): pair for pair in analysis.pairs}
+    found: dict[tuple[str, str], Any] = {
+        (comparison.a, comparison.b): comparison for comparison in analysis.comparisons
+    }
     matrices = []
     for metric in ("srocc", "plcc"):
         rows = []
@@ -180,9 +184,9 @@ def _matrices(analysis: Analysis, names: Sequence[str]) -> list[dict[str, Any]]:
                     cells.append(Cell("", style="self"))
                     continue
                 swapped = (a, b) not in found
-                pair = found[b, a] if swapped else found[a, b]
-                own: Difference = getattr(pair, metric)
-                cells.append(_matrix_cell(a, b, own, pair.n, -1 if swapped else 1))
+                comparison = found[b, a] if swapped else found[a, b]
+                own: Difference = getattr(comparison, metric)
+                cells.append(_matrix_cell(a, b, own, comparison.n, -1 if swapped else 1))
             rows.append({"name": a, "cells": cells})
         matrices.append({"metric": metric.upper(), "id": metric, "names": list(names), "rows": rows})
     return matrices if len(names) > 1 else []
@@ -205,13 +209,13 @@ def _matrix_cell(a: str, b: str, found: Difference, n: int, sign: int) -> Cell:
 def _breakdown_view(
     analysis: Analysis, breakdown: Breakdown, evaluations: Sequence[Evaluation], caption: str
 ) -> dict[str, Any]:
-    place_of = {one.entry.name: place for place, one in enumerate(analysis.evaluations)}
+    place_of = {one.model.name: place for place, one in enumerate(analysis.evaluations)}
     rows = []
     for group, (name, size) in enumerate(zip(breakdown.groups, breakdown.sizes, strict=True)):
         cells = [Cell(name, str(group) if breakdown is analysis.bands else name.casefold()), count_cell(size)]
         for one in evaluations:
-            figures = breakdown.figures[place_of[one.entry.name]][group]
-            said = f"{one.entry.name}, {name}: SROCC {number(figures.srocc)}, PLCC {number(figures.plcc)}"
+            figures = breakdown.figures[place_of[one.model.name]][group]
+            said = f"{one.model.name}, {name}: SROCC {number(figures.srocc)}, PLCC {number(figures.plcc)}"
             said += f", {figures.n:,} paintings scored"
             if one.on_scale and not math.isnan(figures.bias):
                 said += f", mean error {figures.bias:+.2f}, mean absolute error {figures.mae:.2f}"
@@ -224,22 +228,22 @@ def _breakdown_view(
     return {
         "caption": caption,
         "title": breakdown.title,
-        "models": [one.entry.name for one in evaluations],
+        "models": [one.model.name for one in evaluations],
         "rows": rows,
         "attributes": breakdown is analysis.attributes,
     }
 
 
 def _run_view(one: Evaluation) -> dict[str, Any]:
-    entry, details = one.entry, one.entry.details
-    failures = ", ".join(f"{count:,} {reason}" for reason, count in sorted(entry.failures.items()))
-    left_out = ", ".join(f"{count:,} {reason}" for reason, count in entry.left_out.items())
+    model, details = one.model, one.model.details
+    failures = ", ".join(f"{count:,} {reason}" for reason, count in sorted(model.failures.items()))
+    left_out = ", ".join(f"{count:,} {reason}" for reason, count in model.left_out.items())
     facts = [
-        ("File", entry.file.name),
+        ("File", model.file.name),
         ("Scored", f"{0 if one.scores is None else one.scores.n:,}"),
         ("Without a score", failures or "none"),
         ("Left out", left_out),
-        ("Older runs passed over", f"{entry.older}" if entry.older else ""),
+        ("Older runs passed over", f"{model.older}" if model.older else ""),
     ]
     prompt = ""
     if details is not None:
@@ -248,10 +252,10 @@ def _run_view(one: Evaluation) -> dict[str, Any]:
             ("Harness model", details.model),
             ("Arguments", details.arguments),
             ("Prompt", "the model's own" if details.prompt_version == "own" else details.prompt_version),
-            ("Mid-points of ranges", f"{entry.from_range:,}" if entry.from_range else ""),
+            ("Mid-points of ranges", f"{model.from_range:,}" if model.from_range else ""),
             ("lmms-eval", details.harness),
             ("Commit of its folder", details.commit),
             ("Date", details.date),
             ("Seconds", details.seconds),
         ]
-    return {"name": entry.name, "facts": [(name, text) for name, text in facts if text], "prompt": prompt}
+    return {"name": model.name, "facts": [(name, text) for name, text in facts if text], "prompt": prompt}

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from artquant_plugin.metrics.agreement import Metric
 from artquant_plugin.report.board_tables import NONE
-from artquant_plugin.report.published import Published
-from artquant_plugin.report.table import number
+from artquant_plugin.report.published_figures import PublishedFigures
+from artquant_plugin.report.results_table import number
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ def plain_cell(metric: Metric | None) -> Cell:
     return Cell(number(metric.value), str(metric.value), "num", said, below=below)
 
 
-def printed_cell(row: Published | None, metric: str) -> Cell:
+def printed_cell(row: PublishedFigures | None, metric: str) -> Cell:
     """What a paper prints; its title says what is odd about it."""
     if row is None:
         return Cell(NONE, "", "num published")

@@ -10,8 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.metrics.agreement import LEVEL, RESAMPLES, plcc, srocc
-from artquant_plugin.metrics.dependent import steiger_z, zou_interval
-from artquant_plugin.metrics.paired import paired_bootstrap, two_sided_p
+from artquant_plugin.metrics.dependent_correlations import steiger_z, zou_interval
+from artquant_plugin.metrics.paired_bootstrap import paired_bootstrap, two_sided_p
 
 ALPHA = 1 - LEVEL
 RESAMPLES_PER_PAIR = 80  # the smallest p, 2 / (R + 1), then is at most ALPHA / 2 after Holm's correction
@@ -48,7 +48,7 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class Comparison:
     """Two models, compared.
 
     Args:
@@ -78,14 +78,14 @@ class Pair:
     resamples: int
 
 
-def compare_pairs(
+def compare_models(
     names: Sequence[str],
     predictions: ArrayLike,
     truth: ArrayLike,
     *,
     resamples: int | None = None,
     seed: int = 0,
-) -> list[Pair]:
+) -> list[Comparison]:
     """Compare every model with every other one.
 
     Pairs that scored the same images share their resamples, and each model is ranked once in each of them.
@@ -119,7 +119,7 @@ def compare_pairs(
     alike: dict[bytes, list[tuple[int, int]]] = {}
     for a, b in couples:
         alike.setdefault(np.packbits(known[a] & known[b]).tobytes(), []).append((a, b))
-    found: dict[tuple[int, int], Pair] = {}
+    found: dict[tuple[int, int], Comparison] = {}
     for group in alike.values():
         both = known[group[0][0]] & known[group[0][1]]
         models = sorted({model for pair in group for model in pair})
@@ -174,11 +174,11 @@ def _pair(
     truth: FloatArray,
     only: tuple[int, int],
     draws: FloatArray | None,
-) -> Pair:
+) -> Comparison:
     nothing = Difference(*[math.nan] * 6)
     if draws is None:
         nan = math.nan
-        return Pair(name_a, name_b, len(truth), *only, nothing, nothing, nan, nan, (nan, nan), 0)
+        return Comparison(name_a, name_b, len(truth), *only, nothing, nothing, nan, nan, (nan, nan), 0)
     differences = []
     for place, metric in enumerate((srocc, plcc)):
         of_a, of_b = metric(a, truth), metric(b, truth)
@@ -189,7 +189,7 @@ def _pair(
     ranked, linear = differences
     given = (linear.a, linear.b, plcc(a, b), len(truth))
     z, p = steiger_z(*given)
-    return Pair(name_a, name_b, len(truth), *only, ranked, linear, z, p, zou_interval(*given), len(draws))
+    return Comparison(name_a, name_b, len(truth), *only, ranked, linear, z, p, zou_interval(*given), len(draws))
 
 
 def _varies(values: FloatArray) -> bool:

@@ -46,18 +46,18 @@ def read(sources: Sequence[str], args: argparse.Namespace) -> "list[Board]":
     """
     from artquant_plugin.metrics.agreement import RESAMPLES
     from artquant_plugin.report.boards import read_boards
-    from artquant_plugin.report.entries import Columns
-    from artquant_plugin.report.sources import parse_source
+    from artquant_plugin.report.model_predictions import PredictionColumns
+    from artquant_plugin.report.prediction_sources import parse_prediction_source
 
     if args.seed < 0 or (args.resamples is not None and args.resamples < RESAMPLES):
         raise ArtQuantError(
             f"--seed must not be negative, and --resamples must be {RESAMPLES} or more; leave them out"
         )
-    columns = Columns(
+    columns = PredictionColumns(
         image=args.image_column,
         prediction=args.prediction_column,
         truth=args.truth,
         truth_image=args.truth_image_column,
         score=args.score_column,
     )
-    return read_boards([parse_source(source) for source in sources], columns, dataset=args.task)
+    return read_boards([parse_prediction_source(source) for source in sources], columns, dataset=args.task)

@@ -12,7 +12,7 @@ from huggingface_hub import ModelCard
 
 from artquant_plugin.checkpoint.identity import weights_hash
 from artquant_plugin.metrics.agreement import evaluate
-from tests.publish.test_model import TRAINED
+from tests.publish.test_checkpoint_files import TRAINED
 
 N = 40
 

@@ -10,7 +10,7 @@ import pytest
 from artquant_plugin.checkpoint import ScoringSpec, load_checkpoint, save_checkpoint
 from artquant_plugin.prompting.levels import LevelScale
 from artquant_plugin.prompting.prompter import PromptSpec
-from artquant_plugin.publish.lines import Loading, scoring_lines
+from artquant_plugin.publish.scoring_code import LoadingRecipe, scoring_code
 from artquant_plugin.scoring.scorer import ArtQuantScorer
 from tests.backbones.families import FAMILIES, family
 from tests.backbones.mplug_owl2.original_folders import write_base
@@ -84,8 +84,8 @@ def test_lines_give_the_engines_score_in_every_family(name, spec, tmp_path, desk
     """Run in this process: that they need nothing of ours, the test above has shown."""
     save_checkpoint(tmp_path / "model", *family(name), spec)
     checkpoint = load_checkpoint(str(tmp_path / "model"))
-    loading = Loading(str(tmp_path / "model"), None, None, extra=False, known=True)
-    code = scoring_lines(loading, checkpoint.processor, spec)
+    loading = LoadingRecipe(str(tmp_path / "model"), None, None, extra=False, known=True)
+    code = scoring_code(loading, checkpoint.processor, spec)
     monkeypatch.chdir(desk.root)
     printed: list[float] = []
     exec(code, {"print": printed.append})

@@ -8,12 +8,12 @@ from typing import Any, Literal
 
 import yaml
 
-FILE = "published.yaml"
+FILE = "published_figures.yaml"
 Group = Literal["generalist", "specialist", "this paper"]
 
 
 @dataclass(frozen=True, slots=True)
-class Published:
+class PublishedFigures:
     """One method's figures on one dataset.
 
     Args:
@@ -41,11 +41,11 @@ class Published:
     note: str
 
 
-def published(dataset: str) -> list[Published]:
+def published_figures(dataset: str) -> list[PublishedFigures]:
     """Every figure on a dataset, in the table's order; none for a dataset that no table has."""
     content = _content()
     return [
-        Published(
+        PublishedFigures(
             method=row["method"],
             dataset=dataset,
             srocc=row[dataset]["srocc"],

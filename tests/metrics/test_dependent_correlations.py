@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from artquant_plugin.metrics.dependent import steiger_z, zou_interval
+from artquant_plugin.metrics.dependent_correlations import steiger_z, zou_interval
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class Mapped:
+class LogisticFit:
     """A fitted mapping from predictions to human scores.
 
     Args:
@@ -41,7 +41,7 @@ def logistic(scores: ArrayLike, parameters: ArrayLike) -> FloatArray:
     return (b1 - b2) * expit((np.asarray(scores, dtype=np.float64) - b3) / abs(b4)) + b2
 
 
-def map_scores(prediction: ArrayLike, truth: ArrayLike) -> Mapped | None:
+def fit_logistic(prediction: ArrayLike, truth: ArrayLike) -> LogisticFit | None:
     """Fit the mapping by least squares on the very scores that it is then measured on, as is the custom.
 
     Such a figure is never below the raw PLCC by much and may be far above it: an extra, not a headline.
@@ -66,4 +66,4 @@ def map_scores(prediction: ArrayLike, truth: ArrayLike) -> Mapped | None:
     if not best.success or not np.isfinite(mapped).all() or not np.ptp(mapped):
         return None
     b1, b2, b3, b4 = (float(value) for value in best.x)
-    return Mapped(plcc(mapped, y), (b1, b2, b3 * spread + middle, abs(b4) * spread))
+    return LogisticFit(plcc(mapped, y), (b1, b2, b3 * spread + middle, abs(b4) * spread))

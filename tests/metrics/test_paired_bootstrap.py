@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from artquant_plugin.common.errors import ArtQuantError
-from artquant_plugin.metrics.paired import paired_bootstrap, two_sided_p
+from artquant_plugin.metrics.paired_bootstrap import paired_bootstrap, two_sided_p
 
 
 @pytest.mark.parametrize("ties", [False, True])

@@ -13,7 +13,7 @@ from artquant_plugin.harness.plugin import OWN_QUESTION, PYIQA_ID, REQUEST
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class LoggedSample:
     """One painting of a run.
 
     Args:
@@ -51,7 +51,7 @@ class TaskRun:
         older: runs of the same model and task that were passed over.
         prompt: name and version of the prompt, from the task's metadata; ``own`` where the model asks itself.
         from_range: predictions that are the mid-point of a range.
-        measured: whether the predictions have a unit of their own, so that they have no error against human scores.
+        has_own_unit: whether the predictions are in a unit of their own.
         checkpoint: `Identity` of what was measured, where the model is one of ours.
     """
 
@@ -60,11 +60,11 @@ class TaskRun:
     date: str
     missing: int
     file: Path
-    samples: list[Sample]
+    samples: list[LoggedSample]
     older: int = 0
     prompt: str = ""
     from_range: int = 0
-    measured: bool = False
+    has_own_unit: bool = False
     checkpoint: dict[str, Any] | None = None
 
     @property
@@ -175,8 +175,8 @@ def _is_ours(file: Path) -> bool:
 
 
 def _read(file: Path, model: str, task: str, *, older: int) -> TaskRun:
-    samples: dict[str, Sample] = {}
-    missing, from_range, measured = 0, 0, False
+    samples: dict[str, LoggedSample] = {}
+    missing, from_range, has_own_unit = 0, 0, False
     checkpoint: dict[str, Any] | None = None
     with file.open(encoding="utf-8") as lines:
         for number, line in enumerate(lines, start=1):
@@ -185,7 +185,7 @@ def _read(file: Path, model: str, task: str, *, older: int) -> TaskRun:
                 record = sample["scored"]
                 samples[record["id"]] = _sample(sample)
                 from_range += bool(record.get("from_range"))
-                measured = measured or record.get("measurement") is not None
+                has_own_unit = has_own_unit or record.get("measurement") is not None
                 missing = max(missing, int(sample["missing"]))
                 weights = record.get("checkpoint")  # which a failed painting lacks
                 if weights and checkpoint and weights != checkpoint:
@@ -205,16 +205,16 @@ def _read(file: Path, model: str, task: str, *, older: int) -> TaskRun:
         older=older,
         prompt=_prompt(file, task),
         from_range=from_range,
-        measured=measured,
+        has_own_unit=has_own_unit,
         checkpoint=checkpoint,
     )
 
 
-def _sample(line: dict[str, Any]) -> Sample:
+def _sample(line: dict[str, Any]) -> LoggedSample:
     record = line["scored"]
     reply = line.get("filtered_resps", "")
     media = line.get("input_media") or []
-    return Sample(
+    return LoggedSample(
         id=record["id"],
         prediction=None if record["prediction"] is None else float(record["prediction"]),
         truth=float(record["truth"]),

@@ -11,11 +11,11 @@ from artquant_plugin.checkpoint import ScoringSpec
 from artquant_plugin.common.hub import split_revision
 from artquant_plugin.data.find import PUBLISHED
 from artquant_plugin.data.hub_rad import is_published_name
-from artquant_plugin.publish.faults import Target
-from artquant_plugin.publish.lines import IMAGE_NAME
-from artquant_plugin.publish.results import METRICS, Result, summary
+from artquant_plugin.publish.hub_errors import Target
+from artquant_plugin.publish.scoring_code import IMAGE_NAME
+from artquant_plugin.publish.task_results import METRICS, TaskResult, result_counts
+from artquant_plugin.report.results_table import ResultRow, markdown_table
 from artquant_plugin.report.scatter import draw_scatter
-from artquant_plugin.report.table import ResultRow, markdown_table
 
 PLOT_FILE = "scatter.png"
 TAGS = ("lmms-eval", "image-aesthetics", "artquant")
@@ -43,7 +43,7 @@ class License:
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class ModelCardFields:
     """What a card says.
 
     Args:
@@ -66,12 +66,12 @@ class Facts:
     license: License
     spec: ScoringSpec
     training: dict[str, Any] | None
-    results: tuple[Result, ...]
+    results: tuple[TaskResult, ...]
     code: str
     is_known: bool
 
 
-def model_card(facts: Facts) -> str:
+def model_card(facts: ModelCardFields) -> str:
     """The text of README.md."""
     from huggingface_hub import ModelCard, ModelCardData
 
@@ -110,7 +110,7 @@ def progress_card(target: Target, base: str | None, state: str) -> str:
     )
 
 
-def scatter(results: Sequence[Result]) -> bytes:
+def scatter(results: Sequence[TaskResult]) -> bytes:
     """The plot of the result with the most paintings, as PNG."""
     largest = max(results, key=lambda result: result.scores.n)
     with tempfile.TemporaryDirectory() as folder:
@@ -119,7 +119,7 @@ def scatter(results: Sequence[Result]) -> bytes:
         return path.read_bytes()
 
 
-def _datasets(facts: Facts) -> list[str] | None:
+def _datasets(facts: ModelCardFields) -> list[str] | None:
     """What was trained on, by names that others know: published datasets, and repositories of the Hub."""
     if facts.training is None:
         return None
@@ -129,7 +129,7 @@ def _datasets(facts: Facts) -> list[str] | None:
     return list(dict.fromkeys([*names, *repositories])) or None
 
 
-def _eval_results(results: Sequence[Result]) -> list[Any]:
+def _eval_results(results: Sequence[TaskResult]) -> list[Any]:
     from huggingface_hub import EvalResult
 
     found = []
@@ -148,13 +148,13 @@ def _eval_results(results: Sequence[Result]) -> list[Any]:
                     metric_type=name,
                     metric_name=f"{name.upper()} (n = {result.scores.n:,})",
                     metric_value=metric.value,
-                    metric_args={"interval_95": [metric.low, metric.high], **summary(result)},
+                    metric_args={"interval_95": [metric.low, metric.high], **result_counts(result)},
                 )
             )
     return found
 
 
-def _texts(facts: Facts) -> dict[str, Any]:
+def _texts(facts: ModelCardFields) -> dict[str, Any]:
     rows = [
         ResultRow(r.run.task, facts.target.name, r.run.failures, r.run.missing, r.scores, r.filled, r.run.prompt)
         for r in facts.results
@@ -193,7 +193,7 @@ def _texts(facts: Facts) -> dict[str, Any]:
     }
 
 
-def _measured(result: Result) -> str:
+def _measured(result: TaskResult) -> str:
     """What a result was measured on."""
     checkpoint = result.run.checkpoint or {}
     revision = checkpoint.get("revision")
@@ -243,7 +243,7 @@ _TEMPLATE = """---
 
 # {{ name }}
 
-Scores how beautiful people find a painting, from {{ low }} to {{ high }}: a vision-language model whose score is \
+Agreement how beautiful people find a painting, from {{ low }} to {{ high }}: a vision-language model whose score is \
 the expectation over the probabilities of level words ({{ levels }}).
 {% if base %}
 {{ "An adapter of" if is_adapter else "Trained from" }} {{ base }}.
@@ -298,6 +298,6 @@ No record of a training is part of this repository.
 - A score is relative to the people who rated the training data\
 {% if trained_on %} ({{ trained_on }}){% endif %}: their taste, culture and time. It is no measure of a work's worth, \
 and not meant for decisions about artists.
-- Scores of different scales, models or prompts cannot be compared.
+- Agreement of different scales, models or prompts cannot be compared.
 {% for term in terms %}- Terms of the data, which forbid commercial use: {{ term }}.
 {% endfor %}"""

@@ -13,7 +13,7 @@ import numpy as np
 
 from artquant_plugin.report.analysis import Analysis, calibration, score_range
 from artquant_plugin.report.board_tables import ordered
-from artquant_plugin.report.site.pictures import Picture
+from artquant_plugin.report.site.page_pictures import Picture
 
 PART = 200  # paintings whose texts share a file
 CASES = 12  # paintings at each end of a model's errors that get a larger picture
@@ -25,7 +25,7 @@ _ESCAPES = {"<": r"\u003c", ">": r"\u003e", "&": r"\u0026", "\u2028": r"\u2028",
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class PaintingOrder:
     """Paintings in the order in which a page has them: by human score, then by name.
 
     Args:
@@ -37,11 +37,11 @@ class Order:
     places: list[int]
 
 
-def order(analysis: Analysis) -> Order:
+def painting_order(analysis: Analysis) -> PaintingOrder:
     """Lowest human score first."""
     board = analysis.board
     places = sorted(range(len(board.ids)), key=lambda place: (board.truth[place], board.ids[place]))
-    return Order([board.ids[place] for place in places], places)
+    return PaintingOrder([board.ids[place] for place in places], places)
 
 
 def cases(analysis: Analysis) -> set[str]:
@@ -60,19 +60,19 @@ def cases(analysis: Analysis) -> set[str]:
 
 def board_script(analysis: Analysis, slug: str, pictures: Mapping[str, Picture]) -> str:
     """The script that holds a board's numbers."""
-    board, chosen = analysis.board, order(analysis)
+    board, chosen = analysis.board, painting_order(analysis)
     matrix = board.matrix()[:, chosen.places]
     categories = board.categories()
     names = sorted({category for category in categories if category is not None})
     index = {name: place for place, name in enumerate(names)}
     models = []
     for one in ordered(analysis.evaluations):
-        row = matrix[board.entries.index(one.entry)]
+        row = matrix[board.models.index(one.model)]
         known = ~np.isnan(row)
         truth = board.truth[chosen.places][known]
         models.append(
             {
-                "name": one.entry.name,
+                "name": one.model.name,
                 "onScale": one.on_scale,
                 "n": int(known.sum()),
                 "srocc": None if one.scores is None else _number(one.scores.srocc.value),
@@ -99,7 +99,7 @@ def board_script(analysis: Analysis, slug: str, pictures: Mapping[str, Picture])
 
 def text_scripts(analysis: Analysis) -> Iterator[str]:
     """The scripts that hold texts and distributions, one for each `PART` paintings."""
-    ids = order(analysis).ids
+    ids = painting_order(analysis).ids
     for part, start in enumerate(range(0, len(ids), PART)):
         texts = [_texts(analysis, one) for one in ids[start : start + PART]]
         yield f"window.ARTQUANT_TEXTS({part}, {script_json(texts)});\n"
@@ -122,9 +122,9 @@ def _texts(analysis: Analysis, one: str) -> dict[str, Any]:
         found["comment"] = painting.comment
     models: dict[int, dict[str, Any]] = {}
     for place, evaluation in enumerate(ordered(analysis.evaluations)):
-        entry = evaluation.entry
+        model = evaluation.model
         own: dict[str, Any] = {}
-        sample = entry.samples.get(one)
+        sample = model.samples.get(one)
         if sample is not None:
             levels = sample.levels
             if levels is not None:
@@ -133,8 +133,8 @@ def _texts(analysis: Analysis, one: str) -> dict[str, Any]:
                 own["reply"] = sample.reply[:LONGEST]
             if sample.reason:
                 own["reason"] = sample.reason
-        if one in entry.descriptions:
-            own["description"] = entry.descriptions[one][:LONGEST]
+        if one in model.descriptions:
+            own["description"] = model.descriptions[one][:LONGEST]
         if own:
             models[place] = own
     if models:

@@ -4,10 +4,10 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from artquant_plugin.metrics.agreement import RESAMPLES, Metric, Scores, evaluate
+from artquant_plugin.metrics.agreement import RESAMPLES, Agreement, Metric, evaluate
 from artquant_plugin.metrics.unscored import at_median
-from artquant_plugin.report.formats import aligned, markdown_rows
-from artquant_plugin.report.samples import TaskRun
+from artquant_plugin.report.table_formats import aligned, markdown_rows
+from artquant_plugin.report.task_runs import TaskRun
 
 HEADER = (
     "task",
@@ -44,8 +44,8 @@ class ResultRow:
     model: str
     failures: Mapping[str, int]
     missing: int
-    scores: Scores | None
-    filled: Scores | None = None
+    scores: Agreement | None
+    filled: Agreement | None = None
     prompt: str = ""
 
     def cells(self) -> tuple[str, ...]:
@@ -86,7 +86,7 @@ def row_of(run: TaskRun, *, resamples: int = RESAMPLES, seed: int = 0) -> Result
     scores = filled = None
     if run.ids:
         scores = evaluate(run.ids, run.predictions, run.truths, resamples=resamples, seed=seed)
-        if run.measured:  # in a unit of their own, which has no error against human scores
+        if run.has_own_unit:  # in a unit of their own, which has no error against human scores
             scores = replace(scores, mae=Metric(math.nan), rmse=Metric(math.nan))
         filled = evaluate(
             [*run.ids, *run.unscored],

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from artquant_plugin.report.formats import FORMATS, Table, as_csv, as_latex, as_markdown, as_text, latex_text
+from artquant_plugin.report.table_formats import FORMATS, Table, as_csv, as_latex, as_markdown, as_text, latex_text
 
 TABLE = Table(
     name="pairs-x",

@@ -8,15 +8,15 @@ from pathlib import Path
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.data.dataset import Painting
 from artquant_plugin.metrics.predictions import Joined, Truth, join_predictions, read_truth
-from artquant_plugin.report.details import RunDetails
-from artquant_plugin.report.samples import Sample
-from artquant_plugin.report.sources import Source
+from artquant_plugin.report.prediction_sources import PredictionSource
+from artquant_plugin.report.run_details import RunDetails
+from artquant_plugin.report.task_runs import LoggedSample
 
 TOLERANCE = 1e-6  # by which human scores may differ and still be the same
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ModelPredictions:
     """One model on one dataset.
 
     Args:
@@ -28,7 +28,7 @@ class Entry:
         file: that the predictions are from.
         left_out: what of a CSV file was not used, by reason.
         older: runs of the same model and task that were passed over.
-        measured: whether the predictions have a unit of their own, so that they have no error against human scores.
+        has_own_unit: whether the predictions are in a unit of their own.
         from_range: predictions that are the mid-point of a range.
         descriptions: the model's own, where a run of the dataset's describing task lies beside its scores.
     """
@@ -36,18 +36,18 @@ class Entry:
     name: str
     predictions: Mapping[str, float]
     failures: Mapping[str, int]
-    samples: Mapping[str, Sample]
+    samples: Mapping[str, LoggedSample]
     details: RunDetails | None
     file: Path
     left_out: Mapping[str, int] = field(default_factory=dict)
     older: int = 0
-    measured: bool = False
+    has_own_unit: bool = False
     from_range: int = 0
     descriptions: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
-class Columns:
+class PredictionColumns:
     """Columns of prediction files, and where their human scores are when no run brings them.
 
     Args:
@@ -65,13 +65,13 @@ class Columns:
     score: str = "score"
 
 
-class Names:
+class PredictionFileReader:
     """What a CSV file may call a painting: its image, the image's file name, or its id.
 
     Args:
         truth: human scores of the runs, by painting; may be empty.
         paintings: of the dataset; may be empty.
-        entries: the runs.
+        models: the runs.
         columns: of the CSV files.
     """
 
@@ -79,14 +79,14 @@ class Names:
         self,
         truth: Mapping[str, float],
         paintings: Mapping[str, Painting],
-        entries: Sequence[Entry],
-        columns: Columns,
+        models: Sequence[ModelPredictions],
+        columns: PredictionColumns,
     ) -> None:
         self.columns = columns
         self.left_out: dict[str, int] = {}
         pictures = {one: painting.image for one, painting in paintings.items()}
-        for entry in entries:
-            for one, sample in entry.samples.items():
+        for model in models:
+            for one, sample in model.samples.items():
                 if sample.image is not None:
                     pictures.setdefault(one, sample.image)
         if columns.truth is None:
@@ -100,7 +100,7 @@ class Names:
                 "--truth with a CSV file, or a dataset with an optional :split"
             )
         known = {one: pictures.get(one, one) for one in self.truth}
-        # Names that two paintings share tell neither.
+        # PredictionFileReader that two paintings share tell neither.
         self.ways: list[tuple[dict[str, str], Callable[[str], str]]] = [
             ({image: one for one, image in known.items()}, str),
             (_unique({one: Path(image).name for one, image in known.items()}), _name),
@@ -126,7 +126,7 @@ class Names:
             found[one] = score
         return found
 
-    def entry(self, source: Source) -> Entry:
+    def read(self, source: PredictionSource) -> ModelPredictions:
         """The predictions of a CSV file, under the names by which most of them are known."""
         best: tuple[Joined, dict[str, str]] | None = None
         error: ArtQuantError | None = None
@@ -155,7 +155,7 @@ class Names:
             "no number": joined.unparsable,
             "several rows": joined.duplicates,
         }
-        return Entry(
+        return ModelPredictions(
             name=source.name or source.path.stem,
             predictions=predictions,
             failures={reason: len(names) for reason, names in lists.items() if names},

@@ -7,7 +7,7 @@ from artquant_plugin.common.errors import ArtQuantError
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class PredictionSource:
     """Something to be read, as the command line names it: ``[NAME=]PATH[@DATASET]``.
 
     Args:
@@ -21,7 +21,7 @@ class Source:
     dataset: str | None = None
 
 
-def parse_source(text: str) -> Source:
+def parse_prediction_source(text: str) -> PredictionSource:
     """Read ``[NAME=]PATH[@DATASET]``; a path that exists as it stands is taken so.
 
     Raises:
@@ -41,4 +41,4 @@ def parse_source(text: str) -> Source:
         )
     if name == "" or dataset == "":
         raise ArtQuantError(f"'{text}' has an empty name; write [NAME=]PATH[@DATASET]")
-    return Source(found, name, dataset)
+    return PredictionSource(found, name, dataset)

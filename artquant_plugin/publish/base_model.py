@@ -15,16 +15,16 @@ from artquant_plugin.checkpoint.locate import ADAPTER_CONFIG_FILE
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.hub import split_revision
 from artquant_plugin.common.text import one_line
-from artquant_plugin.publish.card import License
-from artquant_plugin.publish.faults import Target, hub_errors
 from artquant_plugin.publish.hashes import digest_of
+from artquant_plugin.publish.hub_errors import Target, hub_errors
+from artquant_plugin.publish.model_card import License
 from artquant_plugin.publish.scrub import scrub
 
 TRAINING_FILE = "training.json"
 
 
 @dataclass(frozen=True, slots=True)
-class Base:
+class BaseCheckpoint:
     """What a checkpoint was trained from.
 
     Args:
@@ -38,7 +38,7 @@ class Base:
     license: License | None
 
 
-def find_base(folder: Path, sources: dict[str, Path], given: str | None, *, needed: bool) -> Base | None:
+def find_base(folder: Path, sources: dict[str, Path], given: str | None, *, needed: bool) -> BaseCheckpoint | None:
     """The base model on the Hub, its revision and license.
 
     Args:
@@ -72,8 +72,8 @@ def find_base(folder: Path, sources: dict[str, Path], given: str | None, *, need
     card: Any = info.card_data or {}
     license = card.get("license")
     if not isinstance(license, str) or license in ("unknown", ""):
-        return Base(name, found, None)
-    return Base(name, found, License(license, card.get("license_name"), card.get("license_link")))
+        return BaseCheckpoint(name, found, None)
+    return BaseCheckpoint(name, found, License(license, card.get("license_name"), card.get("license_link")))
 
 
 def _named_base(folder: Path, sources: dict[str, Path]) -> str | None:

@@ -5,7 +5,7 @@ import pytest
 
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.metrics.agreement import plcc, srocc
-from artquant_plugin.metrics.pairs import compare_pairs, holm
+from artquant_plugin.metrics.pairwise_comparisons import compare_models, holm
 
 
 def models(n=400):
@@ -27,7 +27,7 @@ def test_holm_by_hand():
 
 def test_differences_and_what_is_significant():
     predictions, truth = models()
-    first, second, third = compare_pairs(["good", "twin", "poor"], predictions, truth)
+    first, second, third = compare_models(["good", "twin", "poor"], predictions, truth)
     assert [(pair.a, pair.b) for pair in (first, second, third)] == [
         ("good", "twin"),
         ("good", "poor"),
@@ -55,7 +55,7 @@ def test_models_that_are_equally_good_are_seldom_called_different():
     called = 0
     for _ in range(200):
         truth = rng.normal(size=80)
-        (pair,) = compare_pairs(["a", "b"], truth + rng.normal(size=(2, 80)), truth, resamples=200)
+        (pair,) = compare_models(["a", "b"], truth + rng.normal(size=(2, 80)), truth, resamples=200)
         called += pair.plcc.p < 0.05
     assert 2 <= called <= 20
 
@@ -63,7 +63,7 @@ def test_models_that_are_equally_good_are_seldom_called_different():
 def test_images_that_one_model_left_out_are_counted_and_not_used():
     predictions, truth = models(60)
     predictions[0, :5], predictions[2, 3:10] = math.nan, math.nan
-    _, pair, other = compare_pairs(["a", "b", "c"], predictions, truth, resamples=50)
+    _, pair, other = compare_models(["a", "b", "c"], predictions, truth, resamples=50)
     assert (pair.n, pair.only_a, pair.only_b) == (50, 5, 3)
     assert pair.srocc.a == pytest.approx(srocc(predictions[0, 10:], truth[10:]))
     assert (other.n, other.only_a, other.only_b) == (53, 7, 0)
@@ -72,21 +72,21 @@ def test_images_that_one_model_left_out_are_counted_and_not_used():
 def test_pairs_are_the_same_whoever_else_is_compared():
     predictions, truth = models(60)
     predictions[2, :7] = math.nan
-    (alone,) = compare_pairs(["a", "b"], predictions[:2], truth, resamples=100)
-    first = compare_pairs(["a", "b", "c"], predictions, truth, resamples=100)[0]
+    (alone,) = compare_models(["a", "b"], predictions[:2], truth, resamples=100)
+    first = compare_models(["a", "b", "c"], predictions, truth, resamples=100)[0]
     assert (first.srocc.low, first.srocc.p) == pytest.approx((alone.srocc.low, alone.srocc.p))
 
 
 def test_a_model_without_variance_is_compared_with_nobody():
     predictions, truth = models(60)
     predictions[1] = 5.0
-    first, second, _ = compare_pairs(["a", "b", "c"], predictions, truth, resamples=50)
+    first, second, _ = compare_models(["a", "b", "c"], predictions, truth, resamples=50)
     assert math.isnan(first.srocc.value) and math.isnan(first.srocc.p_holm) and not first.srocc.significant
     assert second.srocc.p_holm == second.srocc.p  # of the family, one test is left
 
 
 def test_models_without_a_common_image_have_no_difference():
-    (pair,) = compare_pairs(["a", "b"], [[1, 2, math.nan], [math.nan, math.nan, 1]], [1, 2, 3], resamples=10)
+    (pair,) = compare_models(["a", "b"], [[1, 2, math.nan], [math.nan, math.nan, 1]], [1, 2, 3], resamples=10)
     assert (pair.n, pair.only_a, pair.only_b) == (0, 2, 1)
     assert math.isnan(pair.plcc.value)
 
@@ -95,7 +95,7 @@ def test_many_pairs_get_enough_resamples_to_be_significant():
     rng = np.random.default_rng(0)
     truth = rng.normal(size=40)
     names = [str(index) for index in range(9)]
-    pairs = compare_pairs(names, truth + np.arange(9)[:, None] * rng.normal(size=(9, 40)), truth)
+    pairs = compare_models(names, truth + np.arange(9)[:, None] * rng.normal(size=(9, 40)), truth)
     assert {pair.resamples for pair in pairs} == {80 * 36}
 
 
@@ -104,4 +104,4 @@ def test_many_pairs_get_enough_resamples_to_be_significant():
 )
 def test_wrong_input_is_one_line(names, resamples, message):
     with pytest.raises(ArtQuantError, match=message):
-        compare_pairs(names, [[1.0, 2.0], [2.0, 1.0]], [1.0, 2.0], resamples=resamples)
+        compare_models(names, [[1.0, 2.0], [2.0, 1.0]], [1.0, 2.0], resamples=resamples)

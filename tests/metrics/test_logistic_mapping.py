@@ -3,7 +3,7 @@ import pytest
 from scipy.optimize import minimize
 
 from artquant_plugin.metrics.agreement import plcc
-from artquant_plugin.metrics.logistic import logistic, map_scores
+from artquant_plugin.metrics.logistic_mapping import fit_logistic, logistic
 
 
 def test_the_function_by_hand():
@@ -16,7 +16,7 @@ def test_the_function_by_hand():
 def test_a_logistic_relation_becomes_a_perfect_one(scale):
     x = np.linspace(-3, 3, 50)
     truth = logistic(x, [9, 1, 0.5, 0.4])
-    mapped = map_scores(x * scale, truth)
+    mapped = fit_logistic(x * scale, truth)
     assert abs(plcc(x * scale, truth)) < 0.96
     assert mapped.plcc == pytest.approx(1.0, abs=1e-9)
     if scale == 1.0:
@@ -27,7 +27,7 @@ def test_the_fit_is_as_good_as_another_optimizers():
     rng = np.random.default_rng(2)
     x = rng.normal(5, 1, 300)
     truth = np.clip(4 + 3 * np.tanh(x - 5) + rng.normal(size=300), 0, 10)
-    mapped = map_scores(x, truth)
+    mapped = fit_logistic(x, truth)
 
     def loss(b):
         return ((b[0] / (1 + np.exp(-(x - b[2]) / abs(b[3]))) + b[1] - truth) ** 2).sum()
@@ -43,4 +43,4 @@ def test_the_fit_is_as_good_as_another_optimizers():
 
 @pytest.mark.parametrize(("x", "y"), [([1, 1, 1, 1, 1, 1], [1, 2, 3, 4, 5, 6]), ([1, 2, 3, 4], [1, 2, 3, 4])])
 def test_what_cannot_be_fitted_has_no_figure(x, y):
-    assert map_scores(x, y) is None
+    assert fit_logistic(x, y) is None

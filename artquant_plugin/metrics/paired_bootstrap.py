@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from artquant_plugin.common.errors import ArtQuantError
-from artquant_plugin.metrics.resampling import doubled_ranks, resampled_counts, tie_groups
+from artquant_plugin.metrics.resampling import doubled_midranks, resampled_counts, tie_groups
 
 FloatArray = NDArray[np.float64]
 
@@ -48,11 +48,11 @@ def paired_bootstrap(predictions: ArrayLike, truth: ArrayLike, *, resamples: int
     sums = np.empty((resamples, moments.shape[1]))
     for start, counts in resampled_counts(n, resamples, seed):
         for row, count in enumerate(counts):
-            truth_ranks, truth_squares = doubled_ranks(count, truth_ties)
+            truth_ranks, truth_squares = doubled_midranks(count, truth_ties)
             weighted = count * truth_ranks
             for model in range(models):
                 order = orders[model]
-                ranks, squares = doubled_ranks(count[order], ties[model])
+                ranks, squares = doubled_midranks(count[order], ties[model])
                 norm = math.sqrt(squares * truth_squares)
                 ranked[start + row, model] = weighted[order] @ ranks / norm if norm else math.nan
         sums[start : start + len(counts)] = counts.astype(np.float64) @ moments

@@ -14,7 +14,7 @@ IMAGE_NAME = "painting.jpg"
 
 
 @dataclass(frozen=True, slots=True)
-class Loading:
+class LoadingRecipe:
     """How a checkpoint is loaded.
 
     Args:
@@ -32,7 +32,7 @@ class Loading:
     known: bool
 
 
-def scoring_lines(loading: Loading, processor: Any, spec: ScoringSpec) -> str:
+def scoring_code(loading: LoadingRecipe, processor: Any, spec: ScoringSpec) -> str:
     """Python code that prints the score of ``painting.jpg``.
 
     The text is the one that the engine scores, ended before its level word where the tokenizer splits it alike, else

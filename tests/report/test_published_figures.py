@@ -2,12 +2,12 @@ import re
 
 import pytest
 
-from artquant_plugin.report.published import dataset_note, full_sources, published, same_method
+from artquant_plugin.report.published_figures import dataset_note, full_sources, published_figures, same_method
 from tests.paths import shared
 
 
 def test_table_1_has_all_rows():
-    assert [row.method for row in published("apdd")] == [
+    assert [row.method for row in published_figures("apdd")] == [
         "Qwen-VL-Plus",
         "Qwen-VL-Plus (+CoT)",
         "GPT-4o",
@@ -17,10 +17,10 @@ def test_table_1_has_all_rows():
         "ArtCLIP",
         "ArtQuant",
     ]
-    assert len(published("baid")) == 10
-    assert len(published("vaps")) == 7
-    assert published("artquant_demo") == []
-    (ours,) = (row for row in published("vaps") if row.method == "ArtQuant")
+    assert len(published_figures("baid")) == 10
+    assert len(published_figures("vaps")) == 7
+    assert published_figures("artquant_demo") == []
+    (ours,) = (row for row in published_figures("vaps") if row.method == "ArtQuant")
     assert (ours.srocc, ours.plcc, ours.epochs, ours.modality) == (0.625, 0.681, "4/2/8", "I+T")
     assert ours.source == "Table 1 of the ArtQuant paper" and "AAAI 2026, Table 1" in full_sources()[0]
 
@@ -41,19 +41,19 @@ def test_every_figure_is_that_of_the_paper():
     ours = {
         (row.method, row.dataset): (row.srocc, row.plcc, row.epochs or "–", row.modality)
         for dataset in ("apdd", "baid", "vaps")
-        for row in published(dataset)
+        for row in published_figures(dataset)
     }
     assert ours == printed
 
 
 def test_what_looks_wrong_is_said():
-    rows = {row.method: row for row in published("baid")}
+    rows = {row.method: row for row in published_figures("baid")}
     for twin, other in (("GPT-4o", "Qwen-VL-Plus"), ("GPT-4o (+CoT)", "Qwen-VL-Plus (+CoT)")):
         assert (rows[twin].srocc, rows[twin].plcc) == (rows[other].srocc, rows[other].plcc)
         assert other in rows[twin].note and twin in rows[other].note
     assert "0.4722" in rows["SAAN"].note
     assert rows["ArtQuant"].note == ""
-    apdd = {row.method: row for row in published("apdd")}
+    apdd = {row.method: row for row in published_figures("apdd")}
     assert "above its PLCC" in apdd["SAAN"].note
     assert [row.method for row in apdd.values() if row.srocc > row.plcc] == ["SAAN"]
     assert "No split of VAPS" in dataset_note("vaps")

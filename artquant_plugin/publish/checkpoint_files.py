@@ -15,15 +15,15 @@ from artquant_plugin.checkpoint.identity import weights_hash
 from artquant_plugin.checkpoint.locate import ADAPTER_CONFIG_FILE, CONFIG_FILE
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.text import one_line
-from artquant_plugin.publish.base import TRAINING_FILE, Base, find_base, training_record
-from artquant_plugin.publish.card import PLOT_FILE, Facts, License, model_card, scatter
-from artquant_plugin.publish.contents import CHECKPOINT, check_weights
-from artquant_plugin.publish.faults import Target, hub_errors
-from artquant_plugin.publish.hashes import Content
-from artquant_plugin.publish.lines import Loading, scoring_lines
-from artquant_plugin.publish.results import results_of
-from artquant_plugin.publish.scrub import check_clean, scrub
-from artquant_plugin.report.samples import holds_runs
+from artquant_plugin.publish.base_model import TRAINING_FILE, BaseCheckpoint, find_base, training_record
+from artquant_plugin.publish.hashes import FileContent
+from artquant_plugin.publish.hub_errors import Target, hub_errors
+from artquant_plugin.publish.model_card import PLOT_FILE, License, ModelCardFields, model_card, scatter
+from artquant_plugin.publish.scoring_code import LoadingRecipe, scoring_code
+from artquant_plugin.publish.scrub import check_no_home_folder, scrub
+from artquant_plugin.publish.task_results import results_of
+from artquant_plugin.publish.whitelist import CHECKPOINT, check_weights
+from artquant_plugin.report.task_runs import holds_runs
 
 RESULTS_FOLDER = "results"  # beside a checkpoint, where the command that training prints writes to
 _OF_TRAINING = (TRAINING_FILE, "config.train.yaml", "training-curves.csv", "training-curves.png")
@@ -31,7 +31,7 @@ _NAMES = ("_name_or_path", "name_or_path")  # where configurations say what they
 
 
 @dataclass(frozen=True, slots=True)
-class Collected:
+class CollectedCheckpoint:
     """A checkpoint, ready to be published but for its card.
 
     Args:
@@ -42,14 +42,14 @@ class Collected:
         training: the record of its training; None without one.
     """
 
-    files: dict[str, Content]
+    files: dict[str, FileContent]
     is_adapter: bool
-    base: Base | None
+    base: BaseCheckpoint | None
     weights: tuple[str, ...]
     training: dict[str, Any] | None
 
 
-def model_files(
+def repository_files(
     folder: Path,
     target: Target,
     *,
@@ -57,7 +57,7 @@ def model_files(
     license: License | None = None,
     results: Sequence[Path] = (),
     merged: Path | None = None,
-) -> dict[str, Content]:
+) -> dict[str, FileContent]:
     """All files of a checkpoint's repository.
 
     Args:
@@ -81,7 +81,7 @@ def model_files(
     places = results or [place for place in [folder / RESULTS_FOLDER] if holds_runs(place)]
     measured = results_of(places, found.weights, str(folder)) if places else []
     code, known = _code(folder if merged is None else merged, target, origin, found.is_adapter)
-    facts = Facts(
+    facts = ModelCardFields(
         target=target,
         base=origin.name if origin else None,
         base_revision=origin.revision if origin else None,
@@ -96,21 +96,21 @@ def model_files(
     files = {**found.files, "README.md": model_card(facts).encode()}
     if measured:
         files[PLOT_FILE] = scatter(measured)
-    return checked(files)
+    return check_no_home_folders(files)
 
 
-def checkpoint_files(folder: Path, *, base: str | None = None, merged: Path | None = None) -> Collected:
+def checkpoint_files(folder: Path, *, base: str | None = None, merged: Path | None = None) -> CollectedCheckpoint:
     """The files of a checkpoint, without a card.
 
     Args:
         folder: of the checkpoint.
-        base: see `model_files`.
-        merged: see `model_files`.
+        base: see `repository_files`.
+        merged: see `repository_files`.
 
     Raises:
         ArtQuantError: something does not belong or is missing, or an adapter's base is not on the Hub.
     """
-    sources = sources_of(folder)
+    sources = source_files(folder)
     is_adapter = ADAPTER_CONFIG_FILE in sources and merged is None
     found = find_base(folder, sources, base, needed=is_adapter)
     weights = [weights_hash(folder)]
@@ -123,10 +123,10 @@ def checkpoint_files(folder: Path, *, base: str | None = None, merged: Path | No
         assert found is not None
         files[ADAPTER_CONFIG_FILE] = _adapter_config(folder, found)
     training = training_record(sources[TRAINING_FILE]) if TRAINING_FILE in sources else None
-    return Collected(files, is_adapter, found, tuple(weights), training)
+    return CollectedCheckpoint(files, is_adapter, found, tuple(weights), training)
 
 
-def sources_of(folder: Path) -> dict[str, Path]:
+def source_files(folder: Path) -> dict[str, Path]:
     """The files of a checkpoint's folder as they are.
 
     Raises:
@@ -141,7 +141,7 @@ def sources_of(folder: Path) -> dict[str, Path]:
     return sources
 
 
-def chosen_license(folder: Path, given: License | None, base: Base | None) -> License:
+def chosen_license(folder: Path, given: License | None, base: BaseCheckpoint | None) -> License:
     """The license that was given, or that of the base model.
 
     Raises:
@@ -156,14 +156,14 @@ def chosen_license(folder: Path, given: License | None, base: Base | None) -> Li
     return chosen
 
 
-def checked(files: dict[str, Content]) -> dict[str, Content]:
+def check_no_home_folders(files: dict[str, FileContent]) -> dict[str, FileContent]:
     """The same files, none of whose texts names a user's home.
 
     Raises:
         ArtQuantError: one does.
     """
     for name, content in files.items():
-        check_clean(name, content if isinstance(content, bytes) else _text(name, content))
+        check_no_home_folder(name, content if isinstance(content, bytes) else _text(name, content))
     return files
 
 
@@ -171,7 +171,7 @@ def _text(name: str, path: Path) -> bytes:
     return b"" if name.endswith((".safetensors", ".png", ".model")) else path.read_bytes()
 
 
-def _cleaned(name: str, path: Path) -> Content:
+def _cleaned(name: str, path: Path) -> FileContent:
     """A file as it is published: records and configurations without paths of this machine."""
     try:
         if name == "config.train.yaml":
@@ -192,13 +192,13 @@ def _json(content: Any) -> bytes:
     return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()
 
 
-def _adapter_config(folder: Path, base: Base) -> bytes:
+def _adapter_config(folder: Path, base: BaseCheckpoint) -> bytes:
     content = json.loads((folder / ADAPTER_CONFIG_FILE).read_text(encoding="utf-8"))
     content |= {"base_model_name_or_path": base.name, "revision": base.revision}
     return (json.dumps(content, indent=2, sort_keys=True) + "\n").encode()
 
 
-def _code(folder: Path, target: Target, base: Base | None, is_adapter: bool) -> tuple[str, bool]:
+def _code(folder: Path, target: Target, base: BaseCheckpoint | None, is_adapter: bool) -> tuple[str, bool]:
     """The card's lines, and whether `transformers` knows the architecture."""
     from huggingface_hub import hf_hub_download
     from transformers import AutoConfig
@@ -215,7 +215,7 @@ def _code(folder: Path, target: Target, base: Base | None, is_adapter: bool) -> 
     except (OSError, ValueError, KeyError) as error:
         raise ArtQuantError(f"{base_folder / CONFIG_FILE} cannot be read ({one_line(error)}); mend it") from error
     known = type(config).__module__.startswith("transformers.")
-    loading = Loading(
+    loading = LoadingRecipe(
         name=target.name,
         base=base.name if is_adapter and base else None,
         base_revision=base.revision if is_adapter and base else None,
@@ -223,4 +223,4 @@ def _code(folder: Path, target: Target, base: Base | None, is_adapter: bool) -> 
         known=known,
     )
     processor = load_processor(folder, base_folder, str(folder), False)
-    return scoring_lines(loading, processor, ScoringSpec.load(folder)), known
+    return scoring_code(loading, processor, ScoringSpec.load(folder)), known

@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from artquant_plugin.common.errors import ArtQuantError
-from artquant_plugin.metrics.agreement import Scores
-from artquant_plugin.report.samples import TaskRun, read_runs
-from artquant_plugin.report.table import row_of
+from artquant_plugin.metrics.agreement import Agreement
+from artquant_plugin.report.results_table import row_of
+from artquant_plugin.report.task_runs import TaskRun, read_runs
 
 METRICS = ("srocc", "plcc", "mae", "rmse")
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class TaskResult:
     """One task's result.
 
     Args:
@@ -26,12 +26,12 @@ class Result:
     """
 
     run: TaskRun
-    scores: Scores
-    filled: Scores
+    scores: Agreement
+    filled: Agreement
     limit: float | None
 
 
-def results_of(folders: Iterable[Path], weights: Iterable[str], checkpoint: str) -> list[Result]:
+def results_of(folders: Iterable[Path], weights: Iterable[str], checkpoint: str) -> list[TaskResult]:
     """The newest result of each task.
 
     Args:
@@ -42,7 +42,7 @@ def results_of(folders: Iterable[Path], weights: Iterable[str], checkpoint: str)
     Raises:
         ArtQuantError: a folder has no samples, or has those of other weights, or two of a task.
     """
-    found: dict[str, Result] = {}
+    found: dict[str, TaskResult] = {}
     for run in read_runs(folders):
         measured = run.checkpoint or {}
         if not measured:
@@ -60,7 +60,7 @@ def results_of(folders: Iterable[Path], weights: Iterable[str], checkpoint: str)
             raise ArtQuantError(f"{run.model!r} on {run.task!r} has no scored painting; evaluate it again")
         if run.task in found and found[run.task].run.date >= run.date:
             continue
-        found[run.task] = Result(run, row.scores, row.filled, _limit(run))
+        found[run.task] = TaskResult(run, row.scores, row.filled, _limit(run))
     return [found[task] for task in sorted(found)]
 
 
@@ -74,14 +74,14 @@ def _limit(run: TaskRun) -> float | None:
         ) from error
 
 
-def summary(result: Result) -> dict[str, Any]:
+def result_counts(result: TaskResult) -> dict[str, Any]:
     """Counts of a result, as a card's metadata keep them beside its intervals.
 
     Example:
         >>> from artquant_plugin.metrics.agreement import Metric
         >>> run = TaskRun("baid", "m", "d", 2, Path("samples.jsonl"), [])
-        >>> scores = Scores(1, *[Metric(0.5, 0.4, 0.6)] * 4)
-        >>> summary(Result(run, scores, scores, None))
+        >>> scores = Agreement(1, *[Metric(0.5, 0.4, 0.6)] * 4)
+        >>> result_counts(TaskResult(run, scores, scores, None))
         {'n': 1, 'failed': 0, 'missing': 2}
     """
     counts: dict[str, Any] = {

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from artquant_plugin.report.samples import TaskRun, model_name
+from artquant_plugin.report.task_runs import TaskRun, model_name
 
 # Arguments such as api_key=..., in either of the forms that the harness writes; a page is made to be shown.
 _SECRET = re.compile(
