@@ -1,4 +1,4 @@
-"""Closed-form tests of two Pearson correlations that share a variable: Steiger's Z and Zou's interval (scipy)."""
+"""Two dependent Pearson correlations that share a variable: Steiger's Z and Zou's interval, in closed form (scipy)."""
 
 import math
 
@@ -8,16 +8,19 @@ from artquant_plugin.metrics.agreement import LEVEL
 
 
 def steiger_z(r_truth_a: float, r_truth_b: float, r_a_b: float, n: int) -> tuple[float, float]:
-    """Steiger's test that two models correlate equally with the same truth, with pooled correlations.
+    """Steiger's test of the hypothesis that two models correlate equally with the same truth.
+
+    It uses the pooled correlation, the mean of both, under that hypothesis.
 
     Args:
-        r_truth_a: Pearson correlation of model a with the truth, in [-1, 1].
-        r_truth_b: of model b with the truth.
-        r_a_b: of the models with each other.
-        n: images.
+        r_truth_a: Pearson correlation of model a's scores with the human scores, in [-1, 1].
+        r_truth_b: Pearson correlation of model b's scores with the human scores, in [-1, 1].
+        r_a_b: Pearson correlation of the two models' scores with each other, in [-1, 1].
+        n: number of images that all three correlations are over.
 
     Returns:
-        Z and its two-sided p. NaN where n < 4, or where a correlation of ±1 leaves nothing to vary.
+        Z, positive where model a correlates better, and its two-sided p. Both are NaN when n is below 4, when a
+        correlation is 1, -1 or NaN, or when the three correlations leave the difference no variance.
 
     Source:
         Steiger 1980, "Tests for comparing elements of a correlation matrix", Psychological Bulletin 87, Eqs. 10, 14.
@@ -41,17 +44,17 @@ def steiger_z(r_truth_a: float, r_truth_b: float, r_a_b: float, n: int) -> tuple
 def zou_interval(
     r_truth_a: float, r_truth_b: float, r_a_b: float, n: int, *, level: float = LEVEL
 ) -> tuple[float, float]:
-    """Zou's interval of the difference r_truth_a - r_truth_b; arguments as `steiger_z`.
+    """Zou's confidence interval of the difference r_truth_a - r_truth_b.
 
     Args:
-        r_truth_a: Pearson correlation of model a with the truth.
-        r_truth_b: of model b with the truth.
-        r_a_b: of the models with each other.
-        n: images.
-        level: of confidence, in (0, 1).
+        r_truth_a: Pearson correlation of model a's scores with the human scores, in [-1, 1].
+        r_truth_b: Pearson correlation of model b's scores with the human scores, in [-1, 1].
+        r_a_b: Pearson correlation of the two models' scores with each other, in [-1, 1].
+        n: number of images that all three correlations are over.
+        level: confidence level of the interval, in (0, 1).
 
     Returns:
-        Lower and upper bound; NaN as for `steiger_z`.
+        Lower and upper bound. Both are NaN when n is below 4, or when a correlation is 1, -1 or NaN.
 
     Source:
         Zou 2007, "Toward using confidence intervals to compare correlations", Psychological Methods 12, pp. 406-409.
@@ -71,5 +74,5 @@ def zou_interval(
     shared /= (1 - a**2) * (1 - b**2)
     down = below_a**2 + above_b**2 - 2 * shared * below_a * above_b
     up = above_a**2 + below_b**2 - 2 * shared * above_a * below_b
-    # For models that are almost the same, rounding may leave a tiny negative number.
+    # For models that are almost the same, rounding may make these squares slightly negative.
     return a - b - math.sqrt(max(down, 0.0)), a - b + math.sqrt(max(up, 0.0))

@@ -1,4 +1,4 @@
-"""PLCC after a logistic mapping: what image quality papers report beside, or instead of, the raw correlation."""
+"""PLCC after a fitted logistic mapping, which papers on image quality report beside or instead of the raw PLCC."""
 
 import math
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ FloatArray = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class LogisticFit:
-    """A fitted mapping from predictions to human scores.
+    """A logistic mapping that was fitted from predictions to human scores.
 
     Args:
-        plcc: of the mapped predictions.
-        parameters: b1 to b4 of `logistic`.
+        plcc: Pearson correlation of the mapped predictions with the human scores, in [-1, 1].
+        parameters: the fitted b1, b2, b3 and b4 of `logistic`; b4 is above 0.
     """
 
     plcc: float
@@ -27,11 +27,15 @@ class LogisticFit:
 
 
 def logistic(scores: ArrayLike, parameters: ArrayLike) -> FloatArray:
-    """(b1 - b2) / (1 + exp(-(x - b3) / |b4|)) + b2.
+    """Compute (b1 - b2) / (1 + exp(-(x - b3) / |b4|)) + b2.
 
     Args:
-        scores: x, any shape.
-        parameters: b1 and b2, the ends; b3, the middle; b4, the width, not zero.
+        scores: the scores x; any shape.
+        parameters: b1 and b2, the values far above and far below the middle; b3, the middle; b4, the width, which
+            must not be 0.
+
+    Returns:
+        The mapped scores, in the shape of `scores`.
 
     Source:
         Video Quality Experts Group 2000, "Final report from the Video Quality Experts Group on the validation of
@@ -42,21 +46,22 @@ def logistic(scores: ArrayLike, parameters: ArrayLike) -> FloatArray:
 
 
 def fit_logistic(prediction: ArrayLike, truth: ArrayLike) -> LogisticFit | None:
-    """Fit the mapping by least squares on the very scores that it is then measured on, as is the custom.
+    """Fit the logistic mapping by least squares.
 
-    Such a figure is never below the raw PLCC by much and may be far above it: an extra, not a headline.
+    As is the custom in papers, the mapping is fitted to the same scores that its PLCC is then computed on. That PLCC
+    is hardly ever below the raw one and may be far above it, so it is reported as an extra, never as the main figure.
 
     Args:
-        prediction: n finite scores, any unit.
-        truth: n finite scores.
+        prediction: the n predicted scores, finite and in any unit; shape (n,).
+        truth: the n human scores in the same order, all finite; shape (n,).
 
     Returns:
-        None where a side is constant, where there are fewer pairs than parameters, or where no fit is found.
+        The fit; None when n is below 5, when one side is constant, or when the fit does not converge or is constant.
     """
     x, y = np.asarray(prediction, dtype=np.float64), np.asarray(truth, dtype=np.float64)
     if x.size < 5 or not np.ptp(x) or not np.ptp(y):
         return None
-    # In units of the predictions' spread, so that any tool's scale converges alike.
+    # Standardized predictions let the fit converge from the same start, whatever the tool's scale.
     middle, spread = float(x.mean()), float(x.std())
     scaled = (x - middle) / spread
     sign = math.copysign(1.0, plcc(x, y))

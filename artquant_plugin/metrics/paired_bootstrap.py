@@ -1,4 +1,4 @@
-"""Paired bootstrap: the correlations of several models in the same resamples of the same images (numpy only)."""
+"""The paired bootstrap: correlations of several models in the same resamples of the same images (numpy only)."""
 
 import math
 
@@ -12,28 +12,29 @@ FloatArray = NDArray[np.float64]
 
 
 def paired_bootstrap(predictions: ArrayLike, truth: ArrayLike, *, resamples: int, seed: int) -> FloatArray:
-    """SROCC and PLCC of each model in resamples that all models share.
+    """Compute the SROCC and PLCC of each model in resamples that all models share.
 
-    Each model's correlation is computed once per resample, from counts over images that were sorted once (see
-    `metrics.bootstrap`), so that any number of pairs costs no more than the models that they are made of.
+    Each model's correlations are computed once per resample, from counts over images that were sorted once, as
+    `metrics.agreement.bootstrap` does. Comparing any number of pairs of models then costs no more than that.
 
     Args:
-        predictions: finite scores, shape (M, n).
-        truth: n finite scores.
-        resamples: R.
-        seed: of `numpy.random.default_rng`. Row r of the resamples holds n positions in the ascending (stable) order
-            of the truths.
+        predictions: the scores of M models on the same n images, all finite; shape (M, n).
+        truth: the n human scores, all finite; shape (n,).
+        resamples: the number R of resamples; 0 gives an empty result.
+        seed: the seed of `numpy.random.default_rng`. A resample holds n positions in the ascending (stable) order of
+            the human scores.
 
     Returns:
-        Shape (R, M, 2): SROCC and PLCC; NaN where a resample is constant on a side.
+        SROCC and PLCC of each resample and model; shape (R, M, 2). Both are NaN in a resample in which the model's
+        scores, or the human ones, are constant.
 
     Raises:
-        ArtQuantError: the shapes do not fit.
+        ArtQuantError: the shapes do not fit, or n is 0.
     """
     scores, truth = np.asarray(predictions, dtype=np.float64), np.asarray(truth, dtype=np.float64)
     if scores.ndim != 2 or truth.shape != scores.shape[1:] or not truth.size:
         raise ArtQuantError(
-            f"predictions of shape {scores.shape} and truths of shape {truth.shape}; give (M, n) and n"
+            f"predictions of shape {scores.shape} and truths of shape {truth.shape}; give shapes (M, n) and (n,)"
         )
     by_truth = np.argsort(truth, kind="stable")
     scores, truth = scores[:, by_truth], truth[by_truth]
@@ -42,7 +43,7 @@ def paired_bootstrap(predictions: ArrayLike, truth: ArrayLike, *, resamples: int
     ties = [tie_groups(row[order]) for row, order in zip(scores, orders, strict=True)]
     truth_ties = tie_groups(truth)
     x, y = scores - scores.mean(axis=1, keepdims=True), truth - truth.mean()
-    # Columns whose count-weighted means give the linear correlations: M of each, then two of the truth's own.
+    # PLCC follows from the count-weighted means of these columns: M columns each of x, x² and xy, then y and y².
     moments = np.concatenate([x, x * x, x * y, y[None], y[None] ** 2]).T / n
     ranked = np.empty((resamples, models))
     sums = np.empty((resamples, moments.shape[1]))
@@ -60,22 +61,22 @@ def paired_bootstrap(predictions: ArrayLike, truth: ArrayLike, *, resamples: int
     mean_y, yy = sums[:, -2:-1], sums[:, -1:]
     with np.errstate(invalid="ignore", divide="ignore"):
         linear = (xy - mean_x * mean_y) / np.sqrt((xx - mean_x**2) * (yy - mean_y**2))
-    # Constant resamples are known exactly from their ranks, unlike from a variance in floating point.
+    # Ranks are integers and tell exactly whether a side is constant; a variance in floating point does not.
     linear = np.where(np.isnan(ranked), np.nan, linear.clip(-1, 1))
     return np.stack([ranked, linear], axis=2)
 
 
 def two_sided_p(draws: ArrayLike) -> float:
-    """How often a bootstrapped difference lies on the other side of zero, doubled.
+    """The two-sided p-value of a bootstrapped difference: twice the share of resamples on the far side of zero.
 
-    The level at which the percentile interval just touches zero; one is added to both counts, so that p is never
-    zero and no smaller than R resamples can tell.
+    This is the level at which the percentile interval just touches zero. One is added to numerator and denominator,
+    so that p is never 0 and never smaller than R resamples can show.
 
     Args:
-        draws: R differences; NaN ones are left out.
+        draws: the difference in each of the R resamples; shape (R,). NaN values are left out and not counted in R.
 
     Returns:
-        In [2 / (R + 1), 1]; NaN when there is no draw.
+        p, in [2 / (R + 1), 1]; NaN when R is 0.
 
     Source:
         Efron & Tibshirani 1993, "An Introduction to the Bootstrap", section 15.4; Davison & Hinkley 1997, "Bootstrap

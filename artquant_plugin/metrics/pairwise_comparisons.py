@@ -1,4 +1,4 @@
-"""All pairs of models on the images that both scored: differences, intervals, tests corrected over all pairs."""
+"""Pairwise comparisons of models on the images that both scored: differences, intervals, and p-values after Holm."""
 
 import math
 from collections.abc import Sequence
@@ -14,23 +14,25 @@ from artquant_plugin.metrics.dependent_correlations import steiger_z, zou_interv
 from artquant_plugin.metrics.paired_bootstrap import paired_bootstrap, two_sided_p
 
 ALPHA = 1 - LEVEL
-RESAMPLES_PER_PAIR = 80  # the smallest p, 2 / (R + 1), then is at most ALPHA / 2 after Holm's correction
+RESAMPLES_PER_PAIR = 80  # keeps the smallest p, 2 / (R + 1), at or below ALPHA / 2 after Holm's correction
 
 FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A difference of correlations, model a's less model b's.
+    """The difference of two models' correlations with the human scores.
+
+    All values are NaN where one of the models has no correlation, because its scores are constant for example.
 
     Args:
-        a: model a's correlation on the images that both scored.
-        b: model b's.
-        value: a - b.
-        low: of the 95 % bootstrap interval.
-        high: of the 95 % bootstrap interval.
-        p: two-sided, of this pair alone.
-        p_holm: corrected over all pairs; NaN, as the others, where there is no correlation.
+        a: correlation of model a on the images that both scored, in [-1, 1].
+        b: correlation of model b on the same images, in [-1, 1].
+        value: the difference a - b, in [-2, 2].
+        low: lower bound of the difference's 95 % bootstrap interval.
+        high: upper bound of the difference's 95 % bootstrap interval.
+        p: two-sided p-value of this comparison alone, in (0, 1].
+        p_holm: p-value after Holm's correction over all comparisons, in (0, 1]; NaN before the correction.
     """
 
     a: float
@@ -49,20 +51,20 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Two models, compared.
+    """The comparison of two models on the images that both scored.
 
     Args:
-        a: name.
-        b: name.
-        n: images that both scored.
-        only_a: images that only a scored, left out.
-        only_b: images that only b scored, left out.
-        srocc: their difference.
-        plcc: their difference.
-        steiger: Z of the difference of PLCC; a cross-check.
-        steiger_p: its two-sided p, uncorrected.
-        zou: 95 % interval of the difference of PLCC; a cross-check.
-        resamples: of the bootstrap.
+        a: name of the first model.
+        b: name of the second model.
+        n: number of images that both scored; 0 when there is none.
+        only_a: number of images that only model a scored; they are left out.
+        only_b: number of images that only model b scored; they are left out.
+        srocc: difference of the models' SROCC.
+        plcc: difference of the models' PLCC.
+        steiger: Steiger's Z of the difference of PLCC, a cross-check of the bootstrap; NaN where it is not defined.
+        steiger_p: two-sided p-value of `steiger`, without correction; NaN where `steiger` is.
+        zou: Zou's 95 % interval of the difference of PLCC, a cross-check of the bootstrap; NaN where not defined.
+        resamples: number of bootstrap resamples; 0 where the models could not be compared.
     """
 
     a: str
@@ -88,27 +90,28 @@ def compare_models(
 ) -> list[Comparison]:
     """Compare every model with every other one.
 
-    Pairs that scored the same images share their resamples, and each model is ranked once in each of them.
+    Pairs of models that scored the same images share their resamples, and each model is ranked once in each of them.
 
     Args:
-        names: M different names.
-        predictions: shape (M, n); NaN where a model has no score. The images have to be in an order of their own,
-            such as that of their ids, for the result to be the same every time.
-        truth: n finite scores.
-        resamples: of the bootstrap; by default enough for the smallest p to be significant after the correction,
-            and 2,000 at least.
-        seed: of the resampling.
+        names: the M names of the models, all different.
+        predictions: the scores of M models on n images, NaN where a model has none; shape (M, n). Sort the images,
+            by their ids for example, for the result to be the same every time.
+        truth: the n human scores, all finite; shape (n,).
+        resamples: number of bootstrap resamples, at least 1. None takes 2,000, or as many as the smallest p-value
+            needs to be significant after the correction, if that is more.
+        seed: the seed of the resampling.
 
     Returns:
-        M (M - 1) / 2 pairs, in the order of the names.
+        M (M - 1) / 2 comparisons, in the order of the names; none for fewer than two models.
 
     Raises:
-        ArtQuantError: a name stands twice, or shapes or resamples do not fit.
+        ArtQuantError: a name occurs twice, the shapes do not fit, or `resamples` is below 1.
     """
     scores, truth = np.asarray(predictions, dtype=np.float64), np.asarray(truth, dtype=np.float64)
     if len(set(names)) != len(names) or scores.shape != (len(names), truth.size):
         raise ArtQuantError(
-            f"{len(names)} names for predictions of shape {scores.shape}; each model needs a name of its own"
+            f"{len(names)} names for predictions of shape {scores.shape} and {truth.size} human scores; give each "
+            "model one row of predictions and a name of its own"
         )
     couples = list(combinations(range(len(names)), 2))
     if resamples is None:
@@ -131,7 +134,9 @@ def compare_models(
         for a, b in group:
             only = int((known[a] & ~both).sum()), int((known[b] & ~both).sum())
             pair_draws = draws[:, [place[a], place[b]]] if a in place and b in place else None
-            found[a, b] = _pair(names[a], names[b], scores[a][both], scores[b][both], truth[both], only, pair_draws)
+            found[a, b] = _comparison(
+                names[a], names[b], scores[a][both], scores[b][both], truth[both], only, pair_draws
+            )
     pairs = [found[couple] for couple in couples]
     ranked = holm([pair.srocc.p for pair in pairs])
     linear = holm([pair.plcc.p for pair in pairs])
@@ -142,13 +147,14 @@ def compare_models(
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """Holm's step-down correction.
+    """Holm's step-down correction of p-values for multiple comparisons.
 
     Args:
-        p: of a family of tests, in [0, 1]; NaN for a test that could not be made, which stays so and does not count.
+        p: the p-values of a family of tests, each in [0, 1]. NaN stands for a test that could not be made; it stays
+            NaN and does not count towards the size of the family. May be empty.
 
     Returns:
-        Corrected, in the order given.
+        The corrected p-values, in the order of `p`.
 
     Source:
         Holm 1979, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 6.
@@ -166,7 +172,7 @@ def holm(p: Sequence[float]) -> list[float]:
     return corrected
 
 
-def _pair(
+def _comparison(
     name_a: str,
     name_b: str,
     a: FloatArray,

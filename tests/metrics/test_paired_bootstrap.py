@@ -52,5 +52,5 @@ def test_p_counts_the_draws_beyond_zero():
 
 
 def test_shapes_that_do_not_fit_are_one_line():
-    with pytest.raises(ArtQuantError, match=r"give \(M, n\) and n"):
+    with pytest.raises(ArtQuantError, match=r"give shapes \(M, n\) and \(n,\)"):
         paired_bootstrap([1.0, 2.0], [1.0, 2.0], resamples=10, seed=0)
