@@ -1,4 +1,4 @@
-"""The base model that a checkpoint was trained from: its place on the Hub, its revision, its license."""
+"""The base model that a checkpoint was trained from: its id on the Hub, its revision and its license."""
 
 import json
 from dataclasses import dataclass
@@ -25,12 +25,12 @@ TRAINING_FILE = "training.json"
 
 @dataclass(frozen=True, slots=True)
 class BaseCheckpoint:
-    """What a checkpoint was trained from.
+    """The base model on the Hub that a checkpoint was trained from.
 
     Args:
-        name: id on the Hub.
-        revision: commit, tag or branch.
-        license: what its card says; None where it says nothing.
+        name: id of the base model on the Hub, ``namespace/name``.
+        revision: commit, tag or branch of the base model; None only where the Hub names no commit.
+        license: the license that the base model's card names; None where it names none.
     """
 
     name: str
@@ -39,16 +39,20 @@ class BaseCheckpoint:
 
 
 def find_base(folder: Path, sources: dict[str, Path], given: str | None, *, needed: bool) -> BaseCheckpoint | None:
-    """The base model on the Hub, its revision and license.
+    """Find the base model on the Hub, with its revision and license.
 
     Args:
-        folder: of the checkpoint.
-        sources: its files.
-        given: what ``--base`` named.
-        needed: whether what is published cannot be loaded without it.
+        folder: the checkpoint's folder.
+        sources: the checkpoint's files; path in the folder -> file.
+        given: the id that ``--base`` named, with an optional ``@revision``; None to take what the checkpoint names.
+        needed: whether the published checkpoint cannot be loaded without its base, as an adapter cannot.
+
+    Returns:
+        The base model. None where it is not needed and not on the Hub, or the checkpoint names none.
 
     Raises:
-        ArtQuantError: it is needed and is not on the Hub, or has other weights than the folder trained from.
+        ArtQuantError: the base is needed or was given, and is not on the Hub; it holds other weights than the folder
+            that the checkpoint was trained from; or the Hub does not answer.
     """
     named = _named_base(folder, sources)
     if given is None and (named is None or Path(named).expanduser().is_dir() or named.count("/") != 1):
@@ -77,14 +81,16 @@ def find_base(folder: Path, sources: dict[str, Path], given: str | None, *, need
 
 
 def _named_base(folder: Path, sources: dict[str, Path]) -> str | None:
-    """What the checkpoint says that it was trained from: a folder, an id with its revision, or nothing."""
+    """The base that the checkpoint names: a folder, or an id with an optional revision; None where it names none."""
     if ADAPTER_CONFIG_FILE in sources:
         path = sources[ADAPTER_CONFIG_FILE]
         try:
             name = json.loads(path.read_text(encoding="utf-8")).get("base_model_name_or_path")
         except (ValueError, AttributeError) as error:
-            raise ArtQuantError(f"'{path}' is no adapter's configuration ({one_line(error)})") from error
-        # One that is gone may still be named by --base.
+            raise ArtQuantError(
+                f"'{path}' is no configuration of an adapter ({one_line(error)}); save the checkpoint again"
+            ) from error
+        # A base folder that is gone is no error here, since --base may say where the base is on the Hub.
         return name if name and Path(name).is_absolute() and not Path(name).is_dir() else base_of(folder, str(folder))
     if TRAINING_FILE not in sources:
         return None
@@ -92,14 +98,14 @@ def _named_base(folder: Path, sources: dict[str, Path]) -> str | None:
 
 
 def _check_same(folder: Path, name: str, revision: str | None) -> None:
-    """Whether a base on the Hub has the weights of a folder.
+    """See that a base on the Hub has the same weights as a folder.
 
     Raises:
-        ArtQuantError: it has others, with which the adapter would give other scores.
+        ArtQuantError: it has other weights, with which the adapter would give other scores.
     """
     with hub_errors(Target(name)):
-        entries = list(HfApi().list_repo_tree(name, revision=revision))
-    remote = {entry.path: entry for entry in entries if isinstance(entry, RepoFile)}
+        listing = list(HfApi().list_repo_tree(name, revision=revision))
+    remote = {item.path: item for item in listing if isinstance(item, RepoFile)}
     if any(path.name not in remote or not digest_of(path).same(remote[path.name]) for path in weight_files(folder)):
         raise ArtQuantError(
             f"--base {name}@{revision} has other weights than '{folder}', on which the adapter was trained; publish "
@@ -108,7 +114,14 @@ def _check_same(folder: Path, name: str, revision: str | None) -> None:
 
 
 def training_record(path: Path) -> dict[str, Any]:
-    """The record of a training, without places of this machine."""
+    """Read the record of a training, with the paths of this machine shortened to their last part.
+
+    Args:
+        path: the ``training.json`` of a checkpoint.
+
+    Raises:
+        ArtQuantError: the file is no record of a training.
+    """
     try:
         content = scrub(json.loads(path.read_text(encoding="utf-8")))
         if all(section in content["config"] for section in ("model", "data", "trained", "stages", "train")):
@@ -116,4 +129,4 @@ def training_record(path: Path) -> dict[str, Any]:
         reason = "sections are missing"
     except (ValueError, TypeError, KeyError) as error:
         reason = one_line(error)
-    raise ArtQuantError(f"'{path}' is no record of a training ({reason}); take it away, or train again")
+    raise ArtQuantError(f"'{path}' is no record of a training ({reason}); remove it, or train again")

@@ -1,4 +1,4 @@
-"""A checkpoint's folder -> the files of its repository."""
+"""From a checkpoint's folder to the files of its repository on the Hub."""
 
 import json
 from collections.abc import Sequence
@@ -25,21 +25,21 @@ from artquant_plugin.publish.task_results import results_of
 from artquant_plugin.publish.whitelist import CHECKPOINT, check_weights
 from artquant_plugin.report.task_runs import holds_runs
 
-RESULTS_FOLDER = "results"  # beside a checkpoint, where the command that training prints writes to
+RESULTS_FOLDER = "results"  # in a checkpoint's folder; the evaluation command that training prints writes there
 _OF_TRAINING = (TRAINING_FILE, "config.train.yaml", "training-curves.csv", "training-curves.png")
-_NAMES = ("_name_or_path", "name_or_path")  # where configurations say what they were read from
+_NAMES = ("_name_or_path", "name_or_path")  # keys under which configurations keep the path that they were read from
 
 
 @dataclass(frozen=True, slots=True)
 class CollectedCheckpoint:
-    """A checkpoint, ready to be published but for its card.
+    """A checkpoint's files as they are published, without a card.
 
     Args:
-        files: path in the repository -> file or content.
-        is_adapter: whether it is an adapter, and not a whole model.
-        base: what it was trained from; None where that is not on the Hub.
-        weights: hashes that its results may name: as it is, and merged.
-        training: the record of its training; None without one.
+        files: path in the repository -> file or content in memory.
+        is_adapter: whether the files are an adapter, not a whole model.
+        base: the base model on the Hub; None where the checkpoint has none there.
+        weights: hashes of the weights that a result of this checkpoint may name: as it was trained, and merged.
+        training: the record of the training, without paths of this machine; None where there is no record.
     """
 
     files: dict[str, FileContent]
@@ -58,30 +58,33 @@ def repository_files(
     results: Sequence[Path] = (),
     merged: Path | None = None,
 ) -> dict[str, FileContent]:
-    """All files of a checkpoint's repository.
+    """Collect all files of a checkpoint's repository, with its card.
 
     Args:
-        folder: of the checkpoint.
-        target: where it goes.
-        base: Hub id of the base model, where the adapter names a folder; must hold the same weights.
-        license: of the checkpoint; that of the base when None.
-        results: what lmms-eval's ``--output_path`` named; `RESULTS_FOLDER` in the folder when empty and there.
-        merged: folder of the whole model, to publish in the place of the adapter.
+        folder: the checkpoint's folder.
+        target: the repository to publish to.
+        base: Hub id of the base model with an optional ``@revision``, where the adapter names a folder; it must hold
+            the same weights as that folder. None to take what the checkpoint names.
+        license: the license of the checkpoint; None to take that of the base model.
+        results: the folders that lmms-eval's ``--output_path`` named. Where it is empty, the folder `RESULTS_FOLDER`
+            of the checkpoint is read, if it holds results.
+        merged: folder of the merged model, which is published instead of the adapter; None to publish the checkpoint
+            as it is.
 
     Returns:
-        Path in the repository -> file or content.
+        Path in the repository -> file or content in memory.
 
     Raises:
-        ArtQuantError: something does not belong, is missing, or would tell of this machine; no license is known; a
-            result is of other weights.
+        ArtQuantError: a file does not belong, is missing, or names a folder of this machine; no license is known; or a
+            result was measured on other weights.
     """
     found = checkpoint_files(folder, base=base, merged=merged)
     origin = found.base
     chosen = chosen_license(folder, license, origin)
-    places = results or [place for place in [folder / RESULTS_FOLDER] if holds_runs(place)]
-    measured = results_of(places, found.weights, str(folder)) if places else []
+    folders = results or [path for path in [folder / RESULTS_FOLDER] if holds_runs(path)]
+    measured = results_of(folders, found.weights, str(folder)) if folders else []
     code, known = _code(folder if merged is None else merged, target, origin, found.is_adapter)
-    facts = ModelCardFields(
+    fields = ModelCardFields(
         target=target,
         base=origin.name if origin else None,
         base_revision=origin.revision if origin else None,
@@ -93,22 +96,23 @@ def repository_files(
         code=code,
         is_known=known,
     )
-    files = {**found.files, "README.md": model_card(facts).encode()}
+    files = {**found.files, "README.md": model_card(fields).encode()}
     if measured:
         files[PLOT_FILE] = scatter(measured)
     return check_no_home_folders(files)
 
 
 def checkpoint_files(folder: Path, *, base: str | None = None, merged: Path | None = None) -> CollectedCheckpoint:
-    """The files of a checkpoint, without a card.
+    """Collect the files of a checkpoint, without a card.
 
     Args:
-        folder: of the checkpoint.
-        base: see `repository_files`.
-        merged: see `repository_files`.
+        folder: the checkpoint's folder.
+        base: Hub id of the base model with an optional ``@revision``; None to take what the checkpoint names.
+        merged: folder of the merged model, which is published instead of the adapter; None to publish the checkpoint
+            as it is.
 
     Raises:
-        ArtQuantError: something does not belong or is missing, or an adapter's base is not on the Hub.
+        ArtQuantError: a file does not belong or is missing, or the base of an adapter is not on the Hub.
     """
     sources = source_files(folder)
     is_adapter = ADAPTER_CONFIG_FILE in sources and merged is None
@@ -127,10 +131,17 @@ def checkpoint_files(folder: Path, *, base: str | None = None, merged: Path | No
 
 
 def source_files(folder: Path) -> dict[str, Path]:
-    """The files of a checkpoint's folder as they are.
+    """The files of a checkpoint's folder, before paths of this machine are taken out of them.
+
+    Args:
+        folder: the checkpoint's folder.
+
+    Returns:
+        Path in the folder -> file.
 
     Raises:
-        ArtQuantError: no folder, no checkpoint, or something in it does not belong or cannot be read.
+        ArtQuantError: there is no such folder, it holds no checkpoint, or a file in it does not belong or cannot be
+            read.
     """
     if not folder.is_dir():
         raise ArtQuantError(f"'{folder}' is no folder; name the one that training wrote")
@@ -142,25 +153,36 @@ def source_files(folder: Path) -> dict[str, Path]:
 
 
 def chosen_license(folder: Path, given: License | None, base: BaseCheckpoint | None) -> License:
-    """The license that was given, or that of the base model.
+    """The license that the checkpoint is published under.
+
+    Args:
+        folder: the checkpoint's folder, for messages.
+        given: the license that the user named; None to take that of the base model.
+        base: the base model; None where it is not on the Hub.
 
     Raises:
-        ArtQuantError: neither is known.
+        ArtQuantError: no license was given, and the base model names none.
     """
     chosen = given or (base.license if base else None)
     if chosen is None:
         raise ArtQuantError(
-            f"the license of '{folder}' is not known{f', {base.name} names none' if base else ''}; pass --license, "
-            "such as apache-2.0, or other and its name"
+            f"the license of '{folder}' is not known{f', {base.name} names none' if base else ''}; pass --license "
+            "with its id, such as apache-2.0, or --license other with --license-name"
         )
     return chosen
 
 
 def check_no_home_folders(files: dict[str, FileContent]) -> dict[str, FileContent]:
-    """The same files, none of whose texts names a user's home.
+    """See that no text among the files names the home folder of a user.
+
+    Args:
+        files: path in the repository -> file or content in memory.
+
+    Returns:
+        The same files.
 
     Raises:
-        ArtQuantError: one does.
+        ArtQuantError: a text names a home folder.
     """
     for name, content in files.items():
         check_no_home_folder(name, content if isinstance(content, bytes) else _text(name, content))
@@ -172,7 +194,7 @@ def _text(name: str, path: Path) -> bytes:
 
 
 def _cleaned(name: str, path: Path) -> FileContent:
-    """A file as it is published: records and configurations without paths of this machine."""
+    """A file as it is published. Records and configurations are returned without paths of this machine."""
     try:
         if name == "config.train.yaml":
             content = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -199,7 +221,7 @@ def _adapter_config(folder: Path, base: BaseCheckpoint) -> bytes:
 
 
 def _code(folder: Path, target: Target, base: BaseCheckpoint | None, is_adapter: bool) -> tuple[str, bool]:
-    """The card's lines, and whether `transformers` knows the architecture."""
+    """The card's code that scores an image, and whether `transformers` knows the architecture."""
     from huggingface_hub import hf_hub_download
     from transformers import AutoConfig
 
@@ -213,7 +235,9 @@ def _code(folder: Path, target: Target, base: BaseCheckpoint | None, is_adapter:
     try:
         config = AutoConfig.from_pretrained(base_folder)
     except (OSError, ValueError, KeyError) as error:
-        raise ArtQuantError(f"{base_folder / CONFIG_FILE} cannot be read ({one_line(error)}); mend it") from error
+        raise ArtQuantError(
+            f"{base_folder / CONFIG_FILE} cannot be read ({one_line(error)}); save or fetch it again"
+        ) from error
     known = type(config).__module__.startswith("transformers.")
     loading = LoadingRecipe(
         name=target.name,

@@ -1,4 +1,4 @@
-"""What goes wrong between here and the Hub, as one line each."""
+"""The errors of the Hub's client as errors of one line, and the repository that a publication goes to."""
 
 import re
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.text import one_line
 
-# What git takes for a name (git-check-ref-format), before anything is sent.
+# The names that git allows (git-check-ref-format), so that a wrong one is refused before anything is sent.
 _TAG = re.compile(
     r"(?!.*(?:\.\.|//|@\{|/\.|\.lock(?:/|$)))(?!@$|[-./])[^\x00-\x20\x7f~^:?*\[\\]*[^\x00-\x20\x7f~^:?*\[\\./]"
 )
@@ -16,13 +16,16 @@ _TAG = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where to publish.
+    """The repository on the Hub that something is published to.
 
     Args:
-        name: ``namespace/name``.
+        name: id of the repository, ``namespace/name``.
         kind: ``model`` or ``dataset``.
-        private: whether a repository that is made is private; one that exists must be as asked.
-        tag: name of a tag on the result; none when None.
+        private: whether the repository is to be private. A new one is made private; a public one is refused.
+        tag: name of a tag to put on the commit; None for no tag.
+
+    Raises:
+        ArtQuantError: the id or the tag is not valid.
     """
 
     name: str
@@ -46,7 +49,14 @@ class Target:
 
 @contextmanager
 def hub_errors(target: Target) -> Iterator[None]:
-    """Turn what the Hub's client raises into one line, without a token."""
+    """Turn errors of the Hub's client into an ArtQuantError of one line, which never shows the token.
+
+    Args:
+        target: the repository that the requests are about, which the error names.
+
+    Raises:
+        ArtQuantError: the code within the context raised an error of the Hub's client, of the network or of a file.
+    """
     from huggingface_hub import get_token
     from huggingface_hub.errors import HfHubHTTPError, HTTPError, LocalTokenNotFoundError
 
@@ -75,7 +85,7 @@ def hub_errors(target: Target) -> Iterator[None]:
             ) from error
         if status == 404:
             raise ArtQuantError(
-                f"the Hub has no {where} that you may see (404); mend the id, or use a token that may"
+                f"the Hub has no {where} that you may see (404); correct the id, or use a token that may see it"
             ) from error
         if status == 412:
             raise ArtQuantError(f"{where} was changed by somebody else meanwhile (412); {again}") from error
@@ -87,7 +97,7 @@ def hub_errors(target: Target) -> Iterator[None]:
 
 
 def _safe(text: str) -> str:
-    """A message in one line, without the token that a library may have put into it."""
+    """A message as one line, with the user's token taken out should a library have put it in."""
     from huggingface_hub import get_token
 
     line = one_line(text)

@@ -1,4 +1,4 @@
-"""The model card: metadata that the Hub reads, and what a reader needs to use the checkpoint rightly."""
+"""The model card: metadata that the Hub reads, and text that tells people how to use the checkpoint."""
 
 import math
 import tempfile
@@ -32,9 +32,9 @@ class License:
     """A license as the Hub names it.
 
     Args:
-        id: of the Hub's list, or ``other``.
-        name: of another one.
-        link: to its text.
+        id: an id from the Hub's list of licenses, such as ``apache-2.0``, or ``other``.
+        name: the name of a license whose id is ``other``; None otherwise.
+        link: the address of the text of a license whose id is ``other``; None where none was given.
     """
 
     id: str
@@ -44,19 +44,19 @@ class License:
 
 @dataclass(frozen=True, slots=True)
 class ModelCardFields:
-    """What a card says.
+    """Everything that a model card tells.
 
     Args:
-        target: the repository.
-        base: id of the base model on the Hub, where there is one.
-        base_revision: its commit or tag.
-        is_adapter: whether the repository holds an adapter alone.
-        license: of the checkpoint.
-        spec: its scoring file.
-        training: its record of the training, without paths.
-        results: its results.
-        code: lines that score an image.
-        is_known: whether `transformers` has the architecture, so that the lines need no package of ours.
+        target: the repository that the card is for.
+        base: id of the base model on the Hub; None where there is none.
+        base_revision: commit or tag of the base model; None where `base` is.
+        is_adapter: whether the repository holds an adapter, which cannot be loaded without its base.
+        license: the license of the checkpoint.
+        spec: the content of the checkpoint's scoring file.
+        training: the record of the training, without paths of this machine; None where there is no record.
+        results: the results of the evaluation, one per task; empty where nothing was evaluated.
+        code: Python code that scores an image with the checkpoint.
+        is_known: whether `transformers` has the architecture, so that `code` does not need this package.
     """
 
     target: Target
@@ -71,32 +71,32 @@ class ModelCardFields:
     is_known: bool
 
 
-def model_card(facts: ModelCardFields) -> str:
-    """The text of README.md."""
+def model_card(fields: ModelCardFields) -> str:
+    """The text of README.md: the metadata in YAML, then the sections in Markdown."""
     from huggingface_hub import ModelCard, ModelCardData
 
     data = ModelCardData(
-        base_model=facts.base,
-        datasets=_datasets(facts),
-        license=facts.license.id,
-        license_name=facts.license.name,
-        license_link=facts.license.link,
-        library_name="peft" if facts.is_adapter else "transformers",
+        base_model=fields.base,
+        datasets=_datasets(fields),
+        license=fields.license.id,
+        license_name=fields.license.name,
+        license_link=fields.license.link,
+        library_name="peft" if fields.is_adapter else "transformers",
         pipeline_tag="image-text-to-text",
         tags=list(TAGS),
-        model_name=facts.target.name.partition("/")[2],
-        eval_results=_eval_results(facts.results) or None,
+        model_name=fields.target.name.partition("/")[2],
+        eval_results=_eval_results(fields.results) or None,
     )
-    return str(ModelCard.from_template(data, template_str=_TEMPLATE, **_texts(facts)))
+    return str(ModelCard.from_template(data, template_str=_TEMPLATE, **_texts(fields)))
 
 
 def progress_card(target: Target, base: str | None, state: str) -> str:
-    """The text of README.md while no results are known.
+    """The text of README.md for a checkpoint of a training that still runs.
 
     Args:
-        target: the repository.
-        base: id of the base model on the Hub, where there is one.
-        state: which checkpoint it is.
+        target: the repository that the card is for.
+        base: id of the base model on the Hub; None where there is none.
+        state: which checkpoint of the training it is, such as ``sot, step 200``.
     """
     from huggingface_hub import ModelCardData
 
@@ -111,7 +111,11 @@ def progress_card(target: Target, base: str | None, state: str) -> str:
 
 
 def scatter(results: Sequence[TaskResult]) -> bytes:
-    """The plot of the result with the most paintings, as PNG."""
+    """The scatter plot of the result with the most scored paintings, as the bytes of a PNG file.
+
+    Args:
+        results: at least one result.
+    """
     largest = max(results, key=lambda result: result.scores.n)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / PLOT_FILE
@@ -119,12 +123,12 @@ def scatter(results: Sequence[TaskResult]) -> bytes:
         return path.read_bytes()
 
 
-def _datasets(facts: ModelCardFields) -> list[str] | None:
-    """What was trained on, by names that others know: published datasets, and repositories of the Hub."""
-    if facts.training is None:
+def _datasets(fields: ModelCardFields) -> list[str] | None:
+    """The training data by names that others know: published datasets and repositories of the Hub; None for none."""
+    if fields.training is None:
         return None
-    names = [name for name in facts.training.get("data", {}) if name in PUBLISHED]
-    given = [str(item["name"]) for item in facts.training["config"]["data"]]
+    names = [name for name in fields.training.get("data", {}) if name in PUBLISHED]
+    given = [str(item["name"]) for item in fields.training["config"]["data"]]
     repositories = [split_revision(name.partition(":")[0])[0] for name in given if is_published_name(name)]
     return list(dict.fromkeys([*names, *repositories])) or None
 
@@ -136,7 +140,7 @@ def _eval_results(results: Sequence[TaskResult]) -> list[Any]:
     for result in results:
         for name in METRICS:
             metric = getattr(result.scores, name)
-            if not math.isfinite(metric.value):  # of predictions that are all the same
+            if not math.isfinite(metric.value):  # there is no correlation when all predictions are the same
                 continue
             found.append(
                 EvalResult(
@@ -154,47 +158,47 @@ def _eval_results(results: Sequence[TaskResult]) -> list[Any]:
     return found
 
 
-def _texts(facts: ModelCardFields) -> dict[str, Any]:
+def _texts(fields: ModelCardFields) -> dict[str, Any]:
     rows = [
-        ResultRow(r.run.task, facts.target.name, r.run.failures, r.run.missing, r.scores, r.filled, r.run.prompt)
-        for r in facts.results
+        ResultRow(r.run.task, fields.target.name, r.run.failures, r.run.missing, r.scores, r.filled, r.run.prompt)
+        for r in fields.results
     ]
-    limited = [f"{r.run.task} (--limit {r.limit:g})" for r in facts.results if r.limit is not None]
-    names = [] if facts.training is None else list(facts.training.get("data", {}))
-    base = facts.base and f"[{facts.base}](https://huggingface.co/{facts.base})"
-    low, high = min(facts.spec.scale.values), max(facts.spec.scale.values)
+    limited = [f"{r.run.task} (--limit {r.limit:g})" for r in fields.results if r.limit is not None]
+    names = [] if fields.training is None else list(fields.training.get("data", {}))
+    base = fields.base and f"[{fields.base}](https://huggingface.co/{fields.base})"
+    low, high = min(fields.spec.scale.values), max(fields.spec.scale.values)
     return {
-        "name": facts.target.name.partition("/")[2],
-        "repo": facts.target.name,
-        "base": base and (f"{base} at `{facts.base_revision}`" if facts.base_revision else base),
-        "is_adapter": facts.is_adapter,
-        "is_known": facts.is_known,
+        "name": fields.target.name.partition("/")[2],
+        "repo": fields.target.name,
+        "base": base and (f"{base} at `{fields.base_revision}`" if fields.base_revision else base),
+        "is_adapter": fields.is_adapter,
+        "is_known": fields.is_known,
         "package": PACKAGE,
         "image": IMAGE_NAME,
-        "code": facts.code,
-        "as_shown": facts.spec.images == "as_shown",
+        "code": fields.code,
+        "as_shown": fields.spec.images == "as_shown",
         "low": f"{low:g}",
         "high": f"{high:g}",
         "levels": ", ".join(
-            f"{name} {value:g}" for name, value in zip(facts.spec.scale.names, facts.spec.scale.values, strict=True)
+            f"{name} {value:g}" for name, value in zip(fields.spec.scale.names, fields.spec.scale.values, strict=True)
         ),
-        "question": facts.spec.prompt.question,
-        "prefix": facts.spec.prompt.answer_prefix,
+        "question": fields.spec.prompt.question,
+        "prefix": fields.spec.prompt.answer_prefix,
         "results": markdown_table(rows) if rows else None,
-        "measured": [_measured(result) for result in facts.results],
+        "measured": [_measured(result) for result in fields.results],
         "limited": ", ".join(limited),
         "plot": PLOT_FILE if rows else None,
         "trained_on": ", ".join(names) or None,
-        # RAD has its source's scores, and so its terms.
+        # RAD describes the paintings of another dataset, and has that dataset's scores and terms.
         "terms": [
             _TERMS[name] for name in dict.fromkeys(name.removeprefix("rad-") for name in names) if name in _TERMS
         ],
-        "recipe": _recipe(facts.training),
+        "recipe": _recipe(fields.training),
     }
 
 
 def _measured(result: TaskResult) -> str:
-    """What a result was measured on."""
+    """Which weights a result was measured on, and when."""
     checkpoint = result.run.checkpoint or {}
     revision = checkpoint.get("revision")
     where = f"{checkpoint['name']} at commit `{revision}`" if revision else "the checkpoint before it was published"
@@ -202,7 +206,7 @@ def _measured(result: TaskResult) -> str:
 
 
 def _recipe(record: dict[str, Any] | None) -> list[tuple[str, str]]:
-    """Rows of a table: what was trained, on what, how."""
+    """The rows of the table on the training: names and values; none where there is no record."""
     if record is None:
         return []
     config = record["config"]
@@ -236,7 +240,7 @@ def _recipe(record: dict[str, Any] | None) -> list[tuple[str, str]]:
     return [row for row in rows if row[1]]
 
 
-# One line per paragraph or item: what renders them breaks lines by itself.
+# A paragraph or list item is one line of the rendered text: the Hub would show a line break as one.
 _TEMPLATE = """---
 {{ card_data }}
 ---

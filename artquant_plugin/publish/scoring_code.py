@@ -1,4 +1,4 @@
-"""The lines of a model card that score one image, without this package where `transformers` knows the architecture."""
+"""The Python code on a model card that scores one image, without this package where `transformers` suffices."""
 
 import json
 from dataclasses import dataclass
@@ -15,13 +15,13 @@ IMAGE_NAME = "painting.jpg"
 
 @dataclass(frozen=True, slots=True)
 class LoadingRecipe:
-    """How a checkpoint is loaded.
+    """What the code has to load, and from where.
 
     Args:
-        name: repository of the checkpoint.
-        base: id of an adapter's base model; None for a whole model.
-        base_revision: its commit or tag.
-        extra: whether weights of the base were trained beside the adapter.
+        name: id of the checkpoint's repository on the Hub.
+        base: id of the adapter's base model on the Hub; None for a whole model.
+        base_revision: commit or tag of the base model; None for its main branch, or for a whole model.
+        extra: whether the repository holds weights of the base that were trained beside the adapter.
         known: whether `transformers` has the architecture.
     """
 
@@ -33,15 +33,19 @@ class LoadingRecipe:
 
 
 def scoring_code(loading: LoadingRecipe, processor: Any, spec: ScoringSpec) -> str:
-    """Python code that prints the score of ``painting.jpg``.
+    """Write the Python code that prints the score of ``painting.jpg``.
 
-    The text is the one that the engine scores, ended before its level word where the tokenizer splits it alike, else
-    after it: no token sees what stands behind it, and the position that is read is counted from the end.
+    The code asks the question that the scorer asks. Its text ends before the level word where the tokenizer then
+    gives the same tokens, and after the answer otherwise. Both give the same logits, since no token attends to those
+    behind it; the code counts the position that it reads from the end.
 
     Args:
-        loading: of the checkpoint.
-        processor: of the checkpoint.
-        spec: its scoring file.
+        loading: what the code has to load.
+        processor: the processor of the checkpoint.
+        spec: the content of the checkpoint's scoring file.
+
+    Returns:
+        The code, several lines without a line break at the end.
 
     Raises:
         ArtQuantError: the processor does not fit the scoring file.
@@ -91,7 +95,7 @@ def scoring_code(loading: LoadingRecipe, processor: Any, spec: ScoringSpec) -> s
 
 
 def _request(prompter: Prompter) -> tuple[str, str, int]:
-    """Text, further arguments of the processor, and the position that is read, counted from the end."""
+    """The text, further arguments of the processor as code, and the position of the logits, counted from the end."""
     processor, answer = prompter.processor, prompter.score_request
     if answer.level is None:
         raise ArtQuantError("a score request names no level; report this")
@@ -111,5 +115,5 @@ def _request(prompter: Prompter) -> tuple[str, str, int]:
 
 
 def _quoted(text: str) -> str:
-    """A Python literal in the quotes of this code."""
+    """A text as a Python literal in double quotes, as this code has them."""
     return json.dumps(text, ensure_ascii=False)

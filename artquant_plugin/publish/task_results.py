@@ -1,4 +1,4 @@
-"""Results of a checkpoint from lmms-eval's output folders; those of other weights are refused."""
+"""Results of a checkpoint, read from lmms-eval's output folders; results of other weights are refused."""
 
 import json
 from collections.abc import Iterable
@@ -16,13 +16,13 @@ METRICS = ("srocc", "plcc", "mae", "rmse")
 
 @dataclass(frozen=True, slots=True)
 class TaskResult:
-    """One task's result.
+    """The result of a checkpoint on one task.
 
     Args:
-        run: what the samples hold.
+        run: the run of lmms-eval that the result comes from.
         scores: metrics over the scored paintings.
-        filled: the same over all, those without a score at the model's median.
-        limit: how many paintings `--limit` let through; None without it.
+        filled: metrics over all paintings, with those without a score at the model's median.
+        limit: the value of lmms-eval's `--limit`, a number of paintings or, below 1, a share; None without a limit.
     """
 
     run: TaskRun
@@ -32,15 +32,19 @@ class TaskResult:
 
 
 def results_of(folders: Iterable[Path], weights: Iterable[str], checkpoint: str) -> list[TaskResult]:
-    """The newest result of each task.
+    """Read the newest result of each task.
 
     Args:
-        folders: what ``--output_path`` named.
-        weights: hashes (`weights_hash`) under which the checkpoint may have been evaluated.
-        checkpoint: what it is called, for messages.
+        folders: the folders that lmms-eval's ``--output_path`` named.
+        weights: the hashes of weights (`weights_hash`) under which the checkpoint may have been evaluated.
+        checkpoint: name of the checkpoint, for messages.
+
+    Returns:
+        One result per task, in the order of the tasks' names.
 
     Raises:
-        ArtQuantError: a folder has no samples, or has those of other weights, or two of a task.
+        ArtQuantError: a folder holds no samples of a scoring task, samples are of other weights or do not say of
+            which, no painting was scored, or the results file beside the samples is missing.
     """
     found: dict[str, TaskResult] = {}
     for run in read_runs(folders):
@@ -75,7 +79,13 @@ def _limit(run: TaskRun) -> float | None:
 
 
 def result_counts(result: TaskResult) -> dict[str, Any]:
-    """Counts of a result, as a card's metadata keep them beside its intervals.
+    """The counts of a result that a card's metadata keep beside each metric.
+
+    Args:
+        result: the result of one task.
+
+    Returns:
+        The numbers of scored, failed and missing paintings, and the limit where there was one.
 
     Example:
         >>> from artquant_plugin.metrics.agreement import Metric

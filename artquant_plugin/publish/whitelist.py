@@ -1,4 +1,4 @@
-"""What of a folder may be uploaded: a list of what belongs there; everything else is refused by its name."""
+"""The whitelist of files that may be uploaded from a folder; any other file is refused by its name."""
 
 import re
 from collections.abc import Sequence
@@ -11,18 +11,21 @@ from artquant_plugin.checkpoint.locate import ADAPTER_CONFIG_FILE, CONFIG_FILE
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.text import listed, one_line
 
-SHOWN = 5  # names in a refusal
+SHOWN = 5  # names that an error lists
 
 
 @dataclass(frozen=True, slots=True)
 class Whitelist:
-    """What belongs into a repository of one kind.
+    """Which files belong into a repository of one kind.
+
+    All patterns are regular expressions that have to match the whole path, relative to the folder and with forward
+    slashes.
 
     Args:
-        kind: what the folder is, for messages.
-        belongs: regular expressions of paths relative to the folder, with forward slashes.
-        left_out: regular expressions of paths that are known to lie beside, and stay here.
-        loaded: regular expressions of paths that a reader would take for a part, whoever wrote them.
+        kind: what the folder is, for messages, such as ``a checkpoint``.
+        belongs: patterns of the files that are uploaded.
+        left_out: patterns of files that are expected in such a folder and are not uploaded.
+        loaded: patterns of files that programs load from the repository as a part of it, whoever put them there.
     """
 
     kind: str
@@ -31,11 +34,18 @@ class Whitelist:
     loaded: tuple[str, ...]
 
     def is_loaded(self, name: str) -> bool:
-        """Whether a reader of the repository would take a file for a part of it."""
+        """Whether programs that load the repository would load a file of this path as a part of it."""
         return _any(self.loaded, name)
 
     def chosen(self, folder: Path) -> dict[str, Path]:
-        """The files of a folder that belong, of one that holds others by its nature, as a run's checkpoint does."""
+        """The files that belong, from a folder in which other files are expected, as in a checkpoint of a run.
+
+        Args:
+            folder: an existing folder.
+
+        Returns:
+            Path relative to the folder -> file, in the order of the paths.
+        """
         paths = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
         return {name: path for name, path in paths.items() if _any(self.belongs, name)}
 
@@ -43,13 +53,14 @@ class Whitelist:
         """The files of a folder that are to be uploaded.
 
         Args:
-            folder: exists.
+            folder: an existing folder; it and everything below it is searched.
 
         Returns:
             Path in the repository -> file, in the order of the paths.
 
         Raises:
-            ArtQuantError: the folder holds something that does not belong, or a link that leads out of it.
+            ArtQuantError: the folder holds a file or an empty folder that does not belong, or a link that leads out
+                of the folder.
         """
         found, strangers = {}, []
         for path in sorted(folder.rglob("*")):
@@ -67,7 +78,7 @@ class Whitelist:
             else:
                 found[name] = path
         if strangers:
-            # Of a folder full of them, its name says enough.
+            # Of a whole folder that does not belong, the error names the folder alone.
             tops = list(dict.fromkeys(_top(name) for name in strangers))
             shown = listed(tops, SHOWN)
             raise ArtQuantError(
@@ -113,21 +124,22 @@ _RECORDS = (
 CHECKPOINT = Whitelist(
     kind="a checkpoint",
     belongs=(*_WEIGHTS, *_PROCESSOR, *_RECORDS),
-    # The card is made anew; the others are what evaluating, logging and fetching leave beside a checkpoint.
+    # The card is written anew; evaluation, logging and downloads leave the others beside a checkpoint.
     left_out=(r"README\.md", r"\.gitattributes", r"(results|tensorboard|\.cache)/.*"),
     loaded=(*_WEIGHTS, *_PROCESSOR, re.escape(SCORING_FILE), r".*\.(bin|pt|pth|ckpt|pkl|py)"),
 )
 
 
 def check_weights(files: dict[str, Path], folder: Path) -> None:
-    """Whether a checkpoint's weights are there and can be read, by their headers.
+    """See that the files of a checkpoint's weights are there and have readable headers.
 
     Args:
-        files: what `Whitelist.files` found.
-        folder: of the checkpoint, for messages.
+        files: the files of the checkpoint, as `Whitelist.files` returns them.
+        folder: the checkpoint's folder, for messages.
 
     Raises:
-        ArtQuantError: a file is absent or cut short.
+        ArtQuantError: a file of weights is missing, cut short or unreadable, or the folder holds both an adapter and a
+            whole model.
     """
     import json
 
@@ -145,7 +157,7 @@ def check_weights(files: dict[str, Path], folder: Path) -> None:
         )
     if missing := [name for name in wanted if name not in files]:
         raise ArtQuantError(
-            f"'{folder}' holds no {missing[0]}; save the checkpoint as safetensors, pickles are not published"
+            f"'{folder}' holds no {missing[0]}; save the checkpoint as safetensors, since pickles are not published"
         )
     for name, path in files.items():
         if name.endswith(".safetensors"):

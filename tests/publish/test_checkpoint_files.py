@@ -47,10 +47,11 @@ def test_a_whole_model_is_published_once(desk):
     assert "10 of 10 files to upload" in out and ", tag v1: " in out
     assert files["model.safetensors"] == (desk.root / "base" / "model.safetensors").read_bytes()
     assert desk.repo("me/whole")["refs"]["v1"] == desk.repo("me/whole")["refs"]["main"]
-    commits = desk.commits("me/whole")
+    commits, before = desk.commits("me/whole"), len(desk.hub.requests)
     again = desk.done("base", "me/whole", "--license", "mit", "--revision", "v1")
     assert "nothing to do, commit" in again
     assert desk.commits("me/whole") == commits == 2  # the Hub's own first one, and ours
+    assert not [request for request in desk.hub.requests[before:] if request[0] not in ("GET", "HEAD")]
 
 
 def test_only_what_changed_is_sent(desk, copy):
@@ -96,7 +97,10 @@ def test_a_base_with_other_weights_is_refused(desk, copy):
 
 def test_a_license_must_be_known(desk):
     error = desk.publish("base", "me/x").error
-    assert error == "the license of 'base' is not known; pass --license, such as apache-2.0, or other and its name"
+    assert error == (
+        "the license of 'base' is not known; pass --license with its id, such as apache-2.0, or --license other with "
+        "--license-name"
+    )
     options = ("--license-name", "own")
     assert "describe --license other; pass it, or leave them out" in desk.publish("base", "me/x", *options).error
     desk.done("base", "me/own", "--license", "other", "--license-name", "own", "--license-link", "https://x.org")

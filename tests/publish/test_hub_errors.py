@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from tests.publish.client import Client, environment
+from tests.publish.client import Client, Running, environment
 from tests.publish.conftest import OTHER_TOKEN, TOKEN
 
 
@@ -23,18 +23,9 @@ def model(desk, tmp_path) -> Path:
     return folder
 
 
-@pytest.fixture
-def other(desk, tmp_path):
-    """Another user's client."""
-    clients = []
-
-    def begin(token, **more) -> Client:
-        clients.append(Client(environment(desk.hub.url, tmp_path / "home", token, **more), desk.root))
-        return clients[-1]
-
-    yield begin
-    for client in clients:
-        client.close()
+def begin(desk, model: Path, repo: str, folder: Path) -> Running:
+    """A publication in a process of its own."""
+    return desk.client.fork(folder / "outcome", "publish", "model", model, "--repo", repo, "--license", "mit")
 
 
 def since(desk, start: int, method: str, part: str) -> list:
@@ -45,7 +36,7 @@ def test_a_503_on_the_commit_is_tried_again(desk, model):
     desk.hub.faults.append(["POST /api/models/me/busy/commit", 503, 1])
     start = len(desk.hub.requests)
     out = desk.done(model, "me/busy", "--license", "mit")
-    assert "the Hub does not take the commit now (503); again in 1 s" in out
+    assert "the Hub does not take the commit now (503); trying again in 1 s" in out
     assert since(desk, start, "POST", "/commit/") == [503, 200]
     assert since(desk, start, "PUT", "/lfs/") == [200]  # the weights went once
     assert desk.commits("me/busy") == 2
@@ -76,58 +67,61 @@ def test_an_upload_that_is_refused_can_be_run_again(desk, model):
     assert desk.commits("me/again") == 2
 
 
-def test_a_process_killed_within_the_weights_can_be_started_again(desk, model, other):
+def test_a_process_killed_within_the_weights_can_be_started_again(desk, model, tmp_path):
     desk.hub.faults.append(["PUT /lfs/", "hang", 1])
     desk.hub.hanging.clear()
-    client = other(TOKEN)
-    client.begin("publish", "model", model, "--repo", "me/killed", "--license", "mit")
+    running = desk.client.fork(
+        tmp_path / "outcome", "publish", "model", model, "--repo", "me/killed", "--license", "mit"
+    )
     assert desk.hub.hanging.wait(180)
-    client.kill()
+    running.kill()
     assert desk.commits("me/killed") == 1
     desk.done(model, "me/killed", "--license", "mit")
     assert desk.commits("me/killed") == 2
     assert desk.files("me/killed")["model.safetensors"] == (model / "model.safetensors").read_bytes()
 
 
-def test_a_process_killed_behind_the_weights_does_not_send_them_twice(desk, model, other):
+def test_a_process_killed_behind_the_weights_does_not_send_them_twice(desk, model, tmp_path):
     desk.hub.faults.append(["POST /api/models/me/killed-later/commit", "hang", 1])
     desk.hub.hanging.clear()
-    client = other(TOKEN)
-    client.begin("publish", "model", model, "--repo", "me/killed-later", "--license", "mit")
+    running = desk.client.fork(
+        tmp_path / "outcome", "publish", "model", model, "--repo", "me/killed-later", "--license", "mit"
+    )
     assert desk.hub.hanging.wait(180)
-    client.kill()
+    running.kill()
     start = len(desk.hub.requests)
     desk.done(model, "me/killed-later", "--license", "mit")
     assert since(desk, start, "PUT", "/lfs/") == [] and desk.commits("me/killed-later") == 2
 
 
-def test_an_interrupted_upload_ends_quietly_and_can_be_run_again(desk, model, other):
+def test_an_interrupted_upload_ends_quietly_and_can_be_run_again(desk, model, tmp_path):
     desk.hub.faults.append(["PUT /lfs/", "hang", 1])
     desk.hub.hanging.clear()
-    client = other(TOKEN)
-    client.begin("publish", "model", model, "--repo", "me/interrupted", "--license", "mit")
+    running = desk.client.fork(
+        tmp_path / "outcome", "publish", "model", model, "--repo", "me/interrupted", "--license", "mit"
+    )
     assert desk.hub.hanging.wait(180)
-    client.interrupt()
-    outcome = client.end()
+    running.interrupt()
+    outcome = running.end()
     assert outcome.code == 130 and outcome.err.endswith("artquant: interrupted\n")
     desk.done(model, "me/interrupted", "--license", "mit")
     assert desk.commits("me/interrupted") == 2
 
 
-def test_no_token_and_a_wrong_one_are_one_line(desk, model, other):
-    stranger = other(None)
+def test_no_token_and_a_wrong_one_are_one_line(desk, model):
+    stranger = desk.client.somebody(None)
     error = stranger.run("publish", "model", model, "--repo", "me/stranger", "--license", "mit").error
     assert error == (
         "the Hub asks for a token for model 'me/stranger' (401); log in with `hf auth login`, or set HF_TOKEN"
     )
-    wrong = other("hf_wrong-token")
+    wrong = desk.client.somebody("hf_wrong-token")
     outcome = wrong.run("publish", "model", model, "--repo", "me/stranger", "--license", "mit")
     assert outcome.error.startswith("the Hub does not take the token for model 'me/stranger' (401)")
     assert "hf_wrong-token" not in outcome.out + outcome.err
 
 
-def test_what_belongs_to_somebody_else_is_not_written(desk, model, other):
-    you = other(OTHER_TOKEN)
+def test_what_belongs_to_somebody_else_is_not_written(desk, model):
+    you = desk.client.somebody(OTHER_TOKEN)
     options = ("--license", "mit")
     assert you.run("publish", "model", model, "--repo", "you/private", "--private", *options).code == 0
     assert desk.repo("you/private")["private"]
@@ -177,9 +171,8 @@ def test_files_that_would_be_loaded_with_ours_are_refused_whatever_is_asked(name
 
 def test_a_list_of_hashes_that_is_not_ours_is_refused(desk, model):
     desk.put("me/list", {"published.json": b"[]"})
-    assert (
-        "published.json of 'me/list' is none of artquant's" in desk.publish(model, "me/list", "--license", "mit").error
-    )
+    error = desk.publish(model, "me/list", "--license", "mit").error
+    assert "published.json of 'me/list' was not written by artquant" in error
 
 
 def test_a_tag_stays_where_it_is(desk, model):
@@ -207,16 +200,23 @@ def test_a_hub_that_cannot_be_reached_is_one_line(model, tmp_path, desk):
         client.close()
 
 
-def test_with_xet_the_same_arrives_once(desk, model, other):
-    client = other(TOKEN, HF_HUB_DISABLE_XET="0")
-    assert client.run("publish", "model", model, "--repo", "me/xet", "--license", "mit", "--revision", "v1").code == 0
+@pytest.fixture
+def xet(desk, tmp_path):
+    """A client with Xet on, which is chosen when the Hub's client is imported."""
+    client = Client(environment(desk.hub.url, tmp_path / "home", TOKEN, HF_HUB_DISABLE_XET="0"), desk.root)
+    yield client
+    client.close()
+
+
+def test_with_xet_the_same_arrives_once(desk, model, xet):
+    assert xet.run("publish", "model", model, "--repo", "me/xet", "--license", "mit", "--revision", "v1").code == 0
     assert desk.hub.store.has(
         desk.repo("me/xet")["commits"][desk.repo("me/xet")["refs"]["v1"]]["files"]["model.safetensors"]["sha256"]
     )
     assert desk.files("me/xet")["model.safetensors"] == (model / "model.safetensors").read_bytes()
-    again = client.run("publish", "model", model, "--repo", "me/xet", "--license", "mit", "--revision", "v1")
+    again = xet.run("publish", "model", model, "--repo", "me/xet", "--license", "mit", "--revision", "v1")
     assert "nothing to do" in again.out and desk.commits("me/xet") == 2
-    scored = client.run("score", desk.root / "painting.jpg", "--model", "me/xet@v1", "--device", "cpu")
+    scored = xet.run("score", desk.root / "painting.jpg", "--model", "me/xet@v1", "--device", "cpu")
     assert scored.code == 0, scored.err
 
 
