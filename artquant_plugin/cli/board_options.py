@@ -1,4 +1,4 @@
-"""Options of the commands that read output folders and prediction files."""
+"""Options of the commands that compare models, and the boards that they read."""
 
 import argparse
 from collections.abc import Sequence
@@ -17,41 +17,64 @@ EXPLAINED = (
 
 
 def add_source_options(parser: Any, formats: Sequence[str]) -> None:
-    """Add what `read` and `analyses` need beside the sources themselves."""
-    parser.add_argument("--task", metavar="DATASET", help="only this dataset, and that of CSV files: apdd, baid, vaps")
+    """Add the options that `read` needs beside the sources, and ``--format``.
+
+    Args:
+        parser: the parser of the command.
+        formats: the formats of tables that the command offers.
+    """
+    parser.add_argument(
+        "--task", metavar="DATASET", help="read only this dataset's runs, and take CSV files for its: apdd, baid, vaps"
+    )
     parser.add_argument(
         "--truth",
         metavar="FILE|DATASET[:SPLIT]",
         help="human scores for CSV files (default: the runs' own, or the dataset's test split)",
     )
-    parser.add_argument("--image-column", default="image", help="of the CSV files (default: %(default)s)")
-    parser.add_argument("--prediction-column", default="prediction", help="(default: %(default)s)")
-    parser.add_argument("--truth-image-column", default="image", help="of a truth file (default: %(default)s)")
-    parser.add_argument("--score-column", default="score", help="of a truth file (default: %(default)s)")
+    parser.add_argument(
+        "--image-column", default="image", help="column of the CSV files that names the image (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--prediction-column", default="prediction", help="column of the predicted score (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--truth-image-column",
+        default="image",
+        help="column of a truth file that names the image (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--score-column", default="score", help="column of a truth file with the human score (default: %(default)s)"
+    )
     parser.add_argument(
         "--resamples",
         type=int,
         metavar="R",
-        help="of the bootstrap, 2,000 or more (default: 2,000; for many pairs, what their correction needs)",
+        help="number of bootstrap resamples, at least 2,000 (default: 2,000, or more for the correction over many pairs)",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (default: %(default)s)")
-    parser.add_argument("--format", choices=tuple(formats), help="of printed tables (default: text)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the bootstrap (default: %(default)s)")
+    parser.add_argument("--format", choices=tuple(formats), help="format of the printed tables (default: text)")
 
 
 def read(sources: Sequence[str], args: argparse.Namespace) -> "list[Board]":
-    """The boards of all sources.
+    """Read the boards of all sources, one per dataset.
+
+    Args:
+        sources: the sources as the user wrote them, ``[NAME=]PATH[@DATASET]``.
+        args: the command line, with the options of `add_source_options`.
 
     Raises:
-        ArtQuantError: a source, or an option's value, is wrong.
+        ArtQuantError: the value of an option is out of range, or a source cannot be read.
     """
     from artquant_plugin.metrics.agreement import RESAMPLES
     from artquant_plugin.report.boards import read_boards
     from artquant_plugin.report.model_predictions import PredictionColumns
     from artquant_plugin.report.prediction_sources import parse_prediction_source
 
-    if args.seed < 0 or (args.resamples is not None and args.resamples < RESAMPLES):
+    if args.seed < 0:
+        raise ArtQuantError(f"--seed {args.seed} is negative; pass a whole number from 0, or leave it out")
+    if args.resamples is not None and args.resamples < RESAMPLES:
         raise ArtQuantError(
-            f"--seed must not be negative, and --resamples must be {RESAMPLES} or more; leave them out"
+            f"--resamples {args.resamples} is too few for the tests; pass {RESAMPLES} or more, or leave it out"
         )
     columns = PredictionColumns(
         image=args.image_column,

@@ -1,4 +1,4 @@
-"""`artquant compare`: whether one model is better than another on the same images."""
+"""`artquant compare` tells whether one model is better than another on the same images."""
 
 import argparse
 from typing import Any
@@ -23,7 +23,7 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Read, compare, print."""
+    """Read the board, compare its models, and print the comparisons."""
     from artquant_plugin.common.errors import ArtQuantError
     from artquant_plugin.metrics.pairwise_comparisons import compare_models
     from artquant_plugin.report.board_tables import comparison_text, comparisons_table

@@ -1,4 +1,4 @@
-"""`artquant publish`: weights and descriptions on the Hugging Face Hub."""
+"""`artquant publish` puts checkpoints and descriptions on the Hugging Face Hub."""
 
 import argparse
 import tempfile
@@ -38,11 +38,11 @@ def add_parser(subparsers: Any) -> None:
         action="append",
         default=[],
         metavar="FOLDER",
-        help="what lmms-eval's --output_path named; FOLDER/results of the checkpoint by default; may be repeated",
+        help="folder that lmms-eval's --output_path named (default: results/ of the checkpoint); may be repeated",
     )
-    model.add_argument("--license", metavar="ID", help="as the Hub names it; that of the base model by default")
-    model.add_argument("--license-name", metavar="NAME", help="of --license other")
-    model.add_argument("--license-link", metavar="URL", help="to its text")
+    model.add_argument("--license", metavar="ID", help="license as the Hub names it (default: that of the base model)")
+    model.add_argument("--license-name", metavar="NAME", help="name of the license, with --license other")
+    model.add_argument("--license-link", metavar="URL", help="address of the license's text, with --license other")
     model.set_defaults(run=run_model)
     rad = kinds.add_parser(
         "rad",
@@ -53,18 +53,23 @@ def add_parser(subparsers: Any) -> None:
         ),
         epilog="example: artquant publish rad data/rad-apdd --repo me/RAD --config apdd",
     )
-    rad.add_argument("folder", type=Path, help="what `artquant rad export` wrote")
+    rad.add_argument("folder", type=Path, help="folder that `artquant rad export` wrote")
     _add_target(rad)
-    rad.add_argument("--config", metavar="NAME", help="of the configuration; the source dataset's name by default")
+    rad.add_argument("--config", metavar="NAME", help="name of the configuration (default: the source dataset's name)")
     rad.add_argument(
         "--with-images", action="store_true", help="publish the export's pictures; needs --confirm-license"
     )
-    rad.add_argument("--confirm-license", metavar="NAME", help="of the pictures, as the dataset names it")
+    rad.add_argument("--confirm-license", metavar="NAME", help="license of the pictures, as the dataset names it")
     rad.set_defaults(run=run_rad)
 
 
 def _add_target(parser: Any) -> None:
-    parser.add_argument("--repo", required=True, metavar="NAMESPACE/NAME", help="made when it does not exist")
+    parser.add_argument(
+        "--repo",
+        required=True,
+        metavar="NAMESPACE/NAME",
+        help="repository on the Hub; it is made when it does not exist",
+    )
     parser.add_argument("--private", action="store_true", help="make the repository private")
     parser.add_argument("--revision", metavar="NAME", help="put a tag on the result, such as v1")
     parser.add_argument("--overwrite", action="store_true", help="replace files that artquant did not write")
@@ -74,7 +79,7 @@ def _add_target(parser: Any) -> None:
 
 
 def run_model(args: argparse.Namespace) -> None:
-    """Check, collect, upload, say where it is."""
+    """Check and collect the files of a checkpoint, upload them, and print where they are."""
     from artquant_plugin.common.errors import ArtQuantError
     from artquant_plugin.publish.checkpoint_files import repository_files
     from artquant_plugin.publish.hub_errors import Target
@@ -95,7 +100,7 @@ def run_model(args: argparse.Namespace) -> None:
 
 
 def run_rad(args: argparse.Namespace) -> None:
-    """Check, collect, upload, say where it is."""
+    """Check and collect the files of an export of RAD, upload them, and print where they are."""
     from artquant_plugin.common.errors import ArtQuantError
     from artquant_plugin.publish.hub_errors import Target
     from artquant_plugin.train.rad.publishing import rad_publication
@@ -115,7 +120,10 @@ def run_rad(args: argparse.Namespace) -> None:
 
 @contextmanager
 def _merged(args: argparse.Namespace, license: Any) -> Iterator[Path | None]:
-    """The folder of the merged model while it is needed; what would be refused later is refused before the merge."""
+    """The folder of the merged model while it is needed; None without --merge.
+
+    What `repository_files` would refuse is refused here before the merge, which takes long.
+    """
     if not args.merge:
         yield None
         return
@@ -131,7 +139,7 @@ def _merged(args: argparse.Namespace, license: Any) -> Iterator[Path | None]:
 
 
 def _finish(args: argparse.Namespace, publication: Any, next_command: str) -> None:
-    """Show or do it."""
+    """List the files; then, unless it is a dry run, publish them and print the command to go on with."""
     plan = publication.plan()
     for name in sorted(plan.sizes):
         mark = " " if name not in plan.changed else "+"
@@ -153,7 +161,10 @@ def _finish(args: argparse.Namespace, publication: Any, next_command: str) -> No
 
 
 def _bytes(count: int) -> str:
-    """A size for people.
+    """A size in the largest binary unit that leaves at least 1.
+
+    Args:
+        count: number of bytes, at least 0.
 
     Example:
         >>> [_bytes(count) for count in (0, 1023, 2048, 5 * 2**30)]

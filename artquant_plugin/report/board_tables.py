@@ -1,4 +1,4 @@
-"""A board's figures as tables: leaderboard, pairs, groups. Every format and the page show these."""
+"""The figures of a board as tables: leaderboard, comparisons, groups. Every format and the page show these."""
 
 import math
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from artquant_plugin.report.published_figures import PublishedFigures, dataset_n
 from artquant_plugin.report.results_table import number, with_interval
 from artquant_plugin.report.table_formats import Table
 
-NONE = "-"
+NONE = "-"  # a cell without a figure
 LEADERBOARD_HEADER = (
     "model",
     "scored",
@@ -42,7 +42,7 @@ COMPARISONS_HEADER = (
 
 
 def ordered(evaluations: Sequence[Evaluation]) -> list[Evaluation]:
-    """Best SROCC first; models without one last, by name."""
+    """Evaluations with the best SROCC first. Models without an SROCC come last, sorted by name."""
 
     def rank(one: Evaluation) -> tuple[float, str]:
         value = math.nan if one.scores is None else one.scores.srocc.value
@@ -52,7 +52,11 @@ def ordered(evaluations: Sequence[Evaluation]) -> list[Evaluation]:
 
 
 def printed_rows(analysis: Analysis) -> tuple[dict[str, PublishedFigures], list[PublishedFigures]]:
-    """The published figures of the board's models by their names here, and all the others."""
+    """Assign the published figures on the board's dataset to its models by name.
+
+    Returns:
+        The published figures of the board's models by the models' names, and the figures of all other methods.
+    """
     everything = published_figures(analysis.board.dataset)
     own = {
         one.model.name: row
@@ -64,7 +68,7 @@ def printed_rows(analysis: Analysis) -> tuple[dict[str, PublishedFigures], list[
 
 
 def leaderboard(analysis: Analysis) -> Table:
-    """Measured and published figures, each in columns of their own."""
+    """The leaderboard: measured figures, and published ones in columns of their own. Empty columns are left out."""
     own, others = printed_rows(analysis)
     rows = []
     for one in ordered(analysis.evaluations):
@@ -85,7 +89,7 @@ def leaderboard(analysis: Analysis) -> Table:
 
 
 def measured_cells(one: Evaluation) -> tuple[str, ...]:
-    """The first twelve cells of a model's line."""
+    """The cells of a model's row in the leaderboard, up to the columns of published figures."""
     failures = ", ".join(f"{count:,} {reason}" for reason, count in sorted(one.model.failures.items()))
     failed = f"{one.failed:,}" + (f" ({failures})" if one.failed else "")
     if one.scores is None:
@@ -107,7 +111,12 @@ def measured_cells(one: Evaluation) -> tuple[str, ...]:
 
 
 def comparisons_table(dataset: str, comparisons: Sequence[Comparison]) -> Table:
-    """Every pair of models on the images that both scored."""
+    """The comparisons of a dataset's models as a table.
+
+    Args:
+        dataset: name of the dataset.
+        comparisons: the comparisons, each a row; may be empty.
+    """
     resamples = max((comparison.resamples for comparison in comparisons), default=0)
     return Table(
         name=f"pairs-{dataset}",
@@ -124,12 +133,12 @@ def comparisons_table(dataset: str, comparisons: Sequence[Comparison]) -> Table:
 
 
 def comparison_text(dataset: str, comparison: Comparison, family: int) -> str:
-    """One pair as a few lines, for a terminal; counts first.
+    """One comparison as a few lines for a terminal: the counts first, then the differences.
 
     Args:
-        dataset: its name.
-        comparison: the models.
-        family: number of pairs that p is corrected over.
+        dataset: name of the dataset.
+        comparison: the comparison of two models.
+        family: number of comparisons that p is corrected over.
     """
     lines = [f"{dataset}: A = {comparison.a}, B = {comparison.b}", f"images  {comparison.n:,} scored by both"]
     for name, count in ((comparison.a, comparison.only_a), (comparison.b, comparison.only_b)):
@@ -155,7 +164,7 @@ def comparison_text(dataset: str, comparison: Comparison, family: int) -> str:
 
 
 def comparison_cells(comparison: Comparison) -> tuple[str, ...]:
-    """One pair's line."""
+    """The cells of a comparison's row, in the order of `COMPARISONS_HEADER`."""
     return (
         comparison.a,
         comparison.b,
@@ -172,7 +181,13 @@ def comparison_cells(comparison: Comparison) -> tuple[str, ...]:
 
 
 def breakdown_table(analysis: Analysis, breakdown: Breakdown, name: str) -> Table:
-    """One line per group: its size, and each model's SROCC and, where it means something, bias."""
+    """The figures by group as a table: size, and for each model SROCC and, where it means something, bias.
+
+    Args:
+        analysis: the figures of the board.
+        breakdown: one of the breakdowns of `analysis`.
+        name: the beginning of the table's name, such as ``categories``.
+    """
     models = [one.model.name for one in analysis.evaluations]
     errors = breakdown is not analysis.attributes
     header = [breakdown.title, "paintings"]
@@ -199,7 +214,7 @@ def breakdown_table(analysis: Analysis, breakdown: Breakdown, name: str) -> Tabl
 
 
 def tables(analysis: Analysis) -> list[Table]:
-    """Everything that a board has."""
+    """All tables of a board. Those that have nothing to show, such as comparisons of one model, are left out."""
     found = [leaderboard(analysis)]
     if analysis.comparisons:
         found.append(comparisons_table(analysis.board.dataset, analysis.comparisons))
@@ -212,19 +227,19 @@ def tables(analysis: Analysis) -> list[Table]:
 
 
 def difference(found: Difference) -> str:
-    """A difference and its interval."""
+    """A difference with its interval, as text; a dash where there is none."""
     if math.isnan(found.value):
         return NONE
     return f"{found.value:+.3f} {interval(found.low, found.high)}"
 
 
 def interval(low: float, high: float) -> str:
-    """Both bounds, signed."""
+    """The bounds of an interval with their signs, as text; a dash where they are NaN."""
     return NONE if math.isnan(low) else f"[{low:+.3f}, {high:+.3f}]"
 
 
 def p_value(p: float) -> str:
-    """Three decimals; what is smaller is said to be so."""
+    """A p-value with three decimals, ``<0.001`` where it is smaller, a dash where it is NaN."""
     if math.isnan(p):
         return NONE
     return "<0.001" if p < 0.001 else f"{p:.3f}"
@@ -253,7 +268,7 @@ def _leaderboard_notes(
 
 
 def _without_empty(table: Table) -> Table:
-    """Columns in which nothing stands are left out, those of published figures with them."""
+    """The same table without the columns whose cells are all empty."""
     kept = [place for place in range(len(table.header)) if any(row[place] != NONE for row in table.rows)]
     return Table(
         name=table.name,

@@ -1,4 +1,4 @@
-"""Output folders and prediction files -> one board per dataset: who scored which painting how."""
+"""From output folders and prediction files to one board per dataset: which model scored which painting how."""
 
 import warnings
 from collections import Counter
@@ -22,7 +22,7 @@ from artquant_plugin.report.prediction_sources import PredictionSource
 from artquant_plugin.report.run_details import read_descriptions, read_details, without_variant
 from artquant_plugin.report.task_runs import TaskRun, read_runs
 
-SPLIT = "test"  # that the tasks are evaluated on
+SPLIT = "test"  # the split that the tasks evaluate on
 
 FloatArray = NDArray[np.float64]
 
@@ -32,14 +32,14 @@ class Board:
     """One dataset and every model that was measured on it.
 
     Args:
-        dataset: its name.
-        ids: of all paintings with a human score, sorted.
-        truth: of these paintings.
-        models: the models, in the order given.
-        paintings: rows of the dataset's test split by id; empty when its folder is absent.
-        info: dataset.json; None when the folder is absent.
-        images: where the pictures are, for those whose file exists.
-        missing: paintings that the dataset's import could not use.
+        dataset: name of the dataset.
+        ids: the ids of all n paintings with a human score, sorted.
+        truth: the human scores of these paintings; shape (n,).
+        models: the models with their predictions; those of output folders first, then those of prediction files.
+        paintings: the rows of the dataset's test split by id; empty when the dataset's folder is absent.
+        info: the content of the dataset's ``dataset.json``; None when the folder is absent.
+        images: the files of the pictures by id, for those whose file exists.
+        missing: number of paintings that the dataset's import could not use.
     """
 
     dataset: str
@@ -52,12 +52,12 @@ class Board:
     missing: int
 
     def matrix(self) -> FloatArray:
-        """Predictions, shape (models, paintings); NaN where there is none."""
+        """The predictions of all models; shape (M, n), NaN where a model has none for a painting."""
         rows = [[model.predictions.get(name, np.nan) for name in self.ids] for model in self.models]
         return np.array(rows, dtype=np.float64).reshape(len(self.models), len(self.ids))
 
     def categories(self) -> list[str | None]:
-        """Category of each painting."""
+        """The category of each painting, in the order of the ids; None where it has none."""
         known: dict[str, str | None] = {name: row.category for name, row in self.paintings.items()}
         for model in self.models:
             for name, sample in model.samples.items():
@@ -69,18 +69,20 @@ class Board:
 def read_boards(
     sources: Sequence[PredictionSource], columns: PredictionColumns, *, dataset: str | None = None
 ) -> list[Board]:
-    """Read everything and put it together by dataset.
+    """Read output folders and prediction files, and put the models of each dataset on one board.
 
     Args:
-        sources: folders and CSV files.
-        columns: of the CSV files.
-        dataset: take only this dataset's runs, and take CSV files for its.
+        sources: the output folders of lmms-eval and the prediction files.
+        columns: the columns of the prediction files, and where to find human scores for them.
+        dataset: name of the only dataset to read runs of, which is also that of the prediction files; None to read
+            the runs of all datasets.
 
     Returns:
-        Boards in the order of their datasets' names.
+        The boards, in the order of the datasets' names.
 
     Raises:
-        ArtQuantError: a source cannot be read; two models of a dataset bear the same name; human scores differ.
+        ArtQuantError: a source cannot be read, a prediction file does not say of which dataset it is, two models on a
+            dataset have the same name, or two sources give a painting different human scores.
     """
     runs: dict[str, list[ModelPredictions]] = {}
     missing: dict[str, int] = {}
@@ -176,7 +178,7 @@ def _board(
 
 
 def _find(name: str, models: Iterable[ModelPredictions]) -> Dataset | None:
-    """The dataset's folder: where the runs found it, or where it would be imported to."""
+    """The dataset, from the folder that the runs read or from where it would be imported to; None where absent."""
     for model in models:
         if model.details is not None and model.details.folder is not None:
             if (model.details.folder / INFO_FILE).is_file():
@@ -191,7 +193,10 @@ def _find(name: str, models: Iterable[ModelPredictions]) -> Dataset | None:
 def _dataset(
     name: str, models: Iterable[ModelPredictions], truth: Mapping[str, float]
 ) -> tuple[Dataset | None, dict[str, Painting]]:
-    """The dataset and its test split; nothing where it is absent or of another release than the runs'."""
+    """The dataset and its test split by id.
+
+    Both are empty where the dataset is absent, or where its human scores are not those of the runs.
+    """
     dataset = _find(name, models)
     if dataset is None or SPLIT not in dataset.info.splits:
         return None, {}
@@ -200,7 +205,8 @@ def _dataset(
         if one in paintings and abs(paintings[one].score - score) > TOLERANCE:
             warnings.warn(
                 f"'{dataset.folder}' gives {one!r} the human score {paintings[one].score:g}, the runs on {name} "
-                f"{score:g}: they were run on another one, so its pictures, texts and statistics are not shown",
+                f"{score:g}: the runs used another release of the dataset, so its pictures, texts and statistics are "
+                "not shown",
                 ArtQuantWarning,
                 stacklevel=2,
             )

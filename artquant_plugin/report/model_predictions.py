@@ -1,4 +1,4 @@
-"""One model on one dataset, from a run or from a prediction file of any tool."""
+"""The predictions of one model on one dataset, from a run of lmms-eval or from a prediction file of any tool."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -12,25 +12,27 @@ from artquant_plugin.report.prediction_sources import PredictionSource
 from artquant_plugin.report.run_details import RunDetails
 from artquant_plugin.report.task_runs import LoggedSample
 
-TOLERANCE = 1e-6  # by which human scores may differ and still be the same
+TOLERANCE = 1e-6  # two human scores that differ by no more are the same score
 
 
 @dataclass(frozen=True, slots=True)
 class ModelPredictions:
-    """One model on one dataset.
+    """The predictions of one model on one dataset.
 
     Args:
-        name: unique on the board.
-        predictions: by painting.
-        failures: paintings without a prediction, by reason.
-        samples: of an lmms-eval run, by painting; empty for a CSV file.
-        details: of an lmms-eval run.
-        file: that the predictions are from.
-        left_out: what of a CSV file was not used, by reason.
-        older: runs of the same model and task that were passed over.
-        has_own_unit: whether the predictions are in a unit of their own.
-        from_range: predictions that are the mid-point of a range.
-        descriptions: the model's own, where a run of the dataset's describing task lies beside its scores.
+        name: name of the model; unique on the board.
+        predictions: the predicted scores by the painting's id.
+        failures: number of paintings without a prediction, by reason.
+        samples: the logged samples of an lmms-eval run, by the painting's id; empty for a prediction file.
+        details: how the lmms-eval run was made; None for a prediction file.
+        file: the file that the predictions were read from.
+        left_out: number of rows of a prediction file that were not used, by reason; empty for a run.
+        older: number of older runs of the same model and task that were not used.
+        has_own_unit: whether the predictions are in a unit of their own, so that errors against human scores mean
+            nothing.
+        from_range: number of predictions that are the mid-point of a range that the model replied with.
+        descriptions: the model's descriptions by the painting's id; empty where no run of the dataset's describing
+            task is in the same folder.
     """
 
     name: str
@@ -48,14 +50,15 @@ class ModelPredictions:
 
 @dataclass(frozen=True, slots=True)
 class PredictionColumns:
-    """Columns of prediction files, and where their human scores are when no run brings them.
+    """The columns of prediction files, and where to find human scores for them.
 
     Args:
-        image: of the predictions.
-        prediction: of the predictions.
-        truth: a CSV file, or a dataset with an optional split; None for the runs' own, or the dataset's.
-        truth_image: of a truth file.
-        score: of a truth file.
+        image: the column of a prediction file that names the image.
+        prediction: the column of a prediction file that holds the predicted score.
+        truth: where human scores are: a CSV file, or a dataset with an optional ``:split``. None takes the human
+            scores of the runs and, for other paintings, those of the imported dataset.
+        truth_image: the column of a CSV file of human scores that names the image.
+        score: the column of a CSV file of human scores that holds the score.
     """
 
     image: str = "image"
@@ -66,13 +69,22 @@ class PredictionColumns:
 
 
 class PredictionFileReader:
-    """What a CSV file may call a painting: its image, the image's file name, or its id.
+    """Reads the prediction files of one dataset.
+
+    A file may name a painting by the path of its image, by the image's file name with or without its ending, or by the
+    painting's id. Of these ways to name paintings, the one under which most rows are known is used for the file.
 
     Args:
-        truth: human scores of the runs, by painting; may be empty.
-        paintings: of the dataset; may be empty.
-        models: the runs.
-        columns: of the CSV files.
+        truth: the human scores that the runs logged, by the painting's id; may be empty.
+        paintings: the dataset's test split by id; empty where the dataset is absent.
+        models: the models of the runs, whose samples name images; may be empty.
+        columns: the columns of the files, and where to find human scores.
+
+    Attributes:
+        truth: the human scores of all paintings, by the painting's id.
+
+    Raises:
+        ArtQuantError: there are no human scores at all, or the file of human scores differs from the runs.
     """
 
     def __init__(
@@ -93,15 +105,15 @@ class PredictionFileReader:
             self.truth = {one: painting.score for one, painting in paintings.items()}
         else:
             self.truth = self._given(columns.truth, truth, pictures)
-        self.truth |= truth  # a run may have been about a part of the paintings
+        self.truth |= truth  # the runs' scores alone would not do: a run may cover only a part of the paintings
         if not self.truth:
             raise ArtQuantError(
-                "nothing says what people gave: neither an lmms-eval run nor an imported dataset is there; pass "
-                "--truth with a CSV file, or a dataset with an optional :split"
+                "there are no human scores: neither an lmms-eval run nor an imported dataset is there; pass --truth "
+                "with a CSV file, or a dataset with an optional :split"
             )
         known = {one: pictures.get(one, one) for one in self.truth}
-        # PredictionFileReader that two paintings share tell neither.
-        self.ways: list[tuple[dict[str, str], Callable[[str], str]]] = [
+        # A file name that two paintings share names neither of them.
+        self._naming: list[tuple[dict[str, str], Callable[[str], str]]] = [
             ({image: one for one, image in known.items()}, str),
             (_unique({one: Path(image).name for one, image in known.items()}), _name),
             (_unique({one: Path(image).stem for one, image in known.items()}), _stem),
@@ -110,7 +122,7 @@ class PredictionFileReader:
         ]
 
     def _given(self, source: str, truth: Mapping[str, float], pictures: Mapping[str, str]) -> dict[str, float]:
-        """What --truth names, by painting where the runs or the dataset know its image, else by image."""
+        """The human scores that --truth names, by the painting's id; by the image where no id is known for it."""
         given = read_truth(source, image_column=self.columns.truth_image, score_column=self.columns.score)
         self.left_out = given.left_out
         by_image = {_name(image): one for one, image in pictures.items()}
@@ -127,10 +139,17 @@ class PredictionFileReader:
         return found
 
     def read(self, source: PredictionSource) -> ModelPredictions:
-        """The predictions of a CSV file, under the names by which most of them are known."""
+        """Read a prediction file.
+
+        Args:
+            source: the file, whose model has the file's name without its ending where the source names none.
+
+        Raises:
+            ArtQuantError: the file cannot be read, lacks a column, or names no painting that has a human score.
+        """
         best: tuple[Joined, dict[str, str]] | None = None
         error: ArtQuantError | None = None
-        for keys, shorten in self.ways:
+        for keys, shorten in self._naming:
             scores = {key: self.truth[one] for key, one in keys.items()}
             try:
                 joined = join_predictions(

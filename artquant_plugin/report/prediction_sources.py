@@ -1,4 +1,4 @@
-"""What the command line names: a model's output folder or prediction file, with a name of the user's choice."""
+"""Output folders and prediction files as the command line names them: ``[NAME=]PATH[@DATASET]``."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,12 +8,12 @@ from artquant_plugin.common.errors import ArtQuantError
 
 @dataclass(frozen=True, slots=True)
 class PredictionSource:
-    """Something to be read, as the command line names it: ``[NAME=]PATH[@DATASET]``.
+    """An output folder or prediction file that predictions are read from.
 
     Args:
-        path: a folder that ``--output_path`` named, or a CSV file.
-        name: the model's, instead of the folder's or the file's.
-        dataset: of a CSV file.
+        path: an existing folder that lmms-eval's ``--output_path`` named, or an existing CSV file.
+        name: the name of the model; None to take that of the folder or file.
+        dataset: name of the dataset that a CSV file is of; None where the command line does not say.
     """
 
     path: Path
@@ -22,10 +22,13 @@ class PredictionSource:
 
 
 def parse_prediction_source(text: str) -> PredictionSource:
-    """Read ``[NAME=]PATH[@DATASET]``; a path that exists as it stands is taken so.
+    """Read ``[NAME=]PATH[@DATASET]``.
+
+    Args:
+        text: what the user wrote. Where the whole text is an existing path, ``=`` and ``@`` are part of the path.
 
     Raises:
-        ArtQuantError: there is no such file or folder, or a name is empty.
+        ArtQuantError: there is no such file or folder, or NAME or DATASET is empty.
     """
     name: str | None = None
     dataset: str | None = None

@@ -1,4 +1,4 @@
-"""What papers print, as data: the figures of Table 1 with their sources and what is odd about them."""
+"""Figures that papers print, as data: Table 1 of the ArtQuant paper, with sources and what looks wrong in it."""
 
 import functools
 import re
@@ -14,19 +14,19 @@ Group = Literal["generalist", "specialist", "this paper"]
 
 @dataclass(frozen=True, slots=True)
 class PublishedFigures:
-    """One method's figures on one dataset.
+    """The figures that a paper prints for one method on one dataset.
 
     Args:
-        method: as printed.
-        dataset: apdd, baid or vaps.
-        srocc: as printed.
-        plcc: as printed.
-        group: the table's part.
-        reference: of the method, as the table cites it.
-        source: the table, in short.
-        modality: what the method takes: I(mage), T(ext), A(udio), V(ideo).
-        epochs: of training, as printed; None where the table has none.
-        note: what is odd about the figures; empty when nothing is.
+        method: name of the method, as the paper prints it.
+        dataset: name of the dataset: ``apdd``, ``baid`` or ``vaps``.
+        srocc: the SROCC, as printed, in [-1, 1].
+        plcc: the PLCC, as printed, in [-1, 1].
+        group: the part of the table that the method is listed in.
+        reference: the publication of the method, as the table cites it.
+        source: short name of the table that prints the figures.
+        modality: what the method takes as input, letters joined by ``+``: I(mage), T(ext), A(udio), V(ideo).
+        epochs: the epochs of training, as printed; None where the table has none.
+        note: what looks wrong about the figures; empty when nothing does.
     """
 
     method: str
@@ -42,7 +42,7 @@ class PublishedFigures:
 
 
 def published_figures(dataset: str) -> list[PublishedFigures]:
-    """Every figure on a dataset, in the table's order; none for a dataset that no table has."""
+    """All published figures on a dataset, in the order of the table; empty for a dataset that no table has."""
     content = _content()
     return [
         PublishedFigures(
@@ -63,17 +63,21 @@ def published_figures(dataset: str) -> list[PublishedFigures]:
 
 
 def dataset_note(dataset: str) -> str:
-    """What holds for every published figure on a dataset; empty when nothing is known."""
+    """A caution about all published figures on a dataset; empty when there is none."""
     return _content()["datasets"].get(dataset, {}).get("note", "")
 
 
 def full_sources() -> list[str]:
-    """The sources, as a list of references has them."""
+    """The sources of the figures, each written as in a list of references."""
     return [source["title"] for source in _content()["sources"].values()]
 
 
 def same_method(name: str, method: str) -> bool:
-    """Whether a measured model bears a method's name, whatever its case and punctuation.
+    """Whether a measured model has the name of a published method; case and punctuation do not count.
+
+    Args:
+        name: name of the measured model.
+        method: name of the method, as the paper prints it.
 
     Example:
         >>> same_method("gpt_4o (cot)", "GPT-4o (+CoT)"), same_method("gpt-4o-mini", "GPT-4o")

@@ -1,4 +1,4 @@
-"""Results as a table: counts first, then metrics with their intervals."""
+"""The table of `artquant results`: for each run the counts, then the metrics with their intervals."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -28,16 +28,17 @@ HEADER = (
 
 @dataclass(frozen=True, slots=True)
 class ResultRow:
-    """One line of the table.
+    """One row of the table. `artquant results --json` prints these fields under these names.
 
     Args:
-        task: its name.
-        model: its name.
-        failures: paintings without a prediction, by reason.
-        missing: paintings that the dataset's import could not use.
-        scores: metrics over the scored paintings; None when none was scored.
-        filled: the same over all paintings, those without a score at the model's median.
-        prompt: name and version of the prompt.
+        task: name of the task.
+        model: name of the model.
+        failures: number of paintings without a prediction, by reason.
+        missing: number of paintings that the dataset's import could not use.
+        scores: metrics over the scored paintings; None when no painting was scored.
+        filled: metrics over all paintings, with those without a prediction at the model's median and without
+            intervals; None when no painting was scored.
+        prompt: name and version of the prompt; empty where it is not known.
     """
 
     task: str
@@ -49,7 +50,7 @@ class ResultRow:
     prompt: str = ""
 
     def cells(self) -> tuple[str, ...]:
-        """The line as text, in the header's order."""
+        """The cells of the row as text, in the order of `HEADER`."""
         failed = sum(self.failures.values())
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(self.failures.items()))
         scored = 0 if self.scores is None else self.scores.n
@@ -76,17 +77,17 @@ class ResultRow:
 
 
 def row_of(run: TaskRun, *, resamples: int = RESAMPLES, seed: int = 0) -> ResultRow:
-    """The line of a run.
+    """Compute the row of a run.
 
     Args:
-        run: as lmms-eval left it.
-        resamples: of the bootstrap.
-        seed: of the bootstrap.
+        run: the run, read from lmms-eval's output folder.
+        resamples: number of bootstrap resamples; 0 leaves the intervals out.
+        seed: the seed of the resampling.
     """
     scores = filled = None
     if run.ids:
         scores = evaluate(run.ids, run.predictions, run.truths, resamples=resamples, seed=seed)
-        if run.has_own_unit:  # in a unit of their own, which has no error against human scores
+        if run.has_own_unit:
             scores = replace(scores, mae=Metric(math.nan), rmse=Metric(math.nan))
         filled = evaluate(
             [*run.ids, *run.unscored],
@@ -98,22 +99,22 @@ def row_of(run: TaskRun, *, resamples: int = RESAMPLES, seed: int = 0) -> Result
 
 
 def text_table(rows: Sequence[ResultRow]) -> str:
-    """Columns aligned by spaces, for a terminal."""
+    """The table with columns aligned by spaces, for a terminal."""
     return aligned([HEADER, *(row.cells() for row in rows)])
 
 
 def markdown_table(rows: Sequence[ResultRow]) -> str:
-    """A Markdown table."""
+    """The table in Markdown."""
     return markdown_rows([HEADER, *(row.cells() for row in rows)])
 
 
 def with_interval(metric: Metric) -> str:
-    """A figure and its 95 % interval, where it has one."""
+    """A metric with three decimals and its 95 % interval, which is left out where it is NaN."""
     if math.isnan(metric.low):
         return number(metric.value)
     return f"{number(metric.value)} [{metric.low:.3f}, {metric.high:.3f}]"
 
 
 def number(value: float) -> str:
-    """Three decimals; a dash where there is no figure."""
+    """A figure with three decimals; a dash where it is NaN."""
     return "-" if math.isnan(value) else f"{value:.3f}"

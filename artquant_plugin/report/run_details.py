@@ -1,4 +1,4 @@
-"""What lmms-eval's results file says about a run: its settings, versions, prompt and dataset."""
+"""What the results file of lmms-eval says about a run: settings, versions, prompt and dataset."""
 
 import glob
 import json
@@ -9,29 +9,30 @@ from typing import Any
 
 from artquant_plugin.report.task_runs import TaskRun, model_name
 
-# Arguments such as api_key=..., in either of the forms that the harness writes; a page is made to be shown.
+# Arguments such as api_key=..., as lmms-eval writes them in text or in JSON. A page may be published, so that none of
+# these may be on it.
 _SECRET = re.compile(
     r"""(\w*(?:key|token|secret|password|credential)["']?\s*[=:]\s*)("[^"]*"|'[^']*'|[^,}\s]+)""", re.IGNORECASE
 )
-VARIANTS = ("cot", "levels")  # endings of tasks that ask about the same paintings in another way
+VARIANTS = ("cot", "levels")  # endings of tasks that ask another question about the paintings of the same dataset
 
 
 @dataclass(frozen=True, slots=True)
 class RunDetails:
-    """How a run was made; empty strings where the results file is absent or does not say.
+    """How a run was made. A text is empty where the results file is absent or does not say.
 
     Args:
-        dataset: its name.
-        variant: what the task's name adds to it, such as ``cot``.
-        folder: of the dataset at the time of the run; None where it is not known.
-        model: the harness's kind of model.
-        arguments: its ``--model_args``, keys and tokens taken out.
+        dataset: name of the dataset.
+        variant: what the task's name adds to the dataset's, such as ``cot``; empty for the plain task.
+        folder: the dataset's folder at the time of the run; None where it is not known.
+        model: lmms-eval's ``--model``, such as ``openai``.
+        arguments: lmms-eval's ``--model_args``, with keys and tokens taken out.
         prompt: the task's question, before the scale is filled in.
-        prompt_version: its name in the task's metadata; ``own`` where the model puts its own question.
+        prompt_version: name of the prompt in the task's metadata; ``own`` where the model asks its own question.
         harness: version of lmms-eval.
-        commit: of the folder that the run was started in.
-        date: of the run.
-        seconds: that the run took.
+        commit: git commit of the folder that the run was started in.
+        date: date of the run, as in the names of its files.
+        seconds: the time that the run took, as a whole number of seconds.
     """
 
     dataset: str
@@ -48,7 +49,11 @@ class RunDetails:
 
 
 def read_details(run: TaskRun) -> RunDetails:
-    """Read the results file beside a run's samples."""
+    """Read the results file beside a run's samples.
+
+    Args:
+        run: the run. Where its results file is missing or broken, the details are those of the run alone.
+    """
     results = run.file.with_name(f"{run.date}_results.json")
     try:
         content = json.loads(results.read_text(encoding="utf-8"))
@@ -79,7 +84,10 @@ def read_details(run: TaskRun) -> RunDetails:
 
 
 def without_secrets(arguments: str) -> str:
-    """Arguments as they may be shown.
+    """Replace the values of keys, tokens, secrets and passwords by three stars.
+
+    Args:
+        arguments: lmms-eval's ``--model_args``, as text or JSON.
 
     Example:
         >>> without_secrets("model=gpt-4o,api_key=sk-1,max_new_tokens=9")
@@ -89,14 +97,17 @@ def without_secrets(arguments: str) -> str:
 
 
 def read_descriptions(run: TaskRun, dataset: str) -> dict[str, str]:
-    """What the same model wrote about the paintings: the newest run of the describing task in the same folder.
+    """Read what the same model wrote about the paintings.
+
+    The descriptions are those of the newest run of the dataset's describing task in the same folder.
 
     Args:
-        run: the scores.
-        dataset: its name.
+        run: the run of the scoring task.
+        dataset: name of the dataset.
 
     Returns:
-        Texts by painting; none where there is no such run. Lines that are none of ours are passed over.
+        The descriptions by the id of the painting; empty where there is no such run. Lines of the file that hold no
+        description are left out.
     """
     found = run.file.parent.glob(f"*_samples_{glob.escape(dataset)}_describe.jsonl")
     files = sorted(file for file in found if model_name(file) == run.model)
@@ -115,7 +126,10 @@ def read_descriptions(run: TaskRun, dataset: str) -> dict[str, str]:
 
 
 def without_variant(task: str) -> str:
-    """The dataset that a task is about, by its name.
+    """The name of the dataset that a task is about.
+
+    Args:
+        task: name of the task, with or without one of the endings in `VARIANTS`.
 
     Example:
         >>> without_variant("baid_cot"), without_variant("artquant_demo")
@@ -126,7 +140,10 @@ def without_variant(task: str) -> str:
 
 
 def _prompt(given: Any) -> str:
-    """The chosen prompt stands beside those that the task offers by model; older files have only these."""
+    """The prompt of a task; empty where the file has none.
+
+    The chosen prompt is under its own key. Files of older runs have only the prompts per model; theirs is the default.
+    """
     prompts = _dict(given)
     chosen = prompts.get("prompt") or _dict(prompts.get("default")).get("prompt")
     return chosen if isinstance(chosen, str) else ""

@@ -1,4 +1,4 @@
-"""A table as text, Markdown, CSV, LaTeX or JSON."""
+"""Writing a table as text, Markdown, CSV, LaTeX or JSON."""
 
 import csv
 import io
@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-# What LaTeX would take for its own, and signs that its fonts lack in text.
+# Characters that are commands in LaTeX, and characters that its text fonts lack.
 _LATEX = {
     "\\": r"\textbackslash{}",
     "&": r"\&",
@@ -24,20 +24,20 @@ _LATEX = {
     "–": "--",
     "±": r"$\pm$",
 }
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet runs text that begins so
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet runs text that begins with one of these as a formula
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Cells as text.
+    """A table whose cells are text.
 
     Args:
-        name: of its files, such as ``leaderboard-baid``.
-        title: one line.
-        header: of the columns.
-        rows: as long as the header.
-        notes: lines below it.
-        words: number of leading columns that hold words; the others hold figures.
+        name: the name of files that hold the table, without an ending, such as ``leaderboard-baid``.
+        title: one line about what the table shows.
+        header: the titles of the columns.
+        rows: the rows, each with as many cells as the header.
+        notes: lines of text below the table; may be empty.
+        words: number of columns, counted from the left, that hold words; the others hold figures.
     """
 
     name: str
@@ -49,13 +49,17 @@ class Table:
 
 
 def as_text(table: Table) -> str:
-    """Columns aligned by spaces, for a terminal."""
+    """The title, the columns aligned by spaces, and the notes, for a terminal."""
     body = aligned([table.header, *table.rows])
     return "\n".join([table.title, body, *table.notes])
 
 
 def aligned(lines: Sequence[Sequence[str]]) -> str:
-    """Lines of cells, padded to columns."""
+    """Align rows of cells by spaces.
+
+    Args:
+        lines: at least one row; all have the same number of cells.
+    """
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
@@ -63,20 +67,27 @@ def aligned(lines: Sequence[Sequence[str]]) -> str:
 
 
 def as_markdown(table: Table) -> str:
-    """A heading, a Markdown table, and the notes."""
+    """The title in bold, a Markdown table, and the notes."""
     notes = [f"\n{note}" for note in table.notes]
     return "\n".join([f"**{_folded(table.title)}**", "", markdown_rows([table.header, *table.rows]), *notes])
 
 
 def markdown_rows(lines: Sequence[Sequence[str]]) -> str:
-    """A Markdown table; the first line is its header."""
+    """Rows of cells as a Markdown table.
+
+    Args:
+        lines: at least one row; the first one is the header. All have the same number of cells.
+    """
     header, *rows = lines
     drawn = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(_folded(cell).replace("|", "\\|") for cell in line) + " |" for line in drawn)
 
 
 def as_csv(table: Table) -> str:
-    """RFC 4180; names that a spreadsheet would take for a formula are quoted with an apostrophe."""
+    """The table as CSV (RFC 4180), without title and notes.
+
+    A word that a spreadsheet would run as a formula gets an apostrophe in front.
+    """
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(_harmless(table.header))
@@ -90,7 +101,7 @@ def _harmless(cells: Sequence[str]) -> list[str]:
 
 
 def as_latex(table: Table) -> str:
-    """A `booktabs` table."""
+    """The table as LaTeX, for the package `booktabs`."""
     columns = "l" * table.words + "r" * (len(table.header) - table.words)
     lines = [
         r"\begin{table}",
@@ -111,7 +122,7 @@ def as_latex(table: Table) -> str:
 
 
 def as_json(table: Table) -> str:
-    """An object with the table's parts; rows by column."""
+    """The table as a JSON object; each row is an object of its cells by the titles of their columns."""
     content = {
         "name": table.name,
         "title": table.title,
@@ -122,7 +133,7 @@ def as_json(table: Table) -> str:
 
 
 def latex_text(text: str) -> str:
-    """Text in which LaTeX finds no commands."""
+    """A text with every character escaped that LaTeX would read as a command, as one line."""
     return "".join(_LATEX.get(sign, sign) for sign in _folded(text))
 
 
@@ -131,7 +142,7 @@ def _latex_row(cells: Sequence[str]) -> str:
 
 
 def _folded(text: str) -> str:
-    """A whole cell as one line: a line break would end the table's row."""
+    """A text as one line, since a line break would end the row of a table."""
     return " ".join(text.split())
 
 

@@ -1,4 +1,4 @@
-"""lmms-eval's output folders -> the records of each run, so that every report can be made from samples alone."""
+"""Reading the runs of scoring tasks from lmms-eval's output folders, whose logged samples suffice for every report."""
 
 import json
 import re
@@ -14,17 +14,17 @@ from artquant_plugin.harness.plugin import OWN_QUESTION, PYIQA_ID, REQUEST
 
 @dataclass(frozen=True, slots=True)
 class LoggedSample:
-    """One painting of a run.
+    """What lmms-eval logged about one painting of a run.
 
     Args:
-        id: of the painting.
-        prediction: None when there is none.
+        id: id of the painting.
+        prediction: the predicted score; None when there is none.
         truth: the human score.
-        reason: why there is no prediction.
-        category: of the painting.
-        reply: the model's own words.
-        levels: shares of the level words, where the reply holds them; as the model ordered them.
-        image: path of the picture at the time of the run; None where the harness kept none.
+        reason: why there is no prediction, such as ``refused``; None when there is one.
+        category: category of the painting; None where it has none.
+        reply: the text that the model replied with; empty where none was logged.
+        levels: the probability of each level word, in the order of the reply; None where the reply holds none.
+        image: path of the picture at the time of the run; None where lmms-eval logged none.
     """
 
     id: str
@@ -39,20 +39,23 @@ class LoggedSample:
 
 @dataclass(frozen=True, slots=True)
 class TaskRun:
-    """One model on one scoring task.
+    """A run of one model on one scoring task.
 
     Args:
-        task: its name.
-        model: as lmms-eval names the run's folder, or its kind where it has no name.
-        date: of the run, as in the file names.
-        missing: paintings that the dataset's import could not use.
-        file: the samples.
-        samples: of all paintings, scored or not.
-        older: runs of the same model and task that were passed over.
-        prompt: name and version of the prompt, from the task's metadata; ``own`` where the model asks itself.
-        from_range: predictions that are the mid-point of a range.
-        has_own_unit: whether the predictions are in a unit of their own.
-        checkpoint: `Identity` of what was measured, where the model is one of ours.
+        task: name of the task.
+        model: name of the model: that of the run's folder, or lmms-eval's ``--model`` where the model has no name.
+        date: date of the run, as in the names of its files.
+        missing: number of paintings that the dataset's import could not use.
+        file: the file of the logged samples.
+        samples: the samples of all paintings, with a prediction or without.
+        older: number of older runs of the same model and task that were not used.
+        prompt: name and version of the prompt in the task's metadata; ``own`` where the model asks its own question;
+            empty where it is not known.
+        from_range: number of predictions that are the mid-point of a range that the model replied with.
+        has_own_unit: whether the predictions are in a unit of their own, so that errors against human scores mean
+            nothing.
+        checkpoint: name, revision and hash of the weights that were measured (`Identity`); None where the samples do
+            not tell, as those of models outside this package.
     """
 
     task: str
@@ -69,48 +72,51 @@ class TaskRun:
 
     @property
     def ids(self) -> list[str]:
-        """Of the paintings that have a prediction, in the samples' order; as the next two."""
+        """Ids of the scored paintings. `predictions` and `truths` use the same order."""
         return [sample.id for sample in self.samples if sample.prediction is not None]
 
     @property
     def predictions(self) -> list[float]:
-        """Of these paintings."""
+        """Predicted scores of the scored paintings, in the order of `ids`."""
         return [sample.prediction for sample in self.samples if sample.prediction is not None]
 
     @property
     def truths(self) -> list[float]:
-        """Of these paintings."""
+        """Human scores of the scored paintings, in the order of `ids`."""
         return [sample.truth for sample in self.samples if sample.prediction is not None]
 
     @property
     def unscored(self) -> dict[str, float]:
-        """Human score of each painting that has no prediction, by id."""
+        """Human scores of the paintings without a prediction, by id."""
         return {sample.id: sample.truth for sample in self.samples if sample.prediction is None}
 
     @property
     def failures(self) -> dict[str, int]:
-        """Count of these paintings by reason."""
+        """Number of paintings without a prediction, by reason."""
         return dict(Counter(sample.reason or "" for sample in self.samples if sample.prediction is None))
 
     @property
     def results_file(self) -> Path:
-        """The harness's results of the same run."""
+        """The results file that lmms-eval wrote for the same run; it may be missing."""
         return _results_file(self.file)
 
 
 def holds_runs(folder: Path) -> bool:
-    """Whether a folder has samples of a scoring task."""
+    """Whether a folder holds logged samples of a scoring task; False for a folder that does not exist."""
     return any(_is_ours(file) for file in folder.rglob("*_samples_*.jsonl"))
 
 
 def read_runs(folders: Iterable[Path]) -> list[TaskRun]:
-    """The newest run of each model and task.
+    """Read the newest run of each model and task.
 
     Args:
-        folders: what ``--output_path`` named; searched with everything below them.
+        folders: the folders that lmms-eval's ``--output_path`` named; everything below them is searched.
+
+    Returns:
+        The runs, in the order of the names of tasks, then of models.
 
     Raises:
-        ArtQuantError: a folder has no samples of a scoring task, or a sample is not of our form.
+        ArtQuantError: a folder holds no samples of a scoring task, or a line of them is no such sample.
     """
     newest: dict[tuple[str, str], list[Path]] = {}
     for folder in folders:
@@ -119,7 +125,7 @@ def read_runs(folders: Iterable[Path]) -> list[TaskRun]:
         if not files:
             raise ArtQuantError(
                 f"'{folder}' holds no samples of a scoring task; run lmms-eval with --log_samples --output_path "
-                f"{folder}, and look at its log, as it exits with 0 on errors, too"
+                f"{folder}, and look at its log, since it exits with 0 on errors, too"
             )
         for file in files:
             newest.setdefault((model_name(file), _task(file)), []).append(file)
@@ -135,9 +141,16 @@ def _task(file: Path) -> str:
 
 
 def model_name(file: Path) -> str:
-    """The folder's name, which lmms-eval takes from `--model_args`; the kind of model where it finds no name there."""
+    """The name of the model that was run.
+
+    It is the name of the folder, which lmms-eval takes from `--model_args`. Where lmms-eval finds no name there, it is
+    `--model`; for pyiqa, whose metrics share one folder, it is `--model` with the metric.
+
+    Args:
+        file: the file of the logged samples.
+    """
     content = _results(file)
-    if content.get("model_source") == PYIQA_ID:  # one folder for all metrics
+    if content.get("model_source") == PYIQA_ID:
         arguments = str(content.get("config", {}).get("model_args"))
         return ":".join([PYIQA_ID, *re.findall(r"(?:^|,)(?:metric|task)=([^,]+)", arguments)])
     named = content.get("model_name", file.parent.name)
@@ -145,16 +158,16 @@ def model_name(file: Path) -> str:
 
 
 def _prompt(file: Path, task: str) -> str:
-    """The prompt that made the samples, where the run's results are still beside them."""
+    """Name and version of the prompt that made the samples; empty where the results file is missing."""
     content = _results(file)
     metadata = content.get("configs", {}).get(task, {}).get("metadata") or {}
-    # Our own models take the plain tasks for a request, and put their own question.
+    # This package's models ask their own question on tasks that request a score, whatever the task's prompt is.
     own = content.get("model_source") in OWN_QUESTION and metadata.get(REQUEST) is not None
     return "own" if own else str(metadata.get("prompt", ""))
 
 
 def _results(file: Path) -> dict[str, Any]:
-    """The results file of the same run; empty where it is gone."""
+    """The content of the results file of the same run; empty where the file is missing or broken."""
     try:
         return json.loads(_results_file(file).read_text(encoding="utf-8"))
     except (OSError, json.JSONDecodeError):
@@ -187,7 +200,7 @@ def _read(file: Path, model: str, task: str, *, older: int) -> TaskRun:
                 from_range += bool(record.get("from_range"))
                 has_own_unit = has_own_unit or record.get("measurement") is not None
                 missing = max(missing, int(sample["missing"]))
-                weights = record.get("checkpoint")  # which a failed painting lacks
+                weights = record.get("checkpoint")  # a failed painting has none
                 if weights and checkpoint and weights != checkpoint:
                     raise ValueError("checkpoints differ within the file")
                 checkpoint = weights or checkpoint

@@ -106,7 +106,9 @@ def test_a_prediction_file_alone_takes_the_datasets_scores_or_those_named(tmp_pa
     csv = write_csv(tmp_path / "saan.csv", [("images/p0001.png", 5.0), ("p0002.png", 1.0)])
     with pytest.raises(ArtQuantError, match="may be of any dataset; write .*@DATASET"):
         boards(csv)
-    with pytest.raises(ArtQuantError, match="nothing says what people gave"):
+    with pytest.raises(
+        ArtQuantError, match="there are no human scores: neither an lmms-eval run nor an imported dataset"
+    ):
         boards(f"{csv}@baid")
     write_paintings(tmp_path / "home" / "baid", 3)
     monkeypatch.setenv("ARTQUANT_DATA", str(tmp_path / "home"))

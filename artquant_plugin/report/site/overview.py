@@ -1,4 +1,4 @@
-"""All datasets in one table, as Table 1 of the paper has them."""
+"""The table of all datasets, laid out as Table 1 of the ArtQuant paper."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,7 +16,14 @@ from artquant_plugin.report.site.page_cells import Cell, plain_cell, printed_cel
 
 
 def table_one(analyses: Sequence[tuple[Analysis, str]]) -> dict[str, Any]:
-    """All datasets side by side: measured and published figures per dataset, in columns of their own."""
+    """All datasets side by side: measured and published figures per dataset, in columns of their own.
+
+    Args:
+        analyses: the figures of each board, and the name of its page without the ending.
+
+    Returns:
+        What the template prints: the datasets, the rows with their cells, and notes and sources of published figures.
+    """
     rows: dict[str, dict[str, Any]] = {}
 
     def row_of(name: str, kind: str, printed: PublishedFigures | None) -> dict[str, Any]:
@@ -31,7 +38,7 @@ def table_one(analyses: Sequence[tuple[Analysis, str]]) -> dict[str, Any]:
             row_of(name, "measured", own.get(name))["boards"][analysis.board.dataset] = (one, own.get(name))
     for analysis, _ in analyses:
         for printed in printed_rows(analysis)[1]:
-            # A method that was measured on another dataset has a line already.
+            # A method that was measured on another dataset has a row already.
             name = next((name for name in rows if same_method(name, printed.method)), printed.method)
             row_of(name, "published", printed)["boards"][analysis.board.dataset] = (None, printed)
     datasets = [

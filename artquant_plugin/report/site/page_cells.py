@@ -1,4 +1,4 @@
-"""Cells of a page's tables."""
+"""The cells of the tables on a page."""
 
 import math
 from collections.abc import Sequence
@@ -12,15 +12,15 @@ from artquant_plugin.report.results_table import number
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A cell.
+    """A cell of a table on a page.
 
     Args:
-        text: shown.
-        sort: what its column sorts by; empty for nothing, which comes last.
-        style: of the cell: ``num``, ``heat-3``, ...
-        title: said in full, for screen readers and pointers; empty when the text says everything.
-        whisker: low, value and high in per cent of the column's axis.
-        below: a second line, smaller.
+        text: the text that the cell shows.
+        sort: the value that the column is sorted by; empty for a cell without one, which comes last.
+        style: CSS classes of the cell, such as ``num`` or ``heat-3``.
+        title: the full text for screen readers and tooltips; empty when `text` says everything.
+        whisker: lower bound, value and upper bound of an interval, in per cent of the column's axis; None for none.
+        below: a second line in smaller letters; empty for none.
     """
 
     text: str
@@ -32,7 +32,15 @@ class Cell:
 
 
 def axis(*groups: Sequence[Metric]) -> tuple[float, float]:
-    """From zero, or the lowest bound when it is lower, to the next tenth above the highest."""
+    """The ends of the axis on which intervals are drawn.
+
+    Args:
+        groups: metrics that share the axis; NaN values do not count.
+
+    Returns:
+        The lower end, 0 or a tenth below the lowest bound, and the upper end, a tenth above the highest; 0 and 1 where
+        there is no value at all.
+    """
     bounds = [bound for group in groups for metric in group for bound in (metric.low, metric.value, metric.high)]
     finite = [bound for bound in bounds if not math.isnan(bound)]
     if not finite:
@@ -41,7 +49,13 @@ def axis(*groups: Sequence[Metric]) -> tuple[float, float]:
 
 
 def metric_cell(metric: Metric | None, low: float, high: float) -> Cell:
-    """A correlation with its interval, drawn and in figures."""
+    """A correlation with its interval, drawn and in figures.
+
+    Args:
+        metric: the correlation; a dash is shown where it is None or NaN, and no interval where its bounds are NaN.
+        low: lower end of the column's axis.
+        high: upper end of the column's axis, above `low`.
+    """
     if metric is None or math.isnan(metric.value):
         return Cell(NONE, "", "num")
     bounds = (metric.low, metric.high)
@@ -56,7 +70,7 @@ def metric_cell(metric: Metric | None, low: float, high: float) -> Cell:
 
 
 def plain_cell(metric: Metric | None) -> Cell:
-    """A correlation with its interval in figures."""
+    """A correlation with its interval in figures; a dash where it is None or NaN."""
     if metric is None or math.isnan(metric.value):
         return Cell(NONE, "", "num")
     said = "" if math.isnan(metric.low) else f"95 % interval {metric.low:.3f} to {metric.high:.3f}"
@@ -65,7 +79,12 @@ def plain_cell(metric: Metric | None) -> Cell:
 
 
 def printed_cell(row: PublishedFigures | None, metric: str) -> Cell:
-    """What a paper prints; its title says what is odd about it."""
+    """A figure that a paper prints, with a star and a title where something looks wrong about it.
+
+    Args:
+        row: the published figures; None for an empty cell.
+        metric: ``srocc`` or ``plcc``.
+    """
     if row is None:
         return Cell(NONE, "", "num published")
     value = row.srocc if metric == "srocc" else row.plcc
@@ -73,10 +92,10 @@ def printed_cell(row: PublishedFigures | None, metric: str) -> Cell:
 
 
 def figure_cell(value: float | None) -> Cell:
-    """A figure; a dash where there is none."""
+    """A figure with three decimals; a dash where it is None or NaN."""
     return Cell(NONE, "", "num") if value is None or math.isnan(value) else Cell(number(value), str(value), "num")
 
 
 def count_cell(value: int) -> Cell:
-    """A count."""
+    """A count, with commas between thousands."""
     return Cell(f"{value:,}", str(value), "num")

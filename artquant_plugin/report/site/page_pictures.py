@@ -1,4 +1,4 @@
-"""Pictures of a page: a thumbnail of every painting, a larger preview of those that it shows as cases."""
+"""The pictures of a page: a thumbnail of every painting, and a larger preview of those that it shows as cases."""
 
 import hashlib
 import os
@@ -18,11 +18,11 @@ QUALITY = 82  # of the JPEG files
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """What a page knows of a painting's picture.
+    """The files of a painting's picture on a page.
 
     Args:
-        name: of its files, without ending; says nothing about where the original is.
-        preview: whether there is a larger one.
+        name: name of the files without their ending, a hash that does not tell where the original is.
+        preview: whether there is a larger preview beside the thumbnail.
     """
 
     name: str
@@ -32,16 +32,19 @@ class Picture:
 def write_pictures(
     images: Mapping[str, Path], previews: Iterable[str], folder: Path, *, workers: int | None = None
 ) -> tuple[dict[str, Picture], list[str]]:
-    """Write what is not there yet, and remove what no painting has any more.
+    """Write the pictures that are not there yet, and remove those of no painting.
 
     Args:
-        images: files by painting.
-        previews: paintings that get a larger picture, too.
-        folder: gets ``thumbs/`` and ``previews/``.
-        workers: processes; one per core when None.
+        images: the image files by the painting's id.
+        previews: ids of the paintings that get a larger preview, too.
+        folder: the folder to write ``thumbs/`` and ``previews/`` in; it is made when absent.
+        workers: number of processes, at least 1; None for one per core.
 
     Returns:
-        Pictures by painting, and the paintings whose file could not be read.
+        The pictures by the painting's id, and the sorted ids of the paintings whose file could not be read.
+
+    Raises:
+        ArtQuantError: a picture cannot be written.
     """
     wanted = set(previews)
     for name in ("thumbs", "previews"):
@@ -75,17 +78,17 @@ def _written(name: str, preview: bool, folder: Path) -> bool:
         return False
     if not preview or (folder / "previews" / f"{name}.jpg").is_file():
         return True
-    with Image.open(thumb) as opened:  # what is small itself has no preview
+    with Image.open(thumb) as opened:  # an image as small as its thumbnail gets no preview
         return max(opened.size) < THUMBNAIL
 
 
 def _write(item: tuple[str, Path, str, bool, Path]) -> bool:
-    """Whether the picture could be read; that it cannot be written is an error."""
+    """Write one picture, and return whether the image could be read. A picture that cannot be written is an error."""
     _, path, name, preview, folder = item
     try:
         with Image.open(path) as opened:
-            # Unlike for scoring, pixels that differ by a few of 255 do no harm here: a JPEG file is decoded at the
-            # smallest fraction of its size that is no smaller than the picture wanted.
+            # A JPEG file is decoded at the smallest fraction of its size that is no smaller than the picture wanted,
+            # which is faster. The pixels differ by a few of 255, which does no harm here, unlike for scoring.
             factor = (PREVIEW if preview else THUMBNAIL) / max(opened.size)
             opened.draft("RGB", (round(opened.width * factor), round(opened.height * factor)))
             picture = open_image(opened)
@@ -100,12 +103,12 @@ def _write(item: tuple[str, Path, str, bool, Path]) -> bool:
 
 
 def _save(picture: Image.Image, path: Path) -> None:
-    # Not `atomic_write`: to wait for the disk after each of thousands of files would take longer than all the rest.
+    # `atomic_write` waits for the disk, which for thousands of files would take longer than everything else.
     part = path.with_suffix(f".{os.getpid()}.part")
     try:
         picture.save(part, "JPEG", quality=QUALITY)
         os.replace(part, path)
-    except OSError as error:  # of a full disk, Pillow's has no file name
+    except OSError as error:  # Pillow's error about a full disk names no file
         raise ArtQuantError(f"'{path}' cannot be written ({error}); mend the path or the space on its disk") from error
 
 

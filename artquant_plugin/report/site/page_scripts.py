@@ -1,6 +1,6 @@
-"""What a page's scripts read: a board's predictions in one file, texts in parts that are loaded on demand.
+"""The script files that hold a page's data: a board's numbers in one file, texts in files that are loaded on demand.
 
-Pages that are opened from the disk may not fetch data; script files they may load.
+Browsers let a page that is opened from the disk load scripts, but not fetch data, so that the data are scripts.
 """
 
 import json
@@ -15,22 +15,22 @@ from artquant_plugin.report.analysis import Analysis, calibration, score_range
 from artquant_plugin.report.board_tables import ordered
 from artquant_plugin.report.site.page_pictures import Picture
 
-PART = 200  # paintings whose texts share a file
-CASES = 12  # paintings at each end of a model's errors that get a larger picture
-LONGEST = 6000  # characters of a reply
-DIGITS = 4
+PART = 200  # number of paintings whose texts are in the same file
+CASES = 12  # number of best, of highest and of lowest cases per model that get a larger picture
+LONGEST = 6000  # characters of a reply or description that are kept
+DIGITS = 4  # decimals of the numbers
 
-# Inside a script element, or for a parser of JavaScript before 2019, these would end more than a string.
+# The first three could end the script element; the last two end a line in JavaScript before 2019, even in a string.
 _ESCAPES = {"<": r"\u003c", ">": r"\u003e", "&": r"\u0026", "\u2028": r"\u2028", "\u2029": r"\u2029"}
 
 
 @dataclass(frozen=True, slots=True)
 class PaintingOrder:
-    """Paintings in the order in which a page has them: by human score, then by name.
+    """The paintings in the order of a page: by human score, then by id.
 
     Args:
-        ids: their names.
-        places: their rows in the board's matrix.
+        ids: the ids of the paintings.
+        places: the position of each painting among the board's ids.
     """
 
     ids: list[str]
@@ -38,19 +38,19 @@ class PaintingOrder:
 
 
 def painting_order(analysis: Analysis) -> PaintingOrder:
-    """Lowest human score first."""
+    """Sort the paintings of a board for its page, with the lowest human score first."""
     board = analysis.board
     places = sorted(range(len(board.ids)), key=lambda place: (board.truth[place], board.ids[place]))
     return PaintingOrder([board.ids[place] for place in places], places)
 
 
 def cases(analysis: Analysis) -> set[str]:
-    """Paintings on which a model is best or worst."""
+    """Ids of the paintings that a page shows as cases: where a model is best, and worst in either direction."""
     found: set[str] = set()
     for row, one in zip(analysis.board.matrix(), analysis.evaluations, strict=True):
         known = np.flatnonzero(~np.isnan(row))
         errors = row[known] - analysis.board.truth[known]
-        if not one.on_scale:  # places among all instead of scores
+        if not one.on_scale:  # scores on different scales are compared by their ranks
             errors = _places(row[known]) - _places(analysis.board.truth[known])
         by_sign, by_size = np.argsort(errors, kind="stable"), np.argsort(np.abs(errors), kind="stable")
         for places in (by_sign[:CASES], by_sign[-CASES:], by_size[:CASES]):
@@ -59,7 +59,13 @@ def cases(analysis: Analysis) -> set[str]:
 
 
 def board_script(analysis: Analysis, slug: str, pictures: Mapping[str, Picture]) -> str:
-    """The script that holds a board's numbers."""
+    """The script that holds a board's numbers.
+
+    Args:
+        analysis: the figures of the board.
+        slug: name of the board's page without the ending.
+        pictures: the pictures that were written, by the painting's id.
+    """
     board, chosen = analysis.board, painting_order(analysis)
     matrix = board.matrix()[:, chosen.places]
     categories = board.categories()
@@ -98,7 +104,7 @@ def board_script(analysis: Analysis, slug: str, pictures: Mapping[str, Picture])
 
 
 def text_scripts(analysis: Analysis) -> Iterator[str]:
-    """The scripts that hold texts and distributions, one for each `PART` paintings."""
+    """The scripts that hold texts and level distributions, one for each `PART` paintings."""
     ids = painting_order(analysis).ids
     for part, start in enumerate(range(0, len(ids), PART)):
         texts = [_texts(analysis, one) for one in ids[start : start + PART]]
@@ -106,7 +112,11 @@ def text_scripts(analysis: Analysis) -> Iterator[str]:
 
 
 def script_json(content: Any) -> str:
-    """JSON that is safe in a script, whatever text it holds."""
+    """JSON that is safe within a script, whatever text it holds.
+
+    Args:
+        content: what `json.dumps` takes, without NaN and infinite numbers.
+    """
     text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     for sign, escape in _ESCAPES.items():
         text = text.replace(sign, escape)
@@ -143,7 +153,7 @@ def _texts(analysis: Analysis, one: str) -> dict[str, Any]:
 
 
 def _places(values: np.ndarray) -> np.ndarray:
-    """Position of each value among all, from 0 to 1."""
+    """The rank of each value, scaled to [0, 1]; shape (n,). Ties keep their order."""
     return np.argsort(np.argsort(values, kind="stable"), kind="stable") / max(len(values) - 1, 1)
 
 

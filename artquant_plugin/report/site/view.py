@@ -1,4 +1,4 @@
-"""An analysis as what the templates print: cells with what they sort by, positions in per cent, classes."""
+"""What the templates print of an analysis: cells with their sort values, CSS classes and positions in per cent."""
 
 import math
 import platform
@@ -24,11 +24,16 @@ from artquant_plugin.report.results_table import number
 from artquant_plugin.report.site.page_cells import Cell, axis, count_cell, figure_cell, metric_cell, printed_cell
 from artquant_plugin.report.table_formats import Table
 
-HEAT_STEPS = 10
+HEAT_STEPS = 10  # shades of a cell's background, from an SROCC of 0 to 1
 
 
 def board_view(analysis: Analysis, slug: str) -> dict[str, Any]:
-    """What a dataset's page prints."""
+    """What the template prints on a dataset's page.
+
+    Args:
+        analysis: the figures of the dataset's board.
+        slug: name of the page without the ending.
+    """
     board = analysis.board
     own, others = printed_rows(analysis)
     evaluations = ordered(analysis.evaluations)
@@ -67,7 +72,7 @@ def board_view(analysis: Analysis, slug: str) -> dict[str, Any]:
 
 
 def unpictured(board: Board) -> str:
-    """Why a page has no pictures; empty when it has some."""
+    """A sentence that says why a page has no pictures; empty when it has some."""
     if board.images:
         return ""
     if board.info is None:
@@ -144,21 +149,21 @@ def _leaderboard_rows(
 
 
 def _without_empty(rows: list[dict[str, Any]]) -> tuple[list[tuple[str, str, str]], list[dict[str, Any]]]:
-    """The columns in which something stands, and the rows with their cells alone."""
+    """The columns that have a cell with content, and the rows with the cells of these columns alone."""
     kept = [place for place in range(len(COLUMNS)) if any(row["cells"][place].text != NONE for row in rows)]
     slim = [{**row, "cells": [row["cells"][place] for place in kept]} for row in rows]
     return [COLUMNS[place] for place in kept], slim
 
 
 def made_with(seed: int) -> list[tuple[str, str]]:
-    """What made the page."""
+    """What the page was made with: names and values of versions and of the seed."""
     packages = ("numpy", "scipy", "pillow", "jinja2")
     found = [("artquant-plugin", __version__), ("Python", platform.python_version())]
     return [*found, *((name, version(name)) for name in packages), ("seed of the bootstrap", str(seed))]
 
 
 def table_view(table: Table) -> dict[str, Any]:
-    """A plain table for the page."""
+    """What the template prints of a plain table."""
     rows = [
         [
             Cell(cell, cell.casefold() if place < table.words else "", "" if place < table.words else "num")
@@ -170,7 +175,7 @@ def table_view(table: Table) -> dict[str, Any]:
 
 
 def _matrices(analysis: Analysis, names: Sequence[str]) -> list[dict[str, Any]]:
-    """For each metric, rows less columns."""
+    """For each metric a matrix of the differences between models, row less column; none for a single model."""
     found: dict[tuple[str, str], Any] = {
         (comparison.a, comparison.b): comparison for comparison in analysis.comparisons
     }
