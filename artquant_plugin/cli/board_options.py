@@ -49,7 +49,7 @@ def add_source_options(parser: Any, formats: Sequence[str]) -> None:
         "--resamples",
         type=int,
         metavar="R",
-        help="number of bootstrap resamples, at least 2,000 (default: 2,000, or more for the correction over many pairs)",
+        help="number of bootstrap resamples, at least 2,000 (default: 2,000, or more to correct over many pairs)",
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of the bootstrap (default: %(default)s)")
     parser.add_argument("--format", choices=tuple(formats), help="format of the printed tables (default: text)")

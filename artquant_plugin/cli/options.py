@@ -8,7 +8,7 @@ def whole_number(text: str) -> int:
     """Read a whole number from 0, as the `type` of an option.
 
     Args:
-        text: what the user wrote.
+        text: the value that the user wrote.
 
     Raises:
         argparse.ArgumentTypeError: the text is anything else, a negative number for example.
@@ -22,7 +22,7 @@ def positive(text: str) -> int:
     """Read a whole number from 1, as the `type` of an option.
 
     Args:
-        text: what the user wrote.
+        text: the value that the user wrote.
 
     Raises:
         argparse.ArgumentTypeError: the text is anything else, 0 or a negative number for example.

@@ -16,7 +16,7 @@ def resampled_counts(n: int, resamples: int, seed: int) -> Iterator[tuple[int, N
     Args:
         n: number of images, at least 1.
         resamples: number of resamples; 0 yields nothing.
-        seed: the seed of `numpy.random.default_rng`.
+        seed: the seed of the generator (`numpy.random.default_rng`), a whole number from 0.
 
     Yields:
         The number of resamples that came before, and the counts of the next ones; shape (c, n) with c up to `CHUNK`.

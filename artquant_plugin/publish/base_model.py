@@ -42,7 +42,7 @@ def find_base(folder: Path, sources: dict[str, Path], given: str | None, *, need
     """Find the base model on the Hub, with its revision and license.
 
     Args:
-        folder: the checkpoint's folder.
+        folder: the folder of the checkpoint, which the errors name.
         sources: the checkpoint's files; path in the folder -> file.
         given: the id that ``--base`` named, with an optional ``@revision``; None to take what the checkpoint names.
         needed: whether the published checkpoint cannot be loaded without its base, as an adapter cannot.

@@ -61,7 +61,7 @@ def repository_files(
     """Collect all files of a checkpoint's repository, with its card.
 
     Args:
-        folder: the checkpoint's folder.
+        folder: the folder of the checkpoint, as training wrote it.
         target: the repository to publish to.
         base: Hub id of the base model with an optional ``@revision``, where the adapter names a folder; it must hold
             the same weights as that folder. None to take what the checkpoint names.
@@ -106,7 +106,7 @@ def checkpoint_files(folder: Path, *, base: str | None = None, merged: Path | No
     """Collect the files of a checkpoint, without a card.
 
     Args:
-        folder: the checkpoint's folder.
+        folder: the folder of the checkpoint, as training wrote it.
         base: Hub id of the base model with an optional ``@revision``; None to take what the checkpoint names.
         merged: folder of the merged model, which is published instead of the adapter; None to publish the checkpoint
             as it is.
@@ -134,7 +134,7 @@ def source_files(folder: Path) -> dict[str, Path]:
     """The files of a checkpoint's folder, before paths of this machine are taken out of them.
 
     Args:
-        folder: the checkpoint's folder.
+        folder: the folder of the checkpoint, as training wrote it.
 
     Returns:
         Path in the folder -> file.

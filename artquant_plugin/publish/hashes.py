@@ -77,7 +77,7 @@ def read_record(path: Path, repository: str) -> dict[str, Digest]:
     """Read the hashes in a record `published.json`.
 
     Args:
-        path: the downloaded record.
+        path: the downloaded record, an existing file.
         repository: id of the repository that it was downloaded from, for messages.
 
     Returns:

@@ -20,7 +20,7 @@ class Target:
 
     Args:
         name: id of the repository, ``namespace/name``.
-        kind: ``model`` or ``dataset``.
+        kind: the kind of repository, ``model`` or ``dataset``.
         private: whether the repository is to be private. A new one is made private; a public one is refused.
         tag: name of a tag to put on the commit; None for no tag.
 

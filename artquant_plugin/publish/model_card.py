@@ -114,7 +114,7 @@ def scatter(results: Sequence[TaskResult]) -> bytes:
     """The scatter plot of the result with the most scored paintings, as the bytes of a PNG file.
 
     Args:
-        results: at least one result.
+        results: the results to choose from, at least one.
     """
     largest = max(results, key=lambda result: result.scores.n)
     with tempfile.TemporaryDirectory() as folder:

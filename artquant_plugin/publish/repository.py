@@ -58,8 +58,8 @@ class PublicationPlan:
     """What a publication would change in its repository.
 
     Args:
-        target: the repository.
-        exists: whether the repository exists.
+        target: the repository that the plan is for.
+        exists: whether the repository exists on the Hub.
         sizes: size in bytes of each file that is to be published, by path.
         changed: paths of the files that are new or differ from those on the Hub, and so are sent.
         removed: paths that an earlier publication wrote and this one no longer has; they are deleted.
@@ -95,7 +95,7 @@ class Publication:
     """Files that are to be published in one repository.
 
     Args:
-        target: the repository.
+        target: the repository to publish to.
         files: the files or contents in memory, by path in the repository.
         whitelist: tells which files programs load from such a repository, whoever put them there.
         overwrite: whether files are replaced that somebody else wrote, or changed on the Hub.
@@ -128,7 +128,7 @@ class Publication:
         """Publish one more file, or another content under a path that is there already.
 
         Args:
-            name: path in the repository.
+            name: path of the file in the repository, with forward slashes.
             content: the file, or its content in memory.
         """
         self._files[name] = content

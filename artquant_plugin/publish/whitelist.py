@@ -41,7 +41,7 @@ class Whitelist:
         """The files that belong, from a folder in which other files are expected, as in a checkpoint of a run.
 
         Args:
-            folder: an existing folder.
+            folder: an existing folder; everything below it is searched.
 
         Returns:
             Path relative to the folder -> file, in the order of the paths.

@@ -289,7 +289,8 @@ def _attributes(board: Board, matrix: FloatArray) -> Breakdown | None:
     figures: list[list[GroupFigures]] = [[] for _ in board.models]
     for name in names:
         given = [
-            (board.paintings[one].attributes or {}).get(name) if one in board.paintings else None for one in board.ids
+            (board.paintings[painting_id].attributes or {}).get(name) if painting_id in board.paintings else None
+            for painting_id in board.ids
         ]
         values = np.array([math.nan if value is None else value for value in given], dtype=np.float64)
         mask = ~np.isnan(values)

@@ -44,9 +44,9 @@ COMPARISONS_HEADER = (
 def ordered(evaluations: Sequence[Evaluation]) -> list[Evaluation]:
     """Evaluations with the best SROCC first. Models without an SROCC come last, sorted by name."""
 
-    def rank(one: Evaluation) -> tuple[float, str]:
-        value = math.nan if one.scores is None else one.scores.srocc.value
-        return (math.inf if math.isnan(value) else -value, one.model.name)
+    def rank(evaluation: Evaluation) -> tuple[float, str]:
+        value = math.nan if evaluation.scores is None else evaluation.scores.srocc.value
+        return (math.inf if math.isnan(value) else -value, evaluation.model.name)
 
     return sorted(evaluations, key=rank)
 
@@ -59,10 +59,10 @@ def printed_rows(analysis: Analysis) -> tuple[dict[str, PublishedFigures], list[
     """
     everything = published_figures(analysis.board.dataset)
     own = {
-        one.model.name: row
-        for one in analysis.evaluations
+        evaluation.model.name: row
+        for evaluation in analysis.evaluations
         for row in everything
-        if same_method(one.model.name, row.method)
+        if same_method(evaluation.model.name, row.method)
     }
     return own, [row for row in everything if row not in own.values()]
 
@@ -71,11 +71,13 @@ def leaderboard(analysis: Analysis) -> Table:
     """The leaderboard: measured figures, and published ones in columns of their own. Empty columns are left out."""
     own, others = printed_rows(analysis)
     rows = []
-    for one in ordered(analysis.evaluations):
-        printed = own.get(one.model.name)
-        rows.append((*measured_cells(one), *_published_cells(printed)))
+    for evaluation in ordered(analysis.evaluations):
+        printed = own.get(evaluation.model.name)
+        rows.append((*measured_cells(evaluation), *_published_cells(printed)))
     rows += [(row.method, *[NONE] * 11, *_published_cells(row)) for row in others]
-    thresholds = {one.accuracy.threshold for one in analysis.evaluations if one.accuracy is not None}
+    thresholds = {
+        evaluation.accuracy.threshold for evaluation in analysis.evaluations if evaluation.accuracy is not None
+    }
     threshold = f"{thresholds.pop():g}" if len(thresholds) == 1 else "middle"
     return _without_empty(
         Table(
@@ -88,25 +90,33 @@ def leaderboard(analysis: Analysis) -> Table:
     )
 
 
-def measured_cells(one: Evaluation) -> tuple[str, ...]:
+def measured_cells(evaluation: Evaluation) -> tuple[str, ...]:
     """The cells of a model's row in the leaderboard, up to the columns of published figures."""
-    failures = ", ".join(f"{count:,} {reason}" for reason, count in sorted(one.model.failures.items()))
-    failed = f"{one.failed:,}" + (f" ({failures})" if one.failed else "")
-    if one.scores is None:
-        return (one.model.name, "0", failed, *[NONE] * 9)
-    errors = (number(one.scores.mae.value), number(one.scores.rmse.value)) if one.on_scale else (NONE, NONE)
-    share = (NONE, NONE) if one.accuracy is None else (_share(one.accuracy.share), _share(one.accuracy.majority))
+    failures = ", ".join(f"{count:,} {reason}" for reason, count in sorted(evaluation.model.failures.items()))
+    failed = f"{evaluation.failed:,}" + (f" ({failures})" if evaluation.failed else "")
+    if evaluation.scores is None:
+        return (evaluation.model.name, "0", failed, *[NONE] * 9)
+    errors = (
+        (number(evaluation.scores.mae.value), number(evaluation.scores.rmse.value))
+        if evaluation.on_scale
+        else (NONE, NONE)
+    )
+    share = (
+        (NONE, NONE)
+        if evaluation.accuracy is None
+        else (_share(evaluation.accuracy.share), _share(evaluation.accuracy.majority))
+    )
     return (
-        one.model.name,
-        f"{one.scores.n:,}",
+        evaluation.model.name,
+        f"{evaluation.scores.n:,}",
         failed,
-        with_interval(one.scores.srocc),
-        with_interval(one.scores.plcc),
+        with_interval(evaluation.scores.srocc),
+        with_interval(evaluation.scores.plcc),
         *errors,
-        number(one.srocc_all),
-        number(one.plcc_all),
+        number(evaluation.srocc_all),
+        number(evaluation.plcc_all),
         *share,
-        NONE if one.logistic_fit is None else number(one.logistic_fit.plcc),
+        NONE if evaluation.logistic_fit is None else number(evaluation.logistic_fit.plcc),
     )
 
 
@@ -114,7 +124,7 @@ def comparisons_table(dataset: str, comparisons: Sequence[Comparison]) -> Table:
     """The comparisons of a dataset's models as a table.
 
     Args:
-        dataset: name of the dataset.
+        dataset: name of the dataset that the models were measured on.
         comparisons: the comparisons, each a row; may be empty.
     """
     resamples = max((comparison.resamples for comparison in comparisons), default=0)
@@ -136,7 +146,7 @@ def comparison_text(dataset: str, comparison: Comparison, family: int) -> str:
     """One comparison as a few lines for a terminal: the counts first, then the differences.
 
     Args:
-        dataset: name of the dataset.
+        dataset: name of the dataset that the models were measured on.
         comparison: the comparison of two models.
         family: number of comparisons that p is corrected over.
     """
@@ -188,7 +198,7 @@ def breakdown_table(analysis: Analysis, breakdown: Breakdown, name: str) -> Tabl
         breakdown: one of the breakdowns of `analysis`.
         name: the beginning of the table's name, such as ``categories``.
     """
-    models = [one.model.name for one in analysis.evaluations]
+    models = [evaluation.model.name for evaluation in analysis.evaluations]
     errors = breakdown is not analysis.attributes
     header = [breakdown.title, "paintings"]
     for model, evaluation in zip(models, analysis.evaluations, strict=True):
@@ -256,7 +266,7 @@ def _leaderboard_notes(
     analysis: Analysis, own: dict[str, PublishedFigures], others: Sequence[PublishedFigures]
 ) -> list[str]:
     notes = [split_shift(analysis.board.info)]
-    off = [one.model.name for one in analysis.evaluations if not one.on_scale]
+    off = [evaluation.model.name for evaluation in analysis.evaluations if not evaluation.on_scale]
     if off:
         notes.append(f"Predictions on another scale than the dataset's, so errors mean nothing: {', '.join(off)}.")
     printed = [*own.values(), *others]

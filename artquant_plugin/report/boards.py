@@ -32,7 +32,7 @@ class Board:
     """One dataset and every model that was measured on it.
 
     Args:
-        dataset: name of the dataset.
+        dataset: name of the dataset, such as ``baid``.
         ids: the ids of all n paintings with a human score, sorted.
         truth: the human scores of these paintings; shape (n,).
         models: the models with their predictions; those of output folders first, then those of prediction files.
@@ -168,7 +168,7 @@ def _board(
     return Board(
         dataset=name,
         ids=ids,
-        truth=np.array([truth[one] for one in ids], dtype=np.float64),
+        truth=np.array([truth[painting_id] for painting_id in ids], dtype=np.float64),
         models=read,
         paintings=paintings,
         info=None if dataset is None else dataset.info,
@@ -201,12 +201,12 @@ def _dataset(
     if dataset is None or SPLIT not in dataset.info.splits:
         return None, {}
     paintings = {painting.id: painting for painting in dataset.split(SPLIT)}
-    for one, score in truth.items():
-        if one in paintings and abs(paintings[one].score - score) > TOLERANCE:
+    for painting_id, score in truth.items():
+        if painting_id in paintings and abs(paintings[painting_id].score - score) > TOLERANCE:
             warnings.warn(
-                f"'{dataset.folder}' gives {one!r} the human score {paintings[one].score:g}, the runs on {name} "
-                f"{score:g}: the runs used another release of the dataset, so its pictures, texts and statistics are "
-                "not shown",
+                f"'{dataset.folder}' gives {painting_id!r} the human score {paintings[painting_id].score:g}, the runs "
+                f"on {name} {score:g}: the runs used another release of the dataset, so its pictures, texts and "
+                "statistics are not shown",
                 ArtQuantWarning,
                 stacklevel=2,
             )

@@ -96,13 +96,13 @@ class PredictionFileReader:
     ) -> None:
         self.columns = columns
         self.left_out: dict[str, int] = {}
-        pictures = {one: painting.image for one, painting in paintings.items()}
+        pictures = {painting_id: painting.image for painting_id, painting in paintings.items()}
         for model in models:
-            for one, sample in model.samples.items():
+            for painting_id, sample in model.samples.items():
                 if sample.image is not None:
-                    pictures.setdefault(one, sample.image)
+                    pictures.setdefault(painting_id, sample.image)
         if columns.truth is None:
-            self.truth = {one: painting.score for one, painting in paintings.items()}
+            self.truth = {painting_id: painting.score for painting_id, painting in paintings.items()}
         else:
             self.truth = self._given(columns.truth, truth, pictures)
         self.truth |= truth  # the runs' scores alone would not do: a run may cover only a part of the paintings
@@ -111,31 +111,31 @@ class PredictionFileReader:
                 "there are no human scores: neither an lmms-eval run nor an imported dataset is there; pass --truth "
                 "with a CSV file, or a dataset with an optional :split"
             )
-        known = {one: pictures.get(one, one) for one in self.truth}
+        known = {painting_id: pictures.get(painting_id, painting_id) for painting_id in self.truth}
         # A file name that two paintings share names neither of them.
         self._naming: list[tuple[dict[str, str], Callable[[str], str]]] = [
-            ({image: one for one, image in known.items()}, str),
-            (_unique({one: Path(image).name for one, image in known.items()}), _name),
-            (_unique({one: Path(image).stem for one, image in known.items()}), _stem),
-            ({one: one for one in known}, str),
-            ({one: one for one in known}, _stem),
+            ({image: painting_id for painting_id, image in known.items()}, str),
+            (_unique({painting_id: Path(image).name for painting_id, image in known.items()}), _name),
+            (_unique({painting_id: Path(image).stem for painting_id, image in known.items()}), _stem),
+            ({painting_id: painting_id for painting_id in known}, str),
+            ({painting_id: painting_id for painting_id in known}, _stem),
         ]
 
     def _given(self, source: str, truth: Mapping[str, float], pictures: Mapping[str, str]) -> dict[str, float]:
         """The human scores that --truth names, by the painting's id; by the image where no id is known for it."""
         given = read_truth(source, image_column=self.columns.truth_image, score_column=self.columns.score)
         self.left_out = given.left_out
-        by_image = {_name(image): one for one, image in pictures.items()}
+        by_image = {_name(image): painting_id for painting_id, image in pictures.items()}
         found: dict[str, float] = {}
         for image, score in given.scores.items():
             names = (by_image.get(_name(image), image), image, _stem(image))
-            one = next((name for name in names if name in truth or name in pictures), image)
-            if abs(truth.get(one, score) - score) > TOLERANCE:
+            painting_id = next((name for name in names if name in truth or name in pictures), image)
+            if abs(truth.get(painting_id, score) - score) > TOLERANCE:
                 raise ArtQuantError(
-                    f"'{source}' gives {image!r} the human score {score:g}, the runs {truth[one]:g}; leave --truth "
-                    "out, or name the file that the runs were made with"
+                    f"'{source}' gives {image!r} the human score {score:g}, the runs {truth[painting_id]:g}; leave "
+                    "--truth out, or name the file that the runs were made with"
                 )
-            found[one] = score
+            found[painting_id] = score
         return found
 
     def read(self, source: PredictionSource) -> ModelPredictions:
@@ -150,7 +150,7 @@ class PredictionFileReader:
         best: tuple[Joined, dict[str, str]] | None = None
         error: ArtQuantError | None = None
         for keys, shorten in self._naming:
-            scores = {key: self.truth[one] for key, one in keys.items()}
+            scores = {key: self.truth[painting_id] for key, painting_id in keys.items()}
             try:
                 joined = join_predictions(
                     source.path,
@@ -195,4 +195,4 @@ def _stem(path: str) -> str:
 
 def _unique(names: Mapping[str, str]) -> dict[str, str]:
     counts = Counter(names.values())
-    return {name: one for one, name in names.items() if counts[name] == 1}
+    return {name: painting_id for painting_id, name in names.items() if counts[name] == 1}

@@ -31,8 +31,8 @@ class ResultRow:
     """One row of the table. `artquant results --json` prints these fields under these names.
 
     Args:
-        task: name of the task.
-        model: name of the model.
+        task: name of the task, such as ``baid_cot``.
+        model: name of the model, as `TaskRun.model` has it.
         failures: number of paintings without a prediction, by reason.
         missing: number of paintings that the dataset's import could not use.
         scores: metrics over the scored paintings; None when no painting was scored.

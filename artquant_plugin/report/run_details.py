@@ -22,14 +22,14 @@ class RunDetails:
     """How a run was made. A text is empty where the results file is absent or does not say.
 
     Args:
-        dataset: name of the dataset.
+        dataset: name of the dataset that the task is about.
         variant: what the task's name adds to the dataset's, such as ``cot``; empty for the plain task.
         folder: the dataset's folder at the time of the run; None where it is not known.
         model: lmms-eval's ``--model``, such as ``openai``.
         arguments: lmms-eval's ``--model_args``, with keys and tokens taken out.
         prompt: the task's question, before the scale is filled in.
         prompt_version: name of the prompt in the task's metadata; ``own`` where the model asks its own question.
-        harness: version of lmms-eval.
+        harness: version of lmms-eval, such as ``0.7.3``.
         commit: git commit of the folder that the run was started in.
         date: date of the run, as in the names of its files.
         seconds: the time that the run took, as a whole number of seconds.
@@ -103,7 +103,7 @@ def read_descriptions(run: TaskRun, dataset: str) -> dict[str, str]:
 
     Args:
         run: the run of the scoring task.
-        dataset: name of the dataset.
+        dataset: name of the dataset, with which the describing task's name begins.
 
     Returns:
         The descriptions by the id of the painting; empty where there is no such run. Lines of the file that hold no

@@ -17,9 +17,9 @@ class LoggedSample:
     """What lmms-eval logged about one painting of a run.
 
     Args:
-        id: id of the painting.
-        prediction: the predicted score; None when there is none.
-        truth: the human score.
+        id: id of the painting in its dataset.
+        prediction: the predicted score, in the dataset's unit unless the model measures in its own; None for none.
+        truth: the human score, in the dataset's unit.
         reason: why there is no prediction, such as ``refused``; None when there is one.
         category: category of the painting; None where it has none.
         reply: the text that the model replied with; empty where none was logged.
@@ -42,7 +42,7 @@ class TaskRun:
     """A run of one model on one scoring task.
 
     Args:
-        task: name of the task.
+        task: name of the task, such as ``baid_cot``.
         model: name of the model: that of the run's folder, or lmms-eval's ``--model`` where the model has no name.
         date: date of the run, as in the names of its files.
         missing: number of paintings that the dataset's import could not use.

@@ -33,9 +33,9 @@ def table_one(analyses: Sequence[tuple[Analysis, str]]) -> dict[str, Any]:
 
     for analysis, _ in analyses:
         own, _ = printed_rows(analysis)
-        for one in ordered(analysis.evaluations):
-            name = one.model.name
-            row_of(name, "measured", own.get(name))["boards"][analysis.board.dataset] = (one, own.get(name))
+        for evaluation in ordered(analysis.evaluations):
+            name = evaluation.model.name
+            row_of(name, "measured", own.get(name))["boards"][analysis.board.dataset] = (evaluation, own.get(name))
     for analysis, _ in analyses:
         for printed in printed_rows(analysis)[1]:
             # A method that was measured on another dataset has a row already.
@@ -48,8 +48,8 @@ def table_one(analyses: Sequence[tuple[Analysis, str]]) -> dict[str, Any]:
     for row in rows.values():
         cells = [Cell(row["name"], row["name"].casefold())]
         for dataset, _, has_published in datasets:
-            one, printed = row["boards"].get(dataset, (None, None))
-            scores = None if one is None else one.scores
+            evaluation, printed = row["boards"].get(dataset, (None, None))
+            scores = None if evaluation is None else evaluation.scores
             cells += [
                 plain_cell(None if scores is None else scores.srocc),
                 plain_cell(None if scores is None else scores.plcc),

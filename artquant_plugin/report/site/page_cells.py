@@ -83,7 +83,7 @@ def printed_cell(row: PublishedFigures | None, metric: str) -> Cell:
 
     Args:
         row: the published figures; None for an empty cell.
-        metric: ``srocc`` or ``plcc``.
+        metric: which of the two figures to show, ``srocc`` or ``plcc``.
     """
     if row is None:
         return Cell(NONE, "", "num published")

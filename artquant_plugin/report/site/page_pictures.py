@@ -49,7 +49,7 @@ def write_pictures(
     wanted = set(previews)
     for name in ("thumbs", "previews"):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    work = [(one, path, _name(path), one in wanted, folder) for one, path in images.items()]
+    work = [(painting_id, path, _name(path), painting_id in wanted, folder) for painting_id, path in images.items()]
     todo = [item for item in work if not _written(item[2], item[3], folder)]
     processes = min(workers or os.cpu_count() or 1, len(todo))
     if processes > 1:
@@ -59,9 +59,9 @@ def write_pictures(
         done = [_write(item) for item in todo]
     failed = {item[0] for item, written in zip(todo, done, strict=True) if not written}
     pictures = {
-        one: Picture(name, (folder / "previews" / f"{name}.jpg").is_file())
-        for one, _, name, _, _ in work
-        if one not in failed
+        painting_id: Picture(name, (folder / "previews" / f"{name}.jpg").is_file())
+        for painting_id, _, name, _, _ in work
+        if painting_id not in failed
     }
     _remove_others(folder, {picture.name for picture in pictures.values()})
     return pictures, sorted(failed)

@@ -47,10 +47,10 @@ def painting_order(analysis: Analysis) -> PaintingOrder:
 def cases(analysis: Analysis) -> set[str]:
     """Ids of the paintings that a page shows as cases: where a model is best, and worst in either direction."""
     found: set[str] = set()
-    for row, one in zip(analysis.board.matrix(), analysis.evaluations, strict=True):
+    for row, evaluation in zip(analysis.board.matrix(), analysis.evaluations, strict=True):
         known = np.flatnonzero(~np.isnan(row))
         errors = row[known] - analysis.board.truth[known]
-        if not one.on_scale:  # scores on different scales are compared by their ranks
+        if not evaluation.on_scale:  # scores on different scales are compared by their ranks
             errors = _places(row[known]) - _places(analysis.board.truth[known])
         by_sign, by_size = np.argsort(errors, kind="stable"), np.argsort(np.abs(errors), kind="stable")
         for places in (by_sign[:CASES], by_sign[-CASES:], by_size[:CASES]):
@@ -72,17 +72,17 @@ def board_script(analysis: Analysis, slug: str, pictures: Mapping[str, Picture])
     names = sorted({category for category in categories if category is not None})
     index = {name: place for place, name in enumerate(names)}
     models = []
-    for one in ordered(analysis.evaluations):
-        row = matrix[board.models.index(one.model)]
+    for evaluation in ordered(analysis.evaluations):
+        row = matrix[board.models.index(evaluation.model)]
         known = ~np.isnan(row)
         truth = board.truth[chosen.places][known]
         models.append(
             {
-                "name": one.model.name,
-                "onScale": one.on_scale,
+                "name": evaluation.model.name,
+                "onScale": evaluation.on_scale,
                 "n": int(known.sum()),
-                "srocc": None if one.scores is None else _number(one.scores.srocc.value),
-                "plcc": None if one.scores is None else _number(one.scores.plcc.value),
+                "srocc": None if evaluation.scores is None else _number(evaluation.scores.srocc.value),
+                "plcc": None if evaluation.scores is None else _number(evaluation.scores.plcc.value),
                 "predictions": [_number(value) for value in row],
                 "calibration": [[_number(x), _number(y), n] for x, y, n in calibration(row[known], truth)],
             }
@@ -96,8 +96,12 @@ def board_script(analysis: Analysis, slug: str, pictures: Mapping[str, Picture])
         "truth": [_number(board.truth[place]) for place in chosen.places],
         "categories": names,
         "category": [index.get(categories[place] or "", -1) for place in chosen.places],
-        "pictures": [pictures[one].name if one in pictures else "" for one in chosen.ids],
-        "previews": [place for place, one in enumerate(chosen.ids) if one in pictures and pictures[one].preview],
+        "pictures": [pictures[painting_id].name if painting_id in pictures else "" for painting_id in chosen.ids],
+        "previews": [
+            place
+            for place, painting_id in enumerate(chosen.ids)
+            if painting_id in pictures and pictures[painting_id].preview
+        ],
         "models": models,
     }
     return f"window.ARTQUANT_BOARD = {script_json(content)};\n"
@@ -107,7 +111,7 @@ def text_scripts(analysis: Analysis) -> Iterator[str]:
     """The scripts that hold texts and level distributions, one for each `PART` paintings."""
     ids = painting_order(analysis).ids
     for part, start in enumerate(range(0, len(ids), PART)):
-        texts = [_texts(analysis, one) for one in ids[start : start + PART]]
+        texts = [_texts(analysis, painting_id) for painting_id in ids[start : start + PART]]
         yield f"window.ARTQUANT_TEXTS({part}, {script_json(texts)});\n"
 
 
@@ -123,9 +127,9 @@ def script_json(content: Any) -> str:
     return text
 
 
-def _texts(analysis: Analysis, one: str) -> dict[str, Any]:
+def _texts(analysis: Analysis, painting_id: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    painting = analysis.board.paintings.get(one)
+    painting = analysis.board.paintings.get(painting_id)
     if painting is not None and painting.description is not None:
         found["description"] = painting.description
     if painting is not None and painting.comment:
@@ -134,7 +138,7 @@ def _texts(analysis: Analysis, one: str) -> dict[str, Any]:
     for place, evaluation in enumerate(ordered(analysis.evaluations)):
         model = evaluation.model
         own: dict[str, Any] = {}
-        sample = model.samples.get(one)
+        sample = model.samples.get(painting_id)
         if sample is not None:
             levels = sample.levels
             if levels is not None:
@@ -143,8 +147,8 @@ def _texts(analysis: Analysis, one: str) -> dict[str, Any]:
                 own["reply"] = sample.reply[:LONGEST]
             if sample.reason:
                 own["reason"] = sample.reason
-        if one in model.descriptions:
-            own["description"] = model.descriptions[one][:LONGEST]
+        if painting_id in model.descriptions:
+            own["description"] = model.descriptions[painting_id][:LONGEST]
         if own:
             models[place] = own
     if models:

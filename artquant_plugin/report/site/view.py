@@ -45,13 +45,13 @@ def board_view(analysis: Analysis, slug: str) -> dict[str, Any]:
         "paintings": len(board.ids),
         "missing": board.missing,
         "unpictured": unpictured(board),
-        "models": [one.model.name for one in evaluations],
+        "models": [evaluation.model.name for evaluation in evaluations],
         "shift": split_shift(board.info),
         "notes": [note for note in notes if note != split_shift(board.info)],
         "columns": columns,
         "rows": rows,
         "published": bool(own or others),
-        "matrices": _matrices(analysis, [one.model.name for one in evaluations]),
+        "matrices": _matrices(analysis, [evaluation.model.name for evaluation in evaluations]),
         "pairs": None
         if not analysis.comparisons
         else table_view(comparisons_table(board.dataset, analysis.comparisons)),
@@ -64,7 +64,7 @@ def board_view(analysis: Analysis, slug: str) -> dict[str, Any]:
             )
             if breakdown is not None
         ],
-        "runs": [_run_view(one) for one in evaluations],
+        "runs": [_run_view(evaluation) for evaluation in evaluations],
         "info": board.info,
         "license": None if board.info is None else board.info.license,
         "resamples": max((comparison.resamples for comparison in analysis.comparisons), default=0),
@@ -103,39 +103,45 @@ def _leaderboard_rows(
     evaluations: Sequence[Evaluation], own: dict[str, PublishedFigures], others: Sequence[PublishedFigures]
 ) -> list[dict[str, Any]]:
     low, high = axis(
-        [one.scores.srocc for one in evaluations if one.scores], [one.scores.plcc for one in evaluations if one.scores]
+        [evaluation.scores.srocc for evaluation in evaluations if evaluation.scores],
+        [evaluation.scores.plcc for evaluation in evaluations if evaluation.scores],
     )
     rows = []
-    for one in evaluations:
-        cells = measured_cells(one)
-        scores = one.scores
-        printed = own.get(one.model.name)
-        share = one.accuracy
+    for evaluation in evaluations:
+        cells = measured_cells(evaluation)
+        scores = evaluation.scores
+        printed = own.get(evaluation.model.name)
+        accuracy = evaluation.accuracy
         rows.append(
             {
                 "kind": "measured",
                 "cells": [
-                    Cell(one.model.name, one.model.name.casefold()),
+                    Cell(evaluation.model.name, evaluation.model.name.casefold()),
                     count_cell(0 if scores is None else scores.n),
-                    Cell(f"{one.failed:,}", str(one.failed), "num", title=cells[2] if one.failed else ""),
+                    Cell(
+                        f"{evaluation.failed:,}",
+                        str(evaluation.failed),
+                        "num",
+                        title=cells[2] if evaluation.failed else "",
+                    ),
                     metric_cell(None if scores is None else scores.srocc, low, high),
                     metric_cell(None if scores is None else scores.plcc, low, high),
-                    figure_cell(None if scores is None or not one.on_scale else scores.mae.value),
-                    figure_cell(None if scores is None or not one.on_scale else scores.rmse.value),
+                    figure_cell(None if scores is None or not evaluation.on_scale else scores.mae.value),
+                    figure_cell(None if scores is None or not evaluation.on_scale else scores.rmse.value),
                     printed_cell(printed, "srocc"),
                     printed_cell(printed, "plcc"),
-                    figure_cell(one.srocc_all),
-                    figure_cell(one.plcc_all),
-                    figure_cell(None if one.logistic_fit is None else one.logistic_fit.plcc),
+                    figure_cell(evaluation.srocc_all),
+                    figure_cell(evaluation.plcc_all),
+                    figure_cell(None if evaluation.logistic_fit is None else evaluation.logistic_fit.plcc),
                     Cell(NONE, "", "num")
-                    if share is None
+                    if accuracy is None
                     else Cell(
-                        f"{100 * share.share:.1f} %",
-                        f"{share.share}",
+                        f"{100 * accuracy.share:.1f} %",
+                        f"{accuracy.share}",
                         "num",
-                        f"{100 * share.share:.1f} % on the right side of {share.threshold:g}; "
-                        f"always giving the more frequent side: {100 * share.majority:.1f} %",
-                        below=f"majority {100 * share.majority:.1f} %",
+                        f"{100 * accuracy.share:.1f} % on the right side of {accuracy.threshold:g}; "
+                        f"always giving the more frequent side: {100 * accuracy.majority:.1f} %",
+                        below=f"majority {100 * accuracy.majority:.1f} %",
                     ),
                 ],
             }
@@ -214,15 +220,15 @@ def _matrix_cell(a: str, b: str, found: Difference, n: int, sign: int) -> Cell:
 def _breakdown_view(
     analysis: Analysis, breakdown: Breakdown, evaluations: Sequence[Evaluation], caption: str
 ) -> dict[str, Any]:
-    place_of = {one.model.name: place for place, one in enumerate(analysis.evaluations)}
+    place_of = {evaluation.model.name: place for place, evaluation in enumerate(analysis.evaluations)}
     rows = []
     for group, (name, size) in enumerate(zip(breakdown.groups, breakdown.sizes, strict=True)):
         cells = [Cell(name, str(group) if breakdown is analysis.bands else name.casefold()), count_cell(size)]
-        for one in evaluations:
-            figures = breakdown.figures[place_of[one.model.name]][group]
-            said = f"{one.model.name}, {name}: SROCC {number(figures.srocc)}, PLCC {number(figures.plcc)}"
+        for evaluation in evaluations:
+            figures = breakdown.figures[place_of[evaluation.model.name]][group]
+            said = f"{evaluation.model.name}, {name}: SROCC {number(figures.srocc)}, PLCC {number(figures.plcc)}"
             said += f", {figures.n:,} paintings scored"
-            if one.on_scale and not math.isnan(figures.bias):
+            if evaluation.on_scale and not math.isnan(figures.bias):
                 said += f", mean error {figures.bias:+.2f}, mean absolute error {figures.mae:.2f}"
             if math.isnan(figures.srocc):
                 cells.append(Cell(NONE, "", "num", said))
@@ -233,19 +239,19 @@ def _breakdown_view(
     return {
         "caption": caption,
         "title": breakdown.title,
-        "models": [one.model.name for one in evaluations],
+        "models": [evaluation.model.name for evaluation in evaluations],
         "rows": rows,
         "attributes": breakdown is analysis.attributes,
     }
 
 
-def _run_view(one: Evaluation) -> dict[str, Any]:
-    model, details = one.model, one.model.details
+def _run_view(evaluation: Evaluation) -> dict[str, Any]:
+    model, details = evaluation.model, evaluation.model.details
     failures = ", ".join(f"{count:,} {reason}" for reason, count in sorted(model.failures.items()))
     left_out = ", ".join(f"{count:,} {reason}" for reason, count in model.left_out.items())
     facts = [
         ("File", model.file.name),
-        ("Scored", f"{0 if one.scores is None else one.scores.n:,}"),
+        ("Scored", f"{0 if evaluation.scores is None else evaluation.scores.n:,}"),
         ("Without a score", failures or "none"),
         ("Left out", left_out),
         ("Older runs passed over", f"{model.older}" if model.older else ""),
