@@ -71,12 +71,12 @@ def run(args: argparse.Namespace) -> None:
     joined = join_predictions(
         args.predictions, truth, image_column=args.image_column, prediction_column=args.prediction_column
     )
-    scores = evaluate(joined.images, joined.predictions, joined.truths, resamples=args.resamples, seed=args.seed)
+    agreement = evaluate(joined.images, joined.predictions, joined.truths, resamples=args.resamples, seed=args.seed)
     if args.plot:
         from artquant_plugin.report.scatter import draw_scatter
 
-        draw_scatter(args.plot, joined.predictions, joined.truths, title=args.predictions.stem, scores=scores)
-    print(_as_json(joined, scores) if args.json else "\n".join(_as_text(joined, scores)))
+        draw_scatter(args.plot, joined.predictions, joined.truths, title=args.predictions.stem, agreement=agreement)
+    print(_as_json(joined, agreement) if args.json else "\n".join(_as_text(joined, agreement)))
 
 
 def _problems(joined: "Joined") -> dict[str, list[str]]:
@@ -88,8 +88,8 @@ def _problems(joined: "Joined") -> dict[str, list[str]]:
     }
 
 
-def _as_text(joined: "Joined", scores: "Agreement") -> list[str]:
-    lines = [f"n      {scores.n:,} of {joined.n_truth:,}"]
+def _as_text(joined: "Joined", agreement: "Agreement") -> list[str]:
+    lines = [f"n      {agreement.n:,} of {joined.n_truth:,}"]
     for problem, names in _problems(joined).items():
         if names:
             lines.append(f"       {len(names):,} {problem}: {listed(names, SHOWN)}")
@@ -97,15 +97,15 @@ def _as_text(joined: "Joined", scores: "Agreement") -> list[str]:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in joined.left_out.items())
         lines.append(f"       {reasons}: left out when the dataset was imported")
     for name in ("srocc", "plcc", "mae", "rmse"):
-        metric = getattr(scores, name)
+        metric = getattr(agreement, name)
         interval = "" if math.isnan(metric.low) else f"  [{metric.low:.4f}, {metric.high:.4f}]"
         lines.append(f"{name.upper():<6} {metric.value:.4f}{interval}")
     return lines
 
 
-def _as_json(joined: "Joined", scores: "Agreement") -> str:
+def _as_json(joined: "Joined", agreement: "Agreement") -> str:
     content = {
-        "n": scores.n,
+        "n": agreement.n,
         "n_truth": joined.n_truth,
         "missing": joined.missing,
         "unparsable": joined.unparsable,
@@ -114,6 +114,6 @@ def _as_json(joined: "Joined", scores: "Agreement") -> str:
         "left_out": joined.left_out,
     }
     for name in ("srocc", "plcc", "mae", "rmse"):
-        metric = asdict(getattr(scores, name))
+        metric = asdict(getattr(agreement, name))
         content[name] = {key: value if math.isfinite(value) else None for key, value in metric.items()}
     return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)

@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> None:
         from artquant_plugin.report.scatter import draw_scatter
 
         title = f"{runs[0].model} on {runs[0].task}"
-        draw_scatter(args.plot, runs[0].predictions, runs[0].truths, title=title, scores=rows[0].scores)
+        draw_scatter(args.plot, runs[0].predictions, runs[0].truths, title=title, agreement=rows[0].scores)
     if args.json:
         print(json.dumps([_finite(asdict(row)) for row in rows], indent=2, ensure_ascii=False, allow_nan=False))
         return

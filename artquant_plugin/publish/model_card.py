@@ -116,10 +116,12 @@ def scatter(results: Sequence[TaskResult]) -> bytes:
     Args:
         results: the results to choose from, at least one.
     """
-    largest = max(results, key=lambda result: result.scores.n)
+    largest = max(results, key=lambda result: result.agreement.n)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / PLOT_FILE
-        draw_scatter(path, largest.run.predictions, largest.run.truths, title=largest.run.task, scores=largest.scores)
+        draw_scatter(
+            path, largest.run.predictions, largest.run.truths, title=largest.run.task, agreement=largest.agreement
+        )
         return path.read_bytes()
 
 
@@ -139,7 +141,7 @@ def _eval_results(results: Sequence[TaskResult]) -> list[Any]:
     found = []
     for result in results:
         for name in METRICS:
-            metric = getattr(result.scores, name)
+            metric = getattr(result.agreement, name)
             if not math.isfinite(metric.value):  # there is no correlation when all predictions are the same
                 continue
             found.append(
@@ -150,7 +152,7 @@ def _eval_results(results: Sequence[TaskResult]) -> list[Any]:
                     dataset_name=result.run.task.upper() if result.run.task in PUBLISHED else result.run.task,
                     dataset_split="test",
                     metric_type=name,
-                    metric_name=f"{name.upper()} (n = {result.scores.n:,})",
+                    metric_name=f"{name.upper()} (n = {result.agreement.n:,})",
                     metric_value=metric.value,
                     metric_args={"interval_95": [metric.low, metric.high], **result_counts(result)},
                 )
@@ -160,7 +162,15 @@ def _eval_results(results: Sequence[TaskResult]) -> list[Any]:
 
 def _texts(fields: ModelCardFields) -> dict[str, Any]:
     rows = [
-        ResultRow(r.run.task, fields.target.name, r.run.failures, r.run.missing, r.scores, r.filled, r.run.prompt)
+        ResultRow(
+            r.run.task,
+            fields.target.name,
+            r.run.failures,
+            r.run.missing,
+            r.agreement,
+            r.agreement_at_median,
+            r.run.prompt,
+        )
         for r in fields.results
     ]
     limited = [f"{r.run.task} (--limit {r.limit:g})" for r in fields.results if r.limit is not None]

@@ -20,14 +20,14 @@ class TaskResult:
 
     Args:
         run: the run of lmms-eval that the result comes from.
-        scores: metrics over the scored paintings.
-        filled: metrics over all paintings, with those without a score at the model's median.
+        agreement: metrics over the scored paintings.
+        agreement_at_median: metrics over all paintings, with those without a score at the model's median.
         limit: the value of lmms-eval's `--limit`, a number of paintings or, below 1, a share; None without a limit.
     """
 
     run: TaskRun
-    scores: Agreement
-    filled: Agreement
+    agreement: Agreement
+    agreement_at_median: Agreement
     limit: float | None
 
 
@@ -90,12 +90,12 @@ def result_counts(result: TaskResult) -> dict[str, Any]:
     Example:
         >>> from artquant_plugin.metrics.agreement import Metric
         >>> run = TaskRun("baid", "m", "d", 2, Path("samples.jsonl"), [])
-        >>> scores = Agreement(1, *[Metric(0.5, 0.4, 0.6)] * 4)
-        >>> result_counts(TaskResult(run, scores, scores, None))
+        >>> agreement = Agreement(1, *[Metric(0.5, 0.4, 0.6)] * 4)
+        >>> result_counts(TaskResult(run, agreement, agreement, None))
         {'n': 1, 'failed': 0, 'missing': 2}
     """
     counts: dict[str, Any] = {
-        "n": result.scores.n,
+        "n": result.agreement.n,
         "failed": sum(result.run.failures.values()),
         "missing": result.run.missing,
     }

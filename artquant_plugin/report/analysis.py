@@ -47,7 +47,7 @@ class Evaluation:
     Args:
         model: the model and its predictions.
         failed: number of paintings for which the model gave no prediction.
-        scores: metrics over the scored paintings; None when no painting was scored.
+        agreement: metrics over the scored paintings; None when no painting was scored.
         srocc_all: SROCC over all paintings, with the model's median in the place of missing predictions; NaN when none
             is missing, or no painting was scored.
         plcc_all: PLCC over the same values as `srocc_all`; NaN where `srocc_all` is.
@@ -58,7 +58,7 @@ class Evaluation:
 
     model: ModelPredictions
     failed: int
-    scores: Agreement | None
+    agreement: Agreement | None
     srocc_all: float
     plcc_all: float
     logistic_fit: LogisticFit | None
@@ -263,7 +263,7 @@ def _evaluation(board: Board, model: ModelPredictions, row: FloatArray, *, resam
     return Evaluation(
         model=model,
         failed=failed,
-        scores=evaluate(names, x, y, resamples=resamples, seed=seed),
+        agreement=evaluate(names, x, y, resamples=resamples, seed=seed),
         srocc_all=srocc_all,
         plcc_all=plcc_all,
         logistic_fit=fit_logistic(x, y),

@@ -45,7 +45,7 @@ def ordered(evaluations: Sequence[Evaluation]) -> list[Evaluation]:
     """Evaluations with the best SROCC first. Models without an SROCC come last, sorted by name."""
 
     def rank(evaluation: Evaluation) -> tuple[float, str]:
-        value = math.nan if evaluation.scores is None else evaluation.scores.srocc.value
+        value = math.nan if evaluation.agreement is None else evaluation.agreement.srocc.value
         return (math.inf if math.isnan(value) else -value, evaluation.model.name)
 
     return sorted(evaluations, key=rank)
@@ -94,10 +94,10 @@ def measured_cells(evaluation: Evaluation) -> tuple[str, ...]:
     """The cells of a model's row in the leaderboard, up to the columns of published figures."""
     failures = ", ".join(f"{count:,} {reason}" for reason, count in sorted(evaluation.model.failures.items()))
     failed = f"{evaluation.failed:,}" + (f" ({failures})" if evaluation.failed else "")
-    if evaluation.scores is None:
+    if evaluation.agreement is None:
         return (evaluation.model.name, "0", failed, *[NONE] * 9)
     errors = (
-        (number(evaluation.scores.mae.value), number(evaluation.scores.rmse.value))
+        (number(evaluation.agreement.mae.value), number(evaluation.agreement.rmse.value))
         if evaluation.on_scale
         else (NONE, NONE)
     )
@@ -108,10 +108,10 @@ def measured_cells(evaluation: Evaluation) -> tuple[str, ...]:
     )
     return (
         evaluation.model.name,
-        f"{evaluation.scores.n:,}",
+        f"{evaluation.agreement.n:,}",
         failed,
-        with_interval(evaluation.scores.srocc),
-        with_interval(evaluation.scores.plcc),
+        with_interval(evaluation.agreement.srocc),
+        with_interval(evaluation.agreement.plcc),
         *errors,
         number(evaluation.srocc_all),
         number(evaluation.plcc_all),

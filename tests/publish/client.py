@@ -1,4 +1,4 @@
-"""The `artquant` command in a process of its own: the Hub's client reads its address when it is imported."""
+"""Running the `artquant` command in another process, since the Hub's client reads its address when it is imported."""
 
 import json
 import os
@@ -66,7 +66,7 @@ class Outcome:
 
 
 def environment(url: str, home: Path, token: str | None, **more: str) -> dict[str, str]:
-    """Of a client of the Hub at an address."""
+    """The environment of a process whose Hub is the one at an address; a token of None is that of nobody."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGING"))}
     return inherited | {
         "HF_ENDPOINT": url,

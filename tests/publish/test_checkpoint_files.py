@@ -209,7 +209,7 @@ def test_a_dry_run_lists_sizes_and_writes_nothing(desk):
 
 
 def test_merged_and_adapter_replace_each_other(desk):
-    """What an earlier publication wrote goes; else an adapter's configuration would lie beside the whole model."""
+    """Files of an earlier publication go, since an adapter's configuration may not lie beside a whole model."""
     desk.done(desk.folders["extra"], "me/both", "--base", "me/base")
     desk.put("me/both", {"notes.md": b"of somebody"})
     out = desk.done(desk.folders["extra"], "me/both", "--base", "me/base", "--merge")

@@ -24,7 +24,7 @@ def model(desk, tmp_path) -> Path:
 
 
 def begin(desk, model: Path, repo: str, folder: Path) -> Running:
-    """A publication in a process of its own."""
+    """Start a publication in a process of its own."""
     return desk.client.fork(folder / "outcome", "publish", "model", model, "--repo", repo, "--license", "mit")
 
 
@@ -202,7 +202,7 @@ def test_a_hub_that_cannot_be_reached_is_one_line(model, tmp_path, desk):
 
 @pytest.fixture
 def xet(desk, tmp_path):
-    """A client with Xet on, which is chosen when the Hub's client is imported."""
+    """A client that transfers through Xet, in its own process: the Hub's client decides when it is imported."""
     client = Client(environment(desk.hub.url, tmp_path / "home", TOKEN, HF_HUB_DISABLE_XET="0"), desk.root)
     yield client
     client.close()

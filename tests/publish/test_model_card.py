@@ -18,7 +18,7 @@ N = 40
 
 
 def write_results(folder: Path, weights: str | None, *, task: str = "baid", limit: float | None = None) -> Path:
-    """What lmms-eval leaves of a run: predictions that are the truth with an error that grows."""
+    """Write what lmms-eval leaves of a run; the predictions are the human scores with an error that grows."""
     folder.mkdir(parents=True)
     truths = [1 + 8 * index / N for index in range(N)]
     predictions = [truth + math.sin(index) * index / N for index, truth in enumerate(truths)]
@@ -127,7 +127,7 @@ def test_a_model_of_rad_names_its_repository_and_its_sources_terms(desk, tmp_pat
 
 
 def test_a_card_reads_well(desk, tmp_path, weights):
-    """No traces of the template: no empty items, no doubled blank lines, no marks of Jinja."""
+    """The card has no traces of its template: no empty items, no doubled blank lines, no marks of Jinja."""
     _, text, _ = published(desk, "reading", "--results", write_results(tmp_path / "r", weights))
     body = text.split("---", 2)[2]
     assert not re.search(r"\n\n\n|\{\{|\{%|\\\n|None |^- $", body, re.MULTILINE)

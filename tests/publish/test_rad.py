@@ -44,7 +44,7 @@ def exports(tmp_path_factory):
 
 @pytest.fixture
 def client(desk, exports, tmp_path):
-    """Somebody who has the sources imported."""
+    """A user who has imported the sources."""
     return desk.client.somebody(TOKEN, tmp_path, ARTQUANT_DATA=str(exports / "data"))
 
 

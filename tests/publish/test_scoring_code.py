@@ -1,4 +1,4 @@
-"""The lines of a card are run as they stand, by somebody who does not have this package."""
+"""The code of a card runs as it is printed, for somebody who does not have this package."""
 
 import json
 import re
@@ -81,7 +81,7 @@ OTHERS = [
     ("name", "spec"), [(name, ScoringSpec()) for name in sorted(set(FAMILIES) - {"mplug_owl2"})] + OTHERS
 )
 def test_lines_give_the_engines_score_in_every_family(name, spec, tmp_path, desk, monkeypatch):
-    """Run in this process: that they need nothing of ours, the test above has shown."""
+    """The lines run in this process, since the test above has shown that they do not need this package."""
     save_checkpoint(tmp_path / "model", *family(name), spec)
     checkpoint = load_checkpoint(str(tmp_path / "model"))
     loading = LoadingRecipe(str(tmp_path / "model"), None, None, extra=False, known=True)

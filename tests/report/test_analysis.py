@@ -34,19 +34,19 @@ def test_failures_are_shown_in_two_figures(analysis):
     board = analysis.board
     row = board.matrix()[0]
     known = ~np.isnan(row)
-    assert (one.scores.n, one.failed) == (18, 2)
-    assert one.scores.srocc.value == pytest.approx(srocc(row[known], board.truth[known]))
+    assert (one.agreement.n, one.failed) == (18, 2)
+    assert one.agreement.srocc.value == pytest.approx(srocc(row[known], board.truth[known]))
     filled = np.where(known, row, np.median(row[known]))
     assert one.srocc_all == pytest.approx(srocc(filled, board.truth))
     assert one.plcc_all == pytest.approx(plcc(filled, board.truth))
-    assert one.srocc_all < one.scores.srocc.value
+    assert one.srocc_all < one.agreement.srocc.value
 
 
 def test_predictions_on_another_scale_have_no_errors(analysis):
     noisy, other = analysis.evaluations
     assert noisy.on_scale and noisy.accuracy is not None
     assert not other.on_scale and other.accuracy is None
-    assert other.scores.srocc.value == pytest.approx(1.0)
+    assert other.agreement.srocc.value == pytest.approx(1.0)
     assert math.isnan(other.srocc_all)  # nothing is missing
 
 

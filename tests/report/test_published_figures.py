@@ -26,7 +26,7 @@ def test_table_1_has_all_rows():
 
 
 def test_every_figure_is_that_of_the_paper():
-    """Against the paper's own text, where it is at hand."""
+    """Compared with the paper's own text, where it is at hand."""
     text = shared("paper/artquant.md").read_text(encoding="utf-8")
     start = text.index("Model\tAPDD")
     lines = text[start : text.index("Table 1: Score regression", start)].splitlines()

@@ -49,10 +49,10 @@ def table_one(analyses: Sequence[tuple[Analysis, str]]) -> dict[str, Any]:
         cells = [Cell(row["name"], row["name"].casefold())]
         for dataset, _, has_published in datasets:
             evaluation, printed = row["boards"].get(dataset, (None, None))
-            scores = None if evaluation is None else evaluation.scores
+            agreement = None if evaluation is None else evaluation.agreement
             cells += [
-                plain_cell(None if scores is None else scores.srocc),
-                plain_cell(None if scores is None else scores.plcc),
+                plain_cell(None if agreement is None else agreement.srocc),
+                plain_cell(None if agreement is None else agreement.plcc),
             ]
             if has_published:
                 cells += [printed_cell(printed, "srocc"), printed_cell(printed, "plcc")]

@@ -81,8 +81,8 @@ def board_script(analysis: Analysis, slug: str, pictures: Mapping[str, Picture])
                 "name": evaluation.model.name,
                 "onScale": evaluation.on_scale,
                 "n": int(known.sum()),
-                "srocc": None if evaluation.scores is None else _number(evaluation.scores.srocc.value),
-                "plcc": None if evaluation.scores is None else _number(evaluation.scores.plcc.value),
+                "srocc": None if evaluation.agreement is None else _number(evaluation.agreement.srocc.value),
+                "plcc": None if evaluation.agreement is None else _number(evaluation.agreement.plcc.value),
                 "predictions": [_number(value) for value in row],
                 "calibration": [[_number(x), _number(y), n] for x, y, n in calibration(row[known], truth)],
             }

@@ -103,13 +103,13 @@ def _leaderboard_rows(
     evaluations: Sequence[Evaluation], own: dict[str, PublishedFigures], others: Sequence[PublishedFigures]
 ) -> list[dict[str, Any]]:
     low, high = axis(
-        [evaluation.scores.srocc for evaluation in evaluations if evaluation.scores],
-        [evaluation.scores.plcc for evaluation in evaluations if evaluation.scores],
+        [evaluation.agreement.srocc for evaluation in evaluations if evaluation.agreement],
+        [evaluation.agreement.plcc for evaluation in evaluations if evaluation.agreement],
     )
     rows = []
     for evaluation in evaluations:
         cells = measured_cells(evaluation)
-        scores = evaluation.scores
+        agreement = evaluation.agreement
         printed = own.get(evaluation.model.name)
         accuracy = evaluation.accuracy
         rows.append(
@@ -117,17 +117,17 @@ def _leaderboard_rows(
                 "kind": "measured",
                 "cells": [
                     Cell(evaluation.model.name, evaluation.model.name.casefold()),
-                    count_cell(0 if scores is None else scores.n),
+                    count_cell(0 if agreement is None else agreement.n),
                     Cell(
                         f"{evaluation.failed:,}",
                         str(evaluation.failed),
                         "num",
                         title=cells[2] if evaluation.failed else "",
                     ),
-                    metric_cell(None if scores is None else scores.srocc, low, high),
-                    metric_cell(None if scores is None else scores.plcc, low, high),
-                    figure_cell(None if scores is None or not evaluation.on_scale else scores.mae.value),
-                    figure_cell(None if scores is None or not evaluation.on_scale else scores.rmse.value),
+                    metric_cell(None if agreement is None else agreement.srocc, low, high),
+                    metric_cell(None if agreement is None else agreement.plcc, low, high),
+                    figure_cell(None if agreement is None or not evaluation.on_scale else agreement.mae.value),
+                    figure_cell(None if agreement is None or not evaluation.on_scale else agreement.rmse.value),
                     printed_cell(printed, "srocc"),
                     printed_cell(printed, "plcc"),
                     figure_cell(evaluation.srocc_all),
@@ -251,7 +251,7 @@ def _run_view(evaluation: Evaluation) -> dict[str, Any]:
     left_out = ", ".join(f"{count:,} {reason}" for reason, count in model.left_out.items())
     facts = [
         ("File", model.file.name),
-        ("Scored", f"{0 if evaluation.scores is None else evaluation.scores.n:,}"),
+        ("Scored", f"{0 if evaluation.agreement is None else evaluation.agreement.n:,}"),
         ("Without a score", failures or "none"),
         ("Left out", left_out),
         ("Older runs passed over", f"{model.older}" if model.older else ""),
