@@ -17,7 +17,7 @@ from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.data.dataset import INFO_FILE, Dataset
 from artquant_plugin.data.find import find_dataset
 from artquant_plugin.data.images import open_image
-from artquant_plugin.metrics.agreement import RESAMPLES, Scores, evaluate
+from artquant_plugin.metrics.agreement import RESAMPLES, Agreement, evaluate
 from artquant_plugin.metrics.unscored import at_median
 from artquant_plugin.prompting.levels import LEVEL_NAMES, LEVEL_VALUES
 from artquant_plugin.prompting.questions import one_level
@@ -170,7 +170,7 @@ def process_results(doc: Document, results: Sequence[str | None]) -> dict[str, A
     }
 
 
-def _scores(pairs: Sequence[Sequence[Any]], *, intervals: bool = False) -> Scores | None:
+def _scores(pairs: Sequence[Sequence[Any]], *, intervals: bool = False) -> Agreement | None:
     """The metrics over the scored paintings; None where no painting is scored."""
     known = tuple((name, prediction, truth) for name, prediction, truth in pairs if prediction is not None)
     if not known:
@@ -179,7 +179,7 @@ def _scores(pairs: Sequence[Sequence[Any]], *, intervals: bool = False) -> Score
 
 
 @functools.lru_cache(maxsize=4)  # the harness asks for each metric of a task by itself
-def _evaluate(pairs: tuple[tuple[str, float, float], ...], resamples: int) -> Scores:
+def _evaluate(pairs: tuple[tuple[str, float, float], ...], resamples: int) -> Agreement:
     ids, predictions, truths = zip(*pairs, strict=True)
     return evaluate(ids, predictions, truths, resamples=resamples)
 

@@ -57,7 +57,7 @@ def test_the_wheel_holds_one_top_level_package(wheel):
         "configs/demo.yaml",
         "train/sources/baid.py",
         "py.typed",
-        "report/published.yaml",
+        "report/published_figures.yaml",
         "report/site/assets/page.css",
         "report/site/templates/board.html.j2",
         "train/rad/report/page.css",

@@ -14,11 +14,11 @@ from huggingface_hub import HfApi
 
 from artquant_plugin.common.errors import ArtQuantError, ArtQuantWarning
 from artquant_plugin.common.files import link_file
-from artquant_plugin.publish.card import progress_card
-from artquant_plugin.publish.contents import CHECKPOINT
-from artquant_plugin.publish.faults import Target, hub_errors
-from artquant_plugin.publish.model import checked, checkpoint_files
+from artquant_plugin.publish.checkpoint_files import check_no_home_folders, checkpoint_files
+from artquant_plugin.publish.hub_errors import Target, hub_errors
+from artquant_plugin.publish.model_card import progress_card
 from artquant_plugin.publish.repository import Publication
+from artquant_plugin.publish.whitelist import CHECKPOINT
 from artquant_plugin.train.config import TrainConfig
 
 
@@ -98,5 +98,5 @@ def _push(folder: Path, name: str, state: str) -> None:
     target = Target(name)
     found = checkpoint_files(folder)
     card = progress_card(target, found.base.name if found.base else None, state)
-    files = checked({**found.files, "README.md": card.encode()})
+    files = check_no_home_folders({**found.files, "README.md": card.encode()})
     Publication(target, files, CHECKPOINT).run(f"Checkpoint: {state}", lambda line: None)

@@ -1,4 +1,4 @@
-"""The `artquant` command: one parser, thin sub-commands, one-line errors.
+"""The `artquant` command: one parser, thin sub-commands, errors of one line.
 
 Each sub-command is a module of this package with `add_parser(subparsers)`; heavy imports (torch, transformers)
 happen inside its `run`, so that `--help` answers at once.
@@ -34,7 +34,7 @@ COMMANDS = (data, rad, train, convert, score, describe, results, metrics, compar
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> None:  # type: ignore[override]
-        """Keep usage errors to one line, as all others."""
+        """Print a usage error as one line, as all other errors are."""
         self.exit(2, f"{self.prog}: error: {message} (see `{self.prog} --help`)\n")
 
 
@@ -56,9 +56,10 @@ def _show_warning(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    """As `warnings.showwarning`; our own warnings without the place in the source, which helps no user.
+    """Print a warning, in the place of `warnings.showwarning`.
 
-    A library's warning keeps its place, which tells whose it is.
+    Our own warnings are printed without file and line, which help no user. A library's warning keeps them, since they
+    tell whose it is.
     """
     if issubclass(category, ArtQuantWarning):
         text = f"artquant: warning: {message}\n"
@@ -71,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Args:
-        argv: arguments after the program's name; the process's own when None.
+        argv: the arguments after the program's name; None to take those of the process.
 
     Returns:
         The exit code: 0; 1 where `artquant doctor` found a problem; 2 for an error that the user can mend (printed as
@@ -79,20 +80,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     args = build_parser().parse_args(argv)
     try:
-        with warnings.catch_warnings():  # which also puts back the function below
+        with warnings.catch_warnings():  # which restores `showwarning` at the end
             warnings.showwarning = _show_warning
             leave_out_library_messages()
-            if not sys.stderr.isatty():  # a file, where the bars that transformers draws are lines of their own
+            if not sys.stderr.isatty():  # in a file, each update of a progress bar would be a line of its own
                 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
             code: int | None = args.run(args)
     except ArtQuantError as error:
         print(f"artquant: error: {error}", file=sys.stderr)
         return 2
-    except BrokenPipeError:  # the reader, `head` perhaps, has seen enough
+    except BrokenPipeError:  # the program that reads the output, such as `head`, has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except OSError as error:
-        if error.filename is None:  # not about a file of the user's
+        if error.filename is None:  # not about a file, and so no error that the user can mend
             raise
         remedy = "mend the path, its permissions or the space on its disk"
         print(f"artquant: error: {error.strerror}: {str(error.filename)!r}; {remedy}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""`python -m artquant_plugin.cli`: the `artquant` command for launchers that start modules."""
+"""`python -m artquant_plugin.cli` runs the `artquant` command, for launchers that start modules."""
 
 import sys
 

@@ -1,9 +1,9 @@
-"""`artquant compare`: whether one model is better than another on the same images."""
+"""`artquant compare` tells whether one model is better than another on the same images."""
 
 import argparse
 from typing import Any
 
-from artquant_plugin.cli.sources import EXPLAINED, SOURCE, add_source_options, read
+from artquant_plugin.cli.board_options import EXPLAINED, SOURCE, add_source_options, read
 
 
 def add_parser(subparsers: Any) -> None:
@@ -23,24 +23,24 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Read, compare, print."""
+    """Read the board, compare its models, and print the comparisons."""
     from artquant_plugin.common.errors import ArtQuantError
-    from artquant_plugin.metrics.pairs import compare_pairs
-    from artquant_plugin.report.board_tables import comparison_text, pairs_as_table
-    from artquant_plugin.report.formats import FORMATS
+    from artquant_plugin.metrics.pairwise_comparisons import compare_models
+    from artquant_plugin.report.board_tables import comparison_text, comparisons_table
+    from artquant_plugin.report.table_formats import FORMATS
 
     boards = read(args.models, args)
     if len(boards) > 1:
         datasets = ", ".join(board.dataset for board in boards)
         raise ArtQuantError(f"the models were run on {len(boards)} datasets ({datasets}); choose one with --task")
     (board,) = boards
-    names = [entry.name for entry in board.entries]
+    names = [model.name for model in board.models]
     if len(names) < 2:
         raise ArtQuantError(
             f"there is one model on {board.dataset}, {names[0]!r}; name another one to compare it with"
         )
-    pairs = compare_pairs(names, board.matrix(), board.truth, resamples=args.resamples, seed=args.seed)
+    comparisons = compare_models(names, board.matrix(), board.truth, resamples=args.resamples, seed=args.seed)
     if args.format in (None, "text"):
-        print("\n\n".join(comparison_text(board.dataset, pair, len(pairs)) for pair in pairs))
+        print("\n\n".join(comparison_text(board.dataset, comparison, len(comparisons)) for comparison in comparisons))
     else:
-        print(FORMATS[args.format](pairs_as_table(board.dataset, pairs)))
+        print(FORMATS[args.format](comparisons_table(board.dataset, comparisons)))

@@ -1,4 +1,4 @@
-"""`artquant metrics`: SROCC, PLCC, MAE and RMSE of any tool's predictions."""
+"""`artquant metrics` computes SROCC, PLCC, MAE and RMSE of any tool's predictions."""
 
 import argparse
 import json
@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from artquant_plugin.common.text import listed
 
 if TYPE_CHECKING:
-    from artquant_plugin.metrics.agreement import Scores
+    from artquant_plugin.metrics.agreement import Agreement
     from artquant_plugin.metrics.predictions import Joined
 
-SHOWN = 5  # names per list on the terminal; --json has them all
+SHOWN = 5  # images of each problem that are named on the terminal; --json names all of them
 
 
 def add_parser(subparsers: Any) -> None:
@@ -26,37 +26,57 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument("predictions", type=Path, help="CSV or JSON file, one row per image")
     parser.add_argument(
-        "--truth", required=True, metavar="FILE|DATASET[:SPLIT]", help="CSV file, or a dataset and its split (test)"
+        "--truth",
+        required=True,
+        metavar="FILE|DATASET[:SPLIT]",
+        help="human scores: a CSV file, or a dataset and its split (default of the split: test)",
     )
-    parser.add_argument("--image-column", default="image", help="of the predictions (default: %(default)s)")
-    parser.add_argument("--prediction-column", default="prediction", help="(default: %(default)s)")
-    parser.add_argument("--truth-image-column", default="image", help="of a truth file (default: %(default)s)")
-    parser.add_argument("--score-column", default="score", help="of a truth file (default: %(default)s)")
-    parser.add_argument("--resamples", type=int, default=2000, help="of the bootstrap (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (default: %(default)s)")
+    parser.add_argument(
+        "--image-column", default="image", help="column of the predictions that names the image (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--prediction-column", default="prediction", help="column of the predicted score (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--truth-image-column",
+        default="image",
+        help="column of a truth file that names the image (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--score-column", default="score", help="column of a truth file with the human score (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--resamples",
+        type=int,
+        default=2000,
+        help="number of bootstrap resamples; 0 leaves the intervals out (default: %(default)s)",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of the bootstrap (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of text")
-    parser.add_argument("--plot", type=Path, metavar="PNG", help="also draw prediction against truth")
+    parser.add_argument("--plot", type=Path, metavar="PNG", help="also draw predicted against human scores")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> None:
-    """Join, evaluate, print."""
+    """Join predictions with human scores, evaluate them, and print or plot the result."""
     from artquant_plugin.common.errors import ArtQuantError
     from artquant_plugin.metrics.agreement import evaluate
     from artquant_plugin.metrics.predictions import join_predictions, read_truth
 
     if args.resamples < 0 or args.seed < 0:
-        raise ArtQuantError("--resamples and --seed must not be negative; leave them out for 2000 and 0")
+        raise ArtQuantError(
+            f"--resamples {args.resamples} and --seed {args.seed} must not be negative; leave them out for 2000 and 0"
+        )
     truth = read_truth(args.truth, image_column=args.truth_image_column, score_column=args.score_column)
     joined = join_predictions(
         args.predictions, truth, image_column=args.image_column, prediction_column=args.prediction_column
     )
-    scores = evaluate(joined.images, joined.predictions, joined.truths, resamples=args.resamples, seed=args.seed)
+    agreement = evaluate(joined.images, joined.predictions, joined.truths, resamples=args.resamples, seed=args.seed)
     if args.plot:
         from artquant_plugin.report.scatter import draw_scatter
 
-        draw_scatter(args.plot, joined.predictions, joined.truths, title=args.predictions.stem, scores=scores)
-    print(_as_json(joined, scores) if args.json else "\n".join(_as_text(joined, scores)))
+        draw_scatter(args.plot, joined.predictions, joined.truths, title=args.predictions.stem, agreement=agreement)
+    print(_as_json(joined, agreement) if args.json else "\n".join(_as_text(joined, agreement)))
 
 
 def _problems(joined: "Joined") -> dict[str, list[str]]:
@@ -68,8 +88,8 @@ def _problems(joined: "Joined") -> dict[str, list[str]]:
     }
 
 
-def _as_text(joined: "Joined", scores: "Scores") -> list[str]:
-    lines = [f"n      {scores.n:,} of {joined.n_truth:,}"]
+def _as_text(joined: "Joined", agreement: "Agreement") -> list[str]:
+    lines = [f"n      {agreement.n:,} of {joined.n_truth:,}"]
     for problem, names in _problems(joined).items():
         if names:
             lines.append(f"       {len(names):,} {problem}: {listed(names, SHOWN)}")
@@ -77,15 +97,15 @@ def _as_text(joined: "Joined", scores: "Scores") -> list[str]:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in joined.left_out.items())
         lines.append(f"       {reasons}: left out when the dataset was imported")
     for name in ("srocc", "plcc", "mae", "rmse"):
-        metric = getattr(scores, name)
+        metric = getattr(agreement, name)
         interval = "" if math.isnan(metric.low) else f"  [{metric.low:.4f}, {metric.high:.4f}]"
         lines.append(f"{name.upper():<6} {metric.value:.4f}{interval}")
     return lines
 
 
-def _as_json(joined: "Joined", scores: "Scores") -> str:
+def _as_json(joined: "Joined", agreement: "Agreement") -> str:
     content = {
-        "n": scores.n,
+        "n": agreement.n,
         "n_truth": joined.n_truth,
         "missing": joined.missing,
         "unparsable": joined.unparsable,
@@ -94,6 +114,6 @@ def _as_json(joined: "Joined", scores: "Scores") -> str:
         "left_out": joined.left_out,
     }
     for name in ("srocc", "plcc", "mae", "rmse"):
-        metric = asdict(getattr(scores, name))
+        metric = asdict(getattr(agreement, name))
         content[name] = {key: value if math.isfinite(value) else None for key, value in metric.items()}
     return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)

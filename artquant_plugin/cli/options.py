@@ -1,14 +1,17 @@
-"""Values and options that several commands take."""
+"""Types of values, and options, that several commands share."""
 
 import argparse
 from typing import Any
 
 
 def whole_number(text: str) -> int:
-    """A whole number from 0, as `type` of an option.
+    """Read a whole number from 0, as the `type` of an option.
+
+    Args:
+        text: the value that the user wrote.
 
     Raises:
-        argparse.ArgumentTypeError: anything else.
+        argparse.ArgumentTypeError: the text is anything else, a negative number for example.
     """
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0")
@@ -16,10 +19,13 @@ def whole_number(text: str) -> int:
 
 
 def positive(text: str) -> int:
-    """A whole number from 1, as `type` of an option.
+    """Read a whole number from 1, as the `type` of an option.
+
+    Args:
+        text: the value that the user wrote.
 
     Raises:
-        argparse.ArgumentTypeError: anything else.
+        argparse.ArgumentTypeError: the text is anything else, 0 or a negative number for example.
     """
     if not text.isdecimal() or int(text) == 0:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
@@ -27,7 +33,11 @@ def positive(text: str) -> int:
 
 
 def add_overrides(parser: Any) -> None:
-    """Add ``--set``, whose values a configuration's reader takes as ``overrides``."""
+    """Add the option ``--set KEY=VALUE``, whose values end up in ``args.overrides``.
+
+    Args:
+        parser: the parser of the command.
+    """
     parser.add_argument(
         "--set",
         dest="overrides",

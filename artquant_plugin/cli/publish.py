@@ -1,4 +1,4 @@
-"""`artquant publish`: weights and descriptions on the Hugging Face Hub."""
+"""`artquant publish` puts checkpoints and descriptions on the Hugging Face Hub."""
 
 import argparse
 import tempfile
@@ -38,11 +38,11 @@ def add_parser(subparsers: Any) -> None:
         action="append",
         default=[],
         metavar="FOLDER",
-        help="what lmms-eval's --output_path named; FOLDER/results of the checkpoint by default; may be repeated",
+        help="folder that lmms-eval's --output_path named (default: results/ of the checkpoint); may be repeated",
     )
-    model.add_argument("--license", metavar="ID", help="as the Hub names it; that of the base model by default")
-    model.add_argument("--license-name", metavar="NAME", help="of --license other")
-    model.add_argument("--license-link", metavar="URL", help="to its text")
+    model.add_argument("--license", metavar="ID", help="license as the Hub names it (default: that of the base model)")
+    model.add_argument("--license-name", metavar="NAME", help="name of the license, with --license other")
+    model.add_argument("--license-link", metavar="URL", help="address of the license's text, with --license other")
     model.set_defaults(run=run_model)
     rad = kinds.add_parser(
         "rad",
@@ -53,18 +53,23 @@ def add_parser(subparsers: Any) -> None:
         ),
         epilog="example: artquant publish rad data/rad-apdd --repo me/RAD --config apdd",
     )
-    rad.add_argument("folder", type=Path, help="what `artquant rad export` wrote")
+    rad.add_argument("folder", type=Path, help="folder that `artquant rad export` wrote")
     _add_target(rad)
-    rad.add_argument("--config", metavar="NAME", help="of the configuration; the source dataset's name by default")
+    rad.add_argument("--config", metavar="NAME", help="name of the configuration (default: the source dataset's name)")
     rad.add_argument(
         "--with-images", action="store_true", help="publish the export's pictures; needs --confirm-license"
     )
-    rad.add_argument("--confirm-license", metavar="NAME", help="of the pictures, as the dataset names it")
+    rad.add_argument("--confirm-license", metavar="NAME", help="license of the pictures, as the dataset names it")
     rad.set_defaults(run=run_rad)
 
 
 def _add_target(parser: Any) -> None:
-    parser.add_argument("--repo", required=True, metavar="NAMESPACE/NAME", help="made when it does not exist")
+    parser.add_argument(
+        "--repo",
+        required=True,
+        metavar="NAMESPACE/NAME",
+        help="repository on the Hub; it is made when it does not exist",
+    )
     parser.add_argument("--private", action="store_true", help="make the repository private")
     parser.add_argument("--revision", metavar="NAME", help="put a tag on the result, such as v1")
     parser.add_argument("--overwrite", action="store_true", help="replace files that artquant did not write")
@@ -74,28 +79,30 @@ def _add_target(parser: Any) -> None:
 
 
 def run_model(args: argparse.Namespace) -> None:
-    """Check, collect, upload, say where it is."""
+    """Check and collect the files of a checkpoint, upload them, and print where they are."""
     from artquant_plugin.common.errors import ArtQuantError
-    from artquant_plugin.publish.card import License
-    from artquant_plugin.publish.contents import CHECKPOINT
-    from artquant_plugin.publish.faults import Target
-    from artquant_plugin.publish.model import model_files
+    from artquant_plugin.publish.checkpoint_files import repository_files
+    from artquant_plugin.publish.hub_errors import Target
+    from artquant_plugin.publish.model_card import License
     from artquant_plugin.publish.repository import Publication
+    from artquant_plugin.publish.whitelist import CHECKPOINT
 
     target = Target(args.repo, "model", args.private, args.revision)
     if (args.license_name or args.license_link) and args.license != "other":
         raise ArtQuantError("--license-name and --license-link describe --license other; pass it, or leave them out")
     license = License(args.license, args.license_name, args.license_link) if args.license else None
     with _merged(args, license) as merged:
-        files = model_files(args.folder, target, base=args.base, license=license, results=args.results, merged=merged)
+        files = repository_files(
+            args.folder, target, base=args.base, license=license, results=args.results, merged=merged
+        )
         publication = Publication(target, files, CHECKPOINT, overwrite=args.overwrite)
         _finish(args, publication, f"lmms-eval --model artquant --model_args pretrained={args.repo} --tasks artquant")
 
 
 def run_rad(args: argparse.Namespace) -> None:
-    """Check, collect, upload, say where it is."""
+    """Check and collect the files of an export of RAD, upload them, and print where they are."""
     from artquant_plugin.common.errors import ArtQuantError
-    from artquant_plugin.publish.faults import Target
+    from artquant_plugin.publish.hub_errors import Target
     from artquant_plugin.train.rad.publishing import rad_publication
 
     if args.confirm_license and not args.with_images:
@@ -113,15 +120,18 @@ def run_rad(args: argparse.Namespace) -> None:
 
 @contextmanager
 def _merged(args: argparse.Namespace, license: Any) -> Iterator[Path | None]:
-    """The folder of the merged model while it is needed; what would be refused later is refused before the merge."""
+    """The folder of the merged model while it is needed; None without --merge.
+
+    What `repository_files` would refuse is refused here before the merge, which takes long.
+    """
     if not args.merge:
         yield None
         return
-    from artquant_plugin.publish.base import find_base
+    from artquant_plugin.publish.base_model import find_base
+    from artquant_plugin.publish.checkpoint_files import chosen_license, source_files
     from artquant_plugin.publish.merge import merge_checkpoint
-    from artquant_plugin.publish.model import chosen_license, sources_of
 
-    base = find_base(args.folder, sources_of(args.folder), args.base, needed=False)
+    base = find_base(args.folder, source_files(args.folder), args.base, needed=False)
     chosen_license(args.folder, license, base)
     with tempfile.TemporaryDirectory(prefix="artquant-merged-") as folder:
         merge_checkpoint(args.folder, Path(folder) / "merged", base=args.base)
@@ -129,7 +139,7 @@ def _merged(args: argparse.Namespace, license: Any) -> Iterator[Path | None]:
 
 
 def _finish(args: argparse.Namespace, publication: Any, next_command: str) -> None:
-    """Show or do it."""
+    """List the files; then, unless it is a dry run, publish them and print the command to go on with."""
     plan = publication.plan()
     for name in sorted(plan.sizes):
         mark = " " if name not in plan.changed else "+"
@@ -151,7 +161,10 @@ def _finish(args: argparse.Namespace, publication: Any, next_command: str) -> No
 
 
 def _bytes(count: int) -> str:
-    """A size for people.
+    """A size in the largest binary unit that leaves at least 1.
+
+    Args:
+        count: number of bytes, at least 0.
 
     Example:
         >>> [_bytes(count) for count in (0, 1023, 2048, 5 * 2**30)]

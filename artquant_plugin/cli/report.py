@@ -1,11 +1,11 @@
-"""`artquant report`: any number of results as a static page, and as tables for papers."""
+"""`artquant report` shows any number of results as static pages, and as tables for papers."""
 
 import argparse
 from pathlib import Path
 from typing import Any
 
+from artquant_plugin.cli.board_options import EXPLAINED, SOURCE, add_source_options, read
 from artquant_plugin.cli.options import positive
-from artquant_plugin.cli.sources import EXPLAINED, SOURCE, add_source_options, read
 
 
 def add_parser(subparsers: Any) -> None:
@@ -20,19 +20,21 @@ def add_parser(subparsers: Any) -> None:
         epilog="example: artquant report results/ SAAN=saan.csv@baid --out site/",
     )
     parser.add_argument("sources", nargs="+", metavar=SOURCE, help=EXPLAINED)
-    parser.add_argument("--out", type=Path, metavar="FOLDER", help="of the page; replaced when it holds one")
-    parser.add_argument("--title", default="Painting aesthetics", help="of the page (default: %(default)s)")
-    parser.add_argument("--workers", type=positive, help="processes that make thumbnails (default: one per core)")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="folder of the page; a page in it is replaced")
+    parser.add_argument("--title", default="Painting aesthetics", help="title of the page (default: %(default)s)")
+    parser.add_argument(
+        "--workers", type=positive, help="number of processes that make thumbnails (default: one per core)"
+    )
     add_source_options(parser, ("text", "markdown", "csv", "latex", "json"))
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> None:
-    """Read, analyse, write or print."""
+    """Read the boards, compute their figures, and write the pages or print the tables."""
     from artquant_plugin.metrics.agreement import RESAMPLES
     from artquant_plugin.report.analysis import analyse
     from artquant_plugin.report.board_tables import tables
-    from artquant_plugin.report.formats import FORMATS
+    from artquant_plugin.report.table_formats import FORMATS
 
     resamples = args.resamples or RESAMPLES
     boards = read(args.sources, args)

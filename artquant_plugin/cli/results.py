@@ -1,4 +1,4 @@
-"""`artquant results`: what lmms-eval left in its output folder, as a table and a plot."""
+"""`artquant results` shows the runs in lmms-eval's output folders as a table and a plot."""
 
 import argparse
 import json
@@ -16,10 +16,17 @@ def add_parser(subparsers: Any) -> None:
         description="Read the samples that lmms-eval logged; print counts, SROCC and PLCC with intervals per run.",
         epilog="example: artquant results results/ --plot results/scatter.png",
     )
-    parser.add_argument("folders", type=Path, nargs="+", help="what --output_path named")
-    parser.add_argument("--resamples", type=int, default=2000, help="of the bootstrap (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (default: %(default)s)")
-    parser.add_argument("--plot", type=Path, metavar="PNG", help="draw prediction against truth (one run only)")
+    parser.add_argument("folders", type=Path, nargs="+", help="folders that lmms-eval's --output_path named")
+    parser.add_argument(
+        "--resamples",
+        type=int,
+        default=2000,
+        help="number of bootstrap resamples; 0 leaves the intervals out (default: %(default)s)",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of the bootstrap (default: %(default)s)")
+    parser.add_argument(
+        "--plot", type=Path, metavar="PNG", help="draw predicted against human scores (of one run only)"
+    )
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print JSON instead of a table")
     form.add_argument("--markdown", action="store_true", help="print a Markdown table")
@@ -27,13 +34,15 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Read, evaluate, print."""
+    """Read the runs, evaluate them, and print or plot the result."""
     from artquant_plugin.common.errors import ArtQuantError
-    from artquant_plugin.report.samples import read_runs
-    from artquant_plugin.report.table import markdown_table, row_of, text_table
+    from artquant_plugin.report.results_table import markdown_table, row_of, text_table
+    from artquant_plugin.report.task_runs import read_runs
 
     if args.resamples < 0 or args.seed < 0:
-        raise ArtQuantError("--resamples and --seed must not be negative; leave them out for 2000 and 0")
+        raise ArtQuantError(
+            f"--resamples {args.resamples} and --seed {args.seed} must not be negative; leave them out for 2000 and 0"
+        )
     runs = read_runs(args.folders)
     rows = [row_of(found, resamples=args.resamples, seed=args.seed) for found in runs]
     if args.plot:
@@ -42,7 +51,7 @@ def run(args: argparse.Namespace) -> None:
         from artquant_plugin.report.scatter import draw_scatter
 
         title = f"{runs[0].model} on {runs[0].task}"
-        draw_scatter(args.plot, runs[0].predictions, runs[0].truths, title=title, scores=rows[0].scores)
+        draw_scatter(args.plot, runs[0].predictions, runs[0].truths, title=title, agreement=rows[0].scores)
     if args.json:
         print(json.dumps([_finite(asdict(row)) for row in rows], indent=2, ensure_ascii=False, allow_nan=False))
         return
@@ -57,7 +66,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _finite(value: Any) -> Any:
-    """The same with null for NaN."""
+    """The same content with None for NaN and infinite numbers, which JSON lacks."""
     if isinstance(value, dict):
         return {key: _finite(item) for key, item in value.items()}
     return None if isinstance(value, float) and not math.isfinite(value) else value

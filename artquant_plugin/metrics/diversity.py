@@ -1,7 +1,7 @@
-"""How varied texts are: words, sequences of words, and the share of them that differ (numpy only).
+"""How varied texts are: distinct-n, the share of word sequences (n-grams) that differ (numpy only).
 
-Words are what stands between white space, in lower case. Sequences are 64-bit hashes, so that millions of them fit
-into little memory: two of 10 million different ones are taken for the same with a probability of 3e-6.
+Words are separated by white space and compared in lower case. A sequence is stored as a 64-bit hash, so that millions
+of them need little memory. Among 10 million different sequences, the probability that any two share a hash is 3e-6.
 """
 
 import math
@@ -14,31 +14,36 @@ from numpy.typing import NDArray
 Hashes = NDArray[np.uint64]
 
 TEXTS_AT_ONCE = 512
-_MERGED_AT = 1_000_000  # hashes that wait to be merged into the different ones
+_MERGED_AT = 1_000_000  # hashes that are collected before they are merged into the sorted ones
 
 
 class Vocabulary:
-    """Numbers for words, in the order in which they come; 0 stands for the border of a text."""
+    """Gives each word a number, in the order in which the words first occur.
+
+    Numbers begin at 1; 0 stands for the place before a text's first word.
+    """
 
     def __init__(self) -> None:
         self._numbers: dict[str, int] = {}
 
     def numbers(self, text: str) -> list[int]:
-        """The text's words as numbers from 1."""
+        """The numbers of a text's words, from 1; an empty list for a text without words."""
         known = self._numbers
         return [known.setdefault(word, len(known) + 1) for word in text.lower().split()]
 
 
 def sequences(texts: Sequence[Sequence[int]], length: int, *, border: bool = False) -> tuple[Hashes, NDArray[np.intp]]:
-    """Hashes of all sequences of n words in texts.
+    """Hash all sequences of n consecutive words of each text.
 
     Args:
-        texts: m texts as numbers.
-        length: n.
-        border: let a text's first sequences begin before it, so that every text has as many as it has words.
+        texts: m texts, each a list of the numbers that `Vocabulary` gave its words.
+        length: the number n of words in a sequence, at least 1.
+        border: whether the first sequences of a text begin before its first word, so that a text has as many sequences
+            as words. Without it, a text of fewer than n words has none.
 
     Returns:
-        The hashes of all texts one after the other, shape (s,), and where each text's begin, shape (m,).
+        The hashes of all texts one after the other, shape (s,), and the position at which the hashes of each text
+        begin, shape (m,).
 
     Example:
         >>> hashes, starts = sequences([[1, 2, 1, 2], [1, 2]], 2)
@@ -60,7 +65,7 @@ def sequences(texts: Sequence[Sequence[int]], length: int, *, border: bool = Fal
 
 
 def _mixed(values: Hashes) -> Hashes:
-    """A permutation of the 64-bit numbers (the finaliser of splitmix64, Steele et al. 2014)."""
+    """Mix the bits of 64-bit numbers by a permutation (the finaliser of splitmix64, Steele et al. 2014)."""
     values = values + np.uint64(0x9E3779B97F4A7C15)
     values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -68,13 +73,22 @@ def _mixed(values: Hashes) -> Hashes:
 
 
 def different(values: Hashes) -> Hashes:
-    """The different values, ascending; `numpy.unique` of numpy 2.4 takes ten times as long for millions."""
+    """The different values in ascending order.
+
+    `numpy.unique` of numpy 2.4 takes ten times as long for millions of values.
+
+    Args:
+        values: hashes in any order; shape (s,), may be empty.
+    """
     ascending = np.sort(values)
     return ascending[np.append(True, ascending[1:] != ascending[:-1])] if len(values) else ascending
 
 
 class Distinct:
-    """Distinct-n of texts that come one after the other: different sequences of n words per such sequence.
+    """Distinct-n of a stream of texts: the number of different sequences of n words, divided by that of all sequences.
+
+    Attributes:
+        total: number of sequences that were added.
 
     Source: Li et al. 2016, "A Diversity-Promoting Objective Function for Neural Conversation Models", section 5.
     """
@@ -86,7 +100,11 @@ class Distinct:
         self._count = 0
 
     def add(self, hashes: Hashes) -> None:
-        """Count sequences."""
+        """Count the sequences of some texts.
+
+        Args:
+            hashes: the hashes of the sequences, from `sequences`; shape (s,), may be empty.
+        """
         self.total += len(hashes)
         self._waiting.append(hashes)
         self._count += len(hashes)
@@ -99,17 +117,20 @@ class Distinct:
 
     @property
     def share(self) -> float:
-        """In (0, 1]; NaN when there is no sequence."""
+        """Distinct-n of what was added, in (0, 1]; NaN when there is no sequence."""
         self._merge()
         return len(self._different) / self.total if self.total else math.nan
 
 
 def distinct(texts: Iterable[str], length: int) -> float:
-    """Distinct-n of texts, see `Distinct`.
+    """Distinct-n of texts: the number of different sequences of n words, divided by that of all sequences.
 
     Args:
-        texts: any number.
-        length: n.
+        texts: the texts, any number; they are read once, a few hundred at a time.
+        length: the number n of words in a sequence, at least 1.
+
+    Returns:
+        In (0, 1]; NaN when no text has n words.
 
     Example:
         >>> distinct(["the red sky", "the red sea"], 2)

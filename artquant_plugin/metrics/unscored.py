@@ -1,20 +1,20 @@
-"""Paintings that a model gave no score: how many, why, and what the correlation is when they count against it."""
+"""Paintings that a model gave no score: the correlation when they count against the model."""
 
 import statistics
 from collections.abc import Sequence
 
 
 def at_median(predictions: Sequence[float | None]) -> list[float]:
-    """Predictions with the model's own median in the place of those that are missing.
+    """Replace missing predictions by the median of the model's other predictions (median imputation).
 
-    A correlation over the scored paintings alone rewards a model that passes over the difficult ones. The median says
-    nothing about a painting, so that each one without a score costs what knowing nothing costs.
+    A correlation over the scored paintings alone rewards a model that leaves out the difficult ones. The median says
+    nothing about a painting, so a painting without a score counts as one about which the model knows nothing.
 
     Args:
-        predictions: n scores, None where there is none.
+        predictions: the model's n predicted scores, None where it gave none.
 
     Returns:
-        n scores; empty when there is no score at all.
+        The n scores in the same order; an empty list when no prediction is there at all.
 
     Example:
         >>> at_median([1.0, None, 3.0, 8.0])

@@ -1,1 +1,1 @@
-"""From this machine to the Hub: what may be uploaded, its card, and commits that a rerun does not repeat."""
+"""Publishing on the Hugging Face Hub: which files are uploaded, their card, and commits that a rerun leaves out."""

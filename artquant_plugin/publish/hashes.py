@@ -1,4 +1,4 @@
-"""Hashes of files as the Hub lists them, and the list of what was published."""
+"""Hashes of files as the Hub lists them, and the record of what was published, `published.json`."""
 
 import hashlib
 import json
@@ -12,31 +12,41 @@ from artquant_plugin.common.text import one_line
 
 RECORD_FILE = "published.json"
 FORM_VERSION = 1
-_INLINE = 10 * 2**20  # bytes; the Hub keeps bigger files by their SHA-256 alone
-_CHUNK = 2**20
+_INLINE = 10 * 2**20  # bytes; of bigger files the Hub always lists the SHA-256, so that no git hash is needed
+_CHUNK = 2**20  # bytes that are read at once
 
-Content = Path | bytes
+FileContent = Path | bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Digest:
-    """A file's hashes: SHA-256, and git's for files that the Hub may keep inline."""
+    """The hashes of a file's content.
+
+    Args:
+        sha256: SHA-256 in hexadecimal digits, which the Hub lists for files in LFS.
+        git: SHA-1 of the git blob in hexadecimal digits, which the Hub lists for files outside LFS; None for files of
+            more than 10 MiB, which are always in LFS.
+    """
 
     sha256: str
     git: str | None
 
     def same(self, remote: Any) -> bool:
-        """Whether a file on the Hub has this content."""
+        """Whether a file on the Hub has this content.
+
+        Args:
+            remote: the file as the Hub lists it, a `huggingface_hub.RepoFile`.
+        """
         return remote.lfs.sha256 == self.sha256 if remote.lfs else remote.blob_id == self.git
 
 
-def size_of(content: Content) -> int:
-    """Bytes of a content."""
+def size_of(content: FileContent) -> int:
+    """The size of a file or of a content in memory, in bytes."""
     return len(content) if isinstance(content, bytes) else content.stat().st_size
 
 
-def digest_of(content: Content) -> Digest:
-    """The hashes of a content, which is read once."""
+def digest_of(content: FileContent) -> Digest:
+    """Compute the hashes of a file, which is read once, or of a content in memory."""
     size = size_of(content)
     sha256 = hashlib.sha256()
     git = hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False) if size <= _INLINE else None
@@ -53,34 +63,41 @@ def digest_of(content: Content) -> Digest:
     return Digest(sha256.hexdigest(), git.hexdigest() if git else None)
 
 
-def write_list(digests: Mapping[str, Digest]) -> bytes:
-    """The content of `RECORD_FILE` for files and their hashes."""
+def record_content(digests: Mapping[str, Digest]) -> bytes:
+    """The content of the record `published.json`.
+
+    Args:
+        digests: the hashes of the published files by their paths in the repository.
+    """
     files = {name: {"sha256": digest.sha256, "git": digest.git} for name, digest in digests.items()}
     return (json.dumps({"form_version": FORM_VERSION, "files": files}, indent=1) + "\n").encode()
 
 
-def read_list(path: Path, repository: str) -> dict[str, Digest]:
-    """The hashes in a `RECORD_FILE`.
+def read_record(path: Path, repository: str) -> dict[str, Digest]:
+    """Read the hashes in a record `published.json`.
 
     Args:
-        path: of the file.
-        repository: that it is of, for messages.
+        path: the downloaded record, an existing file.
+        repository: id of the repository that it was downloaded from, for messages.
+
+    Returns:
+        The hashes of the files of earlier publications, by their paths in the repository.
 
     Raises:
-        ArtQuantError: it is none of ours, or of another form.
+        ArtQuantError: artquant did not write the file, or wrote it in another version of the format.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         if content["form_version"] != FORM_VERSION:
             raise ArtQuantError(
-                f"{RECORD_FILE} of {repository!r} has form version {content['form_version']}, this release writes "
-                f"{FORM_VERSION}; update artquant-plugin"
+                f"{RECORD_FILE} of {repository!r} has form version {content['form_version']}, while this release "
+                f"reads {FORM_VERSION}; update artquant-plugin"
             )
         return {name: Digest(**digest) for name, digest in content["files"].items()}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         if isinstance(error, ArtQuantError):
             raise
         raise ArtQuantError(
-            f"{RECORD_FILE} of {repository!r} is none of artquant's ({one_line(error)}); remove it on the Hub, or "
-            "name another repository"
+            f"{RECORD_FILE} of {repository!r} was not written by artquant ({one_line(error)}); remove it on the "
+            "Hub, or name another repository"
         ) from error

@@ -1,4 +1,4 @@
-"""An adapter and all that was trained beside it, as one model."""
+"""Merging an adapter, and the weights that were trained beside it, into one whole model."""
 
 from pathlib import Path
 from typing import Any
@@ -8,18 +8,19 @@ from artquant_plugin.common.errors import ArtQuantError
 
 
 def merge_checkpoint(folder: Path, destination: Path, *, base: str | None = None) -> None:
-    """Write the whole model of an adapter's checkpoint.
+    """Merge an adapter into its base model, and write the whole model.
 
-    The sums of base and adapter are computed and kept in float32. What was not trained keeps the type that the base
-    has, which holds it exactly: nothing is rounded.
+    The sums of base and adapter are computed and stored in float32. Weights that were not trained are stored in the
+    base's own type, which holds them exactly, so that nothing is rounded.
 
     Args:
-        folder: of the checkpoint; an adapter, and perhaps weights beside it (vision tower, projector, abstractor).
-        destination: folder to be made.
-        base: the adapter's base model, where it is not the one that the adapter names.
+        folder: the checkpoint's folder, with an adapter and perhaps whole weights that were trained beside it.
+        destination: the folder to write, which must not exist.
+        base: id or folder of the adapter's base model; None to take the one that the adapter names.
 
     Raises:
-        ArtQuantError: the checkpoint is no adapter, cannot be loaded, or its adapter is of a kind that has no sum.
+        ArtQuantError: the checkpoint is no adapter, cannot be loaded, or has an adapter of a kind that cannot be
+            merged.
     """
     from peft import PeftModel
 
@@ -45,7 +46,7 @@ def merge_checkpoint(folder: Path, destination: Path, *, base: str | None = None
 
 
 def _narrowest(value: Any, dtype: Any) -> Any:
-    """The same numbers in the base's type where that holds them exactly."""
+    """The same numbers in the base's type, where that type holds them exactly, else unchanged."""
     import torch
 
     if not value.is_floating_point() or dtype == torch.float32:
@@ -55,7 +56,7 @@ def _narrowest(value: Any, dtype: Any) -> Any:
 
 
 def _stored_dtype(folder: Path, base: str | None) -> Any:
-    """The type of the base model's weights, as its configuration names it."""
+    """The type of the base model's weights, as its configuration names it; float32 where it names none."""
     import json
 
     import torch
@@ -72,7 +73,7 @@ def _stored_dtype(folder: Path, base: str | None) -> Any:
 
 
 def _keep_dtype(folder: Path, dtype: Any) -> None:
-    """Have the configuration name the base's type: saving writes the type of the first weight."""
+    """Write the base's type into the configuration, into which saving wrote the type of the first weight."""
     import json
 
     from artquant_plugin.checkpoint.locate import CONFIG_FILE

@@ -1,10 +1,10 @@
-"""A repository of the Hub: what is there, what differs, one commit, a tag; faults as one line.
+"""Publishing files in a repository on the Hub: comparing them with what is there, one commit, and a tag.
 
-Files appear in one commit, so that nobody loads half of a new checkpoint. `published.json` lists what was
-written and its hashes: by it a rerun knows its own files from those of others.
+All files appear in one commit, so that nobody loads half of a new checkpoint. The record `published.json` lists the
+files that were published with their hashes; by it a later publication tells its own files from those of others.
 
-Who tries again: the client repeats requests that read and those that send content. It does not repeat a commit, since
-the answer that was lost may have been a success; `_commit` does that, and looks first whether the commit is there.
+Retries: the Hub's client repeats requests that read and requests that send contents. It does not repeat a commit,
+which may have succeeded although its answer was lost. `_commit` does so, after looking whether the commit is there.
 """
 
 import time
@@ -15,27 +15,35 @@ from typing import Any
 
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.text import listed, one_line
-from artquant_plugin.publish.contents import Whitelist
-from artquant_plugin.publish.faults import Target, hub_errors
-from artquant_plugin.publish.hashes import RECORD_FILE, Content, Digest, digest_of, read_list, size_of, write_list
+from artquant_plugin.publish.hashes import (
+    RECORD_FILE,
+    Digest,
+    FileContent,
+    digest_of,
+    read_record,
+    record_content,
+    size_of,
+)
+from artquant_plugin.publish.hub_errors import Target, hub_errors
+from artquant_plugin.publish.whitelist import Whitelist
 
-_HUBS_OWN = (".gitattributes",)
-_PASSING = (429, 500, 502, 503, 504)  # statuses after which a commit is tried again
-_WAITS = (1.0, 2.0, 4.0, 8.0)  # seconds before each of the further tries
+_HUBS_OWN = (".gitattributes",)  # files that the Hub itself puts into a new repository
+_PASSING = (429, 500, 502, 503, 504)  # HTTP statuses after which a commit is tried again
+_WAITS = (1.0, 2.0, 4.0, 8.0)  # seconds to wait before the second, third, fourth and fifth try
 
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
 class _State:
-    """What a repository holds.
+    """What a repository on the Hub holds.
 
     Args:
-        head: commit of its main branch.
-        private: who sees it.
-        files: by path.
-        tags: commit by name.
-        written: hashes of what was published into it.
+        head: commit of the main branch.
+        private: whether the repository is private.
+        files: the files as the Hub lists them (`RepoFile`), by path.
+        tags: the commits that tags point to, by the tag's name.
+        written: hashes of the files that `published.json` lists, by path; empty where there is no such record.
     """
 
     head: str
@@ -46,17 +54,17 @@ class _State:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """What a publication changes.
+class PublicationPlan:
+    """What a publication would change in its repository.
 
     Args:
-        target: where.
-        exists: whether the repository does.
-        sizes: bytes of each file that is to be there.
-        changed: paths that are sent.
-        removed: paths that an earlier publication wrote and that are no more.
-        others: paths that somebody else put there, which stay.
-        parent: commit that it builds upon; None for a new repository.
+        target: the repository that the plan is for.
+        exists: whether the repository exists on the Hub.
+        sizes: size in bytes of each file that is to be published, by path.
+        changed: paths of the files that are new or differ from those on the Hub, and so are sent.
+        removed: paths that an earlier publication wrote and this one no longer has; they are deleted.
+        others: paths of files that somebody else put there; they stay.
+        parent: the commit that the plan was made for; None for a new repository.
     """
 
     target: Target
@@ -69,13 +77,13 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class Published:
-    """What a publication came to.
+class PublishedCommit:
+    """The commit that holds the published files.
 
     Args:
-        commit: of the repository now.
-        is_new: whether it was made by this publication.
-        url: of the repository.
+        commit: the commit of the main branch after the publication.
+        is_new: whether the publication made the commit; False when everything was there already.
+        url: web address of the repository.
     """
 
     commit: str
@@ -84,20 +92,21 @@ class Published:
 
 
 class Publication:
-    """Files on their way into a repository.
+    """Files that are to be published in one repository.
 
     Args:
-        target: where.
-        files: by path in the repository.
-        whitelist: what a reader of the repository takes for a part of it.
-        overwrite: whether files that somebody else wrote or changed are replaced.
-        stays: which files of earlier publications stay though they are not among these; none when None.
+        target: the repository to publish to.
+        files: the files or contents in memory, by path in the repository.
+        whitelist: tells which files programs load from such a repository, whoever put them there.
+        overwrite: whether files are replaced that somebody else wrote, or changed on the Hub.
+        stays: whether a file of an earlier publication stays, by its path, although `files` lacks it. With None, all
+            such files are deleted.
     """
 
     def __init__(
         self,
         target: Target,
-        files: Mapping[str, Content],
+        files: Mapping[str, FileContent],
         whitelist: Whitelist,
         *,
         overwrite: bool = False,
@@ -112,25 +121,30 @@ class Publication:
 
     @property
     def target(self) -> Target:
-        """Where it goes."""
+        """The repository to publish to."""
         return self._target
 
-    def add(self, name: str, content: Content) -> None:
-        """Take one more file along."""
+    def add(self, name: str, content: FileContent) -> None:
+        """Publish one more file, or another content under a path that is there already.
+
+        Args:
+            name: path of the file in the repository, with forward slashes.
+            content: the file, or its content in memory.
+        """
         self._files[name] = content
         self._digests[name] = digest_of(content)
 
     def staying(self, ending: str) -> dict[str, Path]:
-        """Files of earlier publications that stay, fetched.
+        """Download the files of earlier publications that stay.
 
         Args:
-            ending: of their paths.
+            ending: the end of the paths of the files to download, such as ``/dataset.json``.
 
         Returns:
-            Path in the repository -> file of this machine.
+            Path in the repository -> downloaded file; empty where the repository does not exist.
 
         Raises:
-            ArtQuantError: the Hub does not answer.
+            ArtQuantError: the Hub does not answer, or refuses.
         """
         state = self._state()
         target, api = self._target, _api()
@@ -144,7 +158,7 @@ class Publication:
             }
 
     def _kept(self, state: _State) -> dict[str, Digest]:
-        """What was published earlier, is as it was, and stays."""
+        """Files of earlier publications that are unmodified on the Hub and that this publication keeps."""
         return {
             name: digest
             for name, digest in state.written.items()
@@ -152,24 +166,25 @@ class Publication:
         }
 
     def _complete(self, state: _State | None) -> None:
-        """Put the list of all that was published among the files."""
+        """Add the record `published.json` of these files and of those that are kept."""
         kept = self._kept(state) if state else {}
         digests = {name: digest for name, digest in self._digests.items() if name != RECORD_FILE}
-        self.add(RECORD_FILE, write_list(dict(sorted((kept | digests).items()))))
+        self.add(RECORD_FILE, record_content(dict(sorted((kept | digests).items()))))
 
-    def plan(self) -> Plan:
-        """Compare with what is there; nothing is written.
+    def plan(self) -> PublicationPlan:
+        """Compare the files with what the repository holds. Nothing is written on the Hub.
 
         Raises:
-            ArtQuantError: the repository holds files of somebody else in the place of ours, its visibility or tag is
-                another than asked for, or the Hub does not answer.
+            ArtQuantError: somebody else wrote or changed a file that would be replaced; the repository holds files of
+                somebody else that would be loaded with these; it is public and should be private; the tag is on
+                another commit; or the Hub does not answer, or refuses.
         """
         target = self._target
         state = self._state()
         self._complete(state)
         sizes = {name: size_of(content) for name, content in self._files.items()}
         if state is None:
-            return Plan(target, False, sizes, tuple(self._files), (), (), None)
+            return PublicationPlan(target, False, sizes, tuple(self._files), (), (), None)
         if target.private and not state.private:
             raise ArtQuantError(
                 f"{target.kind} {target.name!r} exists and is public; make it private in its settings on the Hub, or "
@@ -204,7 +219,7 @@ class Publication:
                 f"{target.kind} {target.name!r} has a tag {target.tag!r} already, on commit {tagged[:12]}; tags "
                 "stay where they are: pass another --revision"
             )
-        return Plan(
+        return PublicationPlan(
             target,
             True,
             sizes,
@@ -214,22 +229,22 @@ class Publication:
             state.head,
         )
 
-    def run(self, message: str, say: Say) -> Published:
-        """Make the repository where there is none, send what differs, commit, tag.
+    def run(self, message: str, say: Say) -> PublishedCommit:
+        """Publish: create the repository if need be, send the files that differ in one commit, and tag it.
 
         Args:
-            message: of the commit.
-            say: gets a line before a commit is tried again.
+            message: the title of the commit.
+            say: is called with a line of text whenever a commit is about to be tried again.
 
         Raises:
-            ArtQuantError: as `plan`; or the Hub refuses, or does not answer after several tries.
+            ArtQuantError: `plan` refuses the publication; or the Hub refuses, or does not answer after several tries.
         """
         target = self._target
         plan = self.plan()
         api = _api()
         with hub_errors(target):
             if not plan.exists:
-                # None leaves the choice to an organisation's own default.
+                # None, not False: an organisation may have set private as the default of its repositories.
                 api.create_repo(target.name, repo_type=target.kind, private=target.private or None, exist_ok=True)
                 plan = self.plan()
             commit = plan.parent
@@ -239,9 +254,10 @@ class Publication:
                 api.create_tag(target.name, tag=target.tag, revision=commit, repo_type=target.kind, exist_ok=True)
         prefix = "datasets/" if target.kind == "dataset" else ""
         assert commit is not None
-        return Published(commit, is_new, f"{api.endpoint}/{prefix}{target.name}")
+        return PublishedCommit(commit, is_new, f"{api.endpoint}/{prefix}{target.name}")
 
-    def _commit(self, plan: Plan, message: str, say: Say) -> str:
+    def _commit(self, plan: PublicationPlan, message: str, say: Say) -> str:
+        """Send the changed files in one commit, trying again where the Hub is busy, and return the commit."""
         from huggingface_hub import CommitOperationAdd, CommitOperationDelete
         from huggingface_hub.errors import HfHubHTTPError, HTTPError
 
@@ -261,21 +277,22 @@ class Publication:
                     repo_type=target.kind,
                     parent_commit=plan.parent,
                 ).oid
-            except HTTPError as error:  # of a connection that was cut, where it has no status
+            except HTTPError as error:  # it has no status where the connection was cut
                 status = error.response.status_code if isinstance(error, HfHubHTTPError) else None
                 if status is not None and status not in _PASSING:
                     raise
                 if wait is None:
                     raise
-                say(f"the Hub does not take the commit now ({status or one_line(error)}); again in {wait:g} s")
+                say(f"the Hub does not take the commit now ({status or one_line(error)}); trying again in {wait:g} s")
                 time.sleep(wait)
                 now = self.plan()
-                if not (now.changed or now.removed):  # the answer alone was lost
+                if not (now.changed or now.removed):  # the commit succeeded, and only its answer was lost
                     assert now.parent is not None
                     return now.parent
         raise AssertionError("the last try returns or raises")
 
     def _state(self) -> _State | None:
+        """What the repository holds now; None where it does not exist."""
         from huggingface_hub.errors import RepositoryNotFoundError
         from huggingface_hub.hf_api import RepoFile
 
@@ -285,16 +302,17 @@ class Publication:
                 info = api.repo_info(target.name, repo_type=target.kind)
             except RepositoryNotFoundError:
                 return None
-            entries = api.list_repo_tree(target.name, recursive=True, revision=info.sha, repo_type=target.kind)
-            files = {entry.path: entry for entry in entries if isinstance(entry, RepoFile)}
+            listing = api.list_repo_tree(target.name, recursive=True, revision=info.sha, repo_type=target.kind)
+            files = {item.path: item for item in listing if isinstance(item, RepoFile)}
             written = {}
             if RECORD_FILE in files:
                 path = api.hf_hub_download(target.name, RECORD_FILE, revision=info.sha, repo_type=target.kind)
-                written = read_list(Path(path), target.name)
+                written = read_record(Path(path), target.name)
             return _State(info.sha, bool(info.private), files, _tags(target), written)
 
 
 def _api() -> Any:
+    """The Hub's client, imported when it is first used: it reads its settings from the environment at import."""
     from huggingface_hub import HfApi
 
     return HfApi(library_name="artquant-plugin")

@@ -1,4 +1,4 @@
-"""Records without the places of the machine that they were written on: such paths hold user names."""
+"""Taking paths of this machine out of what is published, since such paths hold user names."""
 
 import re
 from pathlib import Path, PurePosixPath
@@ -6,21 +6,25 @@ from typing import Any
 
 from artquant_plugin.common.errors import ArtQuantError
 
-# An absolute path, or one of a home: in quotes with all that they hold, else up to a space or a mark behind it.
+# An absolute path, or one that begins with ~: within quotes it reaches up to the closing quote, elsewhere up to a
+# space or a punctuation mark.
 _WHOLE = re.compile(r"(?:~?/|[A-Za-z]:\\)[^'\"\n]+")
 _QUOTED = re.compile(r"""(?P<quote>['"])(?P<path>(?:~?/|[A-Za-z]:\\)[^'"\n]+)(?P=quote)""")
 _PLAIN = re.compile(r"""(?<![^\s=,(\[{])(?P<path>(?:~?/|[A-Za-z]:\\)[^\s'",;:()\[\]{}]+)""")
 _HOMES = re.compile(rb"(?:/home/|/Users/|[A-Za-z]:\\\\?Users\\\\?)[\w.-]+")
-# Vocabularies hold any text; nobody's folders are in them.
+# Vocabularies may hold any text, so that a match in them is no path.
 _VOCABULARIES = ("tokenizer.json", "vocab.json", "vocab.txt", "merges.txt", "added_tokens.json", "tekken.json")
 _TEXTS = (".json", ".yaml", ".csv", ".md", ".jinja", ".jsonl")
 
 
 def scrub(content: Any) -> Any:
-    """The same content with the last part of each path of this machine in its place.
+    """Replace each path of this machine by its last part.
 
     Args:
-        content: as `json` and `yaml` give it.
+        content: dictionaries, lists and values as `json` and `yaml` read them; keys are left as they are.
+
+    Returns:
+        A copy without such paths.
 
     Example:
         >>> scrub({"output": "/home/ann/runs/baid", "skipped": {"3": "image '/data/a b/3.jpg' is broken"}})
@@ -44,15 +48,15 @@ def _last(path: str) -> str:
     return PurePosixPath(path.replace("\\", "/")).name or "."
 
 
-def check_clean(name: str, content: bytes) -> None:
-    """Refuse a text that names a user's home.
+def check_no_home_folder(name: str, content: bytes) -> None:
+    """See that a text does not name the home folder of a user. Files that are no texts, and vocabularies, pass.
 
     Args:
-        name: path in the repository.
-        content: of the file.
+        name: path of the file in the repository.
+        content: the bytes of the file.
 
     Raises:
-        ArtQuantError: it does.
+        ArtQuantError: the text names a home folder.
     """
     if not name.endswith(_TEXTS) or name in _VOCABULARIES:
         return

@@ -1,1 +1,1 @@
-"""Results as tables and plots."""
+"""Results of models as tables, plots and a static page."""

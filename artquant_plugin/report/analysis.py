@@ -1,4 +1,4 @@
-"""A board's figures: per model, per group of paintings, per attribute (numpy and scipy only)."""
+"""The figures of a board: per model, per group of paintings, per attribute (numpy and scipy only)."""
 
 import math
 from collections.abc import Sequence
@@ -9,30 +9,30 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import rankdata
 
 from artquant_plugin.data.dataset import DatasetInfo
-from artquant_plugin.metrics.agreement import RESAMPLES, Scores, evaluate, mae, plcc, srocc
-from artquant_plugin.metrics.logistic import Mapped, map_scores
-from artquant_plugin.metrics.pairs import Pair, compare_pairs
+from artquant_plugin.metrics.agreement import RESAMPLES, Agreement, evaluate, mae, plcc, srocc
+from artquant_plugin.metrics.logistic_mapping import LogisticFit, fit_logistic
+from artquant_plugin.metrics.pairwise_comparisons import Comparison, compare_models
 from artquant_plugin.metrics.unscored import at_median
 from artquant_plugin.report.boards import Board
-from artquant_plugin.report.entries import Entry
+from artquant_plugin.report.model_predictions import ModelPredictions
 
-THRESHOLD = 5.0  # of "is a good painting", in the literature's ten-point scale
-TOP = 10.0  # of that scale
-BANDS = 5
+THRESHOLD = 5.0  # the literature calls a painting good above this score, on its scale from 0 to 10
+TOP = 10.0  # the upper end of that scale
+BANDS = 5  # equally wide parts of the score range
 CALIBRATION_BINS = 10
-SMALLEST_GROUP = 3  # images; a correlation of two is ±1 whatever they are
+SMALLEST_GROUP = 3  # paintings; the correlation of two is always 1 or -1
 
 FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
 class Accuracy:
-    """Agreement on which side of a threshold a painting is.
+    """The binary accuracy: how often a model and people put a painting on the same side of a threshold.
 
     Args:
-        threshold: a painting above it counts as good.
-        share: of the scored paintings on which model and people agree.
-        majority: what answering with the more frequent side would reach.
+        threshold: the score above which a painting counts as good.
+        share: the share of the scored paintings on which model and people agree, in [0, 1].
+        majority: the share that always giving the more frequent side would reach, in [0.5, 1].
     """
 
     threshold: float
@@ -42,39 +42,40 @@ class Accuracy:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """One model's figures on a board.
+    """The figures of one model on a board.
 
     Args:
-        entry: the model.
-        failed: paintings without a prediction.
-        scores: over the scored paintings; None when none was.
-        srocc_all: with the model's median in the place of missing predictions; NaN when none is missing.
-        plcc_all: likewise.
-        mapped: PLCC after the logistic mapping; an extra.
-        accuracy: None where predictions are on another scale.
-        on_scale: whether all predictions are in the dataset's score range, so that errors mean something.
+        model: the model and its predictions.
+        failed: number of paintings for which the model gave no prediction.
+        agreement: metrics over the scored paintings; None when no painting was scored.
+        srocc_all: SROCC over all paintings, with the model's median in the place of missing predictions; NaN when none
+            is missing, or no painting was scored.
+        plcc_all: PLCC over the same values as `srocc_all`; NaN where `srocc_all` is.
+        logistic_fit: the logistic mapping and the PLCC after it, an extra; None where nothing could be fitted.
+        accuracy: the binary accuracy; None where the predictions are on another scale than the human scores.
+        on_scale: whether all predictions are in the dataset's score range, without which errors mean nothing.
     """
 
-    entry: Entry
+    model: ModelPredictions
     failed: int
-    scores: Scores | None
+    agreement: Agreement | None
     srocc_all: float
     plcc_all: float
-    mapped: Mapped | None
+    logistic_fit: LogisticFit | None
     accuracy: Accuracy | None
     on_scale: bool
 
 
 @dataclass(frozen=True, slots=True)
 class GroupFigures:
-    """One model on a part of the paintings.
+    """The figures of one model on one group of paintings.
 
     Args:
-        n: paintings scored.
-        srocc: NaN where there is none.
-        plcc: NaN where there is none.
-        mae: mean absolute error; NaN where nothing was scored.
-        bias: mean of prediction less human score.
+        n: number of paintings in the group that the model scored.
+        srocc: Spearman's rank correlation, in [-1, 1]; NaN for fewer than 3 paintings, or where a side is constant.
+        plcc: Pearson's correlation, in [-1, 1]; NaN where `srocc` is.
+        mae: mean absolute error, in the unit of the scores; NaN where nothing was scored, and for attributes.
+        bias: mean of prediction less human score, in the unit of the scores; NaN where `mae` is.
     """
 
     n: int
@@ -86,13 +87,13 @@ class GroupFigures:
 
 @dataclass(frozen=True, slots=True)
 class Breakdown:
-    """All models on all parts.
+    """The figures of all models on all groups of paintings.
 
     Args:
-        title: what the parts are.
-        groups: their names.
-        sizes: paintings with a human score in each.
-        figures: by model, then by part.
+        title: what the paintings are grouped by, such as ``category``.
+        groups: the names of the groups.
+        sizes: number of paintings with a human score in each group.
+        figures: the figures of each model, in the order of the board; each a list in the order of the groups.
     """
 
     title: str
@@ -103,32 +104,42 @@ class Breakdown:
 
 @dataclass(frozen=True, slots=True)
 class Analysis:
-    """Everything that tables and pages show of a board."""
+    """Everything that tables and pages show of a board.
+
+    Args:
+        board: the dataset, the models and their predictions.
+        evaluations: the figures of each model, in the order of the board.
+        comparisons: the comparison of each pair of models; empty for a single model.
+        categories: figures by category; None where there are fewer than two categories.
+        bands: figures by band of the human score.
+        attributes: figures by attribute; None where the dataset has no scores of attributes.
+    """
 
     board: Board
     evaluations: list[Evaluation]
-    pairs: list[Pair]
+    comparisons: list[Comparison]
     categories: Breakdown | None
     bands: Breakdown
     attributes: Breakdown | None
 
 
 def analyse(board: Board, *, resamples: int = RESAMPLES, pair_resamples: int | None = None, seed: int = 0) -> Analysis:
-    """Compute a board's figures.
+    """Compute the figures of a board.
 
     Args:
-        board: with at least one painting.
-        resamples: of each model's intervals; 0 leaves them out.
-        pair_resamples: of the comparisons; see `compare_pairs`.
-        seed: of both.
+        board: a board with at least one painting.
+        resamples: number of bootstrap resamples for each model's intervals; 0 leaves the intervals out.
+        pair_resamples: number of bootstrap resamples for the comparisons, at least 1; None takes as many as their
+            correction needs, and at least 2,000.
+        seed: the seed of all resampling.
     """
     matrix = board.matrix()
     low, high = score_range(board)
     evaluations = [
-        _evaluation(board, entry, row, resamples=resamples, seed=seed)
-        for entry, row in zip(board.entries, matrix, strict=True)
+        _evaluation(board, model, row, resamples=resamples, seed=seed)
+        for model, row in zip(board.models, matrix, strict=True)
     ]
-    names = [entry.name for entry in board.entries]
+    names = [model.name for model in board.models]
     categories = board.categories()
     known = sorted({category for category in categories if category is not None})
     edges = np.linspace(low, high, BANDS + 1)
@@ -137,7 +148,7 @@ def analyse(board: Board, *, resamples: int = RESAMPLES, pair_resamples: int | N
     return Analysis(
         board=board,
         evaluations=evaluations,
-        pairs=compare_pairs(names, matrix, board.truth, resamples=pair_resamples, seed=seed),
+        comparisons=compare_models(names, matrix, board.truth, resamples=pair_resamples, seed=seed),
         categories=_breakdown("category", known, categories, matrix, board.truth) if len(known) > 1 else None,
         bands=_breakdown("human score", labels, [labels[band] for band in bands], matrix, board.truth),
         attributes=_attributes(board, matrix),
@@ -145,7 +156,11 @@ def analyse(board: Board, *, resamples: int = RESAMPLES, pair_resamples: int | N
 
 
 def score_range(board: Board) -> tuple[float, float]:
-    """The dataset's own, or 0 to 10 where its folder is absent and all scores fit in; else that of the scores."""
+    """The lowest and the highest possible human score.
+
+    It is the range that the dataset states. Where the dataset's folder is absent, it is 0 to 10 if all human scores
+    fit in, and otherwise the range of the human scores themselves.
+    """
     if board.info is not None:
         return board.info.score_range
     low, high = float(board.truth.min()), float(board.truth.max())
@@ -157,29 +172,34 @@ def calibration(
 ) -> list[tuple[float, float, int]]:
     """Mean prediction and mean human score in bins of about equal count, from the lowest predictions to the highest.
 
-    Equal predictions share a bin, so that a model that answers in whole numbers has a bin for each.
+    Equal predictions share a bin, so that a model that answers in whole numbers has one bin per number.
 
     Args:
-        prediction: n scores.
-        truth: n scores.
-        bins: at most; fewer when there are fewer different predictions.
+        prediction: the n predicted scores, all finite; shape (n,), may be empty.
+        truth: the n human scores in the same order; shape (n,).
+        bins: the largest number of bins. There are fewer where fewer predictions differ.
 
     Returns:
-        Mean prediction, mean truth and count of each bin.
+        Mean prediction, mean human score and number of paintings of each bin that is not empty.
 
     Example:
         >>> calibration([1, 2, 3, 4], [2, 2, 3, 5], bins=2)
         [(1.5, 2.0, 2), (3.5, 4.0, 2)]
     """
     x, y = np.asarray(prediction, dtype=np.float64), np.asarray(truth, dtype=np.float64)
-    # The mean rank of each group of equal predictions decides, so that no bin takes some of them and leaves others.
+    # The mid-rank of tied predictions decides about their bin, so that none of them is put into another one.
     belongs = np.minimum((rankdata(x) - 0.5) * bins // x.size, bins - 1)
     parts = [belongs == bin_ for bin_ in np.unique(belongs)]
     return [(float(x[part].mean()), float(y[part].mean()), int(part.sum())) for part in parts]
 
 
 def accuracy(prediction: ArrayLike, truth: ArrayLike, threshold: float) -> Accuracy:
-    """See `Accuracy`.
+    """Compute the binary accuracy.
+
+    Args:
+        prediction: the n predicted scores; shape (n,), with n at least 1.
+        truth: the n human scores in the same order; shape (n,).
+        threshold: the score above which a painting counts as good.
 
     Example:
         >>> accuracy([6, 4, 6, 6], [7, 3, 2, 8], 5.0)
@@ -191,10 +211,16 @@ def accuracy(prediction: ArrayLike, truth: ArrayLike, threshold: float) -> Accur
 
 
 def split_shift(info: DatasetInfo | None) -> str:
-    """A sentence about how the test split's scores differ from the training split's; empty when they do not.
+    """A sentence about how the human scores of the test split differ from those of the training split.
 
-    Means that differ by more than a quarter of the training split's standard deviation, or standard deviations that
-    differ by more than a quarter, are worth it.
+    They differ when the means are more than a quarter of the training split's standard deviation apart, or when the
+    standard deviations differ by more than a quarter.
+
+    Args:
+        info: the dataset's statistics; None where its folder is absent.
+
+    Returns:
+        The sentence; empty when the splits do not differ, or their statistics are not known.
     """
     if info is None or "train" not in info.splits or "test" not in info.splits:
         return ""
@@ -211,21 +237,21 @@ def split_shift(info: DatasetInfo | None) -> str:
     )
 
 
-def _evaluation(board: Board, entry: Entry, row: FloatArray, *, resamples: int, seed: int) -> Evaluation:
+def _evaluation(board: Board, model: ModelPredictions, row: FloatArray, *, resamples: int, seed: int) -> Evaluation:
     known = ~np.isnan(row)
-    failed = sum(entry.failures.values())
+    failed = sum(model.failures.values())
     low, high = score_range(board)
     nan = math.nan
     if not known.any():
-        return Evaluation(entry, failed, None, nan, nan, None, None, True)
+        return Evaluation(model, failed, None, nan, nan, None, None, True)
     names = [name for name, scored in zip(board.ids, known, strict=True) if scored]
     x, y = row[known], board.truth[known]
-    on_scale = not entry.measured and bool(x.min() >= low and x.max() <= high)
+    on_scale = not model.has_own_unit and bool(x.min() >= low and x.max() <= high)
     threshold = THRESHOLD if high == TOP else (low + high) / 2
-    # Paintings that the run was never asked about are no failures of its.
+    # A painting that the run was never asked about, because of --limit for example, is no failure of the model.
     unscored = np.array(
         [
-            not scored and (name in entry.samples or not entry.samples)
+            not scored and (name in model.samples or not model.samples)
             for name, scored in zip(board.ids, known, strict=True)
         ]
     )
@@ -235,12 +261,12 @@ def _evaluation(board: Board, entry: Entry, row: FloatArray, *, resamples: int, 
         all_y = np.concatenate([y, board.truth[unscored]])
         srocc_all, plcc_all = _correlations(all_x, all_y)
     return Evaluation(
-        entry=entry,
+        model=model,
         failed=failed,
-        scores=evaluate(names, x, y, resamples=resamples, seed=seed),
+        agreement=evaluate(names, x, y, resamples=resamples, seed=seed),
         srocc_all=srocc_all,
         plcc_all=plcc_all,
-        mapped=map_scores(x, y),
+        logistic_fit=fit_logistic(x, y),
         accuracy=accuracy(x, y, threshold) if on_scale else None,
         on_scale=on_scale,
     )
@@ -255,15 +281,16 @@ def _breakdown(
 
 
 def _attributes(board: Board, matrix: FloatArray) -> Breakdown | None:
-    """Agreement of the predicted score with what people gave single aspects; errors mean nothing there."""
+    """Correlations of the predicted score with human scores of single attributes; errors mean nothing there."""
     names = sorted({key for row in board.paintings.values() for key in row.attributes or {}})
     if not names:
         return None
     sizes = []
-    figures: list[list[GroupFigures]] = [[] for _ in board.entries]
+    figures: list[list[GroupFigures]] = [[] for _ in board.models]
     for name in names:
         given = [
-            (board.paintings[one].attributes or {}).get(name) if one in board.paintings else None for one in board.ids
+            (board.paintings[painting_id].attributes or {}).get(name) if painting_id in board.paintings else None
+            for painting_id in board.ids
         ]
         values = np.array([math.nan if value is None else value for value in given], dtype=np.float64)
         mask = ~np.isnan(values)

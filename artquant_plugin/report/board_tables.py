@@ -1,16 +1,16 @@
-"""A board's figures as tables: leaderboard, pairs, groups. Every format and the page show these."""
+"""The figures of a board as tables: leaderboard, comparisons, groups. Every format and the page show these."""
 
 import math
 from collections.abc import Sequence
 
-from artquant_plugin.metrics.pairs import Difference, Pair
+from artquant_plugin.metrics.pairwise_comparisons import Comparison, Difference
 from artquant_plugin.report.analysis import Analysis, Breakdown, Evaluation, split_shift
-from artquant_plugin.report.formats import Table
-from artquant_plugin.report.published import Published, dataset_note, published, same_method
-from artquant_plugin.report.table import number, with_interval
+from artquant_plugin.report.published_figures import PublishedFigures, dataset_note, published_figures, same_method
+from artquant_plugin.report.results_table import number, with_interval
+from artquant_plugin.report.table_formats import Table
 
-NONE = "-"
-LEADERBOARD = (
+NONE = "-"  # a cell without a figure
+LEADERBOARD_HEADER = (
     "model",
     "scored",
     "failed",
@@ -26,7 +26,7 @@ LEADERBOARD = (
     "published SROCC",
     "published PLCC",
 )
-PAIRS = (
+COMPARISONS_HEADER = (
     "model A",
     "model B",
     "images",
@@ -42,138 +42,163 @@ PAIRS = (
 
 
 def ordered(evaluations: Sequence[Evaluation]) -> list[Evaluation]:
-    """Best SROCC first; models without one last, by name."""
+    """Evaluations with the best SROCC first. Models without an SROCC come last, sorted by name."""
 
-    def rank(one: Evaluation) -> tuple[float, str]:
-        value = math.nan if one.scores is None else one.scores.srocc.value
-        return (math.inf if math.isnan(value) else -value, one.entry.name)
+    def rank(evaluation: Evaluation) -> tuple[float, str]:
+        value = math.nan if evaluation.agreement is None else evaluation.agreement.srocc.value
+        return (math.inf if math.isnan(value) else -value, evaluation.model.name)
 
     return sorted(evaluations, key=rank)
 
 
-def printed_rows(analysis: Analysis) -> tuple[dict[str, Published], list[Published]]:
-    """The published figures of the board's models by their names here, and all the others."""
-    everything = published(analysis.board.dataset)
+def printed_rows(analysis: Analysis) -> tuple[dict[str, PublishedFigures], list[PublishedFigures]]:
+    """Assign the published figures on the board's dataset to its models by name.
+
+    Returns:
+        The published figures of the board's models by the models' names, and the figures of all other methods.
+    """
+    everything = published_figures(analysis.board.dataset)
     own = {
-        one.entry.name: row
-        for one in analysis.evaluations
+        evaluation.model.name: row
+        for evaluation in analysis.evaluations
         for row in everything
-        if same_method(one.entry.name, row.method)
+        if same_method(evaluation.model.name, row.method)
     }
     return own, [row for row in everything if row not in own.values()]
 
 
 def leaderboard(analysis: Analysis) -> Table:
-    """Measured and published figures, each in columns of their own."""
+    """The leaderboard: measured figures, and published ones in columns of their own. Empty columns are left out."""
     own, others = printed_rows(analysis)
     rows = []
-    for one in ordered(analysis.evaluations):
-        printed = own.get(one.entry.name)
-        rows.append((*measured_cells(one), *_published_cells(printed)))
+    for evaluation in ordered(analysis.evaluations):
+        printed = own.get(evaluation.model.name)
+        rows.append((*measured_cells(evaluation), *_published_cells(printed)))
     rows += [(row.method, *[NONE] * 11, *_published_cells(row)) for row in others]
-    thresholds = {one.accuracy.threshold for one in analysis.evaluations if one.accuracy is not None}
+    thresholds = {
+        evaluation.accuracy.threshold for evaluation in analysis.evaluations if evaluation.accuracy is not None
+    }
     threshold = f"{thresholds.pop():g}" if len(thresholds) == 1 else "middle"
     return _without_empty(
         Table(
             name=f"leaderboard-{analysis.board.dataset}",
             title=f"{analysis.board.dataset}: measured and published results",
-            header=tuple(label.format(threshold=threshold) for label in LEADERBOARD),
+            header=tuple(label.format(threshold=threshold) for label in LEADERBOARD_HEADER),
             rows=rows,
             notes=tuple(_leaderboard_notes(analysis, own, others)),
         )
     )
 
 
-def measured_cells(one: Evaluation) -> tuple[str, ...]:
-    """The first twelve cells of a model's line."""
-    failures = ", ".join(f"{count:,} {reason}" for reason, count in sorted(one.entry.failures.items()))
-    failed = f"{one.failed:,}" + (f" ({failures})" if one.failed else "")
-    if one.scores is None:
-        return (one.entry.name, "0", failed, *[NONE] * 9)
-    errors = (number(one.scores.mae.value), number(one.scores.rmse.value)) if one.on_scale else (NONE, NONE)
-    share = (NONE, NONE) if one.accuracy is None else (_share(one.accuracy.share), _share(one.accuracy.majority))
+def measured_cells(evaluation: Evaluation) -> tuple[str, ...]:
+    """The cells of a model's row in the leaderboard, up to the columns of published figures."""
+    failures = ", ".join(f"{count:,} {reason}" for reason, count in sorted(evaluation.model.failures.items()))
+    failed = f"{evaluation.failed:,}" + (f" ({failures})" if evaluation.failed else "")
+    if evaluation.agreement is None:
+        return (evaluation.model.name, "0", failed, *[NONE] * 9)
+    errors = (
+        (number(evaluation.agreement.mae.value), number(evaluation.agreement.rmse.value))
+        if evaluation.on_scale
+        else (NONE, NONE)
+    )
+    share = (
+        (NONE, NONE)
+        if evaluation.accuracy is None
+        else (_share(evaluation.accuracy.share), _share(evaluation.accuracy.majority))
+    )
     return (
-        one.entry.name,
-        f"{one.scores.n:,}",
+        evaluation.model.name,
+        f"{evaluation.agreement.n:,}",
         failed,
-        with_interval(one.scores.srocc),
-        with_interval(one.scores.plcc),
+        with_interval(evaluation.agreement.srocc),
+        with_interval(evaluation.agreement.plcc),
         *errors,
-        number(one.srocc_all),
-        number(one.plcc_all),
+        number(evaluation.srocc_all),
+        number(evaluation.plcc_all),
         *share,
-        NONE if one.mapped is None else number(one.mapped.plcc),
+        NONE if evaluation.logistic_fit is None else number(evaluation.logistic_fit.plcc),
     )
 
 
-def pairs_as_table(dataset: str, pairs: Sequence[Pair]) -> Table:
-    """Every pair of models on the images that both scored."""
-    resamples = max((pair.resamples for pair in pairs), default=0)
+def comparisons_table(dataset: str, comparisons: Sequence[Comparison]) -> Table:
+    """The comparisons of a dataset's models as a table.
+
+    Args:
+        dataset: name of the dataset that the models were measured on.
+        comparisons: the comparisons, each a row; may be empty.
+    """
+    resamples = max((comparison.resamples for comparison in comparisons), default=0)
     return Table(
         name=f"pairs-{dataset}",
         title=f"{dataset}: differences between models",
-        header=PAIRS,
-        rows=[pair_cells(pair) for pair in pairs],
+        header=COMPARISONS_HEADER,
+        rows=[comparison_cells(comparison) for comparison in comparisons],
         notes=(
             f"Paired bootstrap over the images that both models scored, {resamples:,} resamples; p two-sided, "
-            f"corrected by Holm over {len(pairs)} pairs. Steiger's Z and Zou's interval are closed forms for PLCC, "
-            "uncorrected, as a cross-check.",
+            f"corrected by Holm over {len(comparisons)} pairs. Steiger's Z and Zou's interval are closed forms for "
+            "PLCC, uncorrected, as a cross-check.",
         ),
         words=2,
     )
 
 
-def comparison_text(dataset: str, pair: Pair, family: int) -> str:
-    """One pair as a few lines, for a terminal; counts first.
+def comparison_text(dataset: str, comparison: Comparison, family: int) -> str:
+    """One comparison as a few lines for a terminal: the counts first, then the differences.
 
     Args:
-        dataset: its name.
-        pair: the models.
-        family: number of pairs that p is corrected over.
+        dataset: name of the dataset that the models were measured on.
+        comparison: the comparison of two models.
+        family: number of comparisons that p is corrected over.
     """
-    lines = [f"{dataset}: A = {pair.a}, B = {pair.b}", f"images  {pair.n:,} scored by both"]
-    for name, count in ((pair.a, pair.only_a), (pair.b, pair.only_b)):
+    lines = [f"{dataset}: A = {comparison.a}, B = {comparison.b}", f"images  {comparison.n:,} scored by both"]
+    for name, count in ((comparison.a, comparison.only_a), (comparison.b, comparison.only_b)):
         if count:
             lines.append(f"        {count:,} scored by {name} alone, left out")
-    if math.isnan(pair.srocc.value):
+    if math.isnan(comparison.srocc.value):
         return "\n".join([*lines, "no comparison: a model gives all of them the same score, or none is left"])
     corrected = f"p (Holm, {family} pairs)" if family > 1 else "p"
-    for metric, found in (("SROCC", pair.srocc), ("PLCC", pair.plcc)):
+    for metric, found in (("SROCC", comparison.srocc), ("PLCC", comparison.plcc)):
         lines.append(
             f"{metric:<6}  A {found.a:.4f}  B {found.b:.4f}  A - B {found.value:+.4f} "
             f"[{found.low:+.4f}, {found.high:+.4f}]  {corrected} {p_value(found.p_holm)}"
             f"  {'different' if found.significant else 'no difference shown'}"
         )
-    lines.append(f"        paired bootstrap, {pair.resamples:,} resamples, 95 % intervals")
-    if not math.isnan(pair.steiger):
-        low, high = pair.zou
+    lines.append(f"        paired bootstrap, {comparison.resamples:,} resamples, 95 % intervals")
+    if not math.isnan(comparison.steiger):
+        low, high = comparison.zou
         lines.append(
-            f"check   PLCC: Steiger's Z {pair.steiger:.2f}, p {p_value(pair.steiger_p)}; "
+            f"check   PLCC: Steiger's Z {comparison.steiger:.2f}, p {p_value(comparison.steiger_p)}; "
             f"Zou's interval [{low:+.4f}, {high:+.4f}]"
         )
     return "\n".join(lines)
 
 
-def pair_cells(pair: Pair) -> tuple[str, ...]:
-    """One pair's line."""
+def comparison_cells(comparison: Comparison) -> tuple[str, ...]:
+    """The cells of a comparison's row, in the order of `COMPARISONS_HEADER`."""
     return (
-        pair.a,
-        pair.b,
-        f"{pair.n:,}",
-        f"{pair.only_a + pair.only_b:,}",
-        difference(pair.srocc),
-        p_value(pair.srocc.p_holm),
-        difference(pair.plcc),
-        p_value(pair.plcc.p_holm),
-        NONE if math.isnan(pair.steiger) else f"{pair.steiger:.2f}",
-        p_value(pair.steiger_p),
-        interval(*pair.zou),
+        comparison.a,
+        comparison.b,
+        f"{comparison.n:,}",
+        f"{comparison.only_a + comparison.only_b:,}",
+        difference(comparison.srocc),
+        p_value(comparison.srocc.p_holm),
+        difference(comparison.plcc),
+        p_value(comparison.plcc.p_holm),
+        NONE if math.isnan(comparison.steiger) else f"{comparison.steiger:.2f}",
+        p_value(comparison.steiger_p),
+        interval(*comparison.zou),
     )
 
 
 def breakdown_table(analysis: Analysis, breakdown: Breakdown, name: str) -> Table:
-    """One line per group: its size, and each model's SROCC and, where it means something, bias."""
-    models = [one.entry.name for one in analysis.evaluations]
+    """The figures by group as a table: size, and for each model SROCC and, where it means something, bias.
+
+    Args:
+        analysis: the figures of the board.
+        breakdown: one of the breakdowns of `analysis`.
+        name: the beginning of the table's name, such as ``categories``.
+    """
+    models = [evaluation.model.name for evaluation in analysis.evaluations]
     errors = breakdown is not analysis.attributes
     header = [breakdown.title, "paintings"]
     for model, evaluation in zip(models, analysis.evaluations, strict=True):
@@ -199,10 +224,10 @@ def breakdown_table(analysis: Analysis, breakdown: Breakdown, name: str) -> Tabl
 
 
 def tables(analysis: Analysis) -> list[Table]:
-    """Everything that a board has."""
+    """All tables of a board. Those that have nothing to show, such as comparisons of one model, are left out."""
     found = [leaderboard(analysis)]
-    if analysis.pairs:
-        found.append(pairs_as_table(analysis.board.dataset, analysis.pairs))
+    if analysis.comparisons:
+        found.append(comparisons_table(analysis.board.dataset, analysis.comparisons))
     if analysis.categories is not None:
         found.append(breakdown_table(analysis, analysis.categories, "categories"))
     found.append(breakdown_table(analysis, analysis.bands, "bands"))
@@ -212,34 +237,36 @@ def tables(analysis: Analysis) -> list[Table]:
 
 
 def difference(found: Difference) -> str:
-    """A difference and its interval."""
+    """A difference with its interval, as text; a dash where there is none."""
     if math.isnan(found.value):
         return NONE
     return f"{found.value:+.3f} {interval(found.low, found.high)}"
 
 
 def interval(low: float, high: float) -> str:
-    """Both bounds, signed."""
+    """The bounds of an interval with their signs, as text; a dash where they are NaN."""
     return NONE if math.isnan(low) else f"[{low:+.3f}, {high:+.3f}]"
 
 
 def p_value(p: float) -> str:
-    """Three decimals; what is smaller is said to be so."""
+    """A p-value with three decimals, ``<0.001`` where it is smaller, a dash where it is NaN."""
     if math.isnan(p):
         return NONE
     return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def _published_cells(row: Published | None) -> tuple[str, str]:
+def _published_cells(row: PublishedFigures | None) -> tuple[str, str]:
     if row is None:
         return NONE, NONE
     mark = " *" if row.note else ""
     return f"{row.srocc:.3f}{mark}", f"{row.plcc:.3f}{mark}"
 
 
-def _leaderboard_notes(analysis: Analysis, own: dict[str, Published], others: Sequence[Published]) -> list[str]:
+def _leaderboard_notes(
+    analysis: Analysis, own: dict[str, PublishedFigures], others: Sequence[PublishedFigures]
+) -> list[str]:
     notes = [split_shift(analysis.board.info)]
-    off = [one.entry.name for one in analysis.evaluations if not one.on_scale]
+    off = [evaluation.model.name for evaluation in analysis.evaluations if not evaluation.on_scale]
     if off:
         notes.append(f"Predictions on another scale than the dataset's, so errors mean nothing: {', '.join(off)}.")
     printed = [*own.values(), *others]
@@ -251,7 +278,7 @@ def _leaderboard_notes(analysis: Analysis, own: dict[str, Published], others: Se
 
 
 def _without_empty(table: Table) -> Table:
-    """Columns in which nothing stands are left out, those of published figures with them."""
+    """The same table without the columns whose cells are all empty."""
     kept = [place for place in range(len(table.header)) if any(row[place] != NONE for row in table.rows)]
     return Table(
         name=table.name,

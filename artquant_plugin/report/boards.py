@@ -1,4 +1,4 @@
-"""Output folders and prediction files -> one board per dataset: who scored which painting how."""
+"""From output folders and prediction files to one board per dataset: which model scored which painting how."""
 
 import warnings
 from collections import Counter
@@ -12,12 +12,17 @@ from numpy.typing import NDArray
 from artquant_plugin.common.errors import ArtQuantError, ArtQuantWarning
 from artquant_plugin.data.dataset import INFO_FILE, Dataset, DatasetInfo, Painting
 from artquant_plugin.data.find import find_dataset
-from artquant_plugin.report.details import read_descriptions, read_details, without_variant
-from artquant_plugin.report.entries import TOLERANCE, Columns, Entry, Names
-from artquant_plugin.report.samples import TaskRun, read_runs
-from artquant_plugin.report.sources import Source
+from artquant_plugin.report.model_predictions import (
+    TOLERANCE,
+    ModelPredictions,
+    PredictionColumns,
+    PredictionFileReader,
+)
+from artquant_plugin.report.prediction_sources import PredictionSource
+from artquant_plugin.report.run_details import read_descriptions, read_details, without_variant
+from artquant_plugin.report.task_runs import TaskRun, read_runs
 
-SPLIT = "test"  # that the tasks are evaluated on
+SPLIT = "test"  # the split that the tasks evaluate on
 
 FloatArray = NDArray[np.float64]
 
@@ -27,62 +32,66 @@ class Board:
     """One dataset and every model that was measured on it.
 
     Args:
-        dataset: its name.
-        ids: of all paintings with a human score, sorted.
-        truth: of these paintings.
-        entries: the models, in the order given.
-        paintings: rows of the dataset's test split by id; empty when its folder is absent.
-        info: dataset.json; None when the folder is absent.
-        images: where the pictures are, for those whose file exists.
-        missing: paintings that the dataset's import could not use.
+        dataset: name of the dataset, such as ``baid``.
+        ids: the ids of all n paintings with a human score, sorted.
+        truth: the human scores of these paintings; shape (n,).
+        models: the models with their predictions; those of output folders first, then those of prediction files.
+        paintings: the rows of the dataset's test split by id; empty when the dataset's folder is absent.
+        info: the content of the dataset's ``dataset.json``; None when the folder is absent.
+        images: the files of the pictures by id, for those whose file exists.
+        missing: number of paintings that the dataset's import could not use.
     """
 
     dataset: str
     ids: list[str]
     truth: FloatArray
-    entries: list[Entry]
+    models: list[ModelPredictions]
     paintings: Mapping[str, Painting]
     info: DatasetInfo | None
     images: Mapping[str, Path]
     missing: int
 
     def matrix(self) -> FloatArray:
-        """Predictions, shape (entries, paintings); NaN where there is none."""
-        rows = [[entry.predictions.get(name, np.nan) for name in self.ids] for entry in self.entries]
-        return np.array(rows, dtype=np.float64).reshape(len(self.entries), len(self.ids))
+        """The predictions of all models; shape (M, n), NaN where a model has none for a painting."""
+        rows = [[model.predictions.get(name, np.nan) for name in self.ids] for model in self.models]
+        return np.array(rows, dtype=np.float64).reshape(len(self.models), len(self.ids))
 
     def categories(self) -> list[str | None]:
-        """Category of each painting."""
+        """The category of each painting, in the order of the ids; None where it has none."""
         known: dict[str, str | None] = {name: row.category for name, row in self.paintings.items()}
-        for entry in self.entries:
-            for name, sample in entry.samples.items():
+        for model in self.models:
+            for name, sample in model.samples.items():
                 if known.get(name) is None:
                     known[name] = sample.category
         return [known.get(name) for name in self.ids]
 
 
-def read_boards(sources: Sequence[Source], columns: Columns, *, dataset: str | None = None) -> list[Board]:
-    """Read everything and put it together by dataset.
+def read_boards(
+    sources: Sequence[PredictionSource], columns: PredictionColumns, *, dataset: str | None = None
+) -> list[Board]:
+    """Read output folders and prediction files, and put the models of each dataset on one board.
 
     Args:
-        sources: folders and CSV files.
-        columns: of the CSV files.
-        dataset: take only this dataset's runs, and take CSV files for its.
+        sources: the output folders of lmms-eval and the prediction files.
+        columns: the columns of the prediction files, and where to find human scores for them.
+        dataset: name of the only dataset to read runs of, which is also that of the prediction files; None to read
+            the runs of all datasets.
 
     Returns:
-        Boards in the order of their datasets' names.
+        The boards, in the order of the datasets' names.
 
     Raises:
-        ArtQuantError: a source cannot be read; two models of a dataset bear the same name; human scores differ.
+        ArtQuantError: a source cannot be read, a prediction file does not say of which dataset it is, two models on a
+            dataset have the same name, or two sources give a painting different human scores.
     """
-    runs: dict[str, list[Entry]] = {}
+    runs: dict[str, list[ModelPredictions]] = {}
     missing: dict[str, int] = {}
     for source in sources:
         if source.path.is_dir():
-            for run, entry in _entries_of_folder(source, dataset):
-                assert entry.details is not None
-                runs.setdefault(entry.details.dataset, []).append(entry)
-                missing[entry.details.dataset] = max(run.missing, missing.get(entry.details.dataset, 0))
+            for run, model in _models_of_folder(source, dataset):
+                assert model.details is not None
+                runs.setdefault(model.details.dataset, []).append(model)
+                missing[model.details.dataset] = max(run.missing, missing.get(model.details.dataset, 0))
     files = [source for source in sources if not source.path.is_dir()]
     for source in files:
         runs.setdefault(_dataset_of(source, dataset, list(runs)), [])
@@ -93,14 +102,14 @@ def read_boards(sources: Sequence[Source], columns: Columns, *, dataset: str | N
     return boards
 
 
-def _entries_of_folder(source: Source, dataset: str | None) -> list[tuple[TaskRun, Entry]]:
+def _models_of_folder(source: PredictionSource, dataset: str | None) -> list[tuple[TaskRun, ModelPredictions]]:
     found = []
     for run in read_runs([source.path]):
         details = read_details(run)
         if dataset in (None, details.dataset, run.task):
             name = source.name or run.model
             label = f"{name} ({details.variant})" if details.variant else name
-            entry = Entry(
+            model = ModelPredictions(
                 name=label,
                 predictions=dict(zip(run.ids, run.predictions, strict=True)),
                 failures=run.failures,
@@ -108,23 +117,23 @@ def _entries_of_folder(source: Source, dataset: str | None) -> list[tuple[TaskRu
                 details=details,
                 file=run.file,
                 older=run.older,
-                measured=run.measured,
+                has_own_unit=run.has_own_unit,
                 from_range=run.from_range,
                 descriptions=read_descriptions(run, details.dataset),
             )
-            found.append((run, entry))
+            found.append((run, model))
     if not found:
         raise ArtQuantError(f"'{source.path}' holds no run of {dataset!r}; look at `artquant results {source.path}`")
-    models = {run.model for run, _ in found}
-    if source.name is not None and len(models) > 1:
+    names = {run.model for run, _ in found}
+    if source.name is not None and len(names) > 1:
         raise ArtQuantError(
-            f"'{source.path}' holds {len(models)} models ({', '.join(sorted(models))}), which cannot all be called "
+            f"'{source.path}' holds {len(names)} models ({', '.join(sorted(names))}), which cannot all be called "
             f"{source.name!r}; name one model's folder"
         )
     return found
 
 
-def _dataset_of(source: Source, dataset: str | None, known: Sequence[str]) -> str:
+def _dataset_of(source: PredictionSource, dataset: str | None, known: Sequence[str]) -> str:
     chosen = source.dataset or dataset
     if chosen is not None:
         return without_variant(chosen)
@@ -134,40 +143,46 @@ def _dataset_of(source: Source, dataset: str | None, known: Sequence[str]) -> st
     raise ArtQuantError(f"'{source.path}' may be of any dataset; write '{source.path}@DATASET' with {choice}")
 
 
-def _board(name: str, entries: Sequence[Entry], files: Sequence[Source], columns: Columns, missing: int) -> Board:
-    truth = _truths_of_runs(entries)
-    dataset, paintings = _dataset(name, entries, truth)
+def _board(
+    name: str,
+    models: Sequence[ModelPredictions],
+    files: Sequence[PredictionSource],
+    columns: PredictionColumns,
+    missing: int,
+) -> Board:
+    truth = _truths_of_runs(models)
+    dataset, paintings = _dataset(name, models, truth)
     if dataset is not None:
         missing = max(missing, sum(dataset.info.splits[SPLIT].missing.values()))
-    read = list(entries)
+    read = list(models)
     if files:
-        names = Names(truth, paintings, entries, columns)
-        truth = names.truth
+        reader = PredictionFileReader(truth, paintings, models, columns)
+        truth = reader.truth
         for source in files:
-            read.append(names.entry(source))
-    twice = [label for label, count in Counter(entry.name for entry in read).items() if count > 1]
+            read.append(reader.read(source))
+    twice = [label for label, count in Counter(model.name for model in read).items() if count > 1]
     if twice:
-        places = " and ".join(f"'{entry.file}'" for entry in read if entry.name == twice[0])
+        places = " and ".join(f"'{model.file}'" for model in read if model.name == twice[0])
         raise ArtQuantError(f"{twice[0]!r} is the name of {places} on {name}; tell them apart with NAME=PATH")
     ids = sorted(truth)
     return Board(
         dataset=name,
         ids=ids,
-        truth=np.array([truth[one] for one in ids], dtype=np.float64),
-        entries=read,
+        truth=np.array([truth[painting_id] for painting_id in ids], dtype=np.float64),
+        models=read,
         paintings=paintings,
         info=None if dataset is None else dataset.info,
-        images=_images(ids, dataset, paintings, entries),
+        images=_images(ids, dataset, paintings, models),
         missing=missing,
     )
 
 
-def _find(name: str, entries: Iterable[Entry]) -> Dataset | None:
-    """The dataset's folder: where the runs found it, or where it would be imported to."""
-    for entry in entries:
-        if entry.details is not None and entry.details.folder is not None:
-            if (entry.details.folder / INFO_FILE).is_file():
-                return Dataset.load(entry.details.folder)
+def _find(name: str, models: Iterable[ModelPredictions]) -> Dataset | None:
+    """The dataset, from the folder that the runs read or from where it would be imported to; None where absent."""
+    for model in models:
+        if model.details is not None and model.details.folder is not None:
+            if (model.details.folder / INFO_FILE).is_file():
+                return Dataset.load(model.details.folder)
     try:
         folder = find_dataset(name)
     except ArtQuantError:
@@ -176,18 +191,22 @@ def _find(name: str, entries: Iterable[Entry]) -> Dataset | None:
 
 
 def _dataset(
-    name: str, entries: Iterable[Entry], truth: Mapping[str, float]
+    name: str, models: Iterable[ModelPredictions], truth: Mapping[str, float]
 ) -> tuple[Dataset | None, dict[str, Painting]]:
-    """The dataset and its test split; nothing where it is absent or of another release than the runs'."""
-    dataset = _find(name, entries)
+    """The dataset and its test split by id.
+
+    Both are empty where the dataset is absent, or where its human scores are not those of the runs.
+    """
+    dataset = _find(name, models)
     if dataset is None or SPLIT not in dataset.info.splits:
         return None, {}
     paintings = {painting.id: painting for painting in dataset.split(SPLIT)}
-    for one, score in truth.items():
-        if one in paintings and abs(paintings[one].score - score) > TOLERANCE:
+    for painting_id, score in truth.items():
+        if painting_id in paintings and abs(paintings[painting_id].score - score) > TOLERANCE:
             warnings.warn(
-                f"'{dataset.folder}' gives {one!r} the human score {paintings[one].score:g}, the runs on {name} "
-                f"{score:g}: they were run on another one, so its pictures, texts and statistics are not shown",
+                f"'{dataset.folder}' gives {painting_id!r} the human score {paintings[painting_id].score:g}, the runs "
+                f"on {name} {score:g}: the runs used another release of the dataset, so its pictures, texts and "
+                "statistics are not shown",
                 ArtQuantWarning,
                 stacklevel=2,
             )
@@ -195,22 +214,22 @@ def _dataset(
     return dataset, paintings
 
 
-def _truths_of_runs(entries: Iterable[Entry]) -> dict[str, float]:
+def _truths_of_runs(models: Iterable[ModelPredictions]) -> dict[str, float]:
     truth: dict[str, float] = {}
-    where: dict[str, Entry] = {}
-    for entry in entries:
-        for name, sample in entry.samples.items():
+    where: dict[str, ModelPredictions] = {}
+    for model in models:
+        for name, sample in model.samples.items():
             if truth.setdefault(name, sample.truth) != sample.truth:
                 raise ArtQuantError(
                     f"painting {name!r} has the human score {truth[name]:g} in '{where[name].file}' and "
-                    f"{sample.truth:g} in '{entry.file}'; leave one of the runs out, or run it again"
+                    f"{sample.truth:g} in '{model.file}'; leave one of the runs out, or run it again"
                 )
-            where.setdefault(name, entry)
+            where.setdefault(name, model)
     return truth
 
 
 def _images(
-    ids: Sequence[str], dataset: Dataset | None, paintings: Mapping[str, Painting], entries: Sequence[Entry]
+    ids: Sequence[str], dataset: Dataset | None, paintings: Mapping[str, Painting], models: Sequence[ModelPredictions]
 ) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for name in ids:
@@ -218,8 +237,8 @@ def _images(
             path = dataset.image_path(paintings[name])
             if path.is_file():
                 found[name] = path
-    for entry in entries:
-        for name, sample in entry.samples.items():
+    for model in models:
+        for name, sample in model.samples.items():
             if name not in found and sample.image is not None and Path(sample.image).is_file():
                 found[name] = Path(sample.image)
     return found

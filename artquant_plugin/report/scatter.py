@@ -1,4 +1,4 @@
-"""Prediction against human score, as a picture."""
+"""The scatter plot of predicted against human scores."""
 
 from collections.abc import Sequence
 from io import BytesIO
@@ -9,22 +9,22 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from artquant_plugin.common.files import atomic_write
-from artquant_plugin.metrics.agreement import Scores
+from artquant_plugin.metrics.agreement import Agreement
 
 INK, DOT, GRID = "#1f2933", "#2f6f9f", "#d9dee3"
 
 
 def draw_scatter(
-    path: Path, predictions: Sequence[float], truths: Sequence[float], *, title: str, scores: Scores
+    path: Path, predictions: Sequence[float], truths: Sequence[float], *, title: str, agreement: Agreement
 ) -> None:
-    """Write a PNG: one dot per painting, the diagonal, and the metrics.
+    """Write a scatter plot as PNG: one dot per painting, the diagonal, and the metrics.
 
     Args:
-        path: of the PNG.
-        predictions: n scores.
-        truths: n scores.
-        title: what was scored by what.
-        scores: of the same pairs.
+        path: the PNG file to write; an existing file is replaced.
+        predictions: the n predicted scores, all finite, with n at least 1.
+        truths: the n human scores in the same order, all finite.
+        title: the first line above the plot, such as the model and the task.
+        agreement: the metrics of the same n pairs, for the second line above the plot.
     """
     figure = Figure(figsize=(6, 6), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
@@ -43,7 +43,7 @@ def draw_scatter(
     for side in ("left", "bottom"):
         axes.spines[side].set_color(INK)
     axes.set_title(
-        f"{title}\nn = {scores.n:,}   SROCC {scores.srocc.value:.3f}   PLCC {scores.plcc.value:.3f}",
+        f"{title}\nn = {agreement.n:,}   SROCC {agreement.srocc.value:.3f}   PLCC {agreement.plcc.value:.3f}",
         fontsize=11,
         color=INK,
         loc="left",

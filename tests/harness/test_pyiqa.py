@@ -15,7 +15,7 @@ from artquant_plugin.data.images import sha256_file
 from artquant_plugin.harness.pyiqa import PyIQA
 from artquant_plugin.metrics.agreement import srocc
 from artquant_plugin.replies import Measurement
-from artquant_plugin.report.samples import read_runs
+from artquant_plugin.report.task_runs import read_runs
 from tests.evaluation import evaluate
 from tests.tiny import pictures
 
@@ -143,4 +143,4 @@ def test_two_metrics_in_one_folder_are_two_models(tmp_path):
     runs = {run.model: run for run in read_runs([tmp_path])}
     assert set(runs) == {"pyiqa:niqe", "pyiqa:laion_aes"}
     assert runs["pyiqa:niqe"].predictions == [-5.0]
-    assert all(run.measured and run.prompt == "own" for run in runs.values())
+    assert all(run.has_own_unit and run.prompt == "own" for run in runs.values())

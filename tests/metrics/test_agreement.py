@@ -119,9 +119,9 @@ def test_without_resamples_there_is_no_interval_and_no_warning():
     ("ids", "x", "y", "message"),
     [
         (["a"], [1.0, 2.0], [1.0, 2.0], "1 ids for 2 pairs"),
-        (["a", "a"], [1.0, 2.0], [1.0, 2.0], "'a' stands twice"),
+        (["a", "a"], [1.0, 2.0], [1.0, 2.0], "'a' occurs twice"),
         ([], [], [], "no pair"),
-        (["a"], [1.0], [1.0, 2.0], "two equal lists"),
+        (["a"], [1.0], [1.0, 2.0], "two lists of the same length"),
     ],
 )
 def test_wrong_input_is_one_line(ids, x, y, message):

@@ -1,31 +1,52 @@
-"""The `artquant` command in a process of its own: the Hub's client reads its address when it is imported."""
+"""Running the `artquant` command in another process, since the Hub's client reads its address when it is imported."""
 
 import json
 import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from tests.paths import ROOT
 
-# One process runs many commands, since importing torch takes longer than any of them.
+# One process runs many commands, since importing torch takes longer than any of them. A command that is to be killed
+# or interrupted runs in a fork of this process, which has imported everything already.
 SERVE = """
-import contextlib, io, json, sys
+import contextlib, io, json, os, sys
 from artquant_plugin.cli import main
-for line in sys.stdin:
+
+def outcome(argv, env, folder):
+    inherited = dict(os.environ)
+    os.environ.update(env)
+    os.chdir(folder)
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
-            code = main(json.loads(line))
+            code = main(argv)
         except SystemExit as stopped:
             code = stopped.code
         except Exception as error:
             code = f"{type(error).__name__}: {error}"
-    print(json.dumps([code, out.getvalue(), err.getvalue()]), flush=True)
+    os.environ.clear()
+    os.environ.update(inherited)
+    return json.dumps([code, out.getvalue(), err.getvalue()])
+
+for line in sys.stdin:
+    argv, env, folder, fork = json.loads(line)
+    if not fork:
+        print(outcome(argv, env, folder), flush=True)
+    elif pid := os.fork():
+        print(pid, flush=True)
+    else:
+        said = outcome(argv, env, folder)
+        with open(fork + ".part", "w") as file:
+            file.write(said)
+        os.replace(fork + ".part", fork)
+        os._exit(0)
 """
 
 
@@ -45,7 +66,7 @@ class Outcome:
 
 
 def environment(url: str, home: Path, token: str | None, **more: str) -> dict[str, str]:
-    """Of a client of the Hub at an address."""
+    """The environment of a process whose Hub is the one at an address; a token of None is that of nobody."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGING"))}
     return inherited | {
         "HF_ENDPOINT": url,
@@ -59,41 +80,74 @@ def environment(url: str, home: Path, token: str | None, **more: str) -> dict[st
 
 
 class Client:
-    """Runs commands one after the other."""
+    """Runs commands one after the other.
+
+    Args:
+        env: the environment of the process.
+        folder: where commands run.
+    """
 
     def __init__(self, env: Mapping[str, str], folder: Path) -> None:
+        self._folder = folder
+        self._env: dict[str, str] = {}
         self._process = subprocess.Popen(
             [sys.executable, "-c", SERVE],
             env=dict(env),
-            cwd=folder,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
         )
 
-    def begin(self, *argv: Any) -> None:
-        """Give a command without waiting for it."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps([str(arg) for arg in argv]) + "\n")
-        self._process.stdin.flush()
+    def somebody(self, token: str | None, folder: Path | None = None, **env: str) -> Self:
+        """Another user at the same Hub, whose commands run in the same process.
 
-    def end(self) -> Outcome:
-        assert self._process.stdout is not None
-        return Outcome(*json.loads(self._process.stdout.readline()))
+        Args:
+            token: of this user; None for somebody who is not logged in.
+            folder: where this user's commands run; where this client's do when None.
+            env: further variables of this user's environment, which are read when a command runs.
+        """
+        other = object.__new__(type(self))
+        other.__dict__ |= self.__dict__
+        other._env = env | {"HF_TOKEN": token or ""}
+        other._folder = folder or self._folder
+        return other
 
     def run(self, *argv: Any) -> Outcome:
-        self.begin(*argv)
-        return self.end()
+        return Outcome(*json.loads(self._ask(argv)))
 
-    def interrupt(self) -> None:
-        """What Ctrl-C does."""
-        self._process.send_signal(signal.SIGINT)
+    def fork(self, result: Path, *argv: Any) -> "Running":
+        """Give a command without waiting for it; it runs in a process of its own, whose outcome `result` gets."""
+        return Running(int(self._ask(argv, str(result))), result)
 
-    def kill(self) -> None:
-        self._process.send_signal(signal.SIGKILL)
-        self._process.wait(30)
+    def _ask(self, argv: Any, result: str = "") -> str:
+        assert self._process.stdin is not None and self._process.stdout is not None
+        request = [[str(arg) for arg in argv], self._env, str(self._folder), result]
+        self._process.stdin.write(json.dumps(request) + "\n")
+        self._process.stdin.flush()
+        return self._process.stdout.readline()
 
     def close(self) -> None:
         self._process.kill()
         self._process.communicate(timeout=30)
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A command in a process of its own."""
+
+    pid: int
+    result: Path
+
+    def interrupt(self) -> None:
+        """What Ctrl-C does."""
+        os.kill(self.pid, signal.SIGINT)
+
+    def kill(self) -> None:
+        os.kill(self.pid, signal.SIGKILL)
+
+    def end(self) -> Outcome:
+        """Wait for the command to end; the test's own time limit ends a wait for ever."""
+        while not self.result.is_file():
+            time.sleep(0.01)
+        return Outcome(*json.loads(self.result.read_text()))

@@ -20,7 +20,7 @@ SPEC = ScoringSpec(LevelScale(values=(5.0, 4.0, 3.0, 2.0, 1.0)))
 
 
 def write_adapter(base: Path, folder: Path, *, extra: bool) -> Path:
-    """An adapter of random weights; with extra ones, projector and vision tower were trained beside it."""
+    """Write an adapter of random weights; `extra` changes the projector and the vision tower beside it, too."""
     loaded = load_checkpoint(str(base))
     torch.manual_seed(0)
     lora = LoraConfig(r=4, target_modules=r".*language_model.*\.(q|v)_proj", init_lora_weights=False)
@@ -57,13 +57,13 @@ class Desk:
         return len(self.repo(name, kind)["commits"])
 
     def files(self, name: str, kind: str = "models") -> dict[str, bytes]:
-        """Contents of the main branch."""
+        """The contents of the files on the main branch, by path."""
         repo = self.repo(name, kind)
         entries = repo["commits"][repo["refs"]["main"]]["files"]
         return {path: self.hub.store.object(entry["sha256"]).read_bytes() for path, entry in entries.items()}
 
     def put(self, name: str, files: dict[str, bytes], kind: str = "models", private: bool = False) -> None:
-        """What somebody commits without artquant."""
+        """Commit files on the Hub as somebody does who does not use artquant."""
         store = self.hub.store
         if store.path(kind, name).is_file():
             repo = store.load(kind, name)

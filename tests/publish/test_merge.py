@@ -26,7 +26,7 @@ TRAINED = {
 
 
 def adapted(base, folder, trained):
-    """A checkpoint whose every trained weight differs from the base's; the names of those weights."""
+    """Write a checkpoint whose trained weights all differ from the base's, and return the names of those weights."""
     loaded = load_checkpoint(str(base))
     torch.manual_seed(0)
     model = choose_trained(loaded.model.float(), TrainedSection.model_validate(trained))
@@ -40,7 +40,7 @@ def adapted(base, folder, trained):
 
 
 def outputs(folder):
-    """Logits of the level words, and scores."""
+    """The logits of the level words and the scores that a checkpoint gives three pictures."""
     scorer = ArtQuantScorer(load_checkpoint(str(folder), dtype="float32"))
     inputs = scorer._score_inputs(pictures(3))
     return scorer._level_logits(inputs), [result.score for result in scorer.score(pictures(3))]
@@ -92,7 +92,7 @@ def test_a_whole_model_is_refused(tmp_path):
 
 
 def test_the_same_adapter_is_merged_into_the_same_bytes(tmp_path):
-    """By which a second publication knows that there is nothing to do."""
+    """A second publication knows by the bytes that there is nothing to do."""
     save_checkpoint(tmp_path / "base", *family("llava"), ScoringSpec())
     loaded = load_checkpoint(str(tmp_path / "base"))
     model = get_peft_model(loaded.model, LoraConfig(r=2, target_modules=r".*q_proj", init_lora_weights=False))

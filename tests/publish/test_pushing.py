@@ -6,7 +6,6 @@ import pytest
 
 from artquant_plugin.checkpoint import load_checkpoint
 from artquant_plugin.scoring.scorer import ArtQuantScorer
-from tests.publish.client import Client, environment
 from tests.publish.conftest import TOKEN
 from tests.tiny import pictures
 from tests.train.runs import LORA, write_config, write_small
@@ -95,11 +94,8 @@ def test_what_cannot_work_is_refused_before_anything_is_loaded(desk, small, conf
     refused = desk.client.run("train", config, "--push-to-hub", "me/taken").error
     assert refused.startswith("model 'me/taken' holds README.md that artquant did not write")
     assert "NAMESPACE/NAME" in desk.client.run("train", config, "--push-to-hub", "x").error
-    stranger = Client(environment(desk.hub.url, tmp_path / "home", None), tmp_path)
-    try:
-        assert "log in with `hf auth login`" in stranger.run("train", config, "--push-to-hub", "me/x").error
-    finally:
-        stranger.close()
+    stranger = desk.client.somebody(None, tmp_path)
+    assert "log in with `hf auth login`" in stranger.run("train", config, "--push-to-hub", "me/x").error
     assert TOKEN not in refused
 
 

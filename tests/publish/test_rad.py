@@ -11,7 +11,7 @@ import yaml
 from artquant_plugin.data.dataset import Dataset
 from artquant_plugin.train.rad.export import export_run
 from artquant_plugin.train.rad.finished import RadRun
-from tests.publish.client import Client, environment
+from tests.publish.client import environment
 from tests.publish.conftest import TOKEN
 from tests.train.rad.finished_runs import levels, write_data, write_run
 from tests.train.runs import TINY, write_config
@@ -44,11 +44,8 @@ def exports(tmp_path_factory):
 
 @pytest.fixture
 def client(desk, exports, tmp_path):
-    """Somebody who has the sources imported."""
-    env = environment(desk.hub.url, tmp_path / "home", TOKEN, ARTQUANT_DATA=str(exports / "data"))
-    made = Client(env, tmp_path)
-    yield made
-    made.close()
+    """A user who has imported the sources."""
+    return desk.client.somebody(TOKEN, tmp_path, ARTQUANT_DATA=str(exports / "data"))
 
 
 def publish(desk, folder, repo, *options):
@@ -167,37 +164,29 @@ def test_training_takes_it_from_the_hub_with_the_users_own_pictures(desk, export
 def test_training_takes_published_pictures_as_they_are(desk, exports, tmp_path):
     asked = ("--with-images", "--confirm-license", LICENSE)
     assert publish(desk, exports / "rad-vaps", "me/RAD-own", *asked).code == 0
-    env = environment(desk.hub.url, tmp_path / "home", TOKEN, ARTQUANT_DATA=str(tmp_path / "data"))
-    stranger = Client(env, tmp_path)
-    try:
-        config = write_config(tmp_path, tmp_path, data=["me/RAD-own:vaps"], model=TINY)
-        outcome = stranger.run("train", config, "--dry-run")
-        assert outcome.code == 0, (outcome.code, outcome.err[-3000:])
-        assert "5 describe, 6 score samples" in outcome.out
-        assert "has no configuration 'apdd' of RAD" in stranger.run("data", "show", "me/RAD-own:apdd").error
-        assert "that you may read" in stranger.run("data", "show", "me/RAD-none:apdd").error
-    finally:
-        stranger.close()
+    stranger = desk.client.somebody(TOKEN, tmp_path, ARTQUANT_DATA=str(tmp_path / "data"))
+    config = write_config(tmp_path, tmp_path, data=["me/RAD-own:vaps"], model=TINY)
+    outcome = stranger.run("train", config, "--dry-run")
+    assert outcome.code == 0, (outcome.code, outcome.err[-3000:])
+    assert "5 describe, 6 score samples" in outcome.out
+    assert "has no configuration 'apdd' of RAD" in stranger.run("data", "show", "me/RAD-own:apdd").error
+    assert "that you may read" in stranger.run("data", "show", "me/RAD-none:apdd").error
 
 
 def test_pictures_that_the_user_lacks_are_named_with_the_remedy(desk, exports, tmp_path):
     assert publish(desk, exports / "rad-apdd", "me/RAD-lacking").code == 0
-    env = environment(desk.hub.url, tmp_path / "home", TOKEN, ARTQUANT_DATA=str(tmp_path / "data"))
-    stranger = Client(env, tmp_path)
+    stranger = desk.client.somebody(TOKEN, tmp_path, ARTQUANT_DATA=str(tmp_path / "data"))
     name = "me/RAD-lacking:apdd"
-    try:
-        error = stranger.run("data", "show", name).error
-        assert "'apdd' is not imported; its pictures are those of `artquant data import apdd" in error
-        own = write_data(tmp_path / "data" / "apdd", name="apdd")
-        lines = (own.folder / "test.jsonl").read_text()
-        (own.folder / "test.jsonl").write_text(lines.replace(own.split("test")[1].sha256, "0" * 64))
-        assert "picture '9.png' in" in (error := stranger.run("data", "show", name).error)
-        assert error.endswith(
-            "is another than the one that 'me/RAD-lacking:apdd' describes; import 'apdd' from its authors' files"
-        )
-        (own.folder / "test.jsonl").write_text(lines.replace("9.png", "other.png"))
-        assert "picture '9.png' of 'me/RAD-lacking:apdd' is not in" in stranger.run("data", "show", name).error
-        (own.folder / "test.jsonl").write_text(lines)
-        assert stranger.run("data", "show", name).code == 0
-    finally:
-        stranger.close()
+    error = stranger.run("data", "show", name).error
+    assert "'apdd' is not imported; its pictures are those of `artquant data import apdd" in error
+    own = write_data(tmp_path / "data" / "apdd", name="apdd")
+    lines = (own.folder / "test.jsonl").read_text()
+    (own.folder / "test.jsonl").write_text(lines.replace(own.split("test")[1].sha256, "0" * 64))
+    assert "picture '9.png' in" in (error := stranger.run("data", "show", name).error)
+    assert error.endswith(
+        "is another than the one that 'me/RAD-lacking:apdd' describes; import 'apdd' from its authors' files"
+    )
+    (own.folder / "test.jsonl").write_text(lines.replace("9.png", "other.png"))
+    assert "picture '9.png' of 'me/RAD-lacking:apdd' is not in" in stranger.run("data", "show", name).error
+    (own.folder / "test.jsonl").write_text(lines)
+    assert stranger.run("data", "show", name).code == 0

@@ -29,7 +29,7 @@ def write_test_split(root: Path) -> None:
 
 
 def evaluate(root: Path, env: dict[str, str], pretrained: str, out: str) -> list[dict]:
-    """What the harness's own command line leaves of each painting."""
+    """Run lmms-eval's own command line, and return what it logged about each painting."""
     command = [sys.executable, "-m", "lmms_eval", "--model", "artquant", "--model_args", f"pretrained={pretrained}"]
     command += ["--tasks", "baid", "--batch_size", "4", "--log_samples", "--output_path", out]
     done = subprocess.run(command, cwd=root, env=env, capture_output=True, text=True, timeout=400)

@@ -1,4 +1,4 @@
-"""Results as lmms-eval and other tools leave them: folders of samples, prediction files, a dataset with pictures."""
+"""Writing what lmms-eval and other tools leave: folders of samples, prediction files, a dataset with pictures."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ DATE = "20260101_000000"
 
 
 def write_paintings(folder: Path, count: int, *, name: str = "baid", **fields: Any) -> Dataset:
-    """A dataset whose test split has plain pictures, two categories, one attribute, and a text with markup in it."""
+    """Write a dataset whose test split has plain pictures, two categories, one attribute, and texts with markup."""
     (folder / "images").mkdir(parents=True)
     rng = np.random.default_rng(0)
     rows = []
@@ -59,7 +59,7 @@ def write_samples(
     categories: Mapping[str, str] | None = None,
     date: str = DATE,
 ) -> Path:
-    """A model's folder with samples and the results file beside them."""
+    """Write a model's folder with samples and the results file beside them."""
     folder.mkdir(parents=True, exist_ok=True)
     images: dict[str, str] = {}
     manifest = f"/gone/{dataset}/test.jsonl"
@@ -104,6 +104,6 @@ def _levels(reply: str) -> dict[str, float] | None:
 
 
 def write_csv(path: Path, rows: Sequence[tuple[str, object]]) -> Path:
-    """A prediction file."""
+    """Write a prediction file with a row per image."""
     path.write_text("image,prediction\n" + "".join(f"{image},{value}\n" for image, value in rows))
     return path

@@ -7,8 +7,8 @@ from artquant_plugin.data.dataset import DatasetInfo, SplitInfo
 from artquant_plugin.metrics.agreement import plcc, srocc
 from artquant_plugin.report.analysis import accuracy, analyse, calibration, split_shift
 from artquant_plugin.report.boards import read_boards
-from artquant_plugin.report.entries import Columns
-from artquant_plugin.report.sources import parse_source
+from artquant_plugin.report.model_predictions import PredictionColumns
+from artquant_plugin.report.prediction_sources import parse_prediction_source
 from tests.report.results import write_csv, write_paintings, write_samples
 
 
@@ -23,7 +23,9 @@ def analysis(tmp_path):
     noisy["p0000"] = noisy["p0019"] = None
     write_samples(tmp_path / "r" / "noisy", dataset, noisy, truths)
     other_scale = write_csv(tmp_path / "pyiqa.csv", [(name, 100 * t) for name, t in truths.items()])
-    (board,) = read_boards([parse_source(str(tmp_path / "r")), parse_source(str(other_scale))], Columns())
+    (board,) = read_boards(
+        [parse_prediction_source(str(tmp_path / "r")), parse_prediction_source(str(other_scale))], PredictionColumns()
+    )
     return analyse(board, resamples=50, pair_resamples=50)
 
 
@@ -32,19 +34,19 @@ def test_failures_are_shown_in_two_figures(analysis):
     board = analysis.board
     row = board.matrix()[0]
     known = ~np.isnan(row)
-    assert (one.scores.n, one.failed) == (18, 2)
-    assert one.scores.srocc.value == pytest.approx(srocc(row[known], board.truth[known]))
+    assert (one.agreement.n, one.failed) == (18, 2)
+    assert one.agreement.srocc.value == pytest.approx(srocc(row[known], board.truth[known]))
     filled = np.where(known, row, np.median(row[known]))
     assert one.srocc_all == pytest.approx(srocc(filled, board.truth))
     assert one.plcc_all == pytest.approx(plcc(filled, board.truth))
-    assert one.srocc_all < one.scores.srocc.value
+    assert one.srocc_all < one.agreement.srocc.value
 
 
 def test_predictions_on_another_scale_have_no_errors(analysis):
     noisy, other = analysis.evaluations
     assert noisy.on_scale and noisy.accuracy is not None
     assert not other.on_scale and other.accuracy is None
-    assert other.scores.srocc.value == pytest.approx(1.0)
+    assert other.agreement.srocc.value == pytest.approx(1.0)
     assert math.isnan(other.srocc_all)  # nothing is missing
 
 

@@ -6,9 +6,9 @@ import pytest
 
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.report.boards import read_boards
-from artquant_plugin.report.details import without_secrets
-from artquant_plugin.report.entries import Columns
-from artquant_plugin.report.sources import parse_source
+from artquant_plugin.report.model_predictions import PredictionColumns
+from artquant_plugin.report.prediction_sources import parse_prediction_source
+from artquant_plugin.report.run_details import without_secrets
 from tests.report.results import write_csv, write_paintings, write_samples
 
 TRUTHS = {"a": 1.0, "b": 2.0, "c": 3.0, "d": 4.0}
@@ -20,7 +20,9 @@ def no_datasets(tmp_path, monkeypatch):
 
 
 def boards(*sources, columns=None, dataset=None):
-    return read_boards([parse_source(str(source)) for source in sources], columns or Columns(), dataset=dataset)
+    return read_boards(
+        [parse_prediction_source(str(source)) for source in sources], columns or PredictionColumns(), dataset=dataset
+    )
 
 
 def test_runs_of_several_models_and_tasks_become_boards(tmp_path):
@@ -29,10 +31,10 @@ def test_runs_of_several_models_and_tasks_become_boards(tmp_path):
     write_samples(tmp_path / "r" / "qwen", "vaps", {"a": 1.0}, TRUTHS, task="vaps")
     baid, vaps = boards(tmp_path / "r")
     assert (baid.dataset, vaps.dataset) == ("baid", "vaps")
-    assert [entry.name for entry in baid.entries] == ["gpt", "gpt (cot)"]
-    assert baid.entries[0].failures == {"empty": 1}
+    assert [model.name for model in baid.models] == ["gpt", "gpt (cot)"]
+    assert baid.models[0].failures == {"empty": 1}
     np.testing.assert_array_equal(baid.matrix(), [[1.5, math.nan, 2.0, 9.0], [1.0, 2.0, 3.0, 4.0]])
-    details = baid.entries[0].details
+    details = baid.models[0].details
     assert (details.harness, details.commit, details.prompt_version, details.seconds) == (
         "0.7.3",
         "abc1234",
@@ -60,8 +62,8 @@ def test_a_run_without_its_results_file_is_still_read(tmp_path):
     next(folder.glob("*_results.json")).write_text("{broken")
     (board,) = boards(folder)
     assert board.dataset == "baid"
-    assert board.entries[0].details.variant == "cot"
-    assert board.entries[0].details.harness == ""
+    assert board.models[0].details.variant == "cot"
+    assert board.models[0].details.harness == ""
 
 
 def test_pictures_texts_and_the_models_own_descriptions(tmp_path):
@@ -74,7 +76,7 @@ def test_pictures_texts_and_the_models_own_descriptions(tmp_path):
     assert len(board.images) == 4
     assert board.paintings["p0001"].comment.startswith("comment 1")
     assert board.categories() == ["portrait", "sea & sky"] * 2
-    assert board.entries[0].descriptions == {"p0001": "Green."}
+    assert board.models[0].descriptions == {"p0001": "Green."}
 
 
 def test_a_dataset_of_another_release_is_not_mixed_in(tmp_path):
@@ -94,25 +96,27 @@ def test_a_prediction_file_may_name_images_or_ids(form, tmp_path):
     rows = [(form.format(name), 5.0) for name in ("p0000", "p0002", "other")]
     csv = write_csv(tmp_path / "saan.csv", rows)
     (board,) = boards(folder, csv)
-    entry = board.entries[1]
-    assert (entry.name, entry.predictions) == ("saan", {"p0000": 5.0, "p0002": 5.0})
-    assert entry.failures == {"not predicted": 1}
-    assert entry.left_out == {"without a human score": 1}
+    model = board.models[1]
+    assert (model.name, model.predictions) == ("saan", {"p0000": 5.0, "p0002": 5.0})
+    assert model.failures == {"not predicted": 1}
+    assert model.left_out == {"without a human score": 1}
 
 
 def test_a_prediction_file_alone_takes_the_datasets_scores_or_those_named(tmp_path, monkeypatch):
     csv = write_csv(tmp_path / "saan.csv", [("images/p0001.png", 5.0), ("p0002.png", 1.0)])
     with pytest.raises(ArtQuantError, match="may be of any dataset; write .*@DATASET"):
         boards(csv)
-    with pytest.raises(ArtQuantError, match="nothing says what people gave"):
+    with pytest.raises(
+        ArtQuantError, match="there are no human scores: neither an lmms-eval run nor an imported dataset"
+    ):
         boards(f"{csv}@baid")
     write_paintings(tmp_path / "home" / "baid", 3)
     monkeypatch.setenv("ARTQUANT_DATA", str(tmp_path / "home"))
     (board,) = boards(f"SAAN={csv}@baid")
-    assert board.entries[0].name == "SAAN"
+    assert board.models[0].name == "SAAN"
     truth = tmp_path / "truth.csv"
     truth.write_text("file,mos\np0001.png,3\np0002.png,4\nz.png,5\n")
-    columns = Columns(truth=str(truth), truth_image="file", score="mos")
+    columns = PredictionColumns(truth=str(truth), truth_image="file", score="mos")
     monkeypatch.setenv("ARTQUANT_DATA", str(tmp_path / "none"))
     (board,) = boards(csv, columns=columns, dataset="mine")
     assert board.dataset == "mine" and board.truth.tolist() == [3.0, 4.0, 5.0]
@@ -126,7 +130,7 @@ def test_a_file_may_be_about_more_paintings_than_a_run(tmp_path):
     (board,) = boards(part, csv)
     assert board.ids == sorted(truths)
     assert np.isnan(board.matrix()[0]).tolist() == [False, False, True, True]
-    assert len(board.entries[1].predictions) == 4 and not board.entries[1].left_out
+    assert len(board.models[1].predictions) == 4 and not board.models[1].left_out
     (board,) = boards(part, f"{csv}@baid_levels")
     assert board.dataset == "baid"
 
@@ -136,12 +140,12 @@ def test_a_truth_file_beside_runs_has_to_agree_with_them(tmp_path):
     csv = write_csv(tmp_path / "p.csv", [("a.jpg", 1.0), ("e.jpg", 2.0)])
     truth = tmp_path / "truth.csv"
     truth.write_text("image,score\na.jpg,1\ne.jpg,9\n")
-    (board,) = boards(tmp_path / "m", csv, columns=Columns(truth=str(truth)))
+    (board,) = boards(tmp_path / "m", csv, columns=PredictionColumns(truth=str(truth)))
     assert board.ids == ["a", "b", "c", "d", "e.jpg"]
-    assert board.entries[1].predictions == {"a": 1.0, "e.jpg": 2.0}
+    assert board.models[1].predictions == {"a": 1.0, "e.jpg": 2.0}
     truth.write_text("image,score\na.jpg,1.5\n")
     with pytest.raises(ArtQuantError, match="gives 'a.jpg' the human score 1.5, the runs 1; leave --truth out"):
-        boards(tmp_path / "m", csv, columns=Columns(truth=str(truth)))
+        boards(tmp_path / "m", csv, columns=PredictionColumns(truth=str(truth)))
 
 
 def test_models_of_one_name_have_to_be_told_apart(tmp_path):
@@ -150,7 +154,7 @@ def test_models_of_one_name_have_to_be_told_apart(tmp_path):
     with pytest.raises(ArtQuantError, match="'m' is the name of .* tell them apart with NAME=PATH"):
         boards(tmp_path / "x", tmp_path / "y")
     (board,) = boards(tmp_path / "x", f"other={tmp_path / 'y'}")
-    assert [entry.name for entry in board.entries] == ["m", "other"]
+    assert [model.name for model in board.models] == ["m", "other"]
 
 
 def test_two_models_cannot_share_a_new_name(tmp_path):
@@ -175,11 +179,11 @@ def test_a_task_that_nobody_ran_is_an_error(tmp_path):
 
 def test_sources_are_read_as_written(tmp_path):
     (tmp_path / "a=b@c").mkdir()
-    assert parse_source(str(tmp_path / "a=b@c")).name is None
+    assert parse_prediction_source(str(tmp_path / "a=b@c")).name is None
     csv = write_csv(tmp_path / "p.csv", [])
-    source = parse_source(f"My model={csv}@vaps")
+    source = parse_prediction_source(f"My model={csv}@vaps")
     assert (source.name, source.dataset, source.path) == ("My model", "vaps", csv)
     with pytest.raises(ArtQuantError, match="'nowhere' does not exist"):
-        parse_source("nowhere")
+        parse_prediction_source("nowhere")
     with pytest.raises(ArtQuantError, match="empty name"):
-        parse_source(f"={csv}")
+        parse_prediction_source(f"={csv}")

@@ -8,9 +8,9 @@ import pytest
 
 from artquant_plugin.report.analysis import analyse
 from artquant_plugin.report.boards import read_boards
-from artquant_plugin.report.entries import Columns
+from artquant_plugin.report.model_predictions import PredictionColumns
+from artquant_plugin.report.prediction_sources import parse_prediction_source
 from artquant_plugin.report.site.build import build_site
-from artquant_plugin.report.sources import parse_source
 from tests.browser import Browser, find_browser
 from tests.report.results import write_csv, write_paintings, write_samples
 
@@ -41,7 +41,9 @@ def site(tmp_path_factory):
         folder / "SAAN.csv",
         [(f"{name}.png", round(truths[name] + 2 * n, 3)) for name, n in zip(names, noise[2], strict=True)],
     )
-    boards = read_boards([parse_source(str(folder / "runs")), parse_source(f"{saan}@baid")], Columns())
+    boards = read_boards(
+        [parse_prediction_source(str(folder / "runs")), parse_prediction_source(f"{saan}@baid")], PredictionColumns()
+    )
     out = folder / "site"
     build_site(out, [analyse(board, resamples=200) for board in boards], title="Paintings <b>", workers=1)
     return out

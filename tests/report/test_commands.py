@@ -112,8 +112,14 @@ def test_report_writes_a_page(results, capsys):
         (["compare", "results/good"], "there is one model on baid, 'good'; name another one"),
         (["compare", "results/good", "nowhere"], "'nowhere' does not exist"),
         (["compare", "results/good", "results/poor", "--task", "vaps"], "holds no run of 'vaps'"),
-        (["compare", "results/good", "results/poor", "--resamples", "10"], "--resamples must be 2000 or more"),
-        (["compare", "results/good", "results/poor", "--seed", "-1"], "--seed must not be negative"),
+        (
+            ["compare", "results/good", "results/poor", "--resamples", "10"],
+            "--resamples 10 is too few for the tests; pass 2000 or more",
+        ),
+        (
+            ["compare", "results/good", "results/poor", "--seed", "-1"],
+            "--seed -1 is negative; pass a whole number from 0",
+        ),
         (["compare", "results/good", "SAAN.csv", "--image-column", "file"], "no column 'file'"),
         (["compare"], "the following arguments are required"),
         (["report", "results", "--format", "pdf"], "invalid choice: 'pdf'"),

@@ -8,9 +8,9 @@ from PIL import Image
 
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.metrics.agreement import evaluate
-from artquant_plugin.report.samples import read_runs
+from artquant_plugin.report.results_table import ResultRow, markdown_table, text_table
 from artquant_plugin.report.scatter import draw_scatter
-from artquant_plugin.report.table import ResultRow, markdown_table, text_table
+from artquant_plugin.report.task_runs import read_runs
 
 
 def sample(name: str, prediction: float | None, truth: float, reason: str | None = None, missing: int = 0) -> dict:
@@ -92,11 +92,11 @@ def test_a_sample_cut_short_is_named_by_file_and_line(tmp_path):
 
 
 def rows() -> list[ResultRow]:
-    scores = evaluate(["a", "b", "c"], [1.0, 2.0, 4.0], [1.0, 3.0, 2.0], resamples=0)
+    agreement = evaluate(["a", "b", "c"], [1.0, 2.0, 4.0], [1.0, 3.0, 2.0], resamples=0)
     filled = evaluate(["a", "b", "c", "d"], [1.0, 2.0, 4.0, 2.0], [1.0, 3.0, 2.0, 9.0], resamples=0)
     failures = {"empty": 2, "no_number": 1}
     return [
-        ResultRow("baid", "x|y", failures, 5, scores, filled, "plain-1"),
+        ResultRow("baid", "x|y", failures, 5, agreement, filled, "plain-1"),
         ResultRow("vaps", "m", {}, 0, None),
     ]
 
@@ -122,15 +122,15 @@ def test_markdown_escapes_bars_in_names():
 def test_an_interval_stands_beside_its_value():
     rng = np.random.default_rng(0)
     x = rng.normal(size=50)
-    scores = evaluate([str(i) for i in range(50)], x, x + 1, resamples=100)
-    assert "1.000 [1.000, 1.000]" in text_table([ResultRow("t", "m", {}, 0, scores)])
+    agreement = evaluate([str(i) for i in range(50)], x, x + 1, resamples=100)
+    assert "1.000 [1.000, 1.000]" in text_table([ResultRow("t", "m", {}, 0, agreement)])
 
 
 def test_a_scatter_plot_has_a_dot_where_a_painting_is(tmp_path):
     truths, predictions = [0.0, 10.0, 10.0], [0.0, 0.0, 10.0]
-    scores = evaluate(["a", "b", "c"], predictions, truths, resamples=0)
+    agreement = evaluate(["a", "b", "c"], predictions, truths, resamples=0)
     path = tmp_path / "plots" / "a.png"
-    draw_scatter(path, predictions, truths, title="t", scores=scores)
+    draw_scatter(path, predictions, truths, title="t", agreement=agreement)
     image = np.asarray(Image.open(path).convert("RGB")).astype(int)
     blue = np.argwhere((image[..., 2] - image[..., 0]) > 40)
     assert len(blue) > 50
@@ -142,7 +142,7 @@ def test_a_scatter_plot_has_a_dot_where_a_painting_is(tmp_path):
 
 def test_one_painting_can_be_drawn(tmp_path):
     with pytest.warns(UserWarning):
-        scores = evaluate(["a"], [5.0], [5.0], resamples=0)
-    assert math.isnan(scores.srocc.value)
-    draw_scatter(tmp_path / "a.png", [5.0], [5.0], title="t", scores=scores)
+        agreement = evaluate(["a"], [5.0], [5.0], resamples=0)
+    assert math.isnan(agreement.srocc.value)
+    draw_scatter(tmp_path / "a.png", [5.0], [5.0], title="t", agreement=agreement)
     assert (tmp_path / "a.png").stat().st_size > 1000

@@ -10,11 +10,11 @@ from PIL import Image
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.report.analysis import analyse
 from artquant_plugin.report.boards import read_boards
-from artquant_plugin.report.entries import Columns
+from artquant_plugin.report.model_predictions import PredictionColumns
+from artquant_plugin.report.prediction_sources import parse_prediction_source
 from artquant_plugin.report.site.build import build_site
-from artquant_plugin.report.site.payload import script_json
-from artquant_plugin.report.site.pictures import PREVIEW, THUMBNAIL, write_pictures
-from artquant_plugin.report.sources import parse_source
+from artquant_plugin.report.site.page_pictures import PREVIEW, THUMBNAIL, write_pictures
+from artquant_plugin.report.site.page_scripts import script_json
 from tests.report.results import write_csv, write_paintings, write_samples
 
 EVIL = '"><script>alert(1)</script>&'
@@ -26,8 +26,8 @@ def analysis(tmp_path):
     truths = {row.id: row.score for row in dataset.split("test")}
     write_samples(tmp_path / "r" / "ArtQuant", dataset, {name: t * 0.9 for name, t in truths.items()}, truths)
     evil = write_csv(tmp_path / "p.csv", [(name, t * t) for name, t in truths.items()])
-    sources = [parse_source(str(tmp_path / "r")), parse_source(f"{EVIL}={evil}@baid")]
-    (board,) = read_boards(sources, Columns())
+    sources = [parse_prediction_source(str(tmp_path / "r")), parse_prediction_source(f"{EVIL}={evil}@baid")]
+    (board,) = read_boards(sources, PredictionColumns())
     return analyse(board, resamples=20, pair_resamples=20)
 
 
@@ -107,7 +107,7 @@ def test_a_folder_of_something_else_is_left_alone(analysis, tmp_path):
 def test_without_the_datasets_folder_there_are_no_pictures_and_it_is_said(tmp_path, monkeypatch):
     monkeypatch.setenv("ARTQUANT_DATA", str(tmp_path / "none"))
     write_samples(tmp_path / "m", "baid", {"a": 1.0, "b": 3.0, "c": 2.0}, {"a": 1.0, "b": 2.0, "c": 3.0})
-    (board,) = read_boards([parse_source(str(tmp_path / "m"))], Columns())
+    (board,) = read_boards([parse_prediction_source(str(tmp_path / "m"))], PredictionColumns())
     lines = build_site(tmp_path / "site", [analyse(board, resamples=0)], title="t")
     assert "there are no pictures" in lines[0]
     assert "there are no pictures" in (tmp_path / "site" / "baid.html").read_text()

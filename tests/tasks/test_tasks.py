@@ -18,7 +18,7 @@ from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.data.dataset import Painting, write_dataset
 from artquant_plugin.data.images import sha256_file
 from artquant_plugin.replies import REASONS
-from artquant_plugin.report.samples import read_runs
+from artquant_plugin.report.task_runs import read_runs
 from artquant_plugin.scoring.scorer import ArtQuantScorer
 from artquant_plugin.tasks import scoring
 from tests.evaluation import evaluate

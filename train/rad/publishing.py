@@ -12,11 +12,11 @@ from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.data.dataset import INFO_FILE, Dataset
 from artquant_plugin.data.hub_rad import RAD_FILE
 from artquant_plugin.data.paintings import PARQUET_FOLDER
-from artquant_plugin.publish.contents import Whitelist
-from artquant_plugin.publish.faults import Target
-from artquant_plugin.publish.hashes import Content
-from artquant_plugin.publish.model import checked
+from artquant_plugin.publish.checkpoint_files import check_no_home_folders
+from artquant_plugin.publish.hashes import FileContent
+from artquant_plugin.publish.hub_errors import Target
 from artquant_plugin.publish.repository import Publication
+from artquant_plugin.publish.whitelist import Whitelist
 from artquant_plugin.train.rad.card import card_header, card_sections, column_table
 from artquant_plugin.train.rad.table import COLUMNS
 
@@ -79,12 +79,12 @@ def rad_publication(
         )
     if with_images and not embedded:
         raise ArtQuantError(f"'{folder}' holds no pictures; export it again with --with-images, or leave it out here")
-    files: dict[str, Content] = {f"{source.config}/{name}": path for name, path in EXPORT.files(folder).items()}
+    files: dict[str, FileContent] = {f"{source.config}/{name}": path for name, path in EXPORT.files(folder).items()}
     files[f"{source.config}/{INFO_FILE}"] = _info(folder)
     prefix = f"{source.config}/"
     publication = Publication(
         target,
-        checked(files),
+        check_no_home_folders(files),
         # What `datasets` would read as rows, whoever put it there.
         replace(EXPORT, loaded=(rf"{source.config}/{PARQUET_FOLDER}/.*",)),
         overwrite=overwrite,

@@ -1,1 +1,1 @@
-"""Boards as a static page that opens from the disk."""
+"""The report as static HTML pages that open from the disk, without a server."""

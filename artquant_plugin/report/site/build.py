@@ -1,4 +1,4 @@
-"""Analyses -> a folder with a page per dataset, its pictures and its tables, complete or not at all."""
+"""Writing the report: a folder with a page, pictures and tables per dataset, complete or not at all."""
 
 import json
 import re
@@ -12,11 +12,11 @@ from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.files import atomic_files
 from artquant_plugin.report.analysis import Analysis
 from artquant_plugin.report.board_tables import tables
-from artquant_plugin.report.formats import ENDINGS, FORMATS
 from artquant_plugin.report.site.overview import table_one
-from artquant_plugin.report.site.payload import board_script, cases, text_scripts
-from artquant_plugin.report.site.pictures import write_pictures
+from artquant_plugin.report.site.page_pictures import write_pictures
+from artquant_plugin.report.site.page_scripts import board_script, cases, text_scripts
 from artquant_plugin.report.site.view import board_view, made_with, unpictured
+from artquant_plugin.report.table_formats import ENDINGS, FORMATS
 
 INDEX, RECORD = "index.html", "report.json"
 FORM_VERSION = 1
@@ -26,20 +26,20 @@ ASSETS = ("page.css", "tables.js", "charts.js", "paintings.js")
 def build_site(
     out: Path, analyses: Sequence[Analysis], *, title: str, seed: int = 0, workers: int | None = None
 ) -> list[str]:
-    """Write the page.
+    """Write the report.
 
     Args:
-        out: made when absent; a page that is there is replaced, and its pictures are used again.
-        analyses: one per dataset.
-        title: of the page.
-        seed: of the bootstrap, which the page names.
-        workers: processes that make pictures; one per core when None.
+        out: the folder to write. It is made when absent; a report in it is replaced, and its pictures are used again.
+        analyses: the figures of the boards, one per dataset.
+        title: the title of the pages.
+        seed: the seed of the bootstrap, which the pages name.
+        workers: number of processes that make pictures, at least 1; None for one per core.
 
     Returns:
-        Lines about what was written.
+        Lines of text about what was written; the last one is the path of the first page.
 
     Raises:
-        ArtQuantError: `out` holds something else.
+        ArtQuantError: `out` is a file, holds anything but a report, or cannot be written.
     """
     before = _files_of_page(out)
     slugs = _slugs([analysis.board.dataset for analysis in analyses])
@@ -70,7 +70,7 @@ def build_site(
 
 
 def _files_of_page(out: Path) -> list[str]:
-    """What an earlier page left, to be replaced; a folder of something else is the user's own."""
+    """The files of an earlier report in the folder, which are replaced; an error where other files are in it."""
     if not out.exists():
         return []
     if not out.is_dir():
@@ -79,11 +79,11 @@ def _files_of_page(out: Path) -> list[str]:
     if record.is_file():
         try:
             names = json.loads(record.read_text(encoding="utf-8"))["files"]
-            # Nothing outside the folder is removed, whatever the record says.
+            # A record could have been changed; no path may lead out of the folder, whose files are removed.
             return [name for name in names if re.fullmatch(r"(?:(?:data|tables|assets)/)?\w[\w.-]*", name)]
         except (ValueError, KeyError, TypeError):
             pass
-    # An interrupted first run leaves pictures alone behind.
+    # An interrupted first run leaves pictures behind and no record.
     others = sorted(
         path.name for path in out.iterdir() if path.name != "pictures" and not path.name.startswith(".part-")
     )
@@ -115,7 +115,7 @@ def _render(part: Path, analyses: Sequence[Analysis], slugs: Sequence[str], titl
 
 def _line(analysis: Analysis, pictures: int, failed: Sequence[str]) -> str:
     board = analysis.board
-    counts = (len(board.entries), "model"), (len(board.ids), "painting"), (pictures, "picture")
+    counts = (len(board.models), "model"), (len(board.ids), "painting"), (pictures, "picture")
     line = f"{board.dataset}: " + ", ".join(f"{n:,} {what}{'' if n == 1 else 's'}" for n, what in counts)
     if not board.images:
         return f"{line}: {unpictured(board)}"
@@ -125,7 +125,7 @@ def _line(analysis: Analysis, pictures: int, failed: Sequence[str]) -> str:
 
 
 def _slugs(names: Sequence[str]) -> list[str]:
-    """A file name for each dataset; numbered where two would share one, or take the index's."""
+    """A file name for each dataset, with a number where two would be the same or one would be that of the index."""
     slugs: list[str] = []
     for name in names:
         slug = base = _slug(name)

@@ -1,43 +1,58 @@
-"""All datasets in one table, as Table 1 of the paper has them."""
+"""The table of all datasets, laid out as Table 1 of the ArtQuant paper."""
 
 from collections.abc import Sequence
 from typing import Any
 
 from artquant_plugin.report.analysis import Analysis
 from artquant_plugin.report.board_tables import NONE, ordered, printed_rows
-from artquant_plugin.report.published import Published, dataset_note, full_sources, published, same_method
-from artquant_plugin.report.site.cells import Cell, plain_cell, printed_cell
+from artquant_plugin.report.published_figures import (
+    PublishedFigures,
+    dataset_note,
+    full_sources,
+    published_figures,
+    same_method,
+)
+from artquant_plugin.report.site.page_cells import Cell, plain_cell, printed_cell
 
 
 def table_one(analyses: Sequence[tuple[Analysis, str]]) -> dict[str, Any]:
-    """All datasets side by side: measured and published figures per dataset, in columns of their own."""
+    """All datasets side by side: measured and published figures per dataset, in columns of their own.
+
+    Args:
+        analyses: the figures of each board, and the name of its page without the ending.
+
+    Returns:
+        What the template prints: the datasets, the rows with their cells, and notes and sources of published figures.
+    """
     rows: dict[str, dict[str, Any]] = {}
 
-    def row_of(name: str, kind: str, printed: Published | None) -> dict[str, Any]:
+    def row_of(name: str, kind: str, printed: PublishedFigures | None) -> dict[str, Any]:
         row = rows.setdefault(name, {"name": name, "kind": kind, "printed": None, "boards": {}})
         row["printed"] = row["printed"] or printed
         return row
 
     for analysis, _ in analyses:
         own, _ = printed_rows(analysis)
-        for one in ordered(analysis.evaluations):
-            name = one.entry.name
-            row_of(name, "measured", own.get(name))["boards"][analysis.board.dataset] = (one, own.get(name))
+        for evaluation in ordered(analysis.evaluations):
+            name = evaluation.model.name
+            row_of(name, "measured", own.get(name))["boards"][analysis.board.dataset] = (evaluation, own.get(name))
     for analysis, _ in analyses:
         for printed in printed_rows(analysis)[1]:
-            # A method that was measured on another dataset has a line already.
+            # A method that was measured on another dataset has a row already.
             name = next((name for name in rows if same_method(name, printed.method)), printed.method)
             row_of(name, "published", printed)["boards"][analysis.board.dataset] = (None, printed)
-    datasets = [(analysis.board.dataset, slug, bool(published(analysis.board.dataset))) for analysis, slug in analyses]
+    datasets = [
+        (analysis.board.dataset, slug, bool(published_figures(analysis.board.dataset))) for analysis, slug in analyses
+    ]
     lines = []
     for row in rows.values():
         cells = [Cell(row["name"], row["name"].casefold())]
         for dataset, _, has_published in datasets:
-            one, printed = row["boards"].get(dataset, (None, None))
-            scores = None if one is None else one.scores
+            evaluation, printed = row["boards"].get(dataset, (None, None))
+            agreement = None if evaluation is None else evaluation.agreement
             cells += [
-                plain_cell(None if scores is None else scores.srocc),
-                plain_cell(None if scores is None else scores.plcc),
+                plain_cell(None if agreement is None else agreement.srocc),
+                plain_cell(None if agreement is None else agreement.plcc),
             ]
             if has_published:
                 cells += [printed_cell(printed, "srocc"), printed_cell(printed, "plcc")]
@@ -51,6 +66,8 @@ def table_one(analyses: Sequence[tuple[Analysis, str]]) -> dict[str, Any]:
     notes = [f"{dataset}: {dataset_note(dataset)}" for dataset, _, has in datasets if has and dataset_note(dataset)]
     for analysis, _ in analyses:
         notes += [
-            f"{row.method} on {row.dataset}: {row.note}" for row in published(analysis.board.dataset) if row.note
+            f"{row.method} on {row.dataset}: {row.note}"
+            for row in published_figures(analysis.board.dataset)
+            if row.note
         ]
     return {"datasets": datasets, "rows": lines, "notes": notes, "sources": full_sources() if notes else []}

@@ -1,4 +1,4 @@
-"""An analysis as what the templates print: cells with what they sort by, positions in per cent, classes."""
+"""What the templates print of an analysis: cells with their sort values, CSS classes and positions in per cent."""
 
 import math
 import platform
@@ -7,28 +7,33 @@ from importlib.metadata import version
 from typing import Any
 
 from artquant_plugin import __version__
-from artquant_plugin.metrics.pairs import Difference
+from artquant_plugin.metrics.pairwise_comparisons import Difference
 from artquant_plugin.report.analysis import Analysis, Breakdown, Evaluation, split_shift
 from artquant_plugin.report.board_tables import (
     NONE,
+    comparisons_table,
     leaderboard,
     measured_cells,
     ordered,
     p_value,
-    pairs_as_table,
     printed_rows,
 )
 from artquant_plugin.report.boards import Board
-from artquant_plugin.report.formats import Table
-from artquant_plugin.report.published import Published
-from artquant_plugin.report.site.cells import Cell, axis, count_cell, figure_cell, metric_cell, printed_cell
-from artquant_plugin.report.table import number
+from artquant_plugin.report.published_figures import PublishedFigures
+from artquant_plugin.report.results_table import number
+from artquant_plugin.report.site.page_cells import Cell, axis, count_cell, figure_cell, metric_cell, printed_cell
+from artquant_plugin.report.table_formats import Table
 
-HEAT_STEPS = 10
+HEAT_STEPS = 10  # shades of a cell's background, from an SROCC of 0 to 1
 
 
 def board_view(analysis: Analysis, slug: str) -> dict[str, Any]:
-    """What a dataset's page prints."""
+    """What the template prints on a dataset's page.
+
+    Args:
+        analysis: the figures of the dataset's board.
+        slug: name of the page without the ending.
+    """
     board = analysis.board
     own, others = printed_rows(analysis)
     evaluations = ordered(analysis.evaluations)
@@ -40,14 +45,16 @@ def board_view(analysis: Analysis, slug: str) -> dict[str, Any]:
         "paintings": len(board.ids),
         "missing": board.missing,
         "unpictured": unpictured(board),
-        "models": [one.entry.name for one in evaluations],
+        "models": [evaluation.model.name for evaluation in evaluations],
         "shift": split_shift(board.info),
         "notes": [note for note in notes if note != split_shift(board.info)],
         "columns": columns,
         "rows": rows,
         "published": bool(own or others),
-        "matrices": _matrices(analysis, [one.entry.name for one in evaluations]),
-        "pairs": None if not analysis.pairs else table_view(pairs_as_table(board.dataset, analysis.pairs)),
+        "matrices": _matrices(analysis, [evaluation.model.name for evaluation in evaluations]),
+        "pairs": None
+        if not analysis.comparisons
+        else table_view(comparisons_table(board.dataset, analysis.comparisons)),
         "breakdowns": [
             _breakdown_view(analysis, breakdown, evaluations, caption)
             for breakdown, caption in (
@@ -57,15 +64,15 @@ def board_view(analysis: Analysis, slug: str) -> dict[str, Any]:
             )
             if breakdown is not None
         ],
-        "runs": [_run_view(one) for one in evaluations],
+        "runs": [_run_view(evaluation) for evaluation in evaluations],
         "info": board.info,
         "license": None if board.info is None else board.info.license,
-        "resamples": max((pair.resamples for pair in analysis.pairs), default=0),
+        "resamples": max((comparison.resamples for comparison in analysis.comparisons), default=0),
     }
 
 
 def unpictured(board: Board) -> str:
-    """Why a page has no pictures; empty when it has some."""
+    """A sentence that says why a page has no pictures; empty when it has some."""
     if board.images:
         return ""
     if board.info is None:
@@ -93,42 +100,48 @@ COLUMNS = (
 
 
 def _leaderboard_rows(
-    evaluations: Sequence[Evaluation], own: dict[str, Published], others: Sequence[Published]
+    evaluations: Sequence[Evaluation], own: dict[str, PublishedFigures], others: Sequence[PublishedFigures]
 ) -> list[dict[str, Any]]:
     low, high = axis(
-        [one.scores.srocc for one in evaluations if one.scores], [one.scores.plcc for one in evaluations if one.scores]
+        [evaluation.agreement.srocc for evaluation in evaluations if evaluation.agreement],
+        [evaluation.agreement.plcc for evaluation in evaluations if evaluation.agreement],
     )
     rows = []
-    for one in evaluations:
-        cells = measured_cells(one)
-        scores = one.scores
-        printed = own.get(one.entry.name)
-        share = one.accuracy
+    for evaluation in evaluations:
+        cells = measured_cells(evaluation)
+        agreement = evaluation.agreement
+        printed = own.get(evaluation.model.name)
+        accuracy = evaluation.accuracy
         rows.append(
             {
                 "kind": "measured",
                 "cells": [
-                    Cell(one.entry.name, one.entry.name.casefold()),
-                    count_cell(0 if scores is None else scores.n),
-                    Cell(f"{one.failed:,}", str(one.failed), "num", title=cells[2] if one.failed else ""),
-                    metric_cell(None if scores is None else scores.srocc, low, high),
-                    metric_cell(None if scores is None else scores.plcc, low, high),
-                    figure_cell(None if scores is None or not one.on_scale else scores.mae.value),
-                    figure_cell(None if scores is None or not one.on_scale else scores.rmse.value),
+                    Cell(evaluation.model.name, evaluation.model.name.casefold()),
+                    count_cell(0 if agreement is None else agreement.n),
+                    Cell(
+                        f"{evaluation.failed:,}",
+                        str(evaluation.failed),
+                        "num",
+                        title=cells[2] if evaluation.failed else "",
+                    ),
+                    metric_cell(None if agreement is None else agreement.srocc, low, high),
+                    metric_cell(None if agreement is None else agreement.plcc, low, high),
+                    figure_cell(None if agreement is None or not evaluation.on_scale else agreement.mae.value),
+                    figure_cell(None if agreement is None or not evaluation.on_scale else agreement.rmse.value),
                     printed_cell(printed, "srocc"),
                     printed_cell(printed, "plcc"),
-                    figure_cell(one.srocc_all),
-                    figure_cell(one.plcc_all),
-                    figure_cell(None if one.mapped is None else one.mapped.plcc),
+                    figure_cell(evaluation.srocc_all),
+                    figure_cell(evaluation.plcc_all),
+                    figure_cell(None if evaluation.logistic_fit is None else evaluation.logistic_fit.plcc),
                     Cell(NONE, "", "num")
-                    if share is None
+                    if accuracy is None
                     else Cell(
-                        f"{100 * share.share:.1f} %",
-                        f"{share.share}",
+                        f"{100 * accuracy.share:.1f} %",
+                        f"{accuracy.share}",
                         "num",
-                        f"{100 * share.share:.1f} % on the right side of {share.threshold:g}; "
-                        f"always giving the more frequent side: {100 * share.majority:.1f} %",
-                        below=f"majority {100 * share.majority:.1f} %",
+                        f"{100 * accuracy.share:.1f} % on the right side of {accuracy.threshold:g}; "
+                        f"always giving the more frequent side: {100 * accuracy.majority:.1f} %",
+                        below=f"majority {100 * accuracy.majority:.1f} %",
                     ),
                 ],
             }
@@ -142,21 +155,21 @@ def _leaderboard_rows(
 
 
 def _without_empty(rows: list[dict[str, Any]]) -> tuple[list[tuple[str, str, str]], list[dict[str, Any]]]:
-    """The columns in which something stands, and the rows with their cells alone."""
+    """The columns that have a cell with content, and the rows with the cells of these columns alone."""
     kept = [place for place in range(len(COLUMNS)) if any(row["cells"][place].text != NONE for row in rows)]
     slim = [{**row, "cells": [row["cells"][place] for place in kept]} for row in rows]
     return [COLUMNS[place] for place in kept], slim
 
 
 def made_with(seed: int) -> list[tuple[str, str]]:
-    """What made the page."""
+    """What the page was made with: names and values of versions and of the seed."""
     packages = ("numpy", "scipy", "pillow", "jinja2")
     found = [("artquant-plugin", __version__), ("Python", platform.python_version())]
     return [*found, *((name, version(name)) for name in packages), ("seed of the bootstrap", str(seed))]
 
 
 def table_view(table: Table) -> dict[str, Any]:
-    """A plain table for the page."""
+    """What the template prints of a plain table."""
     rows = [
         [
             Cell(cell, cell.casefold() if place < table.words else "", "" if place < table.words else "num")
@@ -168,8 +181,10 @@ def table_view(table: Table) -> dict[str, Any]:
 
 
 def _matrices(analysis: Analysis, names: Sequence[str]) -> list[dict[str, Any]]:
-    """For each metric, rows less columns."""
-    found: dict[tuple[str, str], Any] = {(pair.a, pair.b): pair for pair in analysis.pairs}
+    """For each metric a matrix of the differences between models, row less column; none for a single model."""
+    found: dict[tuple[str, str], Any] = {
+        (comparison.a, comparison.b): comparison for comparison in analysis.comparisons
+    }
     matrices = []
     for metric in ("srocc", "plcc"):
         rows = []
@@ -180,9 +195,9 @@ def _matrices(analysis: Analysis, names: Sequence[str]) -> list[dict[str, Any]]:
                     cells.append(Cell("", style="self"))
                     continue
                 swapped = (a, b) not in found
-                pair = found[b, a] if swapped else found[a, b]
-                own: Difference = getattr(pair, metric)
-                cells.append(_matrix_cell(a, b, own, pair.n, -1 if swapped else 1))
+                comparison = found[b, a] if swapped else found[a, b]
+                own: Difference = getattr(comparison, metric)
+                cells.append(_matrix_cell(a, b, own, comparison.n, -1 if swapped else 1))
             rows.append({"name": a, "cells": cells})
         matrices.append({"metric": metric.upper(), "id": metric, "names": list(names), "rows": rows})
     return matrices if len(names) > 1 else []
@@ -205,15 +220,15 @@ def _matrix_cell(a: str, b: str, found: Difference, n: int, sign: int) -> Cell:
 def _breakdown_view(
     analysis: Analysis, breakdown: Breakdown, evaluations: Sequence[Evaluation], caption: str
 ) -> dict[str, Any]:
-    place_of = {one.entry.name: place for place, one in enumerate(analysis.evaluations)}
+    place_of = {evaluation.model.name: place for place, evaluation in enumerate(analysis.evaluations)}
     rows = []
     for group, (name, size) in enumerate(zip(breakdown.groups, breakdown.sizes, strict=True)):
         cells = [Cell(name, str(group) if breakdown is analysis.bands else name.casefold()), count_cell(size)]
-        for one in evaluations:
-            figures = breakdown.figures[place_of[one.entry.name]][group]
-            said = f"{one.entry.name}, {name}: SROCC {number(figures.srocc)}, PLCC {number(figures.plcc)}"
+        for evaluation in evaluations:
+            figures = breakdown.figures[place_of[evaluation.model.name]][group]
+            said = f"{evaluation.model.name}, {name}: SROCC {number(figures.srocc)}, PLCC {number(figures.plcc)}"
             said += f", {figures.n:,} paintings scored"
-            if one.on_scale and not math.isnan(figures.bias):
+            if evaluation.on_scale and not math.isnan(figures.bias):
                 said += f", mean error {figures.bias:+.2f}, mean absolute error {figures.mae:.2f}"
             if math.isnan(figures.srocc):
                 cells.append(Cell(NONE, "", "num", said))
@@ -224,22 +239,22 @@ def _breakdown_view(
     return {
         "caption": caption,
         "title": breakdown.title,
-        "models": [one.entry.name for one in evaluations],
+        "models": [evaluation.model.name for evaluation in evaluations],
         "rows": rows,
         "attributes": breakdown is analysis.attributes,
     }
 
 
-def _run_view(one: Evaluation) -> dict[str, Any]:
-    entry, details = one.entry, one.entry.details
-    failures = ", ".join(f"{count:,} {reason}" for reason, count in sorted(entry.failures.items()))
-    left_out = ", ".join(f"{count:,} {reason}" for reason, count in entry.left_out.items())
+def _run_view(evaluation: Evaluation) -> dict[str, Any]:
+    model, details = evaluation.model, evaluation.model.details
+    failures = ", ".join(f"{count:,} {reason}" for reason, count in sorted(model.failures.items()))
+    left_out = ", ".join(f"{count:,} {reason}" for reason, count in model.left_out.items())
     facts = [
-        ("File", entry.file.name),
-        ("Scored", f"{0 if one.scores is None else one.scores.n:,}"),
+        ("File", model.file.name),
+        ("Scored", f"{0 if evaluation.agreement is None else evaluation.agreement.n:,}"),
         ("Without a score", failures or "none"),
         ("Left out", left_out),
-        ("Older runs passed over", f"{entry.older}" if entry.older else ""),
+        ("Older runs passed over", f"{model.older}" if model.older else ""),
     ]
     prompt = ""
     if details is not None:
@@ -248,10 +263,10 @@ def _run_view(one: Evaluation) -> dict[str, Any]:
             ("Harness model", details.model),
             ("Arguments", details.arguments),
             ("Prompt", "the model's own" if details.prompt_version == "own" else details.prompt_version),
-            ("Mid-points of ranges", f"{entry.from_range:,}" if entry.from_range else ""),
+            ("Mid-points of ranges", f"{model.from_range:,}" if model.from_range else ""),
             ("lmms-eval", details.harness),
             ("Commit of its folder", details.commit),
             ("Date", details.date),
             ("Seconds", details.seconds),
         ]
-    return {"name": entry.name, "facts": [(name, text) for name, text in facts if text], "prompt": prompt}
+    return {"name": model.name, "facts": [(name, text) for name, text in facts if text], "prompt": prompt}

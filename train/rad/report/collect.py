@@ -13,7 +13,7 @@ from scipy.stats import ks_2samp
 from tqdm import tqdm
 
 from artquant_plugin.data.paintings import Painting
-from artquant_plugin.metrics.agreement import RESAMPLES, Scores, evaluate
+from artquant_plugin.metrics.agreement import RESAMPLES, Agreement, evaluate
 from artquant_plugin.metrics.diversity import TEXTS_AT_ONCE, Distinct, Vocabulary, sequences
 from artquant_plugin.prompting.questions import DESCRIPTION_LEVELS
 from artquant_plugin.train.rad.finished import RadRun
@@ -124,7 +124,7 @@ class RunStatistics:
     texts: Mapping[str, Texts]
     duplicates: Duplicates
     repeated: tuple[tuple[str, ...], ...]
-    judged: Mapping[str, Scores]
+    judged: Mapping[str, Agreement]
     distribution: Distribution | None
     usage: Mapping[str, Usage]
     cost: float
@@ -277,7 +277,7 @@ def _first(run: RadRun, names: Sequence[tuple[str, float]]) -> Iterator[Estimate
                 yield name, verdict.score, truth
 
 
-def _judged(estimates: Mapping[str, Sequence[Estimate]], seed: int, resamples: int) -> Iterator[tuple[str, Scores]]:
+def _judged(estimates: Mapping[str, Sequence[Estimate]], seed: int, resamples: int) -> Iterator[tuple[str, Agreement]]:
     for name, some in estimates.items():
         if len(some) >= SMALLEST:
             ids, predictions, truths = zip(*some, strict=True)

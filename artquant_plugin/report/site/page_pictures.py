@@ -1,0 +1,119 @@
+"""The pictures of a page: a thumbnail of every painting, and a larger preview of those that it shows as cases."""
+
+import hashlib
+import os
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.data.images import open_image
+
+THUMBNAIL, PREVIEW = 240, 960  # pixels of the longer side
+QUALITY = 82  # of the JPEG files
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """The files of a painting's picture on a page.
+
+    Args:
+        name: name of the files without their ending, a hash that does not tell where the original is.
+        preview: whether there is a larger preview beside the thumbnail.
+    """
+
+    name: str
+    preview: bool
+
+
+def write_pictures(
+    images: Mapping[str, Path], previews: Iterable[str], folder: Path, *, workers: int | None = None
+) -> tuple[dict[str, Picture], list[str]]:
+    """Write the pictures that are not there yet, and remove those of no painting.
+
+    Args:
+        images: the image files by the painting's id.
+        previews: ids of the paintings that get a larger preview, too.
+        folder: the folder to write ``thumbs/`` and ``previews/`` in; it is made when absent.
+        workers: number of processes, at least 1; None for one per core.
+
+    Returns:
+        The pictures by the painting's id, and the sorted ids of the paintings whose file could not be read.
+
+    Raises:
+        ArtQuantError: a picture cannot be written.
+    """
+    wanted = set(previews)
+    for name in ("thumbs", "previews"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    work = [(painting_id, path, _name(path), painting_id in wanted, folder) for painting_id, path in images.items()]
+    todo = [item for item in work if not _written(item[2], item[3], folder)]
+    processes = min(workers or os.cpu_count() or 1, len(todo))
+    if processes > 1:
+        with ProcessPoolExecutor(processes) as pool:
+            done = list(pool.map(_write, todo, chunksize=32))
+    else:
+        done = [_write(item) for item in todo]
+    failed = {item[0] for item, written in zip(todo, done, strict=True) if not written}
+    pictures = {
+        painting_id: Picture(name, (folder / "previews" / f"{name}.jpg").is_file())
+        for painting_id, _, name, _, _ in work
+        if painting_id not in failed
+    }
+    _remove_others(folder, {picture.name for picture in pictures.values()})
+    return pictures, sorted(failed)
+
+
+def _name(path: Path) -> str:
+    state = path.stat()
+    return hashlib.sha256(f"{path}\0{state.st_size}\0{state.st_mtime_ns}".encode()).hexdigest()[:20]
+
+
+def _written(name: str, preview: bool, folder: Path) -> bool:
+    thumb = folder / "thumbs" / f"{name}.jpg"
+    if not thumb.is_file():
+        return False
+    if not preview or (folder / "previews" / f"{name}.jpg").is_file():
+        return True
+    with Image.open(thumb) as opened:  # an image as small as its thumbnail gets no preview
+        return max(opened.size) < THUMBNAIL
+
+
+def _write(item: tuple[str, Path, str, bool, Path]) -> bool:
+    """Write one picture, and return whether the image could be read. A picture that cannot be written is an error."""
+    _, path, name, preview, folder = item
+    try:
+        with Image.open(path) as opened:
+            # A JPEG file is decoded at the smallest fraction of its size that is no smaller than the picture wanted,
+            # which is faster. The pixels differ by a few of 255, which does no harm here, unlike for scoring.
+            factor = (PREVIEW if preview else THUMBNAIL) / max(opened.size)
+            opened.draft("RGB", (round(opened.width * factor), round(opened.height * factor)))
+            picture = open_image(opened)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):  # our own errors are ValueErrors
+        return False
+    if preview and max(picture.size) > THUMBNAIL:
+        picture.thumbnail((PREVIEW, PREVIEW), Image.Resampling.LANCZOS)
+        _save(picture, folder / "previews" / f"{name}.jpg")
+    picture.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
+    _save(picture, folder / "thumbs" / f"{name}.jpg")
+    return True
+
+
+def _save(picture: Image.Image, path: Path) -> None:
+    # `atomic_write` waits for the disk, which for thousands of files would take longer than everything else.
+    part = path.with_suffix(f".{os.getpid()}.part")
+    try:
+        picture.save(part, "JPEG", quality=QUALITY)
+        os.replace(part, path)
+    except OSError as error:  # Pillow's error about a full disk names no file
+        raise ArtQuantError(f"'{path}' cannot be written ({error}); mend the path or the space on its disk") from error
+
+
+def _remove_others(folder: Path, names: set[str]) -> None:
+    for kind in ("thumbs", "previews"):
+        for file in (folder / kind).iterdir():
+            if file.suffix in (".jpg", ".part") and file.name.partition(".")[0] not in names:
+                file.unlink()

@@ -1,0 +1,156 @@
+"""Writing a table as text, Markdown, CSV, LaTeX or JSON."""
+
+import csv
+import io
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+# Characters that are commands in LaTeX, and characters that its text fonts lack.
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "−": "$-$",
+    "–": "--",
+    "±": r"$\pm$",
+}
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet runs text that begins with one of these as a formula
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table whose cells are text.
+
+    Args:
+        name: the name of files that hold the table, without an ending, such as ``leaderboard-baid``.
+        title: one line about what the table shows.
+        header: the titles of the columns.
+        rows: the rows, each with as many cells as the header.
+        notes: lines of text below the table; may be empty.
+        words: number of columns, counted from the left, that hold words; the others hold figures.
+    """
+
+    name: str
+    title: str
+    header: tuple[str, ...]
+    rows: list[tuple[str, ...]]
+    notes: tuple[str, ...] = ()
+    words: int = 1
+
+
+def as_text(table: Table) -> str:
+    """The title, the columns aligned by spaces, and the notes, for a terminal."""
+    body = aligned([table.header, *table.rows])
+    return "\n".join([table.title, body, *table.notes])
+
+
+def aligned(lines: Sequence[Sequence[str]]) -> str:
+    """Align rows of cells by spaces.
+
+    Args:
+        lines: at least one row; all have the same number of cells.
+    """
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
+    )
+
+
+def as_markdown(table: Table) -> str:
+    """The title in bold, a Markdown table, and the notes."""
+    notes = [f"\n{note}" for note in table.notes]
+    return "\n".join([f"**{_folded(table.title)}**", "", markdown_rows([table.header, *table.rows]), *notes])
+
+
+def markdown_rows(lines: Sequence[Sequence[str]]) -> str:
+    """Rows of cells as a Markdown table.
+
+    Args:
+        lines: at least one row; the first one is the header. All have the same number of cells.
+    """
+    header, *rows = lines
+    drawn = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(_folded(cell).replace("|", "\\|") for cell in line) + " |" for line in drawn)
+
+
+def as_csv(table: Table) -> str:
+    """The table as CSV (RFC 4180), without title and notes.
+
+    A word that a spreadsheet would run as a formula gets an apostrophe in front.
+    """
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(_harmless(table.header))
+    for row in table.rows:
+        writer.writerow([*_harmless(row[: table.words]), *row[table.words :]])
+    return buffer.getvalue().rstrip("\n")
+
+
+def _harmless(cells: Sequence[str]) -> list[str]:
+    return [f"'{cell}" if cell.startswith(_FORMULA) else cell for cell in cells]
+
+
+def as_latex(table: Table) -> str:
+    """The table as LaTeX, for the package `booktabs`."""
+    columns = "l" * table.words + "r" * (len(table.header) - table.words)
+    lines = [
+        r"\begin{table}",
+        r"\centering",
+        rf"\caption{{{latex_text(table.title)}}}",
+        rf"\label{{tab:{table.name}}}",
+        rf"\begin{{tabular}}{{{columns}}}",
+        r"\toprule",
+        _latex_row(table.header),
+        r"\midrule",
+        *(_latex_row(row) for row in table.rows),
+        r"\bottomrule",
+        r"\end{tabular}",
+        *(rf"\par\footnotesize {latex_text(note)}" for note in table.notes),
+        r"\end{table}",
+    ]
+    return "\n".join(lines)
+
+
+def as_json(table: Table) -> str:
+    """The table as a JSON object; each row is an object of its cells by the titles of their columns."""
+    content = {
+        "name": table.name,
+        "title": table.title,
+        "rows": [dict(zip(table.header, row, strict=True)) for row in table.rows],
+        "notes": list(table.notes),
+    }
+    return json.dumps(content, indent=1, ensure_ascii=False)
+
+
+def latex_text(text: str) -> str:
+    """A text with every character escaped that LaTeX would read as a command, as one line."""
+    return "".join(_LATEX.get(sign, sign) for sign in _folded(text))
+
+
+def _latex_row(cells: Sequence[str]) -> str:
+    return " & ".join(latex_text(cell) for cell in cells) + r" \\"
+
+
+def _folded(text: str) -> str:
+    """A text as one line, since a line break would end the row of a table."""
+    return " ".join(text.split())
+
+
+FORMATS: dict[str, Callable[[Table], str]] = {
+    "text": as_text,
+    "markdown": as_markdown,
+    "csv": as_csv,
+    "latex": as_latex,
+    "json": as_json,
+}
+ENDINGS = {"markdown": "md", "csv": "csv", "latex": "tex"}
