@@ -6,10 +6,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
-from artquant_plugin.bulk.places import content_key
 from artquant_plugin.bulk.rows import Form
 from artquant_plugin.checkpoint import ScoringSpec, locate
 from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.locations import content_key
 
 MODEL_SUFFIXES = (".json", ".safetensors", ".bin", ".model", ".jinja", ".txt")
 

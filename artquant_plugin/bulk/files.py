@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from artquant_plugin.bulk.items import Item
-from artquant_plugin.bulk.places import content_key, filesystem, open_binary, suffix
 from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.locations import content_key, filesystem, open_binary, suffix
 from artquant_plugin.common.text import first_line
 from artquant_plugin.data.dataset import Dataset
 from artquant_plugin.data.images import ImageError, resolve_inside

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from artquant_plugin.bulk.cells import cell_item, missing_column
 from artquant_plugin.bulk.items import Item
-from artquant_plugin.bulk.manifests import Columns
+from artquant_plugin.bulk.manifests import REMEDY, Columns, cell_item
 from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.tables import missing_column
 from artquant_plugin.common.text import first_line
 
 SAVED_FILES = ("dataset_dict.json", "state.json")  # what `save_to_disk` leaves
@@ -58,7 +58,7 @@ class LibraryDataset:
         if features:
             for wanted in filter(None, (column, self.columns.name)):
                 if wanted not in features:
-                    raise missing_column(self.label, wanted, list(features))
+                    raise missing_column(self.label, wanted, list(features), REMEDY)
             if isinstance(features[column], Image):
                 dataset = dataset.cast_column(column, Image(decode=False))
         if self.files > 1:
@@ -77,7 +77,7 @@ class LibraryDataset:
         """The image of a row."""
         for wanted in filter(None, (self.columns.image, self.columns.name)):
             if wanted not in record:
-                raise missing_column(self.label, wanted, list(record))
+                raise missing_column(self.label, wanted, list(record), REMEDY)
         root = Path(self.columns.root) if self.columns.root else None
         # The library names an embedded image after its file alone, which may stand in many rows; a place does not.
         place = f"{self.label}#{index}"

@@ -12,13 +12,13 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from artquant_plugin.bulk.archives import ParquetTable, TarArchive, tar_extension
+from artquant_plugin.bulk.archives import TarArchive, tar_extension
 from artquant_plugin.bulk.files import IMAGE_SUFFIXES, Folder, ImportedSplit, NamedFile, RemoteFiles, list_remote
 from artquant_plugin.bulk.hub import LibraryDataset, is_saved_dataset, library_parts
 from artquant_plugin.bulk.items import Item, Part
-from artquant_plugin.bulk.manifests import Columns, CsvTable, JsonLines
-from artquant_plugin.bulk.places import is_remote, suffix
+from artquant_plugin.bulk.manifests import Columns, Manifest, ParquetTable
 from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.locations import is_remote, suffix
 from artquant_plugin.data.dataset import INFO_FILE, SPLITS, Dataset, data_home
 
 TABLE_SUFFIXES = (".jsonl", ".csv", ".parquet", ".tar")
@@ -110,9 +110,9 @@ def _file(location: str, columns: Columns) -> Part:
         path = Path(location)
         if columns.root is None and path.stem in SPLITS and (path.parent / INFO_FILE).is_file():
             return _imported(path.parent, path.stem)
-        return JsonLines(location, columns)
+        return Manifest(location, columns)
     if kind == ".csv":
-        return CsvTable(location, columns)
+        return Manifest(location, columns)
     if kind == ".parquet":
         return ParquetTable(location, columns)
     if kind == ".tar":

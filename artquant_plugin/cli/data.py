@@ -165,11 +165,11 @@ def _annotations(args: argparse.Namespace) -> Any:
         return read_rad(
             files, name=args.name, score_range=tuple(args.score_range), source=args.source, license=args.license
         )
-    from artquant_plugin.data.importers.table import TableColumns, read_csv
+    from artquant_plugin.data.importers.any_table import AnnotationColumns, read_csv
 
     return read_csv(
         args.annotations,
-        TableColumns(
+        AnnotationColumns(
             args.image_column, args.score_column, args.split_column, args.category_column, args.comment_column
         ),
         name=args.name,

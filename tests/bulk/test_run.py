@@ -7,7 +7,7 @@ import os
 import pytest
 from pyarrow import parquet
 
-from artquant_plugin.bulk.manifests import JsonLines
+from artquant_plugin.bulk.manifests import Manifest
 from artquant_plugin.bulk.run import score_rows, score_to_file
 from artquant_plugin.bulk.sources import find_source
 from artquant_plugin.common.errors import ArtQuantError
@@ -91,7 +91,7 @@ def test_another_model_or_input_is_refused_and_named(paintings, tmp_path):
     with pytest.raises(ArtQuantError, match=r"made from something else: model.name brightness -> other; pass --over"):
         run(paintings, out, Brightness(name="other"))
     (paintings / "early" / "0.png").unlink()
-    with pytest.raises(ArtQuantError, match=r"inputs\[0\].images 10 -> 9; inputs\[0\].names"):
+    with pytest.raises(ArtQuantError, match=r"inputs\[0\].images 10 -> 9, inputs\[0\].names"):
         run(paintings, out)
     assert run(paintings, out, overwrite=True).rows == 9
     assert len(out.read_text().splitlines()) == 9
@@ -147,6 +147,6 @@ def test_a_table_without_the_image_column_is_told_before_the_engine_starts(tmp_p
 def test_an_input_without_rows_is_an_error(tmp_path):
     (tmp_path / "m.jsonl").write_text("\n")
     source = find_source([str(tmp_path / "m.jsonl")])
-    assert isinstance(source.parts[0], JsonLines)
+    assert isinstance(source.parts[0], Manifest)
     with pytest.raises(ArtQuantError, match="has no rows"):
         score_to_file(source, Brightness(), tmp_path / "s.csv", show=False)

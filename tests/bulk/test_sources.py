@@ -91,10 +91,26 @@ def test_images_may_be_elsewhere(manifests, tmp_path):
 
 
 def test_lines_that_are_no_rows_are_named(tmp_path):
-    for content, message in (("{", "m.jsonl:1: not JSON"), ("[]", "m.jsonl:1: list instead of an object")):
+    for content, message in (
+        ("{", "m.jsonl:1: not JSON that can be read"),
+        ("[]", "m.jsonl:1: list instead of an object"),
+    ):
         (tmp_path / "m.jsonl").write_text(content)
         with pytest.raises(ArtQuantError, match=message):
             next(find_source([str(tmp_path / "m.jsonl")]).items())
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("image,artist\nMonet, 1890.jpg,Monet\n", "m.csv:2: 3 fields for 2 columns; put a field that holds ','"),
+        ("image,artist,image\na.jpg,Monet,b.jpg\n", "m.csv' has 2 columns 'image'; rename all but one"),
+    ],
+)
+def test_a_table_that_could_be_read_in_two_ways_is_refused(content, message, tmp_path):
+    (tmp_path / "m.csv").write_text(content)
+    with pytest.raises(ArtQuantError, match=message):
+        list(find_source([str(tmp_path / "m.csv")]).items())
 
 
 def test_a_row_without_an_image_is_a_row_with_a_reason(tmp_path):
@@ -107,7 +123,7 @@ def test_a_row_without_an_image_is_a_row_with_a_reason(tmp_path):
 @pytest.mark.parametrize("content", [b"not a table", b""])
 def test_what_is_no_parquet_file_is_named(tmp_path, content):
     (tmp_path / "x.parquet").write_bytes(content)
-    with pytest.raises(ArtQuantError, match=r"x.parquet' is no Parquet file"):
+    with pytest.raises(ArtQuantError, match=r"x.parquet' is no whole Parquet file"):
         next(find_source([str(tmp_path / "x.parquet")]).items())
 
 

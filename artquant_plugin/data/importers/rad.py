@@ -8,7 +8,6 @@ description record has ``task_type: "description"``, and its answer is the descr
 The human score is what counts: ``level_probs`` are compared with this package's soft labels, and never used.
 """
 
-import json
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.tables import json_values
 from artquant_plugin.data.dataset import Painting
 from artquant_plugin.data.importers.importing import Annotations, check_name, check_range
 from artquant_plugin.prompting.descriptions import read_description
@@ -33,7 +33,7 @@ NOTICEABLE = 0.01  # score points by which an expectation may miss the score unm
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class LabelRecord:
     """One record, checked.
 
     Args:
@@ -74,11 +74,11 @@ def read_rad(
     """
     check_name(name)
     check_range(score_range)
-    found = {split: _Found() for split in files}
+    found = {split: _SplitLabels() for split in files}
     problems: list[str] = []
     for split, paths in files.items():
         for path in paths:
-            for place, content in _contents(path):
+            for place, content in json_values(str(path)):
                 try:
                     found[split].add(_record(place, content, score_range))
                 except ValueError as error:
@@ -92,14 +92,14 @@ def read_rad(
 
 
 @dataclass(slots=True)
-class _Found:
+class _SplitLabels:
     """What a split's files hold, by picture, in the order of the scores."""
 
-    scores: dict[str, Record] = field(default_factory=dict)
+    scores: dict[str, LabelRecord] = field(default_factory=dict)
     texts: dict[str, str] = field(default_factory=dict)
     further: int = 0  # descriptions of a picture beyond its first
 
-    def add(self, record: Record) -> None:
+    def add(self, record: LabelRecord) -> None:
         if record.text is not None:
             self.further += record.image in self.texts
             self.texts.setdefault(record.image, record.text)
@@ -125,33 +125,7 @@ def _levels(text: str | None) -> dict[str, str] | None:
     return found.levels if found.complete and outside <= HEADING_WORDS * len(found.levels) else {WHOLE_TEXT: text}
 
 
-def _contents(path: Path) -> Iterator[tuple[str, Any]]:
-    """Every element of a JSON array, or every line of JSON lines, with its place."""
-    if not path.is_file():
-        what = "is no file" if path.exists() else "does not exist"
-        raise ArtQuantError(f"label file '{path}' {what}; mend its path")
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ArtQuantError(f"'{path}' is not UTF-8 (byte {error.start}); convert it") from error
-    decoder, at, line, counted = json.JSONDecoder(), 0, 1, 0
-    array = text.lstrip().startswith("[")
-    if array and not text.rstrip().endswith("]"):
-        raise ArtQuantError(f"'{path}' ends before its list does; fetch it again")
-    while True:
-        while at < len(text) and (text[at].isspace() or (array and text[at] in "[,]")):
-            at += 1
-        line, counted = line + text.count("\n", counted, at), at
-        if at == len(text):
-            return
-        try:
-            content, at = decoder.raw_decode(text, at)
-        except json.JSONDecodeError as error:
-            raise ArtQuantError(f"{path}:{error.lineno}: not JSON ({error.msg}); mend the file") from error
-        yield f"{path}:{line}", content
-
-
-def _record(place: str, content: Any, score_range: tuple[float, float]) -> Record:
+def _record(place: str, content: Any, score_range: tuple[float, float]) -> LabelRecord:
     if not isinstance(content, dict):
         raise ValueError(f"{type(content).__name__} instead of an object")
     image = content.get("image")
@@ -159,14 +133,14 @@ def _record(place: str, content: Any, score_range: tuple[float, float]) -> Recor
         raise ValueError(f"image is {image!r}, not the name of a file")
     kind = content.get("task_type", SCORE)
     if kind == DESCRIPTION:
-        return Record(place, image, text=_answer(content))
+        return LabelRecord(place, image, text=_answer(content))
     if kind != SCORE:
         raise ValueError(f"task_type {kind!r} is neither {DESCRIPTION!r} nor {SCORE!r}")
     low, high = score_range
     score = content.get("gt_score")
     if isinstance(score, bool) or not isinstance(score, int | float) or not low <= score <= high:
         raise ValueError(f"gt_score {score!r} of {image!r} is no number in [{low:g}, {high:g}]")
-    return Record(place, image, score=float(score), probabilities=_probabilities(content))
+    return LabelRecord(place, image, score=float(score), probabilities=_probabilities(content))
 
 
 def _answer(content: dict[str, Any]) -> str:
@@ -189,7 +163,7 @@ def _probabilities(content: dict[str, Any]) -> tuple[float, ...] | None:
     return tuple(map(float, values))
 
 
-def _notes(parts: Sequence[_Found]) -> Iterator[str]:
+def _notes(parts: Sequence[_SplitLabels]) -> Iterator[str]:
     kinds = Counter(
         "whole text" if WHOLE_TEXT in (_levels(text) or {}) else "with three levels"
         for part in parts
@@ -207,7 +181,7 @@ def _notes(parts: Sequence[_Found]) -> Iterator[str]:
     yield from _label_notes([record for part in parts for record in part.scores.values()])
 
 
-def _label_notes(records: Sequence[Record]) -> Iterator[str]:
+def _label_notes(records: Sequence[LabelRecord]) -> Iterator[str]:
     """How far the files' soft labels are from the scores, and from this package's own."""
     scale = LevelScale()
     given = [record for record in records if record.probabilities is not None]
