@@ -1,13 +1,14 @@
-"""Image files: named ones, folders, imported datasets."""
+"""Images that are files: named ones, folders, imported datasets, files on the Hub, and tar archives of files."""
 
 import hashlib
 import os
+import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from artquant_plugin.bulk.items import Item
+from artquant_plugin.bulk.images import NamedImage
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.locations import content_key, filesystem, open_binary, suffix
 from artquant_plugin.common.text import first_line
@@ -28,13 +29,13 @@ class NamedFile:
         """The path."""
         return self.path
 
-    def records(self) -> Iterator[str]:
+    def references(self) -> Iterator[str]:
         """The path."""
         yield self.path
 
-    def item(self, index: int, record: str) -> Item:
+    def image(self, index: int, reference: str) -> NamedImage:
         """The file."""
-        return Item(record, Path(record))
+        return NamedImage(reference, Path(reference))
 
     def count(self) -> int | None:
         """One."""
@@ -56,22 +57,22 @@ class Folder:
         """The folder."""
         return self.path
 
-    def records(self) -> Iterator[str]:
+    def references(self) -> Iterator[str]:
         """Paths, as `path` is written; hidden files and folders are passed over."""
         return _walk(self.path)
 
-    def item(self, index: int, record: str) -> Item:
+    def image(self, index: int, reference: str) -> NamedImage:
         """The file."""
-        return Item(record, Path(record))
+        return NamedImage(reference, Path(reference))
 
     def count(self) -> int | None:
         """Number of image files."""
-        return sum(1 for _ in self.records())
+        return sum(1 for _ in self.references())
 
     def identity(self) -> dict[str, Any]:
         """Number of files, and a hash of their names and sizes."""
         digest, count = hashlib.sha256(), 0
-        for path in self.records():
+        for path in self.references():
             digest.update(f"{os.path.relpath(path, self.path)}\0{_size(path)}\n".encode(errors="surrogateescape"))
             count += 1
         return {"folder": self.path, "images": count, "names": digest.hexdigest()[:16]}
@@ -109,17 +110,17 @@ class RemoteFiles:
         """The location as typed."""
         return self.location
 
-    def records(self) -> Iterator[str]:
+    def references(self) -> Iterator[str]:
         """Full locations, sorted."""
         yield from self.paths
 
-    def item(self, index: int, record: str) -> Item:
+    def image(self, index: int, reference: str) -> NamedImage:
         """The file's bytes."""
         try:
-            with open_binary(record) as file:
-                return Item(record, file.read())
+            with open_binary(reference) as file:
+                return NamedImage(reference, file.read())
         except ArtQuantError as error:
-            return Item(record, error)
+            return NamedImage(reference, error)
 
     def count(self) -> int | None:
         """Number of files."""
@@ -165,19 +166,19 @@ class ImportedSplit:
         """Folder and split."""
         return f"{self.folder}:{self.split}"
 
-    def records(self) -> Iterator[tuple[str, str]]:
+    def references(self) -> Iterator[tuple[str, str]]:
         """Image name relative to the image root, and that root."""
         dataset = Dataset.load(Path(self.folder))
         for painting in dataset.split(self.split):
             yield painting.image, str(dataset.image_root)
 
-    def item(self, index: int, record: tuple[str, str]) -> Item:
+    def image(self, index: int, reference: tuple[str, str]) -> NamedImage:
         """The painting's file under the name that `artquant metrics` joins by."""
-        name, root = record
+        name, root = reference
         try:
-            return Item(name, resolve_inside(Path(root), name).absolute())
+            return NamedImage(name, resolve_inside(Path(root), name).absolute())
         except ImageError as error:
-            return Item(name, error)
+            return NamedImage(name, error)
 
     def count(self) -> int | None:
         """As dataset.json says."""
@@ -187,3 +188,60 @@ class ImportedSplit:
         """A hash of the manifest."""
         keys = [content_key(str(path), whole=True) for path in Dataset.load(Path(self.folder)).files(self.split)]
         return {"dataset": self.folder, "split": self.split, "manifest": keys[0] if len(keys) == 1 else keys}
+
+
+@dataclass(frozen=True, slots=True)
+class TarArchive:
+    """A webdataset archive: every image member is a row, in the archive's order.
+
+    Args:
+        location: the file.
+        extension: which member of a sample is the image (``jpg`` of ``0001.jpg``); None for all image suffixes.
+    """
+
+    location: str
+    extension: str | None = None
+
+    @property
+    def label(self) -> str:
+        """The file."""
+        return self.location
+
+    def references(self) -> Iterator[tuple[str, bytes]]:
+        """Name and bytes of every image member.
+
+        Raises:
+            ArtQuantError: the archive is broken or cut short.
+        """
+        with open_binary(self.location) as file:
+            try:
+                with tarfile.open(fileobj=file, mode="r|*") as archive:
+                    for member in archive:
+                        if not member.isfile() or not self._is_image(member.name):
+                            continue
+                        content = archive.extractfile(member)
+                        if content is not None:
+                            yield member.name, content.read()
+            except (tarfile.TarError, EOFError, OSError) as error:
+                raise ArtQuantError(f"archive '{self.location}' is broken ({error}); fetch it again") from error
+
+    def _is_image(self, name: str) -> bool:
+        base = name.rsplit("/", 1)[-1]
+        if base.startswith("."):
+            return False
+        if self.extension is None:
+            return suffix(base) in IMAGE_SUFFIXES
+        return base.partition(".")[2].lower() == self.extension.lower().lstrip(".")
+
+    def image(self, index: int, reference: tuple[str, bytes]) -> NamedImage:
+        """A member, named by its archive and its own name."""
+        name, content = reference
+        return NamedImage(f"{self.location}/{name}", content)
+
+    def count(self) -> int | None:
+        """Unknown without reading the archive."""
+        return None
+
+    def identity(self) -> dict[str, Any]:
+        """Size and samples of the content."""
+        return {"archive": self.location, "extension": self.extension, "content": content_key(self.location)}

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from artquant_plugin.bulk.items import Item
+from artquant_plugin.bulk.images import NamedImage
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.locations import content_key, is_remote, open_binary
 from artquant_plugin.common.tables import TableRow, parquet_batches, read_table
@@ -16,7 +16,7 @@ ROWS_AT_ONCE = 32  # of a Parquet file with embedded images; each may hold megab
 
 
 @dataclass(frozen=True, slots=True)
-class Columns:
+class ImageColumns:
     """Which columns of a table are read.
 
     Args:
@@ -55,14 +55,14 @@ class Manifest:
     """
 
     location: str
-    columns: Columns
+    columns: ImageColumns
 
     @property
     def label(self) -> str:
         """The file."""
         return self.location
 
-    def records(self) -> Iterator[TableRow]:
+    def references(self) -> Iterator[TableRow]:
         """Every row.
 
         Raises:
@@ -70,21 +70,21 @@ class Manifest:
         """
         return read_table(self.location, self.columns.asked, remedy=REMEDY)
 
-    def item(self, index: int, record: TableRow) -> Item:
+    def image(self, index: int, reference: TableRow) -> NamedImage:
         """The image that a row names."""
-        return cell_item(
-            record.values[self.columns.image],
-            fallback=record.place,
+        return cell_image(
+            reference.values[self.columns.image],
+            fallback=reference.place,
             root=self.columns.folder(self.location),
-            name=record.values[self.columns.name] if self.columns.name else None,
+            name=reference.values[self.columns.name] if self.columns.name else None,
         )
 
     def count(self) -> int | None:
         """Number of rows: the table is read, so that a faulty row is told before a model is loaded."""
-        return sum(1 for _ in self.records())
+        return sum(1 for _ in self.references())
 
     def identity(self) -> dict[str, Any]:
-        """Columns, and a hash of the whole file."""
+        """ImageColumns, and a hash of the whole file."""
         return self.columns.identity(self.location) | {"content": content_key(self.location, whole=True)}
 
 
@@ -98,14 +98,14 @@ class ParquetTable:
     """
 
     location: str
-    columns: Columns
+    columns: ImageColumns
 
     @property
     def label(self) -> str:
         """The file."""
         return self.location
 
-    def records(self) -> Iterator[tuple[Any, Any]]:
+    def references(self) -> Iterator[tuple[Any, Any]]:
         """Image and id of every row, as pyarrow holds them: a row that is passed over is not copied.
 
         Raises:
@@ -117,11 +117,11 @@ class ParquetTable:
             for row in range(batch.num_rows):
                 yield images[row], None if names is None else names[row]
 
-    def item(self, index: int, record: tuple[Any, Any]) -> Item:
+    def image(self, index: int, reference: tuple[Any, Any]) -> NamedImage:
         """The image of a row, copied out of the table."""
-        image, name = record
+        image, name = reference
         place, root = f"{self.location}#{index}", self.columns.folder(self.location)
-        return cell_item(image.as_py(), fallback=place, root=root, name=None if name is None else name.as_py())
+        return cell_image(image.as_py(), fallback=place, root=root, name=None if name is None else name.as_py())
 
     def count(self) -> int | None:
         """Number of rows, as the file's footer says; None for a broken file, whose fault reading it tells."""
@@ -135,11 +135,11 @@ class ParquetTable:
                 return None
 
     def identity(self) -> dict[str, Any]:
-        """Columns, and a key of the file's size and samples of its content."""
+        """ImageColumns, and a key of the file's size and samples of its content."""
         return self.columns.identity(self.location) | {"content": content_key(self.location)}
 
 
-def cell_item(value: Any, *, fallback: str, root: Path | None, name: Any = None) -> Item:
+def cell_image(value: Any, *, fallback: str, root: Path | None, name: Any = None) -> NamedImage:
     """The image in a cell of an image column.
 
     Args:
@@ -153,14 +153,14 @@ def cell_item(value: Any, *, fallback: str, root: Path | None, name: Any = None)
     if isinstance(value, dict):
         path, content = value.get("path"), value.get("bytes")
         if content is not None:
-            return Item(called or path or fallback, bytes(content))
+            return NamedImage(called or path or fallback, bytes(content))
         value = path
     if isinstance(value, bytes):
-        return Item(called or fallback, value)
+        return NamedImage(called or fallback, value)
     if isinstance(value, str) and value:
         if root is None:
             error = ArtQuantError(f"image '{value}' is a path in a remote table; embed the images' bytes in it")
-            return Item(called or value, error)
-        return Item(called or value, root / Path(value).expanduser())
+            return NamedImage(called or value, error)
+        return NamedImage(called or value, root / Path(value).expanduser())
     error = ArtQuantError(f"the image of {fallback} is {type(value).__name__}, not a path or bytes; mend the row")
-    return Item(called or fallback, error)
+    return NamedImage(called or fallback, error)

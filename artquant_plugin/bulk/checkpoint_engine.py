@@ -4,9 +4,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from artquant_plugin.bulk.rows import Form
+from artquant_plugin.bulk.rows import ScoreColumns
 from artquant_plugin.checkpoint import ScoringSpec, locate
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.locations import content_key
@@ -14,30 +14,8 @@ from artquant_plugin.common.locations import content_key
 MODEL_SUFFIXES = (".json", ".safetensors", ".bin", ".model", ".jinja", ".txt")
 
 
-class Engine(Protocol):
-    """Scores a stream of images and knows what its scores depend on."""
-
-    @property
-    def form(self) -> Form:
-        """Columns of its rows."""
-        ...
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """What scores depend on besides the model."""
-        ...
-
-    def identity(self) -> dict[str, Any]:
-        """The model's name and a hash of its files."""
-        ...
-
-    def results(self, images: Iterable[Path | bytes]) -> Iterator[dict[str, Any] | ArtQuantError]:
-        """One result or error per image, in order: score, levels, entropy, extras."""
-        ...
-
-
 @dataclass
-class LocalEngine:
+class CheckpointEngine:
     """A checkpoint on this machine, loaded when the first image comes.
 
     Args:
@@ -84,9 +62,9 @@ class LocalEngine:
         return locate(self.model)
 
     @cached_property
-    def form(self) -> Form:
+    def columns(self) -> ScoreColumns:
         """Columns: the checkpoint's levels."""
-        return Form(ScoringSpec.load(self._folder).scale.names)
+        return ScoreColumns(ScoringSpec.load(self._folder).scale.names)
 
     @property
     def options(self) -> dict[str, Any]:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from artquant_plugin.bulk.items import Item
-from artquant_plugin.bulk.manifests import REMEDY, Columns, cell_item
+from artquant_plugin.bulk.images import NamedImage
+from artquant_plugin.bulk.manifests import REMEDY, ImageColumns, cell_image
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.tables import missing_column
 from artquant_plugin.common.text import first_line
@@ -34,7 +34,7 @@ class LibraryDataset:
 
     name: str
     split: str
-    columns: Columns
+    columns: ImageColumns
     file: int = 0
     files: int = 1
 
@@ -44,7 +44,7 @@ class LibraryDataset:
         whole = f"{self.name}:{self.split}"
         return whole if self.files == 1 else f"{whole}/{self.file}"
 
-    def records(self) -> Iterator[dict[str, Any]]:
+    def references(self) -> Iterator[dict[str, Any]]:
         """Rows, streamed, with the image still encoded.
 
         Raises:
@@ -73,16 +73,16 @@ class LibraryDataset:
                 return
             yield row
 
-    def item(self, index: int, record: dict[str, Any]) -> Item:
+    def image(self, index: int, reference: dict[str, Any]) -> NamedImage:
         """The image of a row."""
         for wanted in filter(None, (self.columns.image, self.columns.name)):
-            if wanted not in record:
-                raise missing_column(self.label, wanted, list(record), REMEDY)
+            if wanted not in reference:
+                raise missing_column(self.label, wanted, list(reference), REMEDY)
         root = Path(self.columns.root) if self.columns.root else None
         # The library names an embedded image after its file alone, which may stand in many rows; a place does not.
         place = f"{self.label}#{index}"
-        name = record[self.columns.name] if self.columns.name else place
-        return cell_item(record[self.columns.image], fallback=place, root=root, name=name)
+        name = reference[self.columns.name] if self.columns.name else place
+        return cell_image(reference[self.columns.image], fallback=place, root=root, name=name)
 
     def count(self) -> int | None:
         """As the dataset's card says, where it does."""
@@ -96,7 +96,7 @@ class LibraryDataset:
         return self.columns.identity(self.label) | {"revision": _revision(self.name, self.split)}
 
 
-def library_parts(name: str, split: str | None, columns: Columns) -> list[LibraryDataset]:
+def library_sources(name: str, split: str | None, columns: ImageColumns) -> list[LibraryDataset]:
     """The parts of a dataset: one per input file, so that a rank reads its own files alone.
 
     Args:
