@@ -20,7 +20,11 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".ti
 
 @dataclass(frozen=True, slots=True)
 class NamedFile:
-    """One image file as the user typed it; whether it can be read shows when it is."""
+    """One image file that the user named.
+
+    Args:
+        path: as the user typed it. Whether it can be read shows when the image is opened.
+    """
 
     path: str
 
@@ -38,17 +42,22 @@ class NamedFile:
         return NamedImage(reference, Path(reference))
 
     def count(self) -> int | None:
-        """One."""
+        """One image."""
         return 1
 
     def identity(self) -> dict[str, Any]:
-        """Path and size."""
+        """The path, and the file's size in bytes; None where there is no file."""
         return {"file": self.path, "size": Path(self.path).stat().st_size if Path(self.path).is_file() else None}
 
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """All image files below a folder, sorted folder by folder, so that no more than one folder's names are held."""
+    """All image files below a folder, sorted folder by folder, so that only one folder's names are held at a time.
+
+    Args:
+        path: of the folder. Hidden files and folders are passed over, and so are files whose suffix is none of
+            `IMAGE_SUFFIXES`.
+    """
 
     path: str
 
@@ -58,7 +67,7 @@ class Folder:
         return self.path
 
     def references(self) -> Iterator[str]:
-        """Paths, as `path` is written; hidden files and folders are passed over."""
+        """The path of every image file, beginning with the folder's path as it was given."""
         return _walk(self.path)
 
     def image(self, index: int, reference: str) -> NamedImage:
@@ -66,7 +75,7 @@ class Folder:
         return NamedImage(reference, Path(reference))
 
     def count(self) -> int | None:
-        """Number of image files."""
+        """Number of image files: the folder is listed."""
         return sum(1 for _ in self.references())
 
     def identity(self) -> dict[str, Any]:
@@ -79,7 +88,7 @@ class Folder:
 
 
 def _size(path: str) -> int | None:
-    """In bytes; None for a link to nothing."""
+    """The size of a file in bytes; None for a link that leads nowhere."""
     return os.stat(path).st_size if os.path.exists(path) else None
 
 
@@ -100,7 +109,12 @@ def _walk(folder: str) -> Iterator[str]:
 
 @dataclass(frozen=True, slots=True)
 class RemoteFiles:
-    """Image files of a file system such as the Hub's, listed once."""
+    """Image files of a file system that fsspec reads, such as the Hub's.
+
+    Args:
+        location: as the user typed it.
+        paths: the full location of every file, sorted.
+    """
 
     location: str
     paths: tuple[str, ...]
@@ -111,11 +125,11 @@ class RemoteFiles:
         return self.location
 
     def references(self) -> Iterator[str]:
-        """Full locations, sorted."""
+        """The full location of every file, sorted."""
         yield from self.paths
 
     def image(self, index: int, reference: str) -> NamedImage:
-        """The file's bytes."""
+        """The file's bytes, fetched now; the reason where they cannot be fetched."""
         try:
             with open_binary(reference) as file:
                 return NamedImage(reference, file.read())
@@ -133,10 +147,16 @@ class RemoteFiles:
 
 
 def list_remote(location: str) -> tuple[str, ...]:
-    """Every file at a location: itself, what a pattern fits, or all below a folder; sorted, as full locations.
+    """List the files at a location.
+
+    Args:
+        location: of a file, of a folder whose files at any depth are listed, or a pattern with ``*``.
+
+    Returns:
+        The full location of every file, sorted.
 
     Raises:
-        ArtQuantError: nothing is there.
+        ArtQuantError: nothing is there, or it cannot be listed.
     """
     system, path = filesystem(location)
     try:
@@ -156,7 +176,12 @@ def list_remote(location: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class ImportedSplit:
-    """One split of a dataset that `artquant data import` wrote."""
+    """One split of a dataset that `artquant data import` wrote.
+
+    Args:
+        folder: the dataset's.
+        split: its name, one that dataset.json lists.
+    """
 
     folder: str
     split: str
@@ -167,13 +192,13 @@ class ImportedSplit:
         return f"{self.folder}:{self.split}"
 
     def references(self) -> Iterator[tuple[str, str]]:
-        """Image name relative to the image root, and that root."""
+        """The name of every image relative to the image root, and that root."""
         dataset = Dataset.load(Path(self.folder))
         for painting in dataset.split(self.split):
             yield painting.image, str(dataset.image_root)
 
     def image(self, index: int, reference: tuple[str, str]) -> NamedImage:
-        """The painting's file under the name that `artquant metrics` joins by."""
+        """The painting's file, under the name by which `artquant metrics` joins it with the human score."""
         name, root = reference
         try:
             return NamedImage(name, resolve_inside(Path(root), name).absolute())
@@ -181,11 +206,11 @@ class ImportedSplit:
             return NamedImage(name, error)
 
     def count(self) -> int | None:
-        """As dataset.json says."""
+        """The number of paintings that dataset.json gives."""
         return Dataset.load(Path(self.folder)).info.splits[self.split].n
 
     def identity(self) -> dict[str, Any]:
-        """A hash of the manifest."""
+        """A hash of each file that holds the split's rows."""
         keys = [content_key(str(path), whole=True) for path in Dataset.load(Path(self.folder)).files(self.split)]
         return {"dataset": self.folder, "split": self.split, "manifest": keys[0] if len(keys) == 1 else keys}
 
@@ -195,8 +220,9 @@ class TarArchive:
     """A webdataset archive: every image member is a row, in the archive's order.
 
     Args:
-        location: the file.
-        extension: which member of a sample is the image (``jpg`` of ``0001.jpg``); None for all image suffixes.
+        location: a path, or an address that fsspec reads.
+        extension: which member of a sample is the image, as ``jpg`` for ``0001.jpg``; None takes every member with an
+            image suffix.
     """
 
     location: str
@@ -208,7 +234,7 @@ class TarArchive:
         return self.location
 
     def references(self) -> Iterator[tuple[str, bytes]]:
-        """Name and bytes of every image member.
+        """The name and the bytes of every image member.
 
         Raises:
             ArtQuantError: the archive is broken or cut short.
@@ -234,14 +260,14 @@ class TarArchive:
         return base.partition(".")[2].lower() == self.extension.lower().lstrip(".")
 
     def image(self, index: int, reference: tuple[str, bytes]) -> NamedImage:
-        """A member, named by its archive and its own name."""
+        """The image of a member, named by its archive and its own name."""
         name, content = reference
         return NamedImage(f"{self.location}/{name}", content)
 
     def count(self) -> int | None:
-        """Unknown without reading the archive."""
+        """None: only reading the archive would tell."""
         return None
 
     def identity(self) -> dict[str, Any]:
-        """Size and samples of the content."""
+        """The member's extension, and a key of the archive's size and samples of its content."""
         return {"archive": self.location, "extension": self.extension, "content": content_key(self.location)}

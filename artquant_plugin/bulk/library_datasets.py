@@ -25,11 +25,11 @@ class LibraryDataset:
     """One split of a dataset of the `datasets` library, or one of the input files that it is made of.
 
     Args:
-        name: Hub id with an optional ``@revision``, or a folder.
-        split: of the dataset.
-        columns: of the image and the id.
-        file: which of the input files, from 0.
-        files: number of input files.
+        name: a Hub id with an optional ``@revision``, or a folder that the library saved.
+        split: the name of one of the dataset's splits.
+        columns: which columns hold the image and the row's name.
+        file: which of the input files is read, from 0 to `files` - 1.
+        files: number of the input files of the split; 1 reads the whole split.
     """
 
     name: str
@@ -40,12 +40,12 @@ class LibraryDataset:
 
     @property
     def label(self) -> str:
-        """Id, split and file."""
+        """The dataset and its split and, where the split has several input files, the number of the file."""
         whole = f"{self.name}:{self.split}"
         return whole if self.files == 1 else f"{whole}/{self.file}"
 
     def references(self) -> Iterator[dict[str, Any]]:
-        """Rows, streamed, with the image still encoded.
+        """Every row of the split, or of its file, as a stream; images stay encoded.
 
         Raises:
             ArtQuantError: a column is missing, or the rows cannot be fetched.
@@ -85,7 +85,7 @@ class LibraryDataset:
         return cell_image(reference[self.columns.image], fallback=place, root=root, name=name)
 
     def count(self) -> int | None:
-        """As the dataset's card says, where it does."""
+        """The number of rows that the dataset's card gives; None where it gives none, and for one of several files."""
         if self.files > 1:
             return None
         split = (_loaded(self.name, self.split).info.splits or {}).get(self.split)
@@ -97,12 +97,12 @@ class LibraryDataset:
 
 
 def library_sources(name: str, split: str | None, columns: ImageColumns) -> list[LibraryDataset]:
-    """The parts of a dataset: one per input file, so that a rank reads its own files alone.
+    """The sources of a dataset: one per input file, so that a process reads the files of its own shards alone.
 
     Args:
-        name: Hub id with an optional ``@revision``, or a folder that `datasets` saved.
-        split: needed when the dataset has several.
-        columns: of the image and the id.
+        name: a Hub id with an optional ``@revision``, or a folder that `datasets` saved.
+        split: the name of a split; None takes the only one of a dataset that has one.
+        columns: which columns hold the image and the row's name.
 
     Raises:
         ArtQuantError: no such dataset or split, or it cannot be read.
@@ -113,7 +113,7 @@ def library_sources(name: str, split: str | None, columns: ImageColumns) -> list
 
 
 def _split(name: str, split: str | None) -> str:
-    """The split that is meant."""
+    """The name of the split that is meant: the given one, or the only one."""
     folder = Path(name)
     try:
         if folder.is_dir():

@@ -24,7 +24,10 @@ EMPTY = "the input has no rows; name another"
 
 
 def check_output(out: str) -> Path:
-    """The path of --out, checked.
+    """The path that --out names, checked.
+
+    Args:
+        out: as the user typed it; ``~`` is expanded.
 
     Returns:
         A file with one of `SUFFIXES`, or a folder when `out` ends with a slash or is one.
@@ -45,12 +48,18 @@ def check_output(out: str) -> Path:
 
 
 def is_folder(out: str) -> bool:
-    """Whether --out names a folder of shards."""
+    """Whether --out names a folder of shards: it ends with a slash, or a folder of this name is there."""
     return out.endswith("/") or Path(out).expanduser().is_dir()
 
 
 def wanted(inputs: Inputs, engine: ScoringEngine, options: dict[str, Any] | None = None) -> Wanted:
-    """What a run is about to compute."""
+    """What a run is about to compute, for its record.
+
+    Args:
+        inputs: what is scored.
+        engine: what scores.
+        options: what else the output depends on, besides the engine's own options.
+    """
     return Wanted(inputs.identity(), engine.identity(), engine.options | (options or {}))
 
 
@@ -60,11 +69,11 @@ def score_to_file(
     """Score everything into one file.
 
     Args:
-        inputs: what to score.
-        engine: what scores.
-        out: Parquet, CSV or JSON-lines file. While the run goes on, its rows are in a hidden journal beside it.
-        overwrite: drop earlier results.
-        show: draw a progress bar.
+        inputs: the images to score.
+        engine: gives the scores.
+        out: a Parquet, CSV or JSON-lines file. While the run goes on, its rows are in a hidden journal beside it.
+        overwrite: remove earlier results and compute everything again.
+        show: whether to draw a progress bar, where there is a terminal.
 
     Raises:
         ArtQuantError: earlier results were made from something else; another process writes the same file; the inputs
@@ -111,11 +120,11 @@ def complete(
 
     Args:
         out: the result file.
-        journal_path: its journal, perhaps of an interrupted run.
-        engine: what scores.
+        journal_path: its journal, which an interrupted run may have left.
+        engine: gives the scores.
         references: of all images of the file, including those whose rows the journal has.
         meter: counts the rows.
-        allow_empty: write a file without rows, too.
+        allow_empty: whether to write a file without rows; otherwise it is an error.
 
     Raises:
         ArtQuantError: there are no rows.
@@ -138,7 +147,7 @@ class Journal:
     """Rows as they come, one JSON line each, so that an interrupted run loses none and computes none twice.
 
     Args:
-        path: of the journal; a last line that was cut short is dropped when it is opened.
+        path: of the journal, which is made when absent. A last line that was cut short is dropped when it is opened.
     """
 
     def __init__(self, path: Path) -> None:
@@ -168,7 +177,7 @@ class Journal:
             self._file.close()
 
     def append(self, row: ScoreRow) -> None:
-        """Add a row; it survives the end of this process."""
+        """Add a row. It is handed to the system at once, so that it survives the end of this process."""
         assert self._file is not None
         self._file.write(json.dumps(row, ensure_ascii=False, allow_nan=False).encode() + b"\n")
         self._file.flush()
@@ -176,24 +185,24 @@ class Journal:
         self.failed += row["reason"] is not None
 
     def read(self) -> Iterator[ScoreRow]:
-        """All rows, in order."""
+        """All rows that the journal holds, in order."""
         with self.path.open("rb") as file:
             for line in file:
                 yield json.loads(line)
 
 
 def has_rows(journal_path: Path) -> bool:
-    """Whether there is a journal with anything in it."""
+    """Whether a journal is there and holds anything."""
     return journal_path.is_file() and journal_path.stat().st_size > 0
 
 
 def write_rows(path: Path, columns: ScoreColumns, rows: Iterable[ScoreRow]) -> None:
-    """Write a result file in one step; rows are streamed.
+    """Write a result file in one step, from a stream of rows.
 
     Args:
-        path: with one of `SUFFIXES`.
-        columns: its columns.
-        rows: in order.
+        path: a name with one of `SUFFIXES`, which tells the format.
+        columns: of the file, in their order.
+        rows: each with all of the columns.
     """
     if path.suffix == ".parquet":
         _write_parquet(path, columns, rows)

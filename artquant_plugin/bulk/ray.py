@@ -26,11 +26,11 @@ class ShardScorer:
     """One actor: takes indices of shards, scores them, writes them.
 
     Args:
-        inputs: what to score; read here, not sent through the cluster.
-        engine: what scores; its model is loaded at the first shard and kept.
+        inputs: the images to score; the actor reads them itself, so that none travels through the cluster.
+        engine: gives the scores; its model is loaded at the first shard and kept.
         out: the folder, on storage that all machines share.
-        shard_size: rows per shard.
-        folder: in which relative paths are meant.
+        shard_size: rows per shard, from 1.
+        folder: the working folder of the command, in which relative paths are meant.
     """
 
     def __init__(self, inputs: Inputs, engine: ScoringEngine, out: str, shard_size: int, folder: str) -> None:
@@ -89,15 +89,17 @@ def score_on_ray(
     other's.
 
     Args:
-        inputs: what to score; its paths must mean the same on every machine.
-        engine: what scores.
+        inputs: the images to score; their paths must mean the same on every machine.
+        engine: gives the scores.
         out: the folder, on storage that all machines share.
-        shard_size: rows per shard.
-        actors: scorers; one per GPU of the cluster, else one, when left out.
-        overwrite: drop earlier results.
+        shard_size: rows per shard, from 1.
+        actors: number of scorers, from 1; None takes one per GPU of the cluster, or one where it has no GPU. There are
+            never more than shards to make.
+        overwrite: remove earlier results and compute everything again.
 
     Raises:
-        ArtQuantError: Ray is not installed; as `score_to_folder`.
+        ArtQuantError: Ray is not installed, or whatever stops
+            `artquant_plugin.bulk.shards.score_to_folder`.
     """
     try:
         import ray

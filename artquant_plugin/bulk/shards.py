@@ -25,11 +25,11 @@ WORK_FOLDER = ".work"  # journals of shards that are being made, and locks
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """Which shards a process takes: every `world`-th from `rank` on.
+    """Which shards a process takes: every `world`-th one, beginning with number `rank`.
 
     Args:
-        rank: from 0.
-        world: number of processes.
+        rank: the number of this process, from 0 to `world` - 1.
+        world: number of the processes that share the work, from 1.
     """
 
     rank: int = 0
@@ -40,7 +40,7 @@ class Share:
 
 
 def shard_path(out: Path, index: int) -> Path:
-    """The file of a shard."""
+    """The file of a shard, given the output folder and the shard's number from 0."""
     return out / f"shard-{index:06d}.parquet"
 
 
@@ -57,19 +57,21 @@ def score_to_folder(
     """Score into a folder of Parquet shards.
 
     Args:
-        inputs: what to score. Several tables or archives give one shard each, anything else shards of `shard_size`.
-        engine: what scores.
-        out: the folder.
-        shard_size: rows per shard.
-        share: of this process; everything when left out.
-        overwrite: drop earlier results; for one process alone.
-        show: draw a progress bar.
+        inputs: the images to score. Several tables or archives give one shard each, anything else gives shards of
+            `shard_size` rows.
+        engine: gives the scores.
+        out: the folder, which is made when absent.
+        shard_size: rows per shard, from 1.
+        share: the shards of this process; None takes all of them.
+        overwrite: remove earlier results and compute everything again; only where one process writes the folder.
+        show: whether to draw a progress bar, where there is a terminal.
 
     Returns:
         Counts of this process's share.
 
     Raises:
-        ArtQuantError: as `artquant_plugin.bulk.run.score_to_file`.
+        ArtQuantError: earlier results were made from something else, or the folder holds other files; another process
+            is making the same shard; the inputs have no rows or cannot be read; the engine cannot be used.
     """
     share = share or Share()
     finished = begin(out, wanted(inputs, engine, layout(inputs, shard_size)), overwrite=overwrite, share=share)
@@ -88,12 +90,18 @@ def score_to_folder(
 
 
 def layout(inputs: Inputs, shard_size: int) -> dict[str, Any]:
-    """How rows are divided into shards, for the record."""
+    """How the rows are divided into shards, as an option of the run's record."""
     return {"rows_per_shard": "as the input's files" if inputs.file_per_shard else shard_size}
 
 
 def begin(out: Path, now: Wanted, *, overwrite: bool, share: Share) -> Summary | None:
     """Check an output folder against its record, or begin it.
+
+    Args:
+        out: the folder, which is made when absent.
+        now: what this run is about to compute.
+        overwrite: remove what earlier runs left in the folder.
+        share: the shards of this process.
 
     Returns:
         The whole folder's counts when it is finished.
@@ -189,7 +197,12 @@ def score_shard(
 
 
 def finish(out: Path, shards: int) -> None:
-    """Mark a folder as complete once every shard is there; whichever process comes last does it."""
+    """Mark a folder as complete once every shard is there, which the process that comes last finds.
+
+    Args:
+        out: the folder.
+        shards: the number of shards that there must be.
+    """
     paths = [shard_path(out, index) for index in range(shards)]
     if not all(path.is_file() for path in paths):
         return
@@ -200,7 +213,13 @@ def finish(out: Path, shards: int) -> None:
 
 
 def parquet_counts(path: Path) -> tuple[int, int]:
-    """Rows and failed rows of a finished shard, from its footer.
+    """Count the rows of a finished shard, from its footer.
+
+    Args:
+        path: of the shard.
+
+    Returns:
+        The number of rows, and how many of them have no score.
 
     Raises:
         ArtQuantError: the file is no shard of ours.

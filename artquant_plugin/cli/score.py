@@ -46,10 +46,10 @@ def add_parser(subparsers: Any) -> None:
 
 
 def _add_table_options(group: Any) -> None:
-    group.add_argument("--split", help="of a dataset (default: its only one; test for an imported one)")
-    group.add_argument("--image-column", default="image", help="(default: %(default)s)")
-    group.add_argument("--id-column", help="names the rows (default: the image's path)")
-    group.add_argument("--image-root", metavar="FOLDER", help="of relative paths (default: the table's own folder)")
+    group.add_argument("--split", help="split of a dataset (default: its only one; test for an imported one)")
+    group.add_argument("--image-column", default="image", help="column of paths or images (default: %(default)s)")
+    group.add_argument("--id-column", help="column that names the rows (default: the image's path)")
+    group.add_argument("--image-root", metavar="FOLDER", help="folder of relative paths (default: the table's own)")
 
 
 def _add_model_options(group: Any) -> None:
@@ -61,7 +61,9 @@ def _add_model_options(group: Any) -> None:
         "--workers", type=whole_number, help="processes that prepare images (default: what suits the device)"
     )
     group.add_argument("--compile", action="store_true", help="run the model through torch.compile")
-    group.add_argument("--quantization", choices=("4bit", "8bit"), help="of the weights (default: as stored)")
+    group.add_argument(
+        "--quantization", choices=("4bit", "8bit"), help="load the weights in so many bits (default: as stored)"
+    )
     group.add_argument("--device", help="cuda, cuda:1, mps, cpu (default: a GPU where there is one)")
 
 

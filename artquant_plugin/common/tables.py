@@ -155,8 +155,8 @@ def json_values(location: str) -> Iterator[tuple[str, Any]]:
     decoder = json.JSONDecoder(object_pairs_hook=_object)
     if suffix(location) == ".jsonl":
         with open_binary(location) as file:
-            for number, line in enumerate(file, start=1):
-                text = _utf8(line, location, number)
+            for number, content in enumerate(file, start=1):
+                text = _utf8(content, location, number)
                 if text and not text.isspace():
                     try:
                         value = decoder.decode(text)

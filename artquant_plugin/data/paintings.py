@@ -16,16 +16,16 @@ OPTIONAL = ("category", "attributes", "comment")
 
 @dataclass(frozen=True, slots=True)
 class Painting:
-    """One row.
+    """One row of a dataset: a painting with its human score.
 
     Args:
         id: unique in the dataset.
         image: path relative to the image root, forward slashes.
         sha256: of the image file's bytes; empty when the file was missing at import and never read.
         score: mean human score, in the dataset's score range.
-        category: as the dataset's authors write it.
+        category: as the dataset's authors write it; None where they give none.
         attributes: scores of single aspects; None where raters gave none.
-        comment: a rater's words.
+        comment: a rater's words; None where there are none.
         description: texts for perception, cognition and emotion; or one ``text``, where levels cannot be told apart.
     """
 
@@ -44,7 +44,7 @@ def row_files(folder: Path, split: str) -> list[Path]:
 
     Args:
         folder: of the dataset.
-        split: its name.
+        split: the split's name.
 
     Returns:
         Their paths; none when no file is there.
@@ -57,8 +57,8 @@ def read_paintings(path: Path, score_range: tuple[float, float]) -> Iterator[Pai
     """The rows of a file, checked, one after the other.
 
     Args:
-        path: of `row_files`.
-        score_range: lowest and highest possible score.
+        path: one of the files that `row_files` gives.
+        score_range: the lowest and the highest possible score.
 
     Raises:
         ArtQuantError: a row that is not of the form; file and line are named.

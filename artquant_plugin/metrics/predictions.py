@@ -1,4 +1,4 @@
-"""Any tool's predictions, as CSV or JSON, joined with human scores by image name; what does not join is listed."""
+"""Predictions of any tool, joined with human scores by image name; what does not join is listed."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -16,8 +16,8 @@ class Truth:
     """Human scores by image name.
 
     Args:
-        scores: in the dataset's unit.
-        left_out: images that the dataset's import could not use, by reason.
+        scores: the human score of each image, in the dataset's own unit.
+        left_out: how many images the dataset's import could not use, by reason; empty for a truth file.
     """
 
     scores: dict[str, float]
@@ -30,14 +30,14 @@ class Joined:
 
     Args:
         images: names of the n pairs, sorted.
-        predictions: n numbers.
-        truths: n numbers.
+        predictions: n finite numbers, in the order of `images`.
+        truths: n human scores, in the order of `images`.
         n_truth: images that have a human score.
         missing: images with a human score and no row in the predictions.
-        unparsable: image and text of predictions that are no finite number.
+        unparsable: predictions that are no finite number, each as the image's name and the text.
         duplicates: images with several rows; none of them is used.
         unknown: predicted images without a human score.
-        left_out: see `Truth`.
+        left_out: how many images the dataset's import could not use, by reason.
     """
 
     images: list[str]
@@ -52,12 +52,12 @@ class Joined:
 
 
 def read_truth(truth: str, *, image_column: str = "image", score_column: str = "score") -> Truth:
-    """Human scores from a CSV file or a dataset.
+    """Read human scores from a table or a dataset.
 
     Args:
-        truth: a CSV file, or a dataset's name or folder with an optional ``:split`` (test).
-        image_column: of the file.
-        score_column: of the file.
+        truth: a table, or a dataset's name or folder with an optional ``:split``; without one the test split is read.
+        image_column: the column of a table that holds the images' names.
+        score_column: the column of a table that holds the human scores.
 
     Raises:
         ArtQuantError: neither is there; a score is no number; an image stands twice.
@@ -93,9 +93,10 @@ def join_predictions(
     Args:
         path: a table with a header line (CSV, or with semicolons or tabs), JSON (``.json``, ``.jsonl``) or Parquet.
         truth: human scores.
-        image_column: of the file.
-        prediction_column: of the file.
-        shorten: applied to the file's image names first, for a truth that is named by something shorter.
+        image_column: the column that holds the images' names.
+        prediction_column: the column that holds the predictions. A cell that is no finite number is listed, not used.
+        shorten: makes the name by which an image is looked up in `truth` from the file's own, for a truth that knows
+            images by something shorter.
 
     Raises:
         ArtQuantError: no such file or column, or not one pair.

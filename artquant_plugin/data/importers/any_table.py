@@ -1,4 +1,4 @@
-"""Any dataset that is a table of image names and scores."""
+"""Any dataset that is one table of image names and scores."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,15 @@ SPLIT_WORDS |= {"validation": "validation", "dev": "validation", "test": "test",
 
 @dataclass(frozen=True, slots=True)
 class AnnotationColumns:
-    """Which columns of a table hold what; None where it holds no such thing."""
+    """Which column of a table holds what.
+
+    Args:
+        image: paths relative to the image folder.
+        score: human scores.
+        split: the split's name, one of `SPLIT_WORDS` in any case; None has a split made.
+        category: of the painting, as a text; None where the table has none.
+        comment: a rater's words; None where the table has none.
+    """
 
     image: str
     score: str
@@ -40,15 +48,15 @@ def read_csv(
     """Read a table.
 
     Args:
-        path: the CSV file.
-        columns: see `AnnotationColumns`; without a split column a seeded split is made.
-        name: of the dataset.
-        score_range: lowest and highest possible score.
-        encoding: of the file.
-        delimiter: between fields.
-        seed: of the split.
-        test_fraction: of the rows, when the split is made.
-        source: where the table is from; its file name when None.
+        path: the table; `artquant_plugin.common.tables.read_table` says which formats it may have.
+        columns: which columns are read; without a split column a seeded split is made.
+        name: of the dataset, which becomes a folder's name.
+        score_range: the lowest and the highest possible score.
+        encoding: of a text table, as Python names it.
+        delimiter: the character between the fields of a text table.
+        seed: of the permutation by which a split is made.
+        test_fraction: the share of the rows that a made split tests with, in (0, 1).
+        source: where the table is from; None takes its file name.
         license: terms of the data.
 
     Raises:

@@ -45,7 +45,7 @@ def read_apdd(annotations: Path, *, seed: int = 0) -> Annotations:
     Args:
         annotations: folder with train.csv, valid.csv and test.csv, and with the big file for comments (beside them or
             one folder up, as in the repository); or the big file alone, which is then split 80/10/10.
-        seed: of that split.
+        seed: of that split, from 0; the authors' own split needs none.
 
     Raises:
         ArtQuantError: a file is absent or faulty, or the two disagree about a score.

@@ -34,13 +34,14 @@ NOTICEABLE = 0.01  # score points by which an expectation may miss the score unm
 
 @dataclass(frozen=True, slots=True)
 class LabelRecord:
-    """One record, checked.
+    """One record of a label file, checked.
 
     Args:
-        place: file and line.
+        place: where the record stands, as ``file:line``.
         image: path relative to the image folder.
-        score: None in a description record.
-        probabilities: ``level_probs``, where a score record has them; they may be anything but of another length.
+        score: the human score; None in a description record.
+        probabilities: ``level_probs``, shape (5,), best level first; None where the record has none. They are as the
+            file gives them, and need not sum to 1.
         text: the description; None in a score record.
     """
 
@@ -62,9 +63,9 @@ def read_rad(
     """Read label files: scores and descriptions of one picture become one painting.
 
     Args:
-        files: of each split.
-        name: of the dataset.
-        score_range: lowest and highest possible score.
+        files: the label files of each split.
+        name: of the dataset, which becomes a folder's name.
+        score_range: the lowest and the highest possible score.
         source: where the files are from.
         license: terms of the data.
 

@@ -22,8 +22,8 @@ def read_vaps(annotations: Path, *, seed: int = 0, fold: int | None = None) -> A
 
     Args:
         annotations: vaps_dataset.csv or its folder; liking from 1 to 10.
-        seed: of the 80/20 split and of the folds.
-        fold: take this fold (0 to 4) as the test split instead of the 20 %.
+        seed: of the 80/20 split and of the folds, from 0.
+        fold: the fold, from 0 to 4, that is the test split; None tests with 20 % of the paintings.
 
     Raises:
         ArtQuantError: the file is absent or faulty; no such fold.
