@@ -136,7 +136,7 @@ def read_table(
                 number += 1
                 yield TableRow(f"{location}, row {number}", values)
     else:
-        yield from _text_rows(location, [*columns], [*optional], delimiter, encoding, remedy, has_options)
+        yield from _text_rows(location, columns, optional, delimiter, encoding, remedy, has_options)
 
 
 def json_values(location: str) -> Iterator[tuple[str, Any]]:
@@ -219,7 +219,7 @@ def parquet_batches(
     with open_binary(location) as file:
         try:
             table = parquet.ParquetFile(file)
-            wanted = _chosen(location, table.schema_arrow.names, columns, optional, remedy)
+            wanted = _positions(location, table.schema_arrow.names, columns, optional, remedy)
             yield from table.iter_batches(batch_size=rows_at_once, columns=list(wanted))
         except pyarrow.ArrowException as error:
             raise ArtQuantError(
@@ -240,7 +240,7 @@ def missing_column(place: str, column: str, present: Sequence[str], remedy: str)
     return ArtQuantError(f"'{place}' has no column {column!r}, only {one_line(names)}; {remedy}")
 
 
-def _chosen(
+def _positions(
     location: str, present: Sequence[str], columns: Sequence[str], optional: Sequence[str], remedy: str
 ) -> dict[str, int]:
     """The position of each asked column that a table has."""
@@ -271,54 +271,43 @@ def _text_rows(
         codecs.lookup(encoding)
     except LookupError as error:
         raise ArtQuantError(f"encoding {encoding!r} is unknown; use one such as utf-8, cp1252 or gbk") from error
+    begins = 1  # the line at which the next row begins
     with open_binary(location) as raw:
         _refuse_other_formats(location, raw)
+        file = io.TextIOWrapper(raw, encoding=encoding, newline="")
         try:
-            yield from _text_fields(location, raw, columns, optional, delimiter, encoding, remedy, has_options)
+            first = file.readline()
+            passed = 0
+            if named := SEPARATOR_LINE.fullmatch(first):
+                delimiter, first, passed = named[1], file.readline(), 1
+            delimiter = delimiter or _delimiter(first)
+            # Without `strict`, a quote that is never closed takes in the rest of the file without a word.
+            reader = csv.reader(chain([first], file), delimiter=delimiter, strict=True)
+            begins += passed
+            header = [name.strip() for name in next(reader, [])]
+            other = _delimiter(first)
+            if has_options and len(header) == 1 and other != delimiter and header[0] not in columns:
+                remedy = f"its fields are set apart by {other!r}: pass --delimiter {other!r}"
+            positions = _positions(location, header, columns, optional, remedy)
+            begins = reader.line_num + passed + 1
+            for fields in reader:
+                place, begins = f"{location}:{begins}", reader.line_num + passed + 1
+                if not any(field.strip() for field in fields):
+                    continue
+                if len(fields) != len(header):
+                    raise _other_length(place, len(fields), len(header), delimiter)
+                yield TableRow(place, {column: fields[position].strip() for column, position in positions.items()})
+        except csv.Error as error:
+            raise ArtQuantError(f"{location}:{begins}: {error}; mend the line") from error
         except UnicodeDecodeError:
             raise _undecodable(location, encoding, has_options) from None
 
 
-def _text_fields(
-    location: str,
-    raw: IO[bytes],
-    columns: Sequence[str],
-    optional: Sequence[str],
-    delimiter: str | None,
-    encoding: str,
-    remedy: str,
-    has_options: bool,
-) -> Iterator[TableRow]:
-    file = io.TextIOWrapper(raw, encoding=encoding, newline="")
-    first, passed = file.readline(), 0
-    if named := SEPARATOR_LINE.fullmatch(first):
-        delimiter, first, passed = named[1], file.readline(), 1
-    delimiter = delimiter or _delimiter(first)
-    # Without `strict`, a quote that is never closed takes in the rest of the file without a word.
-    reader = csv.reader(chain([first], file), delimiter=delimiter, strict=True)
-    begins = 1  # the line of the file at which the next row begins, counted behind a line of Excel
-    try:
-        header = [name.strip() for name in next(reader, [])]
-        if len(header) == 1 and (other := _delimiter(first)) != delimiter and has_options and header[0] not in columns:
-            remedy = f"its fields are set apart by {other!r}: pass --delimiter {other!r}"
-        chosen = _chosen(location, header, columns, optional, remedy)
-        begins = reader.line_num + 1
-        for fields in reader:
-            number, begins = begins + passed, reader.line_num + 1
-            if len(fields) != len(header):
-                if not any(field.strip() for field in fields):
-                    continue
-                rule = f"{len(fields)} fields for {len(header)} columns"
-                if len(fields) > len(header):
-                    rule += f"; put a field that holds {delimiter!r}, such as a decimal comma, in quotes"
-                else:
-                    rule += "; mend the line"
-                raise ArtQuantError(f"{location}:{number}: {rule}")
-            values = {column: fields[position].strip() for column, position in chosen.items()}
-            if any(values.values()) or any(field.strip() for field in fields):
-                yield TableRow(f"{location}:{number}", values)
-    except csv.Error as error:
-        raise ArtQuantError(f"{location}:{begins + passed}: {error}; mend the line") from error
+def _other_length(place: str, fields: int, columns: int, delimiter: str) -> ArtQuantError:
+    remedy = "mend the line"
+    if fields > columns:
+        remedy = f"put a field that holds {delimiter!r}, such as a decimal comma, in quotes"
+    return ArtQuantError(f"{place}: {fields} fields for {columns} columns; {remedy}")
 
 
 def _delimiter(header: str) -> str:
