@@ -12,17 +12,17 @@ import time
 from pathlib import Path
 from typing import Any
 
-from artquant_plugin.bulk.rows import Form
-from artquant_plugin.bulk.run import score_to_file
+from artquant_plugin.bulk.inputs import find_inputs
+from artquant_plugin.bulk.output_file import score_to_file
+from artquant_plugin.bulk.rows import ScoreColumns
 from artquant_plugin.bulk.shards import score_to_folder
-from artquant_plugin.bulk.sources import find_source
 from artquant_plugin.prompting.levels import LEVEL_NAMES
 
 
 class FixedEngine:
     """An engine for bulk scoring that gives every image the same score."""
 
-    form = Form(LEVEL_NAMES)
+    columns = ScoreColumns(LEVEL_NAMES)
     options: dict[str, Any] = {"engine": "fixed"}
 
     def identity(self):
@@ -46,13 +46,13 @@ def main() -> None:
             manifest = Path(folder) / f"{rows}.jsonl"
             with manifest.open("w") as file:
                 file.writelines(json.dumps({"image": f"paintings/{index:09d}.jpg"}) + "\n" for index in range(rows))
-            source = find_source([str(manifest)])
+            inputs = find_inputs([str(manifest)])
             for output in ("shards", "parquet", "csv"):
                 started = time.perf_counter()
                 if output == "shards":
-                    score_to_folder(source, FixedEngine(), Path(folder) / str(rows), shard_size=10_000, show=False)
+                    score_to_folder(inputs, FixedEngine(), Path(folder) / str(rows), shard_size=10_000, show=False)
                 else:
-                    score_to_file(source, FixedEngine(), Path(folder) / f"{rows}.{output}", show=False)
+                    score_to_file(inputs, FixedEngine(), Path(folder) / f"{rows}.{output}", show=False)
                 seconds = time.perf_counter() - started
                 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
                 print(f"{rows:>9,}  {output:<8} {seconds:>8.1f} {rows / seconds:>8,.0f} {peak:>9.0f}")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from artquant_plugin.bulk.logprobs import Ask, listed_tokens, score_listed
-from artquant_plugin.bulk.rows import Form
+from artquant_plugin.bulk.rows import ScoreColumns
 from artquant_plugin.checkpoint import ScoringSpec
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.text import one_line
@@ -74,9 +74,9 @@ class EndpointEngine:
             )
 
     @property
-    def form(self) -> Form:
+    def columns(self) -> ScoreColumns:
         """Columns: the levels, and how much of the probability they have."""
-        return Form(self.spec.scale.names, ("level_mass", "score_bound"))
+        return ScoreColumns(self.spec.scale.names, ("level_mass", "score_bound"))
 
     @property
     def options(self) -> dict[str, Any]:

@@ -1,15 +1,16 @@
-"""Image files: named ones, folders, imported datasets."""
+"""Images that are files: named ones, folders, imported datasets, files on the Hub, and tar archives of files."""
 
 import hashlib
 import os
+import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from artquant_plugin.bulk.items import Item
-from artquant_plugin.bulk.places import content_key, filesystem, open_binary, suffix
+from artquant_plugin.bulk.images import NamedImage
 from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.locations import content_key, filesystem, open_binary, suffix
 from artquant_plugin.common.text import first_line
 from artquant_plugin.data.dataset import Dataset
 from artquant_plugin.data.images import ImageError, resolve_inside
@@ -19,7 +20,11 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".ti
 
 @dataclass(frozen=True, slots=True)
 class NamedFile:
-    """One image file as the user typed it; whether it can be read shows when it is."""
+    """One image file that the user named.
+
+    Args:
+        path: as the user typed it. Whether it can be read shows when the image is opened.
+    """
 
     path: str
 
@@ -28,26 +33,31 @@ class NamedFile:
         """The path."""
         return self.path
 
-    def records(self) -> Iterator[str]:
+    def references(self) -> Iterator[str]:
         """The path."""
         yield self.path
 
-    def item(self, index: int, record: str) -> Item:
+    def image(self, index: int, reference: str) -> NamedImage:
         """The file."""
-        return Item(record, Path(record))
+        return NamedImage(reference, Path(reference))
 
     def count(self) -> int | None:
-        """One."""
+        """One image."""
         return 1
 
     def identity(self) -> dict[str, Any]:
-        """Path and size."""
+        """The path, and the file's size in bytes; None where there is no file."""
         return {"file": self.path, "size": Path(self.path).stat().st_size if Path(self.path).is_file() else None}
 
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """All image files below a folder, sorted folder by folder, so that no more than one folder's names are held."""
+    """All image files below a folder, sorted folder by folder, so that only one folder's names are held at a time.
+
+    Args:
+        path: of the folder. Hidden files and folders are passed over, and so are files whose suffix is none of
+            `IMAGE_SUFFIXES`.
+    """
 
     path: str
 
@@ -56,29 +66,29 @@ class Folder:
         """The folder."""
         return self.path
 
-    def records(self) -> Iterator[str]:
-        """Paths, as `path` is written; hidden files and folders are passed over."""
+    def references(self) -> Iterator[str]:
+        """The path of every image file, beginning with the folder's path as it was given."""
         return _walk(self.path)
 
-    def item(self, index: int, record: str) -> Item:
+    def image(self, index: int, reference: str) -> NamedImage:
         """The file."""
-        return Item(record, Path(record))
+        return NamedImage(reference, Path(reference))
 
     def count(self) -> int | None:
-        """Number of image files."""
-        return sum(1 for _ in self.records())
+        """Number of image files: the folder is listed."""
+        return sum(1 for _ in self.references())
 
     def identity(self) -> dict[str, Any]:
         """Number of files, and a hash of their names and sizes."""
         digest, count = hashlib.sha256(), 0
-        for path in self.records():
+        for path in self.references():
             digest.update(f"{os.path.relpath(path, self.path)}\0{_size(path)}\n".encode(errors="surrogateescape"))
             count += 1
         return {"folder": self.path, "images": count, "names": digest.hexdigest()[:16]}
 
 
 def _size(path: str) -> int | None:
-    """In bytes; None for a link to nothing."""
+    """The size of a file in bytes; None for a link that leads nowhere."""
     return os.stat(path).st_size if os.path.exists(path) else None
 
 
@@ -99,7 +109,12 @@ def _walk(folder: str) -> Iterator[str]:
 
 @dataclass(frozen=True, slots=True)
 class RemoteFiles:
-    """Image files of a file system such as the Hub's, listed once."""
+    """Image files of a file system that fsspec reads, such as the Hub's.
+
+    Args:
+        location: as the user typed it.
+        paths: the full location of every file, sorted.
+    """
 
     location: str
     paths: tuple[str, ...]
@@ -109,17 +124,17 @@ class RemoteFiles:
         """The location as typed."""
         return self.location
 
-    def records(self) -> Iterator[str]:
-        """Full locations, sorted."""
+    def references(self) -> Iterator[str]:
+        """The full location of every file, sorted."""
         yield from self.paths
 
-    def item(self, index: int, record: str) -> Item:
-        """The file's bytes."""
+    def image(self, index: int, reference: str) -> NamedImage:
+        """The file's bytes, fetched now; the reason where they cannot be fetched."""
         try:
-            with open_binary(record) as file:
-                return Item(record, file.read())
+            with open_binary(reference) as file:
+                return NamedImage(reference, file.read())
         except ArtQuantError as error:
-            return Item(record, error)
+            return NamedImage(reference, error)
 
     def count(self) -> int | None:
         """Number of files."""
@@ -132,10 +147,16 @@ class RemoteFiles:
 
 
 def list_remote(location: str) -> tuple[str, ...]:
-    """Every file at a location: itself, what a pattern fits, or all below a folder; sorted, as full locations.
+    """List the files at a location.
+
+    Args:
+        location: of a file, of a folder whose files at any depth are listed, or a pattern with ``*``.
+
+    Returns:
+        The full location of every file, sorted.
 
     Raises:
-        ArtQuantError: nothing is there.
+        ArtQuantError: nothing is there, or it cannot be listed.
     """
     system, path = filesystem(location)
     try:
@@ -155,7 +176,12 @@ def list_remote(location: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class ImportedSplit:
-    """One split of a dataset that `artquant data import` wrote."""
+    """One split of a dataset that `artquant data import` wrote.
+
+    Args:
+        folder: the dataset's.
+        split: its name, one that dataset.json lists.
+    """
 
     folder: str
     split: str
@@ -165,25 +191,83 @@ class ImportedSplit:
         """Folder and split."""
         return f"{self.folder}:{self.split}"
 
-    def records(self) -> Iterator[tuple[str, str]]:
-        """Image name relative to the image root, and that root."""
+    def references(self) -> Iterator[tuple[str, str]]:
+        """The name of every image relative to the image root, and that root."""
         dataset = Dataset.load(Path(self.folder))
         for painting in dataset.split(self.split):
             yield painting.image, str(dataset.image_root)
 
-    def item(self, index: int, record: tuple[str, str]) -> Item:
-        """The painting's file under the name that `artquant metrics` joins by."""
-        name, root = record
+    def image(self, index: int, reference: tuple[str, str]) -> NamedImage:
+        """The painting's file, under the name by which `artquant metrics` joins it with the human score."""
+        name, root = reference
         try:
-            return Item(name, resolve_inside(Path(root), name).absolute())
+            return NamedImage(name, resolve_inside(Path(root), name).absolute())
         except ImageError as error:
-            return Item(name, error)
+            return NamedImage(name, error)
 
     def count(self) -> int | None:
-        """As dataset.json says."""
+        """The number of paintings that dataset.json gives."""
         return Dataset.load(Path(self.folder)).info.splits[self.split].n
 
     def identity(self) -> dict[str, Any]:
-        """A hash of the manifest."""
+        """A hash of each file that holds the split's rows."""
         keys = [content_key(str(path), whole=True) for path in Dataset.load(Path(self.folder)).files(self.split)]
         return {"dataset": self.folder, "split": self.split, "manifest": keys[0] if len(keys) == 1 else keys}
+
+
+@dataclass(frozen=True, slots=True)
+class TarArchive:
+    """A webdataset archive: every image member is a row, in the archive's order.
+
+    Args:
+        location: a path, or an address that fsspec reads.
+        extension: which member of a sample is the image, as ``jpg`` for ``0001.jpg``; None takes every member with an
+            image suffix.
+    """
+
+    location: str
+    extension: str | None = None
+
+    @property
+    def label(self) -> str:
+        """The file."""
+        return self.location
+
+    def references(self) -> Iterator[tuple[str, bytes]]:
+        """The name and the bytes of every image member.
+
+        Raises:
+            ArtQuantError: the archive is broken or cut short.
+        """
+        with open_binary(self.location) as file:
+            try:
+                with tarfile.open(fileobj=file, mode="r|*") as archive:
+                    for member in archive:
+                        if not member.isfile() or not self._is_image(member.name):
+                            continue
+                        content = archive.extractfile(member)
+                        if content is not None:
+                            yield member.name, content.read()
+            except (tarfile.TarError, EOFError, OSError) as error:
+                raise ArtQuantError(f"archive '{self.location}' is broken ({error}); fetch it again") from error
+
+    def _is_image(self, name: str) -> bool:
+        base = name.rsplit("/", 1)[-1]
+        if base.startswith("."):
+            return False
+        if self.extension is None:
+            return suffix(base) in IMAGE_SUFFIXES
+        return base.partition(".")[2].lower() == self.extension.lower().lstrip(".")
+
+    def image(self, index: int, reference: tuple[str, bytes]) -> NamedImage:
+        """The image of a member, named by its archive and its own name."""
+        name, content = reference
+        return NamedImage(f"{self.location}/{name}", content)
+
+    def count(self) -> int | None:
+        """None: only reading the archive would tell."""
+        return None
+
+    def identity(self) -> dict[str, Any]:
+        """The member's extension, and a key of the archive's size and samples of its content."""
+        return {"archive": self.location, "extension": self.extension, "content": content_key(self.location)}

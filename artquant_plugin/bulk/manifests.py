@@ -1,35 +1,41 @@
-"""Manifests: JSON lines and CSV files with a column of image paths; read line by line."""
+"""Tables of images: a column of a JSON-lines, CSV or Parquet file holds their paths, or the encoded images."""
 
-import csv
-import io
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from artquant_plugin.bulk.cells import cell_item, missing_column
-from artquant_plugin.bulk.items import Item
-from artquant_plugin.bulk.places import content_key, is_remote, open_binary
+from artquant_plugin.bulk.images import NamedImage
 from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.locations import content_key, is_remote, open_binary
+from artquant_plugin.common.tables import TableRow, parquet_batches, read_table
+
+IMAGE_COLUMN = "image"
+REMEDY = "pass --image-column or --id-column"  # for a column that is not there
+ROWS_AT_ONCE = 32  # of a Parquet file with embedded images; each may hold megabytes
 
 
 @dataclass(frozen=True, slots=True)
-class Columns:
+class ImageColumns:
     """Which columns of a table are read.
 
     Args:
-        image: path or embedded image.
-        name: id of the row; None for the image's path.
-        root: folder of relative paths; None for the table's own.
+        image: the column with the image's path, or with the encoded image.
+        name: the column that names the row; None names it by the image's path.
+        root: the folder of relative paths; None means the table's own folder.
     """
 
-    image: str = "image"
+    image: str = IMAGE_COLUMN
     name: str | None = None
     root: str | None = None
 
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """The columns that a table must have."""
+        return tuple(dict.fromkeys(filter(None, (self.image, self.name))))
+
     def folder(self, location: str) -> Path | None:
-        """Folder of relative paths in a table at a location."""
+        """The folder of a table's relative paths; None where paths mean nothing, as in a remote table."""
         if self.root is not None:
             return Path(self.root)
         return None if is_remote(location) else Path(location).parent
@@ -40,97 +46,121 @@ class Columns:
 
 
 @dataclass(frozen=True, slots=True)
-class JsonLines:
-    """One JSON object per line."""
+class Manifest:
+    """A JSON-lines or CSV file with one image per row, read row by row.
+
+    Args:
+        location: a path, or an address that fsspec reads; its suffix tells the format.
+        columns: which columns are read.
+    """
 
     location: str
-    columns: Columns
+    columns: ImageColumns
 
     @property
     def label(self) -> str:
         """The file."""
         return self.location
 
-    def records(self) -> Iterator[tuple[int, bytes]]:
-        """Line number and line; parsed when it is asked for. Empty lines are passed over."""
-        with open_binary(self.location) as file:
-            for number, line in enumerate(file, start=1):
-                if not line.isspace():
-                    yield number, line
-
-    def item(self, index: int, record: tuple[int, bytes]) -> Item:
-        """The image that a line names.
+    def references(self) -> Iterator[TableRow]:
+        """Every row.
 
         Raises:
-            ArtQuantError: the line is no JSON object, or lacks the image column.
+            ArtQuantError: the table cannot be read, or a row is faulty.
         """
-        number, line = record
-        place = f"{self.location}:{number}"
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise ArtQuantError(f"{place}: not JSON ({error}); mend the line") from error
-        if not isinstance(row, dict):
-            raise ArtQuantError(f"{place}: {type(row).__name__} instead of an object; mend the line")
-        for column in filter(None, (self.columns.image, self.columns.name)):
-            if column not in row:
-                raise missing_column(place, column, list(row))
-        name = row[self.columns.name] if self.columns.name else None
-        root = self.columns.folder(self.location)
-        return cell_item(row[self.columns.image], fallback=place, root=root, name=name)
+        return read_table(self.location, self.columns.asked, remedy=REMEDY)
+
+    def image(self, index: int, reference: TableRow) -> NamedImage:
+        """The image that a row names."""
+        return cell_image(
+            reference.values[self.columns.image],
+            fallback=reference.place,
+            root=self.columns.folder(self.location),
+            name=reference.values[self.columns.name] if self.columns.name else None,
+        )
 
     def count(self) -> int | None:
-        """Number of lines."""
-        return sum(1 for _ in self.records())
+        """Number of rows: the table is read, so that a faulty row is told before a model is loaded."""
+        return sum(1 for _ in self.references())
 
     def identity(self) -> dict[str, Any]:
-        """A hash of the whole file."""
+        """ImageColumns, and a hash of the whole file."""
         return self.columns.identity(self.location) | {"content": content_key(self.location, whole=True)}
 
 
 @dataclass(frozen=True, slots=True)
-class CsvTable:
-    """A CSV file with a header line, UTF-8."""
+class ParquetTable:
+    """A Parquet file whose image column holds paths or, as `datasets` writes them, encoded images.
+
+    Args:
+        location: a path, or an address that fsspec reads.
+        columns: which columns are read.
+    """
 
     location: str
-    columns: Columns
+    columns: ImageColumns
 
     @property
     def label(self) -> str:
         """The file."""
         return self.location
 
-    def records(self) -> Iterator[tuple[int, str | None, str | None]]:
-        """Line number, image and id of every row.
+    def references(self) -> Iterator[tuple[Any, Any]]:
+        """Image and id of every row, as pyarrow holds them: a row that is passed over is not copied.
 
         Raises:
-            ArtQuantError: a column is missing, or the file is no CSV file.
+            ArtQuantError: the file is no Parquet file, or a column is missing.
         """
-        try:
-            with open_binary(self.location) as raw, io.TextIOWrapper(raw, encoding="utf-8-sig", newline="") as file:
-                reader = csv.DictReader(file)
-                present = list(reader.fieldnames or [])
-                for column in filter(None, (self.columns.image, self.columns.name)):
-                    if column not in present:
-                        raise missing_column(self.location, column, present)
-                for row in reader:
-                    yield reader.line_num, row[self.columns.image], row[self.columns.name or self.columns.image]
-        except UnicodeDecodeError as error:
-            raise ArtQuantError(f"'{self.location}' is not UTF-8 (byte {error.start}); convert it") from error
-        except csv.Error as error:
-            raise ArtQuantError(f"'{self.location}' is no CSV file ({error}); mend it") from error
+        for batch in parquet_batches(self.location, self.columns.asked, rows_at_once=ROWS_AT_ONCE, remedy=REMEDY):
+            images = batch.column(self.columns.image)
+            names = batch.column(self.columns.name) if self.columns.name else None
+            for row in range(batch.num_rows):
+                yield images[row], None if names is None else names[row]
 
-    def item(self, index: int, record: tuple[int, str | None, str | None]) -> Item:
-        """The image that a row names."""
-        number, image, name = record
-        place, root = f"{self.location}:{number}", self.columns.folder(self.location)
-        value = image.strip() if image else image
-        return cell_item(value, fallback=place, root=root, name=name if self.columns.name else None)
+    def image(self, index: int, reference: tuple[Any, Any]) -> NamedImage:
+        """The image of a row, copied out of the table."""
+        image, name = reference
+        place, root = f"{self.location}#{index}", self.columns.folder(self.location)
+        return cell_image(image.as_py(), fallback=place, root=root, name=None if name is None else name.as_py())
 
     def count(self) -> int | None:
-        """Number of rows."""
-        return sum(1 for _ in self.records())
+        """Number of rows, as the file's footer says; None for a broken file, whose fault reading it tells."""
+        import pyarrow
+        from pyarrow import parquet
+
+        with open_binary(self.location) as file:
+            try:
+                return parquet.ParquetFile(file).metadata.num_rows
+            except pyarrow.ArrowInvalid:
+                return None
 
     def identity(self) -> dict[str, Any]:
-        """A hash of the whole file."""
-        return self.columns.identity(self.location) | {"content": content_key(self.location, whole=True)}
+        """ImageColumns, and a key of the file's size and samples of its content."""
+        return self.columns.identity(self.location) | {"content": content_key(self.location)}
+
+
+def cell_image(value: Any, *, fallback: str, root: Path | None, name: Any = None) -> NamedImage:
+    """The image in a cell of an image column.
+
+    Args:
+        value: a path, an encoded image, or ``{"bytes": …, "path": …}`` as `datasets` writes it. Anything else gives an
+            item without an image, which holds the reason.
+        fallback: what the item is called when neither an id nor a path names it.
+        root: folder of relative paths; None where paths mean nothing, as in a table on the Hub.
+        name: the item's name from an id column; None where there is none.
+    """
+    called = None if name is None else str(name)
+    if isinstance(value, dict):
+        path, content = value.get("path"), value.get("bytes")
+        if content is not None:
+            return NamedImage(called or path or fallback, bytes(content))
+        value = path
+    if isinstance(value, bytes):
+        return NamedImage(called or fallback, value)
+    if isinstance(value, str) and value:
+        if root is None:
+            error = ArtQuantError(f"image '{value}' is a path in a remote table; embed the images' bytes in it")
+            return NamedImage(called or value, error)
+        return NamedImage(called or value, root / Path(value).expanduser())
+    error = ArtQuantError(f"the image of {fallback} is {type(value).__name__}, not a path or bytes; mend the row")
+    return NamedImage(called or fallback, error)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from tqdm import tqdm
 
-from artquant_plugin.bulk.rows import Row
+from artquant_plugin.bulk.rows import ScoreRow
 
 
 @dataclass
@@ -66,7 +66,7 @@ class Meter:
             self._bar.n += rows
             self._bar.refresh()
 
-    def row(self, row: Row) -> None:
+    def row(self, row: ScoreRow) -> None:
         """A row of this run."""
         self.summary.rows += 1
         self.summary.computed += 1

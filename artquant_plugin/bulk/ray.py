@@ -5,12 +5,20 @@ import os
 from pathlib import Path
 from typing import Any
 
-from artquant_plugin.bulk.engine import Engine
+from artquant_plugin.bulk.inputs import Inputs
 from artquant_plugin.bulk.meter import Meter, Summary
-from artquant_plugin.bulk.run import EMPTY, wanted
-from artquant_plugin.bulk.shards import Share, begin, finish, layout, score_shard, shard_path, shards_of
-from artquant_plugin.bulk.sinks import parquet_counts
-from artquant_plugin.bulk.sources import Source
+from artquant_plugin.bulk.output_file import EMPTY, wanted
+from artquant_plugin.bulk.rows import ScoringEngine
+from artquant_plugin.bulk.shards import (
+    Share,
+    begin,
+    finish,
+    layout,
+    parquet_counts,
+    score_shard,
+    shard_path,
+    shards_of,
+)
 from artquant_plugin.common.errors import ArtQuantError
 
 
@@ -18,23 +26,23 @@ class ShardScorer:
     """One actor: takes indices of shards, scores them, writes them.
 
     Args:
-        source: what to score; read here, not sent through the cluster.
-        engine: what scores; its model is loaded at the first shard and kept.
+        inputs: the images to score; the actor reads them itself, so that none travels through the cluster.
+        engine: gives the scores; its model is loaded at the first shard and kept.
         out: the folder, on storage that all machines share.
-        shard_size: rows per shard.
-        folder: in which relative paths are meant.
+        shard_size: rows per shard, from 1.
+        folder: the working folder of the command, in which relative paths are meant.
     """
 
-    def __init__(self, source: Source, engine: Engine, out: str, shard_size: int, folder: str) -> None:
+    def __init__(self, inputs: Inputs, engine: ScoringEngine, out: str, shard_size: int, folder: str) -> None:
         os.chdir(folder)
-        self.source = source
+        self.inputs = inputs
         self.engine = engine
         self.out = Path(out)
         self.shard_size = shard_size
         self._rewind()
 
     def _rewind(self) -> None:
-        self._shards = shards_of(self.source, self.shard_size, self.out, Share())
+        self._shards = shards_of(self.inputs, self.shard_size, self.out, Share())
         self._position = 0  # the shard that comes next
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
@@ -56,19 +64,19 @@ class ShardScorer:
         return {"index": batch["index"], "error": errors}
 
     def _score(self, index: int) -> None:
-        # Indices rise as a rule, so that the source is passed over once; what stands between is not parsed.
+        # Indices rise as a rule, so that the inputs are read once; what stands between is passed over.
         if index < self._position:
             self._rewind()
-        for found, records in self._shards:
+        for found, references in self._shards:
             self._position = found + 1
             if found == index:
-                score_shard(self.out, index, self.engine, records, Meter(None, show=False))
+                score_shard(self.out, index, self.engine, references, Meter(None, show=False))
                 return
 
 
 def score_on_ray(
-    source: Source,
-    engine: Engine,
+    inputs: Inputs,
+    engine: ScoringEngine,
     out: Path,
     *,
     shard_size: int,
@@ -81,15 +89,17 @@ def score_on_ray(
     other's.
 
     Args:
-        source: what to score; its paths must mean the same on every machine.
-        engine: what scores.
+        inputs: the images to score; their paths must mean the same on every machine.
+        engine: gives the scores.
         out: the folder, on storage that all machines share.
-        shard_size: rows per shard.
-        actors: scorers; one per GPU of the cluster, else one, when left out.
-        overwrite: drop earlier results.
+        shard_size: rows per shard, from 1.
+        actors: number of scorers, from 1; None takes one per GPU of the cluster, or one where it has no GPU. There are
+            never more than shards to make.
+        overwrite: remove earlier results and compute everything again.
 
     Raises:
-        ArtQuantError: Ray is not installed; as `score_to_folder`.
+        ArtQuantError: Ray is not installed, or whatever stops
+            `artquant_plugin.bulk.shards.score_to_folder`.
     """
     try:
         import ray
@@ -100,13 +110,13 @@ def score_on_ray(
         ) from error
 
     out = out.absolute()
-    finished = begin(out, wanted(source, engine, layout(source, shard_size)), overwrite=overwrite, share=Share())
+    finished = begin(out, wanted(inputs, engine, layout(inputs, shard_size)), overwrite=overwrite, share=Share())
     if finished is not None:
         return finished
-    shards = count_shards(source, shard_size)
+    shards = count_shards(inputs, shard_size)
     if not shards:
         raise ArtQuantError(EMPTY)
-    total = source.count()
+    total = inputs.count()
     meter = Meter(total, show=True)
     open_shards = []
     for index in range(shards):
@@ -124,7 +134,7 @@ def score_on_ray(
         tasks = ray.data.from_items([{"index": index} for index in open_shards], override_num_blocks=len(open_shards))
         results = tasks.map_batches(
             ShardScorer,
-            fn_constructor_args=(source, engine, str(out), shard_size, str(Path.cwd())),
+            fn_constructor_args=(inputs, engine, str(out), shard_size, str(Path.cwd())),
             batch_size=1,
             compute=ray.data.ActorPoolStrategy(size=actors),
             num_gpus=1 if gpus else 0,
@@ -137,11 +147,16 @@ def score_on_ray(
     return meter.close()
 
 
-def count_shards(source: Source, shard_size: int) -> int:
-    """Number of shards; a source that does not know its rows is passed over once."""
-    if source.file_per_shard:
-        return len(source.parts)
-    rows = source.count()
+def count_shards(inputs: Inputs, shard_size: int) -> int:
+    """Number of shards of the inputs.
+
+    Args:
+        inputs: what to score; they are read once where their number of images is not cheap to know.
+        shard_size: rows per shard, where shards do not follow the input's own files.
+    """
+    if inputs.file_per_shard:
+        return len(inputs.sources)
+    rows = inputs.count()
     if rows is None:
-        rows = sum(1 for _ in source.records())
+        rows = sum(1 for _ in inputs.references())
     return -(-rows // shard_size)

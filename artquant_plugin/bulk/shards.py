@@ -9,29 +9,27 @@ from typing import Any
 
 from filelock import FileLock
 
-from artquant_plugin.bulk.engine import Engine
-from artquant_plugin.bulk.items import Part
+from artquant_plugin.bulk.inputs import ImageReference, Inputs, references_of
 from artquant_plugin.bulk.meter import Meter, Summary
-from artquant_plugin.bulk.run import EMPTY, complete, wanted
-from artquant_plugin.bulk.sinks import has_rows, parquet_counts
-from artquant_plugin.bulk.sources import Source
+from artquant_plugin.bulk.output_file import EMPTY, complete, has_rows, wanted
+from artquant_plugin.bulk.rows import ScoringEngine
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.files import atomic_write
 from artquant_plugin.common.run_record import Wanted, only_writer, read_record, refuse_other, write_record
+from artquant_plugin.common.text import first_line
 
 RECORD_FILE = "_run.json"  # readers of Parquet folders pass over names that begin with _
 DONE_FILE = "_done.json"
 WORK_FOLDER = ".work"  # journals of shards that are being made, and locks
-Record = tuple[Part, int, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """Which shards a process takes: every `world`-th from `rank` on.
+    """Which shards a process takes: every `world`-th one, beginning with number `rank`.
 
     Args:
-        rank: from 0.
-        world: number of processes.
+        rank: the number of this process, from 0 to `world` - 1.
+        world: number of the processes that share the work, from 1.
     """
 
     rank: int = 0
@@ -42,13 +40,13 @@ class Share:
 
 
 def shard_path(out: Path, index: int) -> Path:
-    """The file of a shard."""
+    """The file of a shard, given the output folder and the shard's number from 0."""
     return out / f"shard-{index:06d}.parquet"
 
 
 def score_to_folder(
-    source: Source,
-    engine: Engine,
+    inputs: Inputs,
+    engine: ScoringEngine,
     out: Path,
     *,
     shard_size: int,
@@ -59,43 +57,51 @@ def score_to_folder(
     """Score into a folder of Parquet shards.
 
     Args:
-        source: what to score. Several tables or archives give one shard each, anything else shards of `shard_size`.
-        engine: what scores.
-        out: the folder.
-        shard_size: rows per shard.
-        share: of this process; everything when left out.
-        overwrite: drop earlier results; for one process alone.
-        show: draw a progress bar.
+        inputs: the images to score. Several tables or archives give one shard each, anything else gives shards of
+            `shard_size` rows.
+        engine: gives the scores.
+        out: the folder, which is made when absent.
+        shard_size: rows per shard, from 1.
+        share: the shards of this process; None takes all of them.
+        overwrite: remove earlier results and compute everything again; only where one process writes the folder.
+        show: whether to draw a progress bar, where there is a terminal.
 
     Returns:
         Counts of this process's share.
 
     Raises:
-        ArtQuantError: as `artquant_plugin.bulk.run.score_to_file`.
+        ArtQuantError: earlier results were made from something else, or the folder holds other files; another process
+            is making the same shard; the inputs have no rows or cannot be read; the engine cannot be used.
     """
     share = share or Share()
-    finished = begin(out, wanted(source, engine, layout(source, shard_size)), overwrite=overwrite, share=share)
+    finished = begin(out, wanted(inputs, engine, layout(inputs, shard_size)), overwrite=overwrite, share=share)
     if finished is not None:
         return finished
-    meter = Meter(source.count() if share.world == 1 else None, show=show)
+    meter = Meter(inputs.count() if share.world == 1 else None, show=show)
     shards = 0
-    for index, records in shards_of(source, shard_size, out, share):
+    for index, references in shards_of(inputs, shard_size, out, share):
         shards = index + 1
         if index in share:
-            score_shard(out, index, engine, records, meter)
+            score_shard(out, index, engine, references, meter)
     if not shards:
         raise ArtQuantError(EMPTY)
     finish(out, shards)
     return meter.close()
 
 
-def layout(source: Source, shard_size: int) -> dict[str, Any]:
-    """How rows are divided into shards, for the record."""
-    return {"rows_per_shard": "as the input's files" if source.file_per_shard else shard_size}
+def layout(inputs: Inputs, shard_size: int) -> dict[str, Any]:
+    """How the rows are divided into shards, as an option of the run's record."""
+    return {"rows_per_shard": "as the input's files" if inputs.file_per_shard else shard_size}
 
 
 def begin(out: Path, now: Wanted, *, overwrite: bool, share: Share) -> Summary | None:
     """Check an output folder against its record, or begin it.
+
+    Args:
+        out: the folder, which is made when absent.
+        now: what this run is about to compute.
+        overwrite: remove what earlier runs left in the folder.
+        share: the shards of this process.
 
     Returns:
         The whole folder's counts when it is finished.
@@ -134,16 +140,23 @@ def begin(out: Path, now: Wanted, *, overwrite: bool, share: Share) -> Summary |
     return Summary(rows=result["rows"], failed=result["failed"], finished=True)
 
 
-def shards_of(source: Source, size: int, out: Path, share: Share) -> Iterator[tuple[int, Iterator[Record]]]:
-    """Every shard's index and records, in one pass over the source.
+def shards_of(inputs: Inputs, size: int, out: Path, share: Share) -> Iterator[tuple[int, Iterator[ImageReference]]]:
+    """Divide the inputs into shards, in one pass over them.
 
-    Records of shards that are finished or another process's are passed over without being parsed.
+    Args:
+        inputs: what to score.
+        size: rows per shard, where shards do not follow the input's own files.
+        out: the output folder, whose finished shards are passed over.
+        share: of this process; the shards of others are passed over.
+
+    Yields:
+        The index of every shard, and the references to its images; none of a shard that is passed over.
     """
-    if source.file_per_shard:
-        for index, part in enumerate(source.parts):
-            yield index, ((part, place, record) for place, record in enumerate(part.records()))
+    if inputs.file_per_shard:
+        for index, source in enumerate(inputs.sources):
+            yield index, references_of(source)
         return
-    stream = source.records()
+    stream = inputs.references()
     for index in count():
         first = next(stream, None)
         if first is None:
@@ -157,25 +170,39 @@ def shards_of(source: Source, size: int, out: Path, share: Share) -> Iterator[tu
             pass
 
 
-def score_shard(out: Path, index: int, engine: Engine, records: Iterator[Record], meter: Meter) -> None:
-    """Score one shard, unless it is finished.
+def score_shard(
+    out: Path, index: int, engine: ScoringEngine, references: Iterator[ImageReference], meter: Meter
+) -> None:
+    """Score one shard, unless its file is there.
+
+    Args:
+        out: the output folder.
+        index: of the shard, from 0.
+        engine: gives the scores.
+        references: to the images of the shard.
+        meter: counts the rows, those of a finished shard as earlier ones.
 
     Raises:
-        ArtQuantError: another process is at it.
+        ArtQuantError: another process is making the same shard.
     """
     path = shard_path(out, index)
     journal = out / WORK_FOLDER / f"{path.stem}.jsonl"
     if not path.is_file():
         with only_writer(journal.with_suffix(".lock"), out):
             if not path.is_file():
-                complete(path, journal, engine, records, meter, allow_empty=True)
+                complete(path, journal, engine, references, meter, allow_empty=True)
                 journal.unlink()
                 return
     meter.earlier(*parquet_counts(path))
 
 
 def finish(out: Path, shards: int) -> None:
-    """Mark a folder as complete once every shard is there; whichever process comes last does it."""
+    """Mark a folder as complete once every shard is there, which the process that comes last finds.
+
+    Args:
+        out: the folder.
+        shards: the number of shards that there must be.
+    """
     paths = [shard_path(out, index) for index in range(shards)]
     if not all(path.is_file() for path in paths):
         return
@@ -183,3 +210,27 @@ def finish(out: Path, shards: int) -> None:
     result = {"shards": shards, "rows": sum(n for n, _ in counts), "failed": sum(failed for _, failed in counts)}
     with atomic_write(out / DONE_FILE) as file:
         file.write(json.dumps(result) + "\n")
+
+
+def parquet_counts(path: Path) -> tuple[int, int]:
+    """Count the rows of a finished shard, from its footer.
+
+    Args:
+        path: of the shard.
+
+    Returns:
+        The number of rows, and how many of them have no score.
+
+    Raises:
+        ArtQuantError: the file is no shard of ours.
+    """
+    import pyarrow
+    from pyarrow import parquet
+
+    try:
+        metadata = parquet.ParquetFile(path).metadata
+    except pyarrow.ArrowInvalid as error:
+        raise ArtQuantError(f"'{path}' is no Parquet file ({first_line(error)}); remove it") from error
+    column = metadata.schema.names.index("reason")
+    empty = sum(metadata.row_group(i).column(column).statistics.null_count for i in range(metadata.num_row_groups))
+    return metadata.num_rows, metadata.num_rows - empty

@@ -24,7 +24,7 @@ def _add_demo(commands: Any) -> None:
         epilog="example: artquant data demo --seed 1 --out data/demo",
     )
     parser.add_argument("--out", type=Path, help="folder (default: artquant_demo under $ARTQUANT_DATA)")
-    parser.add_argument("--seed", type=whole_number, default=0, help="of all paintings (default: %(default)s)")
+    parser.add_argument("--seed", type=whole_number, default=0, help="seed of all paintings (default: %(default)s)")
     for split, size in (("train", 4000), ("validation", 200), ("test", 400)):
         parser.add_argument(
             f"--{split}", type=whole_number, default=size, help="number of paintings (default: %(default)s)"
@@ -91,7 +91,7 @@ def _add_import(commands: Any) -> None:
         command.add_argument("--workers", type=positive, help="processes that open images (default: one per core)")
         if kind in ("apdd", "vaps", "csv"):
             command.add_argument(
-                "--seed", type=whole_number, default=0, help="of a split that has to be made (default: 0)"
+                "--seed", type=whole_number, default=0, help="seed of a split that has to be made (default: 0)"
             )
         command.set_defaults(run=_import, kind=kind)
         if kind == "vaps":
@@ -101,16 +101,28 @@ def _add_import(commands: Any) -> None:
 
 
 def _add_table_options(command: Any) -> None:
-    command.add_argument("--name", required=True, help="of the dataset")
-    command.add_argument("--image-column", default="image", help="(default: %(default)s)")
-    command.add_argument("--score-column", default="score", help="(default: %(default)s)")
-    command.add_argument("--score-range", type=float, nargs=2, required=True, metavar=("LOW", "HIGH"))
-    command.add_argument("--split-column", help="with train, validation or test; without it a split is made")
-    command.add_argument("--category-column")
-    command.add_argument("--comment-column")
-    command.add_argument("--encoding", default="utf-8-sig", help="of the table (default: UTF-8)")
-    command.add_argument("--delimiter", default=",", help="between fields (default: %(default)s)")
-    command.add_argument("--test-fraction", type=float, default=0.2, help="of a made split (default: %(default)s)")
+    command.add_argument("--name", required=True, help="name of the dataset")
+    command.add_argument("--image-column", default="image", help="column of the images' names (default: %(default)s)")
+    command.add_argument("--score-column", default="score", help="column of the human scores (default: %(default)s)")
+    command.add_argument(
+        "--score-range",
+        type=float,
+        nargs=2,
+        required=True,
+        metavar=("LOW", "HIGH"),
+        help="lowest and highest possible score",
+    )
+    command.add_argument("--split-column", help="column with train, validation or test; without it a split is made")
+    command.add_argument("--category-column", help="column with the painting's category")
+    command.add_argument("--comment-column", help="column with a rater's words")
+    command.add_argument("--encoding", default="utf-8-sig", help="encoding of the table (default: UTF-8)")
+    command.add_argument("--delimiter", default=",", help="character between fields (default: %(default)s)")
+    command.add_argument(
+        "--test-fraction",
+        type=float,
+        default=0.2,
+        help="share of the rows that a made split tests with (default: %(default)s)",
+    )
     command.add_argument("--source", help="where the table is from")
     command.add_argument("--license", default="unknown", help="terms of the data (default: %(default)s)")
 
@@ -120,7 +132,7 @@ def _add_rad_options(command: Any) -> None:
         command.add_argument(
             f"--{split}", type=Path, nargs="+", default=[], metavar="FILE", help=f"of the {split} split"
         )
-    command.add_argument("--name", required=True, help="of the dataset")
+    command.add_argument("--name", required=True, help="name of the dataset")
     command.add_argument(
         "--score-range", type=float, nargs=2, default=(0.0, 10.0), metavar=("LOW", "HIGH"), help="(default: 0 10)"
     )
@@ -165,11 +177,11 @@ def _annotations(args: argparse.Namespace) -> Any:
         return read_rad(
             files, name=args.name, score_range=tuple(args.score_range), source=args.source, license=args.license
         )
-    from artquant_plugin.data.importers.table import TableColumns, read_csv
+    from artquant_plugin.data.importers.any_table import AnnotationColumns, read_csv
 
     return read_csv(
         args.annotations,
-        TableColumns(
+        AnnotationColumns(
             args.image_column, args.score_column, args.split_column, args.category_column, args.comment_column
         ),
         name=args.name,

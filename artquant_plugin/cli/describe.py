@@ -36,7 +36,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Describe the images, and print the descriptions or write them to a file."""
-    from artquant_plugin.bulk.sources import find_source
+    from artquant_plugin.bulk.inputs import find_inputs
 
     if args.max_new_tokens < 1:
         raise ArtQuantError(f"--max-new-tokens {args.max_new_tokens} is not positive; leave it out for 512")
@@ -44,15 +44,15 @@ def run(args: argparse.Namespace) -> None:
         raise ArtQuantError(f"--out '{args.out}' does not end with .jsonl; descriptions are written as JSON lines")
     if args.out and args.out.exists() and not args.overwrite:
         raise ArtQuantError(f"'{args.out}' exists; pass --overwrite or another --out")
-    source = find_source(args.inputs, split=args.split)
-    from artquant_plugin.bulk.describe import describe_items
+    inputs = find_inputs(args.inputs, split=args.split)
+    from artquant_plugin.bulk.rows import describe_rows
     from artquant_plugin.common.files import atomic_write
     from artquant_plugin.scoring.scorer import ArtQuantScorer
 
     scorer = ArtQuantScorer.from_pretrained(
         args.model, base=args.base, dtype=args.dtype, attn=args.attn, device=args.device, batch_size=args.batch_size
     )
-    rows = describe_items(scorer, source.items(), max_new_tokens=args.max_new_tokens)
+    rows = describe_rows(scorer, inputs.images(), max_new_tokens=args.max_new_tokens)
     counts = {True: 0, False: 0}  # by whether an image has a description
     if args.out:
         with atomic_write(args.out) as file:

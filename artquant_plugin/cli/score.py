@@ -12,9 +12,8 @@ from artquant_plugin.cli.options import positive, whole_number
 from artquant_plugin.common.errors import ArtQuantError
 
 if TYPE_CHECKING:
-    from artquant_plugin.bulk.engine import Engine
     from artquant_plugin.bulk.meter import Summary
-    from artquant_plugin.bulk.rows import Form, Row
+    from artquant_plugin.bulk.rows import ScoreColumns, ScoreRow, ScoringEngine
 
 DESCRIPTION = """Score images. Each one gives a row with path, score, the probability of every level, entropy and
 reason. An image that cannot be read is a row with a reason; it is counted and leaves the exit code at 0 (2 with
@@ -47,10 +46,10 @@ def add_parser(subparsers: Any) -> None:
 
 
 def _add_table_options(group: Any) -> None:
-    group.add_argument("--split", help="of a dataset (default: its only one; test for an imported one)")
-    group.add_argument("--image-column", default="image", help="(default: %(default)s)")
-    group.add_argument("--id-column", help="names the rows (default: the image's path)")
-    group.add_argument("--image-root", metavar="FOLDER", help="of relative paths (default: the table's own folder)")
+    group.add_argument("--split", help="split of a dataset (default: its only one; test for an imported one)")
+    group.add_argument("--image-column", default="image", help="column of paths or images (default: %(default)s)")
+    group.add_argument("--id-column", help="column that names the rows (default: the image's path)")
+    group.add_argument("--image-root", metavar="FOLDER", help="folder of relative paths (default: the table's own)")
 
 
 def _add_model_options(group: Any) -> None:
@@ -62,7 +61,9 @@ def _add_model_options(group: Any) -> None:
         "--workers", type=whole_number, help="processes that prepare images (default: what suits the device)"
     )
     group.add_argument("--compile", action="store_true", help="run the model through torch.compile")
-    group.add_argument("--quantization", choices=("4bit", "8bit"), help="of the weights (default: as stored)")
+    group.add_argument(
+        "--quantization", choices=("4bit", "8bit"), help="load the weights in so many bits (default: as stored)"
+    )
     group.add_argument("--device", help="cuda, cuda:1, mps, cpu (default: a GPU where there is one)")
 
 
@@ -103,9 +104,9 @@ def _add_endpoint_options(group: Any) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Score, then print counts and where the results are."""
-    from artquant_plugin.bulk.manifests import Columns
-    from artquant_plugin.bulk.sinks import check_output, is_folder
-    from artquant_plugin.bulk.sources import find_source
+    from artquant_plugin.bulk.inputs import find_inputs
+    from artquant_plugin.bulk.manifests import ImageColumns
+    from artquant_plugin.bulk.output_file import check_output, is_folder
 
     out = check_output(args.out) if args.out else None
     rank, world = _rank()
@@ -116,29 +117,29 @@ def run(args: argparse.Namespace) -> None:
             raise ArtQuantError("--engine ray writes shards, not one file; pass --out FOLDER/")
         if world > 1:
             raise ArtQuantError(f"--engine ray runs from one process, here are {world}; start it without a launcher")
-    columns = Columns(args.image_column, args.id_column, args.image_root)
-    source = find_source(args.inputs, split=args.split, columns=columns)
+    columns = ImageColumns(args.image_column, args.id_column, args.image_root)
+    inputs = find_inputs(args.inputs, split=args.split, columns=columns)
     engine = _engine(args, world)
     if out is None:
-        from artquant_plugin.bulk.run import score_rows
+        from artquant_plugin.bulk.rows import score_rows
 
-        _print_table(engine.form, score_rows(engine, source.items()), strict=args.strict)
+        _print_table(engine.columns, score_rows(engine, inputs.images()), strict=args.strict)
         return
     if not is_folder(args.out):
-        from artquant_plugin.bulk.run import score_to_file
+        from artquant_plugin.bulk.output_file import score_to_file
 
-        summary = score_to_file(source, engine, out, overwrite=args.overwrite)
+        summary = score_to_file(inputs, engine, out, overwrite=args.overwrite)
     elif args.engine == "ray":
         from artquant_plugin.bulk.ray import score_on_ray
 
         summary = score_on_ray(
-            source, engine, out, shard_size=args.shard_size, actors=args.actors, overwrite=args.overwrite
+            inputs, engine, out, shard_size=args.shard_size, actors=args.actors, overwrite=args.overwrite
         )
     else:
         from artquant_plugin.bulk.shards import Share, score_to_folder
 
         summary = score_to_folder(
-            source,
+            inputs,
             engine,
             out,
             shard_size=args.shard_size,
@@ -155,12 +156,12 @@ def _rank() -> tuple[int, int]:
     return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
 
 
-def _engine(args: argparse.Namespace, world: int) -> "Engine":
+def _engine(args: argparse.Namespace, world: int) -> "ScoringEngine":
     if args.endpoint:
         if args.engine == "ray":
             raise ArtQuantError("--endpoint and --engine ray exclude each other; a server needs no cluster here")
         return _endpoint(args)
-    from artquant_plugin.bulk.engine import LocalEngine
+    from artquant_plugin.bulk.checkpoint_engine import CheckpointEngine
 
     device = args.device
     if device is None and world > 1:
@@ -168,7 +169,7 @@ def _engine(args: argparse.Namespace, world: int) -> "Engine":
 
         if default_device() == "cuda":
             device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
-    return LocalEngine(
+    return CheckpointEngine(
         args.model,
         dtype=args.dtype,
         attn=args.attn,
@@ -181,7 +182,7 @@ def _engine(args: argparse.Namespace, world: int) -> "Engine":
     )
 
 
-def _endpoint(args: argparse.Namespace) -> "Engine":
+def _endpoint(args: argparse.Namespace) -> "ScoringEngine":
     from artquant_plugin.bulk.endpoint import KEY_VARIABLE, EndpointEngine
     from artquant_plugin.checkpoint import SCORING_FILE, ScoringSpec
 
@@ -220,15 +221,15 @@ def _endpoint(args: argparse.Namespace) -> "Engine":
     )
 
 
-def _print_table(form: "Form", rows: Iterable["Row"], *, strict: bool) -> None:
+def _print_table(columns: "ScoreColumns", rows: Iterable["ScoreRow"], *, strict: bool) -> None:
     """Rows as they come; paths stand last, as their widths are not known."""
-    widths = [max(len(name), 6) for name in form.numbers]
-    print("  ".join([*(name.rjust(width) for name, width in zip(form.numbers, widths, strict=True)), "path"]))
+    widths = [max(len(name), 6) for name in columns.numbers]
+    print("  ".join([*(name.rjust(width) for name, width in zip(columns.numbers, widths, strict=True)), "path"]))
     total = failed = 0
     for row in rows:
         total += 1
         failed += row["reason"] is not None
-        cells = ["-" if row[name] is None else f"{row[name]:.3f}" for name in form.numbers]
+        cells = ["-" if row[name] is None else f"{row[name]:.3f}" for name in columns.numbers]
         aligned = [cell.rjust(width) for cell, width in zip(cells, widths, strict=True)]
         reason = f"  ({row['reason']})" if row["reason"] else ""
         print("  ".join([*aligned, row["path"]]) + reason, flush=True)

@@ -8,7 +8,7 @@ _DECODER = json.JSONDecoder()
 _BLANK = " \t\r\n"
 
 
-def json_values(text: str, *, strict: bool) -> Iterator[tuple[int, Any]]:
+def json_values(text: str, *, strict: bool, decoder: json.JSONDecoder = _DECODER) -> Iterator[tuple[int, Any]]:
     """The JSON values of a text, in their order, without those that stand inside another one.
 
     Args:
@@ -17,6 +17,8 @@ def json_values(text: str, *, strict: bool) -> Iterator[tuple[int, Any]]:
             space, line ends or a comma between them), or a list, whose elements are then the values. False where
             JSON objects stand in prose or in a code fence: only objects are returned, and everything else is passed
             over, an object that is cut off included (complete objects inside of it are returned).
+        decoder: decodes each value; one of the caller's may refuse what JSON allows, such as a repeated key, with a
+            `ValueError`.
 
     Yields:
         The place of the value's first character in the text, and the value.
@@ -31,7 +33,7 @@ def json_values(text: str, *, strict: bool) -> Iterator[tuple[int, Any]]:
         >>> list(json_values('It is {"a": 1}, or so.', strict=False))
         [(6, {'a': 1})]
     """
-    return _all_values(text) if strict else _objects_in_prose(text)
+    return _all_values(text, decoder) if strict else _objects_in_prose(text, decoder)
 
 
 def only_object(text: str) -> dict[str, Any]:
@@ -56,13 +58,13 @@ def only_object(text: str) -> dict[str, Any]:
     return values[0]
 
 
-def _all_values(text: str) -> Iterator[tuple[int, Any]]:
+def _all_values(text: str, decoder: json.JSONDecoder) -> Iterator[tuple[int, Any]]:
     at, in_list = 0, False
     while (at := _behind_blanks(text, at)) < len(text):
         if text[at] == ("]" if in_list else "["):
             at, in_list = at + 1, not in_list
             continue
-        value, end = _decode(text, at)
+        value, end = _decode(text, at, decoder)
         yield at, value
         at = _behind_blanks(text, end)
         if text.startswith(",", at):
@@ -73,11 +75,11 @@ def _all_values(text: str) -> Iterator[tuple[int, Any]]:
         raise json.JSONDecodeError("Expecting ']'", text, at)
 
 
-def _objects_in_prose(text: str) -> Iterator[tuple[int, Any]]:
+def _objects_in_prose(text: str, decoder: json.JSONDecoder) -> Iterator[tuple[int, Any]]:
     at = text.find("{")
     while at >= 0:
         try:
-            value, end = _decode(text, at)
+            value, end = _decode(text, at, decoder)
         except json.JSONDecodeError:
             end = at + 1
         else:
@@ -85,15 +87,15 @@ def _objects_in_prose(text: str) -> Iterator[tuple[int, Any]]:
         at = text.find("{", end)
 
 
-def _decode(text: str, at: int) -> tuple[Any, int]:
+def _decode(text: str, at: int, decoder: json.JSONDecoder) -> tuple[Any, int]:
     """The value that begins at a place, and the place behind it."""
     try:
-        return _DECODER.raw_decode(text, at)
+        return decoder.raw_decode(text, at)
     except json.JSONDecodeError:
         raise
     except RecursionError as error:
         raise json.JSONDecodeError("nested too deeply", text, at) from error
-    except ValueError as error:  # Python refuses whole numbers of more than 4,300 digits
+    except ValueError as error:  # of the decoder; Python refuses whole numbers of more than 4,300 digits, too
         raise json.JSONDecodeError(str(error), text, at) from error
 
 

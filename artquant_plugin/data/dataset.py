@@ -33,9 +33,9 @@ class SplitInfo:
 
     Args:
         n: number of paintings.
-        mean: of their scores; None, as the others, when there is none.
-        median: of their scores.
-        variance: of their scores, as of a population.
+        mean: of their scores; None when there is no painting.
+        median: of their scores; None when there is no painting.
+        variance: of their scores as of a whole population, divided by n; None when there is no painting.
         missing: count by reason, such as ``{"missing": 3, "broken": 1}``.
     """
 
@@ -48,19 +48,20 @@ class SplitInfo:
 
 @dataclass(frozen=True, slots=True)
 class DatasetInfo:
-    """dataset.json.
+    """What dataset.json says about a dataset.
 
     Args:
         name: also the folder's name under $ARTQUANT_DATA.
         score_range: lowest and highest possible score.
         image_root: folder of the images; relative to the dataset's folder, or absolute.
-        splits: statistics by split.
+        splits: the statistics of each split, by its name.
         source: where the annotations are from.
         license: terms of the data.
         level_values: scores of the five levels, best first, for a dataset that needs others than the default.
         split_method: how a split was made that its authors do not publish; None for a published one.
-        split_seed: its seed.
-        folds: number of cross-validation folds in folds.json; None without.
+        split_seed: the seed of such a split; None for a published one.
+        folds: number of cross-validation folds in folds.json; None where there are none.
+        form_version: version of this form; another release may write another.
     """
 
     name: str
@@ -80,8 +81,8 @@ class Dataset:
     """A dataset folder, opened for reading; manifests are read when they are asked for.
 
     Args:
-        folder: with dataset.json.
-        info: its content.
+        folder: the one that holds dataset.json.
+        info: what dataset.json says.
     """
 
     def __init__(self, folder: Path, info: DatasetInfo) -> None:
@@ -159,7 +160,7 @@ class Dataset:
             )
 
     def split(self, name: str) -> list[Painting]:
-        """All paintings of a split; raises as `each`."""
+        """All paintings of a split in a list; the errors are those of `each`."""
         return list(self.each(name))
 
 
@@ -185,13 +186,13 @@ def write_dataset(
         name: of the dataset.
         score_range: lowest and highest possible score.
         splits: paintings by split name (train, validation, test), in the order to be kept.
-        image_root: see `DatasetInfo`.
+        image_root: folder of the images; relative to the dataset's folder, or absolute.
         source: where the annotations are from.
         license: terms of the data.
-        missing: images that could not be used, by split and reason.
-        level_values: see `DatasetInfo`.
-        split_method: see `DatasetInfo`.
-        split_seed: see `DatasetInfo`.
+        missing: how many images could not be used, by split and reason.
+        level_values: scores of the five levels, best first, for a dataset that needs others than the default.
+        split_method: how a split was made that the authors do not publish; None for a published one.
+        split_seed: the seed of such a split; None for a published one.
         folds: fold of each painting's id, for cross-validation; written to folds.json.
 
     Raises:
@@ -248,11 +249,11 @@ def write_dataset(
 
 
 def split_info(scores: Sequence[float], missing: Mapping[str, int]) -> SplitInfo:
-    """Statistics of a split.
+    """Compute the statistics of a split.
 
     Args:
-        scores: of its paintings.
-        missing: count of paintings that were left out, by reason.
+        scores: of the split's paintings; may be empty.
+        missing: number of paintings that were left out, by reason.
     """
     values = np.array(scores, dtype=np.float64)
     nothing = values.size == 0
@@ -266,7 +267,7 @@ def split_info(scores: Sequence[float], missing: Mapping[str, int]) -> SplitInfo
 
 
 def write_info(folder: Path, info: DatasetInfo) -> None:
-    """Write dataset.json; last of a folder's files, since readers look for it first."""
+    """Write dataset.json. It must be the last of a folder's files to be written, since readers look for it first."""
     with atomic_write(folder / INFO_FILE) as file:
         file.write(json.dumps(asdict(info), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
@@ -315,8 +316,8 @@ def outside_levels(scores: Sequence[float], values: Sequence[float] | None = Non
     """How many scores no distribution over the levels can express.
 
     Args:
-        scores: of a dataset.
-        values: level values; the default ones when None.
+        scores: human scores.
+        values: the scores of the levels; None takes the default ones, `LEVEL_VALUES`.
     """
     chosen = values or LEVEL_VALUES
     return sum(not min(chosen) <= score <= max(chosen) for score in scores)

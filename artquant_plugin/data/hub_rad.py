@@ -13,11 +13,13 @@ from filelock import FileLock
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.files import atomic_folder, atomic_write, link_file
 from artquant_plugin.common.hub import commit_of, fetch_snapshot, is_hub_id, split_revision
+from artquant_plugin.common.tables import parquet_batches
 from artquant_plugin.data.dataset import INFO_FILE, Dataset, data_home
 from artquant_plugin.data.paintings import PARQUET_FOLDER
 
 RAD_FILE = "rad.json"
 PICTURES = "pictures"  # folder of the pictures that a repository brings
+PICTURES_AT_ONCE = 64  # read from a Parquet file; each may hold megabytes
 _NAME = re.compile(r"(?P<repo>[^:]+):(?P<config>[a-z0-9_-]+)")
 
 
@@ -118,17 +120,14 @@ def _pictures(path: Path) -> Iterator[tuple[PurePosixPath, bytes]]:
     Raises:
         ArtQuantError: a name leaves the folder, or a content is another than the row says.
     """
-    from pyarrow import parquet
-
-    with parquet.ParquetFile(path) as file:
-        for batch in file.iter_batches(64, columns=["file_name", "sha256", "image"]):
-            for row in batch.to_pylist():
-                picture: dict[str, Any] | None = row["image"]
-                if picture is None:
-                    continue
-                name = PurePosixPath(row["file_name"])
-                if name.is_absolute() or ".." in name.parts:
-                    raise ArtQuantError(f"'{path}' names a picture '{name}', which leaves its folder; do not use it")
-                if hashlib.sha256(picture["bytes"]).hexdigest() != row["sha256"]:
-                    raise ArtQuantError(f"'{path}': picture '{name}' is not what its row says; fetch it again")
-                yield name, picture["bytes"]
+    for batch in parquet_batches(str(path), ("file_name", "sha256", "image"), rows_at_once=PICTURES_AT_ONCE):
+        for row in batch.to_pylist():
+            picture: dict[str, Any] | None = row["image"]
+            if picture is None:
+                continue
+            name = PurePosixPath(row["file_name"])
+            if name.is_absolute() or ".." in name.parts:
+                raise ArtQuantError(f"'{path}' names a picture '{name}', which leaves its folder; do not use it")
+            if hashlib.sha256(picture["bytes"]).hexdigest() != row["sha256"]:
+                raise ArtQuantError(f"'{path}': picture '{name}' is not what its row says; fetch it again")
+            yield name, picture["bytes"]

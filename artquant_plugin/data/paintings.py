@@ -1,34 +1,31 @@
 """The rows of a dataset, read from JSON lines (what imports write) or from Parquet (what RAD exports write)."""
 
-import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from artquant_plugin.common.errors import ArtQuantError
-from artquant_plugin.common.text import first_line
+from artquant_plugin.common.tables import read_json_values, read_table
 from artquant_plugin.prompting.questions import DESCRIPTION_LEVELS, WHOLE_TEXT
 
 PARQUET_FOLDER = "data"  # where `datasets` and the Hub's viewer look for splits, too
-ROWS_AT_ONCE = 1000
 NEEDED = ("id", "file_name", "sha256", "score", *DESCRIPTION_LEVELS, "description")  # columns of a Parquet file
 OPTIONAL = ("category", "attributes", "comment")
 
 
 @dataclass(frozen=True, slots=True)
 class Painting:
-    """One row.
+    """One row of a dataset: a painting with its human score.
 
     Args:
         id: unique in the dataset.
         image: path relative to the image root, forward slashes.
         sha256: of the image file's bytes; empty when the file was missing at import and never read.
         score: mean human score, in the dataset's score range.
-        category: as the dataset's authors write it.
+        category: as the dataset's authors write it; None where they give none.
         attributes: scores of single aspects; None where raters gave none.
-        comment: a rater's words.
+        comment: a rater's words; None where there are none.
         description: texts for perception, cognition and emotion; or one ``text``, where levels cannot be told apart.
     """
 
@@ -47,7 +44,7 @@ def row_files(folder: Path, split: str) -> list[Path]:
 
     Args:
         folder: of the dataset.
-        split: its name.
+        split: the split's name.
 
     Returns:
         Their paths; none when no file is there.
@@ -60,15 +57,21 @@ def read_paintings(path: Path, score_range: tuple[float, float]) -> Iterator[Pai
     """The rows of a file, checked, one after the other.
 
     Args:
-        path: of `row_files`.
-        score_range: lowest and highest possible score.
+        path: one of the files that `row_files` gives.
+        score_range: the lowest and the highest possible score.
 
     Raises:
         ArtQuantError: a row that is not of the form; file and line are named.
     """
-    for place, make in _parquet(path) if path.suffix == ".parquet" else _lines(path):
+    found: Iterator[tuple[str, Any]]
+    if path.suffix == ".parquet":
+        rows = read_table(str(path), NEEDED, optional=OPTIONAL, remedy="export the run again")
+        found, make = ((row.place, row.values) for row in rows), _from_columns
+    else:
+        found, make = read_json_values(str(path)), _from_json
+    for place, content in found:
         try:
-            painting = make()
+            painting = make(content)
             _check(painting, score_range)
         except (ValueError, TypeError) as error:
             raise ArtQuantError(f"{place}: {error}; mend the row or import the dataset again") from error
@@ -85,8 +88,9 @@ def _check(painting: Painting, score_range: tuple[float, float]) -> None:
             raise ValueError(f"description has {sorted(keys)}, not {DESCRIPTION_LEVELS}")
 
 
-def _from_json(line: str) -> Painting:
-    row = json.loads(line)
+def _from_json(row: Any) -> Painting:
+    if not isinstance(row, dict):
+        raise TypeError(f"{type(row).__name__} instead of an object")
     unknown = set(row) - {item.name for item in fields(Painting)}
     if unknown:
         raise ValueError(f"unknown key {sorted(unknown)[0]!r}")
@@ -112,30 +116,3 @@ def _from_columns(row: Mapping[str, Any]) -> Painting:
         comment=row.get("comment"),
         description=levels if given else whole,
     )
-
-
-def _lines(path: Path) -> Iterator[tuple[str, Callable[[], Painting]]]:
-    with path.open(encoding="utf-8") as file:
-        for number, line in enumerate(file, start=1):
-            yield f"{path}:{number}", partial(_from_json, line)
-
-
-def _parquet(path: Path) -> Iterator[tuple[str, Callable[[], Painting]]]:
-    import pyarrow
-    from pyarrow import parquet
-
-    try:
-        with parquet.ParquetFile(path) as file:
-            present = file.schema_arrow.names
-            absent = [column for column in NEEDED if column not in present]
-            if absent:
-                raise ArtQuantError(f"'{path}' has no column {absent[0]!r}; export the run again")
-            columns = [column for column in (*NEEDED, *OPTIONAL) if column in present]
-            number = 0
-            for batch in file.iter_batches(ROWS_AT_ONCE, columns=columns):
-                for row in batch.to_pylist():
-                    number += 1
-                    yield f"{path}, row {number}", partial(_from_columns, row)
-    except pyarrow.ArrowException as error:
-        reason = first_line(error)
-        raise ArtQuantError(f"'{path}' is no whole Parquet file ({reason}); fetch or export it again") from error

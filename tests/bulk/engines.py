@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from artquant_plugin.bulk.rows import Form
+from artquant_plugin.bulk.rows import ScoreColumns
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.data.images import open_image
 
@@ -23,7 +23,7 @@ class Brightness:
     name: str = "brightness"
     asked: int = field(default=0, init=False)
 
-    form = Form(("light", "dark"))
+    columns = ScoreColumns(("light", "dark"))
     options = {"engine": "brightness"}
 
     def identity(self) -> dict[str, Any]:

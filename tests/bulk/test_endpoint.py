@@ -11,13 +11,14 @@ import pytest
 from PIL import Image
 
 from artquant_plugin.bulk.endpoint import EndpointEngine, EndpointError
-from artquant_plugin.bulk.run import score_rows, score_to_file
-from artquant_plugin.bulk.sources import find_source
+from artquant_plugin.bulk.inputs import find_inputs
+from artquant_plugin.bulk.output_file import score_to_file
+from artquant_plugin.bulk.rows import score_rows
 from artquant_plugin.checkpoint import ScoringSpec
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.prompting.prompter import PromptSpec
 from artquant_plugin.scoring.scorer import ArtQuantScorer
-from tests.bulk.test_sources import encoded
+from tests.bulk.test_inputs import encoded
 from tests.peers.logprob_server import LogprobServer, checkpoint_answer, picture_of
 from tests.tiny import pictures, tiny_checkpoint, tiny_llava
 
@@ -87,7 +88,7 @@ def test_rows_keep_their_order_while_requests_overlap(paintings):
 
     (paintings / "early" / "2.png").write_text("<html>")
     with LogprobServer(slowly) as server:
-        rows = list(score_rows(engine(server, concurrency=4), find_source([str(paintings)]).items()))
+        rows = list(score_rows(engine(server, concurrency=4), find_inputs([str(paintings)]).images()))
     assert server.peak == 4
     assert [row["score"] is None for row in rows] == [index == 2 for index in range(10)]
     assert "is no image" in rows[2]["reason"]
@@ -99,7 +100,7 @@ def test_rows_keep_their_order_while_requests_overlap(paintings):
 
 def test_a_server_without_log_probabilities_costs_one_request(paintings):
     with LogprobServer(lambda body: None) as server, pytest.raises(EndpointError, match="lists no log-probabilities"):
-        list(score_rows(engine(server), find_source([str(paintings)]).items()))
+        list(score_rows(engine(server), find_inputs([str(paintings)]).images()))
     assert len(server.bodies) == 1
 
 
@@ -140,7 +141,7 @@ def test_an_image_that_the_server_refuses_is_a_row(paintings):
         return (400, "too many tokens") if picture_of(body).getpixel((0, 0))[0] == 50 else by_brightness(body)
 
     with LogprobServer(refuse) as server:
-        rows = list(score_rows(engine(server), find_source([str(paintings)]).items()))
+        rows = list(score_rows(engine(server), find_inputs([str(paintings)]).images()))
     assert [index for index, row in enumerate(rows) if row["score"] is None] == [5]
     assert "too many tokens" in rows[5]["reason"]
 
@@ -154,17 +155,17 @@ def test_a_server_that_dies_loses_no_finished_row(paintings, tmp_path, monkeypat
             alive[0] -= 1
             return by_brightness(body) if alive[0] >= 0 else (503, "gone")
 
-    source, out = find_source([str(paintings)]), tmp_path / "s.jsonl"
+    inputs, out = find_inputs([str(paintings)]), tmp_path / "s.jsonl"
     with LogprobServer(dies) as server, pytest.raises(EndpointError, match="answers 503"):
-        score_to_file(source, engine(server, concurrency=1), out, show=False)
+        score_to_file(inputs, engine(server, concurrency=1), out, show=False)
     with LogprobServer(by_brightness) as server:
-        summary = score_to_file(source, engine(server), out, show=False)
+        summary = score_to_file(inputs, engine(server), out, show=False)
     assert (summary.rows, summary.computed, len(server.bodies)) == (10, 4, 4)
     assert list(json.loads(out.read_text().splitlines()[0])) == [
         *("path", "score", "levels", "entropy", "level_mass", "score_bound", "reason")
     ]
     with pytest.raises(ArtQuantError, match="options.prompt prefill -> word"):
-        score_to_file(source, replace(engine(server), ask="word"), out, show=False)
+        score_to_file(inputs, replace(engine(server), ask="word"), out, show=False)
 
 
 def test_level_tokens_must_be_as_many_as_levels():

@@ -8,7 +8,7 @@ import sys
 import pytest
 from datasets import Dataset, Image
 
-from tests.bulk.test_sources import archive, png
+from tests.bulk.test_inputs import archive, png
 from tests.paths import ROOT
 from tests.peers.local_hub import LocalHub
 
@@ -22,19 +22,19 @@ api.upload_folder(repo_id="a/pics", repo_type="dataset", folder_path=sys.argv[1]
 
 READ = """
 import json, sys
-from artquant_plugin.bulk.items import image_of
-from artquant_plugin.bulk.manifests import Columns
-from artquant_plugin.bulk.sources import find_source
+from artquant_plugin.bulk.images import image_of
+from artquant_plugin.bulk.manifests import ImageColumns
+from artquant_plugin.bulk.inputs import find_inputs
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.data.images import open_image
 found = []
 for name, column in json.loads(sys.argv[1]):
     try:
-        source = find_source([name], columns=Columns(name=column))
-        items = list(source.items())
+        inputs = find_inputs([name], columns=ImageColumns(name=column))
+        items = list(inputs.images())
         values = [open_image(image_of(item)).getpixel((0, 0))[0] for item in items]
-        same = source.identity() == source.identity()
-        found.append([len(source.parts), source.file_per_shard, values, [item.name for item in items], same])
+        same = inputs.identity() == inputs.identity()
+        found.append([len(inputs.sources), inputs.file_per_shard, values, [item.name for item in items], same])
     except ArtQuantError as error:
         found.append(str(error))
 print(json.dumps(found))

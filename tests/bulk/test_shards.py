@@ -9,19 +9,19 @@ from pathlib import Path
 import pytest
 from pyarrow import parquet
 
+from artquant_plugin.bulk.inputs import find_inputs
 from artquant_plugin.bulk.shards import Share, score_to_folder, shard_path
-from artquant_plugin.bulk.sources import find_source
 from artquant_plugin.cli import main
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.run_record import only_writer
 from tests.bulk.engines import Brightness
-from tests.bulk.test_sources import archive, png
+from tests.bulk.test_inputs import archive, png
 from tests.paths import ROOT
 
 
 def run(paintings, out, engine=None, size=4, **options):
     engine = engine or Brightness()
-    return score_to_folder(find_source([str(paintings)]), engine, out, shard_size=size, show=False, **options)
+    return score_to_folder(find_inputs([str(paintings)]), engine, out, shard_size=size, show=False, **options)
 
 
 def shards(out: Path) -> list[str]:

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.data.importers.any_table import AnnotationColumns, read_csv
 from artquant_plugin.data.importers.apdd import ATTRIBUTES, read_apdd
 from artquant_plugin.data.importers.baid import read_baid
-from artquant_plugin.data.importers.table import TableColumns, read_csv
 from artquant_plugin.data.importers.vaps import read_vaps
 from tests.paths import shared
 
@@ -92,6 +92,9 @@ def write_baid(folder: Path, rows: str = "x.jpg,4.5\n") -> Path:
         ("x.jpg,11\n", r"train_set.csv:2: score 11 is outside \[0, 10\]"),
         ("x.jpg,nan\n", "score 'nan' is no number"),
         ("x.jpg,\n", "score '' is no number"),
+        ("x.jpg,1_0\n", "score '1_0' is no number"),
+        ('x.jpg,"4,5"\n', "score '4,5' is no number; write decimals with a point, as in 4.5"),
+        ("x.jpg,4,5\n", "3 fields for 2 columns; put a field that holds ','"),
         ("x.jpg\n", "1 fields for 2 columns"),
         ("", "has no rows"),
     ],
@@ -126,7 +129,7 @@ def test_a_painting_that_stands_twice_is_named_with_both_lines(tmp_path):
     )
     path = table(tmp_path, "image,score\na.jpg,1\nb.jpg,1\na.jpg,2\nb.jpg,2\n")
     with pytest.raises(ArtQuantError, match=r"t.csv:4: image 'a.jpg' stands already at .*t.csv:2 .2 such rows"):
-        read_csv(path, TableColumns("image", "score"), name="d", score_range=(0, 10))
+        read_csv(path, AnnotationColumns("image", "score"), name="d", score_range=(0, 10))
     (write_vaps(tmp_path) / "vaps_dataset.csv").open("a").write("007.jpg,3\n")
     with pytest.raises(ArtQuantError, match=r"vaps_dataset.csv:52: File Number '007.jpg' stands already"):
         read_vaps(tmp_path)
@@ -178,7 +181,7 @@ def table(folder: Path, text: str, encoding: str = "utf-8") -> Path:
 
 def test_any_table_with_its_own_columns_and_splits(tmp_path):
     path = table(tmp_path, "\ufeffpic;mos;set;kind\ne/a.jpg;12;val;oil\nb.jpg;-3;Train;\n")
-    columns = TableColumns("pic", "mos", split="set", category="kind")
+    columns = AnnotationColumns("pic", "mos", split="set", category="kind")
     annotations = read_csv(path, columns, name="mine", score_range=(-5, 20), delimiter=";")
     assert list(annotations.splits) == ["train", "validation"]
     painting = annotations.splits["validation"][0]
@@ -188,13 +191,17 @@ def test_any_table_with_its_own_columns_and_splits(tmp_path):
 
 def test_a_tabulator_may_be_written_as_people_type_it(tmp_path):
     path = table(tmp_path, "image\tscore\tset\na.jpg\t1\ttest\n")
-    annotations = read_csv(path, TableColumns("image", "score", "set"), name="d", score_range=(0, 10), delimiter="\\t")
+    annotations = read_csv(
+        path, AnnotationColumns("image", "score", "set"), name="d", score_range=(0, 10), delimiter="\\t"
+    )
     assert annotations.splits["test"][0].image == "a.jpg"
 
 
 def test_a_table_without_splits_gets_a_seeded_one(tmp_path):
     path = table(tmp_path, "image,score\n" + "".join(f"{index}.jpg,1\n" for index in range(10)))
-    annotations = read_csv(path, TableColumns("image", "score"), name="mine", score_range=(0, 1), test_fraction=0.3)
+    annotations = read_csv(
+        path, AnnotationColumns("image", "score"), name="mine", score_range=(0, 1), test_fraction=0.3
+    )
     assert [len(rows) for rows in annotations.splits.values()] == [7, 3]
 
 
@@ -216,27 +223,32 @@ def test_a_table_without_splits_gets_a_seeded_one(tmp_path):
         ("image,score\na.jpg,1\n", {"name": ""}, "dataset name '' is no plain name"),
         ("image,score,score\na.jpg,1,2\n", {}, "has 2 columns 'score'"),
         ("image,score\na.jpg,1\nb.jpg,1\n", {}, "2 rows leave no painting for the test split; raise --test-fraction"),
+        ("image;score\na.jpg;1\n", {}, "no column 'image', only image;score; .*: pass --delimiter ';'"),
         ("image,mos\na.jpg,9\n", {}, "no column 'score', only image, mos; pass the right --image-column"),
     ],
 )
 def test_a_wrong_table_or_option_is_one_line(text, options, message, tmp_path):
     with pytest.raises(ArtQuantError, match=message) as raised:
         read_csv(
-            table(tmp_path, text), TableColumns("image", "score"), **{"name": "d", "score_range": (0, 10)} | options
+            table(tmp_path, text),
+            AnnotationColumns("image", "score"),
+            **{"name": "d", "score_range": (0, 10)} | options,
         )
     assert "\n" not in str(raised.value)
 
 
 def test_a_latin_table_read_as_utf8_names_the_byte(tmp_path):
     path = table(tmp_path, "image,score\nCafé.jpg,1\n", "latin-1")
-    with pytest.raises(ArtQuantError, match="is not utf-8-sig .byte 0xe9 at 15.; convert it"):
-        read_csv(path, TableColumns("image", "score"), name="d", score_range=(0, 10))
+    with pytest.raises(
+        ArtQuantError, match=r"t.csv:2: the line is not UTF-8 .byte 0xe9.; .*, or pass the right --encoding"
+    ):
+        read_csv(path, AnnotationColumns("image", "score"), name="d", score_range=(0, 10))
 
 
 def test_a_split_word_that_nobody_knows_is_an_error(tmp_path):
     path = table(tmp_path, "image,score,set\na.jpg,1,holdout\n")
     with pytest.raises(ArtQuantError, match="split 'holdout' is not one of train"):
-        read_csv(path, TableColumns("image", "score", split="set"), name="d", score_range=(0, 10))
+        read_csv(path, AnnotationColumns("image", "score", split="set"), name="d", score_range=(0, 10))
 
 
 def test_the_real_baid_files():

@@ -1,6 +1,8 @@
 from pathlib import Path
 
+import pyarrow
 import pytest
+from pyarrow import parquet
 
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.data.dataset import Painting, write_dataset
@@ -65,8 +67,8 @@ def test_files_as_other_tools_write_them(name, text, column, truth, tmp_path):
     ("text", "message"),
     [
         ('{"image": "a.jpg"}', "no column 'prediction', only image"),
-        ('{"image": "a.jpg", "prediction": 1} {"ima', "is no JSON behind object 1"),
-        ('["a.jpg"]', "entry 1 is no JSON object"),
+        ('{"image": "a.jpg", "prediction": 1} {"ima', "p.json:1: not JSON that can be read"),
+        ('["a.jpg"]', "p.json:1: str instead of an object"),
         ("", "no image of .* has both"),
     ],
 )
@@ -109,7 +111,7 @@ def test_the_truth_may_be_a_dataset_and_brings_what_its_import_left_out(tmp_path
         ("image,prediction\nz.jpg,1\n", "no image of .* has both a prediction and a human score .1 predicted, 4"),
         ("img,prediction\na.jpg,1\n", "no column 'image', only img, prediction"),
         ("", "no column 'image', only nothing"),
-        ("image,prediction\na.jpg\n", "p.csv:2: the line is cut short"),
+        ("image,prediction\na.jpg\n", "p.csv:2: 1 fields for 2 columns; mend the line"),
     ],
 )
 def test_a_wrong_file_is_one_line(text, message, truth, tmp_path):
@@ -125,8 +127,39 @@ def test_a_wrong_truth_is_one_line(text, message, tmp_path):
         read_truth(str(csv_file(tmp_path, "truth2.csv", f"image,score\n{text}\n")))
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("image,prediction\na.jpg,4,5\n", "p.csv:2: 3 fields for 2 columns; put a field that holds ','"),
+        ("image,prediction\na.jpg,4\nb.jpg,4,5\n", "p.csv:3: 3 fields for 2 columns"),
+        ("image,prediction,prediction\na.jpg,1,4\n", "p.csv' has 2 columns 'prediction'; rename all but one"),
+    ],
+)
+def test_a_table_that_could_be_read_in_two_ways_gives_no_figure(text, message, truth, tmp_path):
+    path = csv_file(tmp_path, "p.csv", text)
+    with pytest.raises(ArtQuantError, match=message):
+        join_predictions(path, read_truth(truth))
+    with pytest.raises(ArtQuantError, match=message):
+        read_truth(str(path), score_column="prediction")
+
+
+def test_an_underscore_makes_no_number(truth, tmp_path):
+    path = csv_file(tmp_path, "p.csv", "image,prediction\na.jpg,1\nb.jpg,1_0\n")
+    assert join_predictions(path, read_truth(truth)).unparsable == ["b.jpg ('1_0')"]
+    with pytest.raises(ArtQuantError, match="p.csv:3: prediction '1_0' is no number"):
+        read_truth(str(path), score_column="prediction")
+
+
+def test_semicolons_and_parquet_files_are_read(truth, tmp_path):
+    semicolons = csv_file(tmp_path, "s.csv", "image;prediction\na.jpg;4.5\n")
+    table = pyarrow.table({"image": ["a.jpg"], "prediction": [4.5]})
+    parquet.write_table(table, tmp_path / "p.parquet")
+    for path in (semicolons, tmp_path / "p.parquet"):
+        assert join_predictions(path, read_truth(truth)).predictions == [4.5]
+
+
 def test_other_encodings_are_named(truth, tmp_path):
     path = tmp_path / "p.csv"
     path.write_bytes("image,prediction\né.jpg,1\n".encode("latin-1"))
-    with pytest.raises(ArtQuantError, match="is not UTF-8"):
+    with pytest.raises(ArtQuantError, match="p.csv:2: the line is not UTF-8"):
         join_predictions(path, read_truth(truth))

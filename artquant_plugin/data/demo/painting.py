@@ -44,11 +44,11 @@ class DemoPainting:
     """One generated painting.
 
     Args:
-        image: RGB, SIZE × SIZE.
+        image: an RGB picture of SIZE × SIZE pixels.
         category: one of CATEGORIES.
-        score: mean of the raters, in [0, 10].
-        attributes: in [0, 10], by name.
-        description: texts for perception, cognition and emotion.
+        score: the mean score of the raters, in [0, 10].
+        attributes: a value in [0, 10] for each name in WEIGHTS.
+        description: the texts for perception, cognition and emotion, by these names.
     """
 
     image: Image.Image
@@ -62,8 +62,8 @@ def paint(seed: int, index: int) -> DemoPainting:
     """Paint one picture.
 
     Args:
-        seed: of the dataset.
-        index: of the painting in it; the pair decides everything.
+        seed: of the dataset, from 0.
+        index: the painting's number in the dataset, from 0. Seed and index together decide everything.
     """
     rng = np.random.default_rng((seed, index))
     category = CATEGORIES[rng.integers(len(CATEGORIES))]
@@ -212,12 +212,12 @@ def write_demo(
     """Paint a whole dataset and write it in the dataset form.
 
     Args:
-        folder: of the dataset; pictures go to its ``images``.
-        seed: of every painting.
-        train: number of paintings.
-        validation: number of paintings.
-        test: number of paintings.
-        workers: processes; one per core when None.
+        folder: of the dataset, made when absent; pictures go to its folder ``images``.
+        seed: of every painting, from 0.
+        train: number of paintings of the training split, from 0.
+        validation: number of paintings of the validation split, from 0.
+        test: number of paintings of the test split, from 0.
+        workers: number of processes that paint, from 1; None takes one per core.
     """
     sizes = {"train": train, "validation": validation, "test": test}
     total = sum(sizes.values())

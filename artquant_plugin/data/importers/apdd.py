@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.tables import TableRow
 from artquant_plugin.data.dataset import Painting
-from artquant_plugin.data.importers.annotations import Row, check_once, read_table
+from artquant_plugin.data.importers.annotations import check_once, read_annotations
 from artquant_plugin.data.importers.importing import Annotations, seeded_split
 
 FILES = {"train": "train.csv", "validation": "valid.csv", "test": "test.csv"}
@@ -44,13 +45,13 @@ def read_apdd(annotations: Path, *, seed: int = 0) -> Annotations:
     Args:
         annotations: folder with train.csv, valid.csv and test.csv, and with the big file for comments (beside them or
             one folder up, as in the repository); or the big file alone, which is then split 80/10/10.
-        seed: of that split.
+        seed: of that split, from 0; the authors' own split needs none.
 
     Raises:
         ArtQuantError: a file is absent or faulty, or the two disagree about a score.
     """
     if annotations.is_file():
-        paintings = [_painting(row, TOTAL, 10, row.values[COMMENT] or None) for row in _read_big(annotations)]
+        paintings = [_painting(row, TOTAL, 10, row.text(COMMENT) or None) for row in _read_big(annotations)]
         parts = seeded_split([p.id for p in paintings], {"train": 0.8, "validation": 0.1, "test": 0.1}, seed)
         return _annotations(
             {split: [paintings[index] for index in indices] for split, indices in parts.items()},
@@ -59,7 +60,10 @@ def read_apdd(annotations: Path, *, seed: int = 0) -> Annotations:
         )
     if not annotations.is_dir():
         raise ArtQuantError(f"'{annotations}' does not exist; name the folder that holds {', '.join(FILES.values())}")
-    tables = {split: read_table(annotations / name, (NAME, CATEGORY, SCORE)) for split, name in FILES.items()}
+    tables = {
+        split: read_annotations(annotations / name, (NAME, CATEGORY, SCORE), optional=ATTRIBUTES)
+        for split, name in FILES.items()
+    }
     check_once(tables.values(), NAME)
     big = next((path for folder in (annotations, annotations.parent) if (path := folder / BIG_FILE).is_file()), None)
     notes = []
@@ -68,10 +72,10 @@ def read_apdd(annotations: Path, *, seed: int = 0) -> Annotations:
         notes.append(f"no {BIG_FILE} beside the split files: imported without comments")
     else:
         rows = _read_big(big)
-        comments = {row.values[NAME]: row.values[COMMENT] for row in rows if row.values[COMMENT]}
+        comments = {row.text(NAME): row.text(COMMENT) for row in rows if row.text(COMMENT)}
         _check_scores(rows, [row for table in tables.values() for row in table])
     splits = {
-        split: [_painting(row, SCORE, 1, comments.get(row.values[NAME])) for row in table]
+        split: [_painting(row, SCORE, 1, comments.get(row.text(NAME))) for row in table]
         for split, table in tables.items()
     }
     return _annotations(splits, notes=tuple(notes))
@@ -96,35 +100,35 @@ def _annotations(
     )
 
 
-def _read_big(path: Path) -> list[Row]:
-    rows = read_table(path, (NAME, CATEGORY, TOTAL, COMMENT), encoding="gbk")
+def _read_big(path: Path) -> list[TableRow]:
+    rows = read_annotations(path, (NAME, CATEGORY, TOTAL, COMMENT), optional=ATTRIBUTES, encoding="gbk")
     check_once([rows], NAME)
     return rows
 
 
-def _painting(row: Row, score_column: str, unit: float, comment: str | None) -> Painting:
+def _painting(row: TableRow, score_column: str, unit: float, comment: str | None) -> Painting:
     return Painting(
-        id=Path(row.values[NAME]).stem,
-        image=row.values[NAME],
+        id=Path(row.text(NAME)).stem,
+        image=row.text(NAME),
         sha256="",
         score=round(row.number(score_column, 0, 10 * unit, REMEDY) / unit, 6),
-        category=row.values[CATEGORY] or None,
-        attributes={name: row.number(name, 0, 10, REMEDY) if row.values.get(name) else None for name in ATTRIBUTES},
+        category=row.text(CATEGORY) or None,
+        attributes={name: row.number(name, 0, 10, REMEDY) if row.text(name) else None for name in ATTRIBUTES},
         comment=comment,
     )
 
 
-def _check_scores(big: list[Row], split: list[Row]) -> None:
+def _check_scores(big: list[TableRow], split: list[TableRow]) -> None:
     """The big file's total is ten times the split files' score."""
-    totals = {row.values[NAME]: row.number(TOTAL, 0, 100, REMEDY) / 10 for row in big}
+    totals = {row.text(NAME): row.number(TOTAL, 0, 100, REMEDY) / 10 for row in big}
     differing = [
         row
         for row in split
-        if row.values[NAME] in totals and abs(totals[row.values[NAME]] - row.number(SCORE, 0, 10, REMEDY)) > TOLERANCE
+        if row.text(NAME) in totals and abs(totals[row.text(NAME)] - row.number(SCORE, 0, 10, REMEDY)) > TOLERANCE
     ]
     if differing:
         row = differing[0]
         raise ArtQuantError(
-            f"{row.place}: score {row.values[SCORE]} of '{row.values[NAME]}' is not a tenth of {BIG_FILE}'s "
+            f"{row.place}: score {row.text(SCORE)} of '{row.text(NAME)}' is not a tenth of {BIG_FILE}'s "
             f"({len(differing)} such rows); take both files from one release"
         )

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.data.dataset import Painting
-from artquant_plugin.data.importers.annotations import check_once, read_table
+from artquant_plugin.data.importers.annotations import check_once, read_annotations
 from artquant_plugin.data.importers.importing import Annotations
 
 FILES = {"train": "train_set.csv", "validation": "val_set.csv", "test": "test_set.csv"}
@@ -22,13 +22,13 @@ def read_baid(annotations: Path) -> Annotations:
     """
     if not annotations.is_dir():
         raise ArtQuantError(f"'{annotations}' is no folder; name the one that holds {', '.join(FILES.values())}")
-    tables = {split: read_table(annotations / name, ("image", "score")) for split, name in FILES.items()}
+    tables = {split: read_annotations(annotations / name, ("image", "score")) for split, name in FILES.items()}
     check_once(tables.values(), "image")
     splits = {
         split: [
             Painting(
-                id=Path(row.values["image"]).stem,
-                image=row.values["image"],
+                id=Path(row.text("image")).stem,
+                image=row.text("image"),
                 sha256="",
                 score=row.number("score", 0, 10, REMEDY),
             )

@@ -1,4 +1,4 @@
-"""From annotations and an image folder to the dataset form; every image is opened before it counts."""
+"""An import: annotations and an image folder become the dataset form, and every image is opened before it counts."""
 
 import csv
 import math
@@ -29,14 +29,14 @@ class Annotations:
 
     Args:
         name: of the dataset.
-        score_range: lowest and highest possible score.
-        splits: paintings by split, their sha256 still empty.
+        score_range: the lowest and the highest possible score.
+        splits: the paintings of each split, whose sha256 is still empty.
         source: where the files are from.
         license: terms of the data.
-        split_method: how a split was made that the authors do not publish.
-        split_seed: its seed.
-        folds: fold of each painting's id.
-        notes: what was noticed in the files and should be known.
+        split_method: how a split was made that the authors do not publish; None for a published one.
+        split_seed: the seed of such a split; None for a published one.
+        folds: the cross-validation fold of each painting, by its id, from 0; None where there are no folds.
+        notes: sentences for the user about what was noticed in the files.
     """
 
     name: str
@@ -55,8 +55,8 @@ class Imported:
     """What an import did.
 
     Args:
-        dataset: as written.
-        notes: lines for the user.
+        dataset: the dataset that was written.
+        notes: sentences for the user about what was noticed.
     """
 
     dataset: Dataset
@@ -69,11 +69,13 @@ def import_dataset(
     """Check every image and write the dataset.
 
     Args:
-        annotations: of an importer.
+        annotations: what an importer read.
         images: the user's image folder; pictures stay where they are.
-        out: the dataset's folder.
-        allow_missing: leave out paintings whose image is missing or broken; their counts are kept in dataset.json.
-        workers: processes that open images; one per core when None.
+        out: the dataset's folder, which is made when absent.
+        allow_missing: leave out paintings whose image is missing or broken, and keep their number in dataset.json;
+            otherwise one such image stops the import.
+        workers: number of processes that open images, from 1; None takes one per core. Fewer than `MANY_FILES` images
+            are opened in this process.
 
     Raises:
         ArtQuantError: no image folder, images that cannot be used (listed in import-report.csv), no paintings left.
@@ -125,7 +127,10 @@ def import_dataset(
 
 
 def check_name(name: str) -> None:
-    """Refuse a name that is no plain one.
+    """Refuse a dataset's name that could not be a folder's.
+
+    Args:
+        name: begins with a letter, a digit or ``_``, and goes on with these, ``.`` and ``-``.
 
     Raises:
         ArtQuantError: it has other characters than a folder's name may have.
@@ -136,6 +141,9 @@ def check_name(name: str) -> None:
 
 def check_range(score_range: tuple[float, float]) -> None:
     """Refuse a score range that holds nothing.
+
+    Args:
+        score_range: the lowest and the highest possible score, both finite, the lowest first.
 
     Raises:
         ArtQuantError: its ends are no numbers, or the wrong way round.
@@ -152,8 +160,8 @@ def seeded_split(names: Sequence[str], fractions: Mapping[str, float], seed: int
 
     Args:
         names: n different names.
-        fractions: by split, summing to 1; the last split takes the rest.
-        seed: of the permutation.
+        fractions: the share of each split, in (0, 1); they sum to 1, and the last split takes what rounding leaves.
+        seed: of the permutation, from 0.
 
     Returns:
         Indices into `names` by split, ascending.

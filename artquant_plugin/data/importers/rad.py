@@ -8,7 +8,6 @@ description record has ``task_type: "description"``, and its answer is the descr
 The human score is what counts: ``level_probs`` are compared with this package's soft labels, and never used.
 """
 
-import json
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from artquant_plugin.common.errors import ArtQuantError
-from artquant_plugin.common.json_text import json_values
+from artquant_plugin.common.tables import read_json_values
 from artquant_plugin.data.dataset import Painting
 from artquant_plugin.data.importers.importing import Annotations, check_name, check_range
 from artquant_plugin.prompting.descriptions import read_description
@@ -34,14 +33,15 @@ NOTICEABLE = 0.01  # score points by which an expectation may miss the score unm
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
-    """One record, checked.
+class LabelRecord:
+    """One record of a label file, checked.
 
     Args:
-        place: file and line.
+        place: where the record stands, as ``file:line``.
         image: path relative to the image folder.
-        score: None in a description record.
-        probabilities: ``level_probs``, where a score record has them; they may be anything but of another length.
+        score: the human score; None in a description record.
+        probabilities: ``level_probs``, shape (5,), best level first; None where the record has none. They are as the
+            file gives them, and need not sum to 1.
         text: the description; None in a score record.
     """
 
@@ -63,9 +63,9 @@ def read_rad(
     """Read label files: scores and descriptions of one picture become one painting.
 
     Args:
-        files: of each split.
-        name: of the dataset.
-        score_range: lowest and highest possible score.
+        files: the label files of each split.
+        name: of the dataset, which becomes a folder's name.
+        score_range: the lowest and the highest possible score.
         source: where the files are from.
         license: terms of the data.
 
@@ -75,11 +75,11 @@ def read_rad(
     """
     check_name(name)
     check_range(score_range)
-    found = {split: _Found() for split in files}
+    found = {split: _SplitLabels() for split in files}
     problems: list[str] = []
     for split, paths in files.items():
         for path in paths:
-            for place, content in _contents(path):
+            for place, content in read_json_values(str(path)):
                 try:
                     found[split].add(_record(place, content, score_range))
                 except ValueError as error:
@@ -93,14 +93,14 @@ def read_rad(
 
 
 @dataclass(slots=True)
-class _Found:
+class _SplitLabels:
     """What a split's files hold, by picture, in the order of the scores."""
 
-    scores: dict[str, Record] = field(default_factory=dict)
+    scores: dict[str, LabelRecord] = field(default_factory=dict)
     texts: dict[str, str] = field(default_factory=dict)
     further: int = 0  # descriptions of a picture beyond its first
 
-    def add(self, record: Record) -> None:
+    def add(self, record: LabelRecord) -> None:
         if record.text is not None:
             self.further += record.image in self.texts
             self.texts.setdefault(record.image, record.text)
@@ -126,27 +126,7 @@ def _levels(text: str | None) -> dict[str, str] | None:
     return found.levels if found.complete and outside <= HEADING_WORDS * len(found.levels) else {WHOLE_TEXT: text}
 
 
-def _contents(path: Path) -> Iterator[tuple[str, Any]]:
-    """Every element of a JSON array, or every line of JSON lines, with its place."""
-    if not path.is_file():
-        what = "is no file" if path.exists() else "does not exist"
-        raise ArtQuantError(f"label file '{path}' {what}; mend its path")
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ArtQuantError(f"'{path}' is not UTF-8 (byte {error.start}); convert it") from error
-    if text.lstrip().startswith("[") and not text.rstrip().endswith("]"):
-        raise ArtQuantError(f"'{path}' ends before its list does; fetch it again")
-    line, counted = 1, 0
-    try:
-        for place, content in json_values(text, strict=True):
-            line, counted = line + text.count("\n", counted, place), place
-            yield f"{path}:{line}", content
-    except json.JSONDecodeError as error:
-        raise ArtQuantError(f"{path}:{error.lineno}: not JSON ({error.msg}); mend the file") from error
-
-
-def _record(place: str, content: Any, score_range: tuple[float, float]) -> Record:
+def _record(place: str, content: Any, score_range: tuple[float, float]) -> LabelRecord:
     if not isinstance(content, dict):
         raise ValueError(f"{type(content).__name__} instead of an object")
     image = content.get("image")
@@ -154,14 +134,14 @@ def _record(place: str, content: Any, score_range: tuple[float, float]) -> Recor
         raise ValueError(f"image is {image!r}, not the name of a file")
     kind = content.get("task_type", SCORE)
     if kind == DESCRIPTION:
-        return Record(place, image, text=_answer(content))
+        return LabelRecord(place, image, text=_answer(content))
     if kind != SCORE:
         raise ValueError(f"task_type {kind!r} is neither {DESCRIPTION!r} nor {SCORE!r}")
     low, high = score_range
     score = content.get("gt_score")
     if isinstance(score, bool) or not isinstance(score, int | float) or not low <= score <= high:
         raise ValueError(f"gt_score {score!r} of {image!r} is no number in [{low:g}, {high:g}]")
-    return Record(place, image, score=float(score), probabilities=_probabilities(content))
+    return LabelRecord(place, image, score=float(score), probabilities=_probabilities(content))
 
 
 def _answer(content: dict[str, Any]) -> str:
@@ -184,7 +164,7 @@ def _probabilities(content: dict[str, Any]) -> tuple[float, ...] | None:
     return tuple(map(float, values))
 
 
-def _notes(parts: Sequence[_Found]) -> Iterator[str]:
+def _notes(parts: Sequence[_SplitLabels]) -> Iterator[str]:
     kinds = Counter(
         "whole text" if WHOLE_TEXT in (_levels(text) or {}) else "with three levels"
         for part in parts
@@ -202,7 +182,7 @@ def _notes(parts: Sequence[_Found]) -> Iterator[str]:
     yield from _label_notes([record for part in parts for record in part.scores.values()])
 
 
-def _label_notes(records: Sequence[Record]) -> Iterator[str]:
+def _label_notes(records: Sequence[LabelRecord]) -> Iterator[str]:
     """How far the files' soft labels are from the scores, and from this package's own."""
     scale = LevelScale()
     given = [record for record in records if record.probabilities is not None]

@@ -10,7 +10,7 @@ import numpy as np
 
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.data.dataset import Painting
-from artquant_plugin.data.importers.annotations import check_once, read_table
+from artquant_plugin.data.importers.annotations import check_once, read_annotations
 from artquant_plugin.data.importers.importing import Annotations, seeded_split
 
 FILE, NAME, LIKING = "vaps_dataset.csv", "File Number", "Liking"
@@ -22,8 +22,8 @@ def read_vaps(annotations: Path, *, seed: int = 0, fold: int | None = None) -> A
 
     Args:
         annotations: vaps_dataset.csv or its folder; liking from 1 to 10.
-        seed: of the 80/20 split and of the folds.
-        fold: take this fold (0 to 4) as the test split instead of the 20 %.
+        seed: of the 80/20 split and of the folds, from 0.
+        fold: the fold, from 0 to 4, that is the test split; None tests with 20 % of the paintings.
 
     Raises:
         ArtQuantError: the file is absent or faulty; no such fold.
@@ -31,12 +31,12 @@ def read_vaps(annotations: Path, *, seed: int = 0, fold: int | None = None) -> A
     if fold is not None and not 0 <= fold < FOLDS:
         raise ArtQuantError(f"fold {fold} is not one of 0 to {FOLDS - 1}; pass one of them")
     path = annotations / FILE if annotations.is_dir() else annotations
-    rows = read_table(path, (NAME, LIKING))
+    rows = read_annotations(path, (NAME, LIKING))
     check_once([rows], NAME)
     paintings = [
         Painting(
-            id=Path(row.values[NAME]).stem,
-            image=row.values[NAME],
+            id=Path(row.text(NAME)).stem,
+            image=row.text(NAME),
             sha256="",
             score=row.number(LIKING, 1, 10, "mend the row, or fetch the file again"),
         )

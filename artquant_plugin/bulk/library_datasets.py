@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from artquant_plugin.bulk.cells import cell_item, missing_column
-from artquant_plugin.bulk.items import Item
-from artquant_plugin.bulk.manifests import Columns
+from artquant_plugin.bulk.images import NamedImage
+from artquant_plugin.bulk.manifests import REMEDY, ImageColumns, cell_image
 from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.tables import missing_column
 from artquant_plugin.common.text import first_line
 
 SAVED_FILES = ("dataset_dict.json", "state.json")  # what `save_to_disk` leaves
@@ -25,27 +25,27 @@ class LibraryDataset:
     """One split of a dataset of the `datasets` library, or one of the input files that it is made of.
 
     Args:
-        name: Hub id with an optional ``@revision``, or a folder.
-        split: of the dataset.
-        columns: of the image and the id.
-        file: which of the input files, from 0.
-        files: number of input files.
+        name: a Hub id with an optional ``@revision``, or a folder that the library saved.
+        split: the name of one of the dataset's splits.
+        columns: which columns hold the image and the row's name.
+        file: which of the input files is read, from 0 to `files` - 1.
+        files: number of the input files of the split; 1 reads the whole split.
     """
 
     name: str
     split: str
-    columns: Columns
+    columns: ImageColumns
     file: int = 0
     files: int = 1
 
     @property
     def label(self) -> str:
-        """Id, split and file."""
+        """The dataset and its split and, where the split has several input files, the number of the file."""
         whole = f"{self.name}:{self.split}"
         return whole if self.files == 1 else f"{whole}/{self.file}"
 
-    def records(self) -> Iterator[dict[str, Any]]:
-        """Rows, streamed, with the image still encoded.
+    def references(self) -> Iterator[dict[str, Any]]:
+        """Every row of the split, or of its file, as a stream; images stay encoded.
 
         Raises:
             ArtQuantError: a column is missing, or the rows cannot be fetched.
@@ -58,7 +58,7 @@ class LibraryDataset:
         if features:
             for wanted in filter(None, (column, self.columns.name)):
                 if wanted not in features:
-                    raise missing_column(self.label, wanted, list(features))
+                    raise missing_column(self.label, wanted, list(features), REMEDY)
             if isinstance(features[column], Image):
                 dataset = dataset.cast_column(column, Image(decode=False))
         if self.files > 1:
@@ -73,19 +73,19 @@ class LibraryDataset:
                 return
             yield row
 
-    def item(self, index: int, record: dict[str, Any]) -> Item:
+    def image(self, index: int, reference: dict[str, Any]) -> NamedImage:
         """The image of a row."""
         for wanted in filter(None, (self.columns.image, self.columns.name)):
-            if wanted not in record:
-                raise missing_column(self.label, wanted, list(record))
+            if wanted not in reference:
+                raise missing_column(self.label, wanted, list(reference), REMEDY)
         root = Path(self.columns.root) if self.columns.root else None
         # The library names an embedded image after its file alone, which may stand in many rows; a place does not.
         place = f"{self.label}#{index}"
-        name = record[self.columns.name] if self.columns.name else place
-        return cell_item(record[self.columns.image], fallback=place, root=root, name=name)
+        name = reference[self.columns.name] if self.columns.name else place
+        return cell_image(reference[self.columns.image], fallback=place, root=root, name=name)
 
     def count(self) -> int | None:
-        """As the dataset's card says, where it does."""
+        """The number of rows that the dataset's card gives; None where it gives none, and for one of several files."""
         if self.files > 1:
             return None
         split = (_loaded(self.name, self.split).info.splits or {}).get(self.split)
@@ -96,13 +96,13 @@ class LibraryDataset:
         return self.columns.identity(self.label) | {"revision": _revision(self.name, self.split)}
 
 
-def library_parts(name: str, split: str | None, columns: Columns) -> list[LibraryDataset]:
-    """The parts of a dataset: one per input file, so that a rank reads its own files alone.
+def library_sources(name: str, split: str | None, columns: ImageColumns) -> list[LibraryDataset]:
+    """The sources of a dataset: one per input file, so that a process reads the files of its own shards alone.
 
     Args:
-        name: Hub id with an optional ``@revision``, or a folder that `datasets` saved.
-        split: needed when the dataset has several.
-        columns: of the image and the id.
+        name: a Hub id with an optional ``@revision``, or a folder that `datasets` saved.
+        split: the name of a split; None takes the only one of a dataset that has one.
+        columns: which columns hold the image and the row's name.
 
     Raises:
         ArtQuantError: no such dataset or split, or it cannot be read.
@@ -113,7 +113,7 @@ def library_parts(name: str, split: str | None, columns: Columns) -> list[Librar
 
 
 def _split(name: str, split: str | None) -> str:
-    """The split that is meant."""
+    """The name of the split that is meant: the given one, or the only one."""
     folder = Path(name)
     try:
         if folder.is_dir():

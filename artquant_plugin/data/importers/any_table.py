@@ -1,11 +1,12 @@
-"""Any dataset that is a table of image names and scores."""
+"""Any dataset that is one table of image names and scores."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.tables import TableRow
 from artquant_plugin.data.dataset import SPLITS, Painting
-from artquant_plugin.data.importers.annotations import Row, check_once, read_table
+from artquant_plugin.data.importers.annotations import check_once, read_annotations
 from artquant_plugin.data.importers.importing import Annotations, check_name, check_range, seeded_split
 
 SPLIT_WORDS = {"train": "train", "training": "train", "val": "validation", "valid": "validation"}
@@ -13,8 +14,16 @@ SPLIT_WORDS |= {"validation": "validation", "dev": "validation", "test": "test",
 
 
 @dataclass(frozen=True, slots=True)
-class TableColumns:
-    """Which columns of a table hold what; None where it holds no such thing."""
+class AnnotationColumns:
+    """Which column of a table holds what.
+
+    Args:
+        image: paths relative to the image folder.
+        score: human scores.
+        split: the split's name, one of `SPLIT_WORDS` in any case; None has a split made.
+        category: of the painting, as a text; None where the table has none.
+        comment: a rater's words; None where the table has none.
+    """
 
     image: str
     score: str
@@ -25,7 +34,7 @@ class TableColumns:
 
 def read_csv(
     path: Path,
-    columns: TableColumns,
+    columns: AnnotationColumns,
     *,
     name: str,
     score_range: tuple[float, float],
@@ -39,15 +48,15 @@ def read_csv(
     """Read a table.
 
     Args:
-        path: the CSV file.
-        columns: see `TableColumns`; without a split column a seeded split is made.
-        name: of the dataset.
-        score_range: lowest and highest possible score.
-        encoding: of the file.
-        delimiter: between fields.
-        seed: of the split.
-        test_fraction: of the rows, when the split is made.
-        source: where the table is from; its file name when None.
+        path: the table; `artquant_plugin.common.tables.read_table` says which formats it may have.
+        columns: which columns are read; without a split column a seeded split is made.
+        name: of the dataset, which becomes a folder's name.
+        score_range: the lowest and the highest possible score.
+        encoding: of a text table, as Python names it.
+        delimiter: the character between the fields of a text table.
+        seed: of the permutation by which a split is made.
+        test_fraction: the share of the rows that a made split tests with, in (0, 1).
+        source: where the table is from; None takes its file name.
         license: terms of the data.
 
     Raises:
@@ -62,8 +71,13 @@ def read_csv(
         for column in (columns.image, columns.score, columns.split, columns.category, columns.comment)
         if column is not None
     ]
-    rows = read_table(
-        path, needed, encoding=encoding, delimiter=delimiter, remedy="pass the right --image-column, --score-column …"
+    rows = read_annotations(
+        path,
+        needed,
+        encoding=encoding,
+        delimiter=delimiter,
+        remedy="pass the right --image-column, --score-column …",
+        has_options=True,
     )
     check_once([rows], columns.image)
     paintings = [_painting(row, columns, score_range) for row in rows]
@@ -92,21 +106,19 @@ def read_csv(
     )
 
 
-def _painting(row: Row, columns: TableColumns, score_range: tuple[float, float]) -> Painting:
+def _painting(row: TableRow, columns: AnnotationColumns, score_range: tuple[float, float]) -> Painting:
     return Painting(
-        id=row.values[columns.image],  # with its ending: a folder may hold a.jpg and a.png
-        image=row.values[columns.image],
+        id=row.text(columns.image),  # with its ending: a folder may hold a.jpg and a.png
+        image=row.text(columns.image),
         sha256="",
         score=row.number(columns.score, *score_range, "mend the table or pass another --score-range"),
-        category=row.values[columns.category] or None if columns.category else None,
-        comment=row.values[columns.comment] or None if columns.comment else None,
+        category=row.text(columns.category) or None if columns.category else None,
+        comment=row.text(columns.comment) or None if columns.comment else None,
     )
 
 
-def _split(row: Row, column: str) -> str:
-    word = row.values[column].lower()
+def _split(row: TableRow, column: str) -> str:
+    word = row.text(column).lower()
     if word not in SPLIT_WORDS:
-        raise ArtQuantError(
-            f"{row.place}: split {row.values[column]!r} is not one of {', '.join(SPLIT_WORDS)}; mend it"
-        )
+        raise ArtQuantError(f"{row.place}: split {row.text(column)!r} is not one of {', '.join(SPLIT_WORDS)}; mend it")
     return SPLIT_WORDS[word]

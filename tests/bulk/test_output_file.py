@@ -7,9 +7,10 @@ import os
 import pytest
 from pyarrow import parquet
 
-from artquant_plugin.bulk.manifests import JsonLines
-from artquant_plugin.bulk.run import score_rows, score_to_file
-from artquant_plugin.bulk.sources import find_source
+from artquant_plugin.bulk.inputs import find_inputs
+from artquant_plugin.bulk.manifests import Manifest
+from artquant_plugin.bulk.output_file import score_to_file
+from artquant_plugin.bulk.rows import score_rows
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.run_record import only_writer
 from tests.bulk.engines import Brightness
@@ -19,7 +20,7 @@ SCORES = [float(index * 10) for index in range(10)]
 
 def run(paintings, out, engine=None, **options):
     engine = engine or Brightness()
-    return score_to_file(find_source([str(paintings)]), engine, out, show=False, **options)
+    return score_to_file(find_inputs([str(paintings)]), engine, out, show=False, **options)
 
 
 def test_rows_have_the_columns_in_order_and_the_images_order(paintings, tmp_path):
@@ -91,7 +92,7 @@ def test_another_model_or_input_is_refused_and_named(paintings, tmp_path):
     with pytest.raises(ArtQuantError, match=r"made from something else: model.name brightness -> other; pass --over"):
         run(paintings, out, Brightness(name="other"))
     (paintings / "early" / "0.png").unlink()
-    with pytest.raises(ArtQuantError, match=r"inputs\[0\].images 10 -> 9; inputs\[0\].names"):
+    with pytest.raises(ArtQuantError, match=r"inputs\[0\].images 10 -> 9, inputs\[0\].names"):
         run(paintings, out)
     assert run(paintings, out, overwrite=True).rows == 9
     assert len(out.read_text().splitlines()) == 9
@@ -122,11 +123,16 @@ def test_names_that_are_no_text_are_rows_too(tmp_path, paintings, form):
 
 
 def test_images_that_never_reach_the_engine_keep_their_place(tmp_path, paintings):
-    from artquant_plugin.bulk.items import Item
+    from artquant_plugin.bulk.images import NamedImage
 
     good = paintings / "early" / "1.png"
-    items = [Item("a", ArtQuantError("none")), Item("b", good), Item("c", b"junk"), Item("d", good.read_bytes())]
-    rows = list(score_rows(Brightness(), [*items, Item("e", ArtQuantError("end"))]))
+    items = [
+        NamedImage("a", ArtQuantError("none")),
+        NamedImage("b", good),
+        NamedImage("c", b"junk"),
+        NamedImage("d", good.read_bytes()),
+    ]
+    rows = list(score_rows(Brightness(), [*items, NamedImage("e", ArtQuantError("end"))]))
     assert [(row["path"], row["score"]) for row in rows] == [
         ("a", None),
         ("b", 10.0),
@@ -141,12 +147,12 @@ def test_a_table_without_the_image_column_is_told_before_the_engine_starts(tmp_p
     (tmp_path / "m.jsonl").write_text('{"file": "a.png", "score": 1}\n')
     engine = Brightness(stop_after=0)
     with pytest.raises(ArtQuantError, match=r"m.jsonl:1' has no column 'image', only file, score; pass --image-col"):
-        score_to_file(find_source([str(tmp_path / "m.jsonl")]), engine, tmp_path / "s.csv", show=False)
+        score_to_file(find_inputs([str(tmp_path / "m.jsonl")]), engine, tmp_path / "s.csv", show=False)
 
 
 def test_an_input_without_rows_is_an_error(tmp_path):
     (tmp_path / "m.jsonl").write_text("\n")
-    source = find_source([str(tmp_path / "m.jsonl")])
-    assert isinstance(source.parts[0], JsonLines)
+    inputs = find_inputs([str(tmp_path / "m.jsonl")])
+    assert isinstance(inputs.sources[0], Manifest)
     with pytest.raises(ArtQuantError, match="has no rows"):
-        score_to_file(source, Brightness(), tmp_path / "s.csv", show=False)
+        score_to_file(inputs, Brightness(), tmp_path / "s.csv", show=False)

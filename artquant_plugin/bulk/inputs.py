@@ -1,4 +1,4 @@
-"""What the user named -> parts to read.
+"""What the command line names, as sources of images.
 
 Each argument is taken as the first of these that it is: a location with a scheme (``hf://…``), a file (by its suffix:
 a manifest, a table, an archive, else an image), a folder (an imported dataset, a saved `datasets` dataset, images, or
@@ -12,73 +12,91 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from artquant_plugin.bulk.archives import ParquetTable, TarArchive, tar_extension
-from artquant_plugin.bulk.files import IMAGE_SUFFIXES, Folder, ImportedSplit, NamedFile, RemoteFiles, list_remote
-from artquant_plugin.bulk.hub import LibraryDataset, is_saved_dataset, library_parts
-from artquant_plugin.bulk.items import Item, Part
-from artquant_plugin.bulk.manifests import Columns, CsvTable, JsonLines
-from artquant_plugin.bulk.places import is_remote, suffix
+from artquant_plugin.bulk.files import (
+    IMAGE_SUFFIXES,
+    Folder,
+    ImportedSplit,
+    NamedFile,
+    RemoteFiles,
+    TarArchive,
+    list_remote,
+)
+from artquant_plugin.bulk.images import ImageSource, NamedImage
+from artquant_plugin.bulk.library_datasets import LibraryDataset, is_saved_dataset, library_sources
+from artquant_plugin.bulk.manifests import IMAGE_COLUMN, ImageColumns, Manifest, ParquetTable
 from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.locations import is_remote, suffix
 from artquant_plugin.data.dataset import INFO_FILE, SPLITS, Dataset, data_home
 
+ImageReference = tuple[ImageSource, int, Any]  # a source, a position in it from 0, and what it holds there
 TABLE_SUFFIXES = (".jsonl", ".csv", ".parquet", ".tar")
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class Inputs:
     """Everything that a run is to score.
 
     Args:
-        parts: read one after the other.
+        sources: read one after the other; their rows stand in this order.
     """
 
-    parts: tuple[Part, ...]
+    sources: tuple[ImageSource, ...]
 
     @property
     def file_per_shard(self) -> bool:
         """Whether output shards follow the input's own files: several tables or archives, and nothing else."""
-        return len(self.parts) > 1 and all(
-            isinstance(part, ParquetTable | TarArchive | LibraryDataset) for part in self.parts
+        return len(self.sources) > 1 and all(
+            isinstance(source, ParquetTable | TarArchive | LibraryDataset) for source in self.sources
         )
 
-    def records(self) -> Iterator[tuple[Part, int, Any]]:
-        """Part, place in it and record of everything, in order; `Part.item` makes an item of them."""
-        for part in self.parts:
-            for index, record in enumerate(part.records()):
-                yield part, index, record
+    def references(self) -> Iterator[ImageReference]:
+        """A reference to every image, in order."""
+        for source in self.sources:
+            yield from references_of(source)
 
-    def items(self) -> Iterator[Item]:
-        """Everything, in order."""
-        for part, index, record in self.records():
-            yield part.item(index, record)
+    def images(self) -> Iterator[NamedImage]:
+        """Every image, in order."""
+        return map(referenced, self.references())
 
     def count(self) -> int | None:
-        """Number of rows where that is cheap to know."""
-        counts = [part.count() for part in self.parts]
+        """Number of images, or None where that is not cheap to know."""
+        counts = [source.count() for source in self.sources]
         return None if None in counts else sum(count for count in counts if count is not None)
 
     def identity(self) -> list[dict[str, Any]]:
-        """What must stay the same for a rerun to go on with earlier results."""
-        return [part.identity() for part in self.parts]
+        """What must stay the same for a rerun to go on with earlier rows, by source."""
+        return [source.identity() for source in self.sources]
 
 
-def find_source(inputs: Sequence[str], *, split: str | None = None, columns: Columns | None = None) -> Source:
-    """Everything that the arguments name, in their order.
+def references_of(source: ImageSource) -> Iterator[ImageReference]:
+    """A reference to every image of a source, in order."""
+    return ((source, index, reference) for index, reference in enumerate(source.references()))
+
+
+def referenced(reference: ImageReference) -> NamedImage:
+    """The image of a reference, with its bytes where they are embedded in a table or an archive."""
+    source, index, content = reference
+    return source.image(index, content)
+
+
+def find_inputs(names: Sequence[str], *, split: str | None = None, columns: ImageColumns | None = None) -> Inputs:
+    """Find everything that the command line names.
 
     Args:
-        inputs: paths, locations, names of datasets.
-        split: of the datasets among them.
-        columns: of the tables among them.
+        names: paths, locations with a scheme, names of datasets; the head of this module says which wins.
+        split: of the datasets among them; None takes the test split of an imported dataset, and the only split of
+            another.
+        columns: which columns of the tables among them are read; None takes the default ones.
 
     Raises:
-        ArtQuantError: an argument is nothing that can be read; what was tried is named.
+        ArtQuantError: a name is nothing that can be read; the message says what was tried.
     """
-    columns = columns or Columns()
-    return Source(tuple(chain.from_iterable(_parts(name, split, columns) for name in inputs)))
+    columns = columns or ImageColumns()
+    return Inputs(tuple(chain.from_iterable(_sources(name, split, columns) for name in names)))
 
 
-def _parts(name: str, split: str | None, columns: Columns) -> Iterable[Part]:
+def _sources(name: str, split: str | None, columns: ImageColumns) -> Iterable[ImageSource]:
     if is_remote(name):
         return _remote(name, columns)
     path = Path(name).expanduser()
@@ -98,42 +116,42 @@ def _parts(name: str, split: str | None, columns: Columns) -> Iterable[Part]:
         raise ArtQuantError(f"'{name}' does not exist; mend the path")
     hub, _, hub_split = name.partition(":")
     if HUB_ID.fullmatch(hub):
-        return library_parts(hub, hub_split or split, columns)
+        return library_sources(hub, hub_split or split, columns)
     raise ArtQuantError(
         f"'{name}' is no file, no folder, no dataset under '{data_home()}', and no Hub id (owner/name); mend the name"
     )
 
 
-def _file(location: str, columns: Columns) -> Part:
+def _file(location: str, columns: ImageColumns) -> ImageSource:
     kind = suffix(location)
     if kind == ".jsonl":
         path = Path(location)
         if columns.root is None and path.stem in SPLITS and (path.parent / INFO_FILE).is_file():
             return _imported(path.parent, path.stem)
-        return JsonLines(location, columns)
+        return Manifest(location, columns)
     if kind == ".csv":
-        return CsvTable(location, columns)
+        return Manifest(location, columns)
     if kind == ".parquet":
         return ParquetTable(location, columns)
     if kind == ".tar":
-        return TarArchive(location, tar_extension(columns.image))
+        return TarArchive(location, None if columns.image == IMAGE_COLUMN else columns.image)
     return NamedFile(location)
 
 
-def _imported(folder: Path, split: str) -> Part:
+def _imported(folder: Path, split: str) -> ImageSource:
     dataset = Dataset.load(folder)
     if split not in dataset.info.splits:
         raise ArtQuantError(f"dataset '{folder}' has no split {split!r}; it has {', '.join(dataset.info.splits)}")
     return ImportedSplit(str(folder), split)
 
 
-def _folder(path: Path, split: str | None, columns: Columns) -> Iterable[Part]:
+def _folder(path: Path, split: str | None, columns: ImageColumns) -> Iterable[ImageSource]:
     if (path / INFO_FILE).is_file():
         return [_imported(path, split or "test")]
     if is_saved_dataset(path):
-        return library_parts(str(path), split, columns)
+        return library_sources(str(path), split, columns)
     images = Folder(str(path))
-    if next(images.records(), None) is not None:
+    if next(images.references(), None) is not None:
         return [images]
     tables = sorted(
         str(file)
@@ -148,7 +166,7 @@ def _folder(path: Path, split: str | None, columns: Columns) -> Iterable[Part]:
     )
 
 
-def _remote(location: str, columns: Columns) -> Iterable[Part]:
+def _remote(location: str, columns: ImageColumns) -> Iterable[ImageSource]:
     found = list_remote(location)
     tables = [name for name in found if suffix(name) in TABLE_SUFFIXES]
     images = tuple(name for name in found if suffix(name) in IMAGE_SUFFIXES)

@@ -1,55 +1,33 @@
-"""What gives scores: a checkpoint of this machine. A server is `artquant_plugin.bulk.endpoint`."""
+"""Scores from a checkpoint on this machine. `artquant_plugin.bulk.endpoint` has those from a server."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from artquant_plugin.bulk.places import content_key
-from artquant_plugin.bulk.rows import Form
+from artquant_plugin.bulk.rows import ScoreColumns
 from artquant_plugin.checkpoint import ScoringSpec, locate
 from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.locations import content_key
 
 MODEL_SUFFIXES = (".json", ".safetensors", ".bin", ".model", ".jinja", ".txt")
 
 
-class Engine(Protocol):
-    """Scores a stream of images and knows what its scores depend on."""
-
-    @property
-    def form(self) -> Form:
-        """Columns of its rows."""
-        ...
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """What scores depend on besides the model."""
-        ...
-
-    def identity(self) -> dict[str, Any]:
-        """The model's name and a hash of its files."""
-        ...
-
-    def results(self, images: Iterable[Path | bytes]) -> Iterator[dict[str, Any] | ArtQuantError]:
-        """One result or error per image, in order: score, levels, entropy, extras."""
-        ...
-
-
 @dataclass
-class LocalEngine:
+class CheckpointEngine:
     """A checkpoint on this machine, loaded when the first image comes.
 
     Args:
-        model: folder or Hub id.
-        dtype: see `ArtQuantScorer.from_pretrained`.
-        attn: see there.
-        device: see there.
-        base: see there.
-        batch_size: see there.
-        workers: see there.
-        compile: see there.
-        quantization: see there.
+        model: a checkpoint's folder or Hub id. `ArtQuantScorer.from_pretrained` takes it, and all that follows.
+        dtype: of the weights: auto, float32, bfloat16 or float16.
+        attn: the implementation of attention: sdpa, eager or flash_attention_2.
+        device: such as cuda:1; None takes a GPU where there is one.
+        base: the base model of an adapter, where it is not the one that the adapter names.
+        batch_size: images per forward pass, from 1; or auto, which finds what fits into memory.
+        workers: processes that prepare images, from 0; None takes what suits the device.
+        compile: whether to run the model through torch.compile.
+        quantization: 4bit or 8bit; None leaves the weights as they are stored.
     """
 
     model: str
@@ -84,13 +62,13 @@ class LocalEngine:
         return locate(self.model)
 
     @cached_property
-    def form(self) -> Form:
-        """Columns: the checkpoint's levels."""
-        return Form(ScoringSpec.load(self._folder).scale.names)
+    def columns(self) -> ScoreColumns:
+        """The columns of its rows, which are named after the checkpoint's levels."""
+        return ScoreColumns(ScoringSpec.load(self._folder).scale.names)
 
     @property
     def options(self) -> dict[str, Any]:
-        """What changes scores beyond rounding; batch size, device and compilation do not."""
+        """What changes scores beyond rounding. Batch size, device and compilation do not."""
         return {
             "engine": "checkpoint",
             "dtype": self.dtype,
@@ -100,7 +78,7 @@ class LocalEngine:
         }
 
     def identity(self) -> dict[str, Any]:
-        """Name, and a hash of each file that the model is loaded from."""
+        """The model's name, and a key of each file that it is loaded from."""
         files = sorted(file for file in self._folder.iterdir() if file.suffix in MODEL_SUFFIXES and file.is_file())
         kept = [file for file in files if not file.name.startswith(".") and file.name != "training.json"]
         local = Path(self.model).expanduser()
@@ -108,7 +86,7 @@ class LocalEngine:
         return {"name": name, "files": {file.name: content_key(str(file)) for file in kept}}
 
     def results(self, images: Iterable[Path | bytes]) -> Iterator[dict[str, Any] | ArtQuantError]:
-        """Load the checkpoint and score."""
+        """Load the checkpoint, then score the images as they come."""
         for result in self.scorer.score_each(images):
             if isinstance(result, ArtQuantError):
                 yield result

@@ -13,9 +13,9 @@ from datasets import Dataset, DatasetDict, Image
 from PIL import Image as Pillow
 from pyarrow import parquet
 
-from artquant_plugin.bulk.items import image_of
-from artquant_plugin.bulk.manifests import Columns
-from artquant_plugin.bulk.sources import find_source
+from artquant_plugin.bulk.images import image_of
+from artquant_plugin.bulk.inputs import find_inputs
+from artquant_plugin.bulk.manifests import ImageColumns
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.data.dataset import Painting, write_dataset
 from artquant_plugin.data.images import open_image
@@ -32,31 +32,31 @@ def encoded(picture: Pillow.Image) -> bytes:
     return buffer.getvalue()
 
 
-def names(source) -> list[str]:
-    return [item.name for item in source.items()]
+def names(inputs) -> list[str]:
+    return [item.name for item in inputs.images()]
 
 
-def brightness(source) -> list[int]:
-    return [open_image(image_of(item)).getpixel((0, 0))[0] for item in source.items()]
+def brightness(inputs) -> list[int]:
+    return [open_image(image_of(item)).getpixel((0, 0))[0] for item in inputs.images()]
 
 
 def test_folders_are_read_in_order_and_hidden_files_are_not(paintings):
     (paintings / ".trash").mkdir()
     (paintings / ".trash" / "x.png").write_bytes(png(1))
     (paintings / "notes.txt").write_text("none")
-    source = find_source([str(paintings)])
-    assert brightness(source) == [0, 10, 20, 30, 40, 50, 60, 70, 80, 90]
-    assert source.count() == 10
+    inputs = find_inputs([str(paintings)])
+    assert brightness(inputs) == [0, 10, 20, 30, 40, 50, 60, 70, 80, 90]
+    assert inputs.count() == 10
 
 
 def test_arguments_keep_their_order(paintings):
     late, early = paintings / "late", paintings / "early" / "2.png"
-    assert brightness(find_source([str(late), str(early), str(early)])) == [40, 50, 60, 70, 80, 90, 20, 20]
+    assert brightness(find_inputs([str(late), str(early), str(early)])) == [40, 50, 60, 70, 80, 90, 20, 20]
 
 
 def test_a_file_of_any_suffix_that_was_named_is_tried(tmp_path):
     (tmp_path / "photo.dat").write_bytes(png(7))
-    assert brightness(find_source([str(tmp_path / "photo.dat")])) == [7]
+    assert brightness(find_inputs([str(tmp_path / "photo.dat")])) == [7]
 
 
 @pytest.fixture
@@ -70,11 +70,11 @@ def manifests(paintings):
 
 @pytest.mark.parametrize("name", ["m.jsonl", "m.csv", "m.parquet"])
 def test_tables_name_images_relative_to_themselves(manifests, name):
-    source = find_source([str(manifests / name)])
-    assert brightness(source) == [30, 10]
-    assert names(source) == ["early/3.png", "early/1.png"]
-    assert names(find_source([str(manifests / name)], columns=Columns(name="key"))) == ["k3", "k1"]
-    assert source.count() == 2
+    inputs = find_inputs([str(manifests / name)])
+    assert brightness(inputs) == [30, 10]
+    assert names(inputs) == ["early/3.png", "early/1.png"]
+    assert names(find_inputs([str(manifests / name)], columns=ImageColumns(name="key"))) == ["k3", "k1"]
+    assert inputs.count() == 2
 
 
 @pytest.mark.parametrize("name", ["m.jsonl", "m.csv", "m.parquet"])
@@ -82,24 +82,40 @@ def test_a_table_without_the_column_names_those_it_has(manifests, name):
     with pytest.raises(
         ArtQuantError, match=r"has no column 'picture', only .*(image, key|key, image).*; pass --image"
     ):
-        next(find_source([str(manifests / name)], columns=Columns(image="picture")).items())
+        next(find_inputs([str(manifests / name)], columns=ImageColumns(image="picture")).images())
 
 
 def test_images_may_be_elsewhere(manifests, tmp_path):
     (tmp_path / "m.csv").write_text("image\nearly/2.png\n")
-    assert brightness(find_source([str(tmp_path / "m.csv")], columns=Columns(root=str(manifests)))) == [20]
+    assert brightness(find_inputs([str(tmp_path / "m.csv")], columns=ImageColumns(root=str(manifests)))) == [20]
 
 
 def test_lines_that_are_no_rows_are_named(tmp_path):
-    for content, message in (("{", "m.jsonl:1: not JSON"), ("[]", "m.jsonl:1: list instead of an object")):
+    for content, message in (
+        ("{", "m.jsonl:1: not JSON that can be read"),
+        ("[]", "m.jsonl:1: list instead of an object"),
+    ):
         (tmp_path / "m.jsonl").write_text(content)
         with pytest.raises(ArtQuantError, match=message):
-            next(find_source([str(tmp_path / "m.jsonl")]).items())
+            next(find_inputs([str(tmp_path / "m.jsonl")]).images())
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("image,artist\nMonet, 1890.jpg,Monet\n", "m.csv:2: 3 fields for 2 columns; put a field that holds ','"),
+        ("image,artist,image\na.jpg,Monet,b.jpg\n", "m.csv' has 2 columns 'image'; rename all but one"),
+    ],
+)
+def test_a_table_that_could_be_read_in_two_ways_is_refused(content, message, tmp_path):
+    (tmp_path / "m.csv").write_text(content)
+    with pytest.raises(ArtQuantError, match=message):
+        list(find_inputs([str(tmp_path / "m.csv")]).images())
 
 
 def test_a_row_without_an_image_is_a_row_with_a_reason(tmp_path):
     (tmp_path / "m.jsonl").write_text('{"image": null}\n{"image": 3}\n{"image": ""}\n')
-    for item in find_source([str(tmp_path / "m.jsonl")]).items():
+    for item in find_inputs([str(tmp_path / "m.jsonl")]).images():
         with pytest.raises(ArtQuantError, match="not a path or bytes"):
             image_of(item)
 
@@ -107,8 +123,8 @@ def test_a_row_without_an_image_is_a_row_with_a_reason(tmp_path):
 @pytest.mark.parametrize("content", [b"not a table", b""])
 def test_what_is_no_parquet_file_is_named(tmp_path, content):
     (tmp_path / "x.parquet").write_bytes(content)
-    with pytest.raises(ArtQuantError, match=r"x.parquet' is no Parquet file"):
-        next(find_source([str(tmp_path / "x.parquet")]).items())
+    with pytest.raises(ArtQuantError, match=r"x.parquet' is no whole Parquet file"):
+        next(find_inputs([str(tmp_path / "x.parquet")]).images())
 
 
 def archive(path, members):
@@ -123,11 +139,11 @@ def test_archives_give_their_images(tmp_path):
     path = tmp_path / "train-0.tar"
     members = {"a.jpg": png(5), "a.json": b"{}", "a.mask.png": png(9), "b.jpg": b"broken", "./c.jpg": png(6)}
     archive(path, members)
-    source = find_source([str(path)])
-    assert names(source) == [f"{path}/{name}" for name in ("a.jpg", "a.mask.png", "b.jpg", "./c.jpg")]
-    only = find_source([str(path)], columns=Columns(image="jpg"))
+    inputs = find_inputs([str(path)])
+    assert names(inputs) == [f"{path}/{name}" for name in ("a.jpg", "a.mask.png", "b.jpg", "./c.jpg")]
+    only = find_inputs([str(path)], columns=ImageColumns(image="jpg"))
     assert names(only) == [f"{path}/{name}" for name in ("a.jpg", "b.jpg", "./c.jpg")]
-    assert image_of(list(only.items())[1]) == b"broken"
+    assert image_of(list(only.images())[1]) == b"broken"
 
 
 def test_an_archive_that_is_cut_short_is_named(tmp_path):
@@ -135,26 +151,29 @@ def test_an_archive_that_is_cut_short_is_named(tmp_path):
     archive(path, {"a.jpg": png(5), "b.jpg": png(6) * 50})
     path.write_bytes(path.read_bytes()[:1800])
     with pytest.raises(ArtQuantError, match=r"x.tar' is broken"):
-        list(find_source([str(path)]).items())
+        list(find_inputs([str(path)]).images())
 
 
 def test_folders_of_archives_and_tables_give_a_part_each(tmp_path):
     for index in range(3):
         archive(tmp_path / f"{index}.tar", {"a.png": png(index)})
-    source = find_source([str(tmp_path)])
-    assert (len(source.parts), source.file_per_shard, source.count()) == (3, True, None)
-    assert brightness(source) == [0, 1, 2]
-    assert not find_source([str(tmp_path / "0.tar")]).file_per_shard
+    inputs = find_inputs([str(tmp_path)])
+    assert (len(inputs.sources), inputs.file_per_shard, inputs.count()) == (3, True, None)
+    assert brightness(inputs) == [0, 1, 2]
+    assert not find_inputs([str(tmp_path / "0.tar")]).file_per_shard
 
 
 def test_tables_with_embedded_images_as_the_datasets_library_writes_them(tmp_path):
     rows = {"picture": [{"bytes": png(3), "path": None}, {"bytes": png(4), "path": "x.png"}], "n": [1, 2]}
     saved = Dataset.from_dict(rows).cast_column("picture", Image())
     saved.to_parquet(str(tmp_path / "t.parquet"))
-    source = find_source([str(tmp_path / "t.parquet")], columns=Columns(image="picture"))
-    assert brightness(source) == [3, 4]
-    assert names(source) == [f"{tmp_path}/t.parquet#0", "x.png"]
-    assert names(find_source([str(tmp_path / "t.parquet")], columns=Columns(image="picture", name="n"))) == ["1", "2"]
+    inputs = find_inputs([str(tmp_path / "t.parquet")], columns=ImageColumns(image="picture"))
+    assert brightness(inputs) == [3, 4]
+    assert names(inputs) == [f"{tmp_path}/t.parquet#0", "x.png"]
+    assert names(find_inputs([str(tmp_path / "t.parquet")], columns=ImageColumns(image="picture", name="n"))) == [
+        "1",
+        "2",
+    ]
 
 
 def test_folders_that_the_datasets_library_saved(tmp_path):
@@ -162,13 +181,13 @@ def test_folders_that_the_datasets_library_saved(tmp_path):
     saved = Dataset.from_dict(rows).cast_column("image", Image())
     DatasetDict(train=saved, test=saved.select([1])).save_to_disk(str(tmp_path / "d"))
     folder = str(tmp_path / "d")
-    assert brightness(find_source([folder], split="train")) == [3, 4]
-    assert brightness(find_source([f"{folder}:test"])) == [4]
-    assert names(find_source([folder], split="test")) == [f"{folder}:test#0"]
+    assert brightness(find_inputs([folder], split="train")) == [3, 4]
+    assert brightness(find_inputs([f"{folder}:test"])) == [4]
+    assert names(find_inputs([folder], split="test")) == [f"{folder}:test#0"]
     with pytest.raises(ArtQuantError, match="has train, test, and no split is chosen; pass --split"):
-        find_source([folder])
+        find_inputs([folder])
     with pytest.raises(ArtQuantError, match="has no column 'file', only image"):
-        next(find_source([folder], split="test", columns=Columns(image="file")).items())
+        next(find_inputs([folder], split="test", columns=ImageColumns(image="file")).images())
 
 
 @pytest.fixture
@@ -187,30 +206,30 @@ def imported(paintings, tmp_path, monkeypatch):
 
 
 def test_imported_datasets_by_name_split_and_folder(imported):
-    assert names(find_source(["mine"])) == ["early/3.png"]
-    assert brightness(find_source(["mine:train"])) == [0, 10, 20]
-    assert brightness(find_source(["mine"], split="train")) == [0, 10, 20]
-    assert brightness(find_source([str(imported.folder)])) == [30]
-    assert find_source(["mine:train"]).count() == 3
+    assert names(find_inputs(["mine"])) == ["early/3.png"]
+    assert brightness(find_inputs(["mine:train"])) == [0, 10, 20]
+    assert brightness(find_inputs(["mine"], split="train")) == [0, 10, 20]
+    assert brightness(find_inputs([str(imported.folder)])) == [30]
+    assert find_inputs(["mine:train"]).count() == 3
     with pytest.raises(ArtQuantError, match="has no split 'gold'; it has train, test"):
-        find_source(["mine:gold"])
+        find_inputs(["mine:gold"])
 
 
 def test_a_manifest_of_an_imported_dataset_finds_its_images(imported):
-    assert brightness(find_source([str(imported.folder / "train.jsonl")])) == [0, 10, 20]
+    assert brightness(find_inputs([str(imported.folder / "train.jsonl")])) == [0, 10, 20]
 
 
 def test_links_to_nothing_are_rows_and_do_not_stop_the_listing(paintings):
     (paintings / "late" / "3.png").symlink_to("gone.png")
-    source = find_source([str(paintings)])
-    assert source.count() == source.identity()[0]["images"] == 11
+    inputs = find_inputs([str(paintings)])
+    assert inputs.count() == inputs.identity()[0]["images"] == 11
 
 
 def test_a_folder_wins_over_a_dataset_of_its_name(imported, paintings, monkeypatch):
     monkeypatch.chdir(paintings)
     (paintings / "mine").mkdir()
     (paintings / "mine" / "x.png").write_bytes(png(77))
-    assert brightness(find_source(["mine"])) == [77]
+    assert brightness(find_inputs(["mine"])) == [77]
 
 
 @pytest.mark.parametrize(
@@ -228,7 +247,7 @@ def test_what_is_nothing_is_told_with_what_was_tried(name, message, tmp_path, mo
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
     with pytest.raises(ArtQuantError, match=message):
-        find_source([name])
+        find_inputs([name])
 
 
 def test_locations_are_read_through_fsspec(tmp_path):
@@ -241,22 +260,22 @@ def test_locations_are_read_through_fsspec(tmp_path):
         parquet.write_table(pyarrow.Table.from_pylist(archive_rows), buffer)
         system.pipe_file(f"/set/{index}.parquet", buffer.getvalue())
     system.pipe_file("/pictures/a.png", png(8))
-    source = find_source(["memory://set/*.parquet"])
-    assert (len(source.parts), source.file_per_shard, source.count()) == (2, True, 2)
-    assert brightness(source) == [0, 1]
-    assert brightness(find_source(["memory://pictures"])) == [8]
+    inputs = find_inputs(["memory://set/*.parquet"])
+    assert (len(inputs.sources), inputs.file_per_shard, inputs.count()) == (2, True, 2)
+    assert brightness(inputs) == [0, 1]
+    assert brightness(find_inputs(["memory://pictures"])) == [8]
     with pytest.raises(ArtQuantError, match="nothing is at 'memory://gone'"):
-        find_source(["memory://gone"])
+        find_inputs(["memory://gone"])
 
 
 FLAT = """
 import json, resource, sys
-from artquant_plugin.bulk.sources import find_source
-source = find_source([sys.argv[1]])
-next(source.items())
-source.identity(), source.count()
+from artquant_plugin.bulk.inputs import find_inputs
+inputs = find_inputs([sys.argv[1]])
+next(inputs.images())
+inputs.identity(), inputs.count()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-rows = sum(1 for _ in source.items())
+rows = sum(1 for _ in inputs.images())
 after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 print(json.dumps([rows, (after - before) // 1024]))
 """

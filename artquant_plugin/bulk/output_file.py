@@ -1,0 +1,230 @@
+"""A run into one file: rows go to a journal as they come, then the file is written in one step.
+
+What is in the journal or in the finished file is never computed again.
+"""
+
+import csv
+import json
+from collections.abc import Iterable, Iterator
+from itertools import chain, islice
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+from artquant_plugin.bulk.inputs import ImageReference, Inputs, referenced
+from artquant_plugin.bulk.meter import Meter, Summary
+from artquant_plugin.bulk.rows import ScoreColumns, ScoreRow, ScoringEngine, score_rows
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.files import atomic_write
+from artquant_plugin.common.run_record import Wanted, only_writer, read_record, refuse_other, write_record
+
+SUFFIXES = (".parquet", ".csv", ".jsonl")
+ROWS_AT_ONCE = 10_000  # of a Parquet row group
+EMPTY = "the input has no rows; name another"
+
+
+def check_output(out: str) -> Path:
+    """The path that --out names, checked.
+
+    Args:
+        out: as the user typed it; ``~`` is expanded.
+
+    Returns:
+        A file with one of `SUFFIXES`, or a folder when `out` ends with a slash or is one.
+
+    Raises:
+        ArtQuantError: a suffix that is not known, or a remote location.
+    """
+    if "://" in out:
+        raise ArtQuantError(f"--out '{out}' is not a local path; write here and upload, for example with `hf upload`")
+    path = Path(out).expanduser()
+    if is_folder(out):
+        return path
+    if path.suffix not in SUFFIXES:
+        raise ArtQuantError(
+            f"--out '{out}' ends with none of {', '.join(SUFFIXES)}, nor with / for a folder of shards"
+        )
+    return path
+
+
+def is_folder(out: str) -> bool:
+    """Whether --out names a folder of shards: it ends with a slash, or a folder of this name is there."""
+    return out.endswith("/") or Path(out).expanduser().is_dir()
+
+
+def wanted(inputs: Inputs, engine: ScoringEngine, options: dict[str, Any] | None = None) -> Wanted:
+    """What a run is about to compute, for its record.
+
+    Args:
+        inputs: what is scored.
+        engine: what scores.
+        options: what else the output depends on, besides the engine's own options.
+    """
+    return Wanted(inputs.identity(), engine.identity(), engine.options | (options or {}))
+
+
+def score_to_file(
+    inputs: Inputs, engine: ScoringEngine, out: Path, *, overwrite: bool = False, show: bool = True
+) -> Summary:
+    """Score everything into one file.
+
+    Args:
+        inputs: the images to score.
+        engine: gives the scores.
+        out: a Parquet, CSV or JSON-lines file. While the run goes on, its rows are in a hidden journal beside it.
+        overwrite: remove earlier results and compute everything again.
+        show: whether to draw a progress bar, where there is a terminal.
+
+    Raises:
+        ArtQuantError: earlier results were made from something else; another process writes the same file; the inputs
+            or the engine cannot be used.
+    """
+    record_path = out.with_name(f"{out.name}.run.json")
+    journal_path = out.with_name(f".{out.name}.partial.jsonl")
+    with only_writer(out.with_name(f".{out.name}.lock"), out):
+        now = wanted(inputs, engine)
+        if overwrite:
+            for path in (record_path, journal_path, out):
+                path.unlink(missing_ok=True)
+        record = read_record(record_path)
+        if record is not None:
+            if out.exists() or has_rows(journal_path):
+                refuse_other(record, now, out)
+            if record["result"] is not None and out.is_file():
+                result = record["result"]
+                return Summary(rows=result["rows"], failed=result["failed"], finished=True)
+        elif out.exists():
+            raise ArtQuantError(
+                f"'{out}' exists and no record of a run is beside it; pass --overwrite or another --out"
+            )
+        write_record(record_path, now)
+        meter = Meter(inputs.count(), show=show)
+        complete(out, journal_path, engine, inputs.references(), meter)
+        summary = meter.close()
+        result = {"rows": summary.rows, "failed": summary.failed, "seconds": round(summary.seconds, 1)}
+        write_record(record_path, now, result=result)
+        journal_path.unlink()
+    return summary
+
+
+def complete(
+    out: Path,
+    journal_path: Path,
+    engine: ScoringEngine,
+    references: Iterator[ImageReference],
+    meter: Meter,
+    *,
+    allow_empty: bool = False,
+) -> None:
+    """Bring a journal to the end of its images, then write the result file; the journal stays.
+
+    Args:
+        out: the result file.
+        journal_path: its journal, which an interrupted run may have left.
+        engine: gives the scores.
+        references: of all images of the file, including those whose rows the journal has.
+        meter: counts the rows.
+        allow_empty: whether to write a file without rows; otherwise it is an error.
+
+    Raises:
+        ArtQuantError: there are no rows.
+    """
+    with Journal(journal_path) as journal:
+        meter.earlier(journal.rows, journal.failed)
+        images = map(referenced, islice(references, journal.rows, None))
+        # The first image comes before the engine: a table without the image column is told before a model is loaded.
+        first = next(images, None)
+        if first is not None:
+            for row in score_rows(engine, chain([first], images)):
+                journal.append(row)
+                meter.row(row)
+        if not journal.rows and not allow_empty:
+            raise ArtQuantError(EMPTY)
+        write_rows(out, engine.columns, journal.read())
+
+
+class Journal:
+    """Rows as they come, one JSON line each, so that an interrupted run loses none and computes none twice.
+
+    Args:
+        path: of the journal, which is made when absent. A last line that was cut short is dropped when it is opened.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.rows = 0
+        self.failed = 0
+        self._file: IO[bytes] | None = None
+
+    def __enter__(self) -> "Journal":
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = self.path.open("a+b")
+        self._file.seek(0)
+        end = 0
+        for line in self._file:
+            if not line.endswith(b"\n"):
+                break
+            end += len(line)
+            self.rows += 1
+            self.failed += json.loads(line)["reason"] is not None
+        self._file.truncate(end)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def append(self, row: ScoreRow) -> None:
+        """Add a row. It is handed to the system at once, so that it survives the end of this process."""
+        assert self._file is not None
+        self._file.write(json.dumps(row, ensure_ascii=False, allow_nan=False).encode() + b"\n")
+        self._file.flush()
+        self.rows += 1
+        self.failed += row["reason"] is not None
+
+    def read(self) -> Iterator[ScoreRow]:
+        """All rows that the journal holds, in order."""
+        with self.path.open("rb") as file:
+            for line in file:
+                yield json.loads(line)
+
+
+def has_rows(journal_path: Path) -> bool:
+    """Whether a journal is there and holds anything."""
+    return journal_path.is_file() and journal_path.stat().st_size > 0
+
+
+def write_rows(path: Path, columns: ScoreColumns, rows: Iterable[ScoreRow]) -> None:
+    """Write a result file in one step, from a stream of rows.
+
+    Args:
+        path: a name with one of `SUFFIXES`, which tells the format.
+        columns: of the file, in their order.
+        rows: each with all of the columns.
+    """
+    if path.suffix == ".parquet":
+        _write_parquet(path, columns, rows)
+    elif path.suffix == ".csv":
+        with atomic_write(path) as file:
+            writer = csv.DictWriter(file, columns.names)
+            writer.writeheader()
+            writer.writerows(rows)
+    else:
+        with atomic_write(path) as file:
+            for row in rows:
+                file.write(json.dumps(columns.nested(row), ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def _write_parquet(path: Path, columns: ScoreColumns, rows: Iterable[ScoreRow]) -> None:
+    import pyarrow
+    from pyarrow import parquet
+
+    text = [("path", pyarrow.string())]
+    numbers = [(name, pyarrow.float64()) for name in columns.numbers]
+    schema = pyarrow.schema([*text, *numbers, ("reason", pyarrow.string())])
+    stream = iter(rows)
+    with atomic_write(path, "wb") as file, parquet.ParquetWriter(file, schema) as writer:
+        while batch := list(islice(stream, ROWS_AT_ONCE)):
+            writer.write_table(pyarrow.Table.from_pylist(batch, schema))

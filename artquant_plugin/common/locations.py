@@ -1,0 +1,91 @@
+"""Locations of files: paths on this machine, and addresses that fsspec reads (hf://datasets/owner/name/file, s3://…)."""
+
+import hashlib
+import json
+from pathlib import Path, PurePosixPath
+from typing import IO, Any
+
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.text import first_line
+
+SAMPLED_FROM = 64 * 2**20  # bytes; bigger files are told apart by samples of their content
+SAMPLES = 64
+SAMPLE_SIZE = 64 * 2**10
+
+
+def is_remote(location: str) -> bool:
+    """Whether a location has a scheme, as ``hf://datasets/owner/name/train.parquet`` does."""
+    return "://" in location
+
+
+def suffix(location: str) -> str:
+    """The suffix of a location's last part in lower case, with its dot; empty when there is none."""
+    return PurePosixPath(location).suffix.lower()
+
+
+def filesystem(location: str) -> tuple[Any, str]:
+    """The fsspec file system of a location, and the path on it.
+
+    Raises:
+        ArtQuantError: the scheme is unknown, or the package that reads it is not installed.
+    """
+    from fsspec.core import url_to_fs
+
+    try:
+        return url_to_fs(location)
+    except (ImportError, ValueError) as error:
+        raise ArtQuantError(
+            f"'{location}' cannot be read ({error}); use hf://, a local path or another scheme"
+        ) from error
+
+
+def open_binary(location: str) -> IO[bytes]:
+    """Open a file for reading bytes. The caller closes it.
+
+    Args:
+        location: a path, in which ``~`` is not expanded, or an address with a scheme.
+
+    Raises:
+        ArtQuantError: there is no such file, it is a folder, or it cannot be read.
+    """
+    try:
+        if not is_remote(location):
+            return Path(location).open("rb")
+        system, path = filesystem(location)
+        return system.open(path, "rb")
+    except FileNotFoundError as error:
+        raise ArtQuantError(f"'{location}' does not exist; mend the path") from error
+    except IsADirectoryError as error:
+        raise ArtQuantError(f"'{location}' is a folder, not a file; name a file in it") from error
+    except OSError as error:
+        raise ArtQuantError(
+            f"'{location}' cannot be read ({first_line(error)}); check the path and your access"
+        ) from error
+
+
+def content_key(location: str, *, whole: bool = False) -> str:
+    """A short key of a file's content, by which a later run sees that the file is still the same.
+
+    Args:
+        location: a path, or an address on a file system that keeps a checksum, as the Hub does; of such a file only
+            the size and the checksum are read.
+        whole: read every byte of a local file. Otherwise a file above 64 MiB is told apart by its size and by 64
+            samples of 64 KiB that are spread over it.
+
+    Returns:
+        16 hexadecimal digits, equal for equal content.
+    """
+    if is_remote(location):
+        system, path = filesystem(location)
+        info = system.info(path)
+        kept = {key: str(info[key]) for key in ("size", "blob_id", "lfs", "xet_hash", "ETag", "sha") if info.get(key)}
+        return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
+    size = Path(location).stat().st_size
+    with Path(location).open("rb") as file:
+        if whole or size <= SAMPLED_FROM:
+            return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+        digest = hashlib.sha256(str(size).encode())
+        for sample in range(SAMPLES):
+            file.seek((size - SAMPLE_SIZE) * sample // (SAMPLES - 1))
+            digest.update(file.read(SAMPLE_SIZE))
+    return digest.hexdigest()[:16]

@@ -1,0 +1,366 @@
+"""Tables as people and tools write them: CSV, TSV, JSON, JSON lines and Parquet files, read one row at a time.
+
+Every table of the product is read here, so that a fault is found in one place and named by file and line in the same
+words, whichever command reads the table. Nothing is guessed: a line with another number of fields than the header, a
+column that stands twice, and bytes of another encoding are errors.
+"""
+
+import codecs
+import csv
+import io
+import json
+import math
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import IO, Any
+
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.json_text import json_values
+from artquant_plugin.common.locations import open_binary, suffix
+from artquant_plugin.common.text import first_line, listed, one_line
+
+UTF8 = "utf-8-sig"  # UTF-8, with a byte-order mark at the beginning or without
+JSON_SUFFIXES = (".json", ".jsonl")
+ROWS_AT_ONCE = 1000  # of a Parquet file
+SHOWN_COLUMNS = 20  # of those that a table has, when one is missing
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+", re.ASCII)
+SEPARATOR_LINE = re.compile(r"sep=(.)\s*", re.IGNORECASE)  # Excel's own first line, which names the delimiter
+WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # the first bytes of .xlsx and .ods files, and of .xls files
+PARQUET = b"PAR1"  # the first bytes of a Parquet file
+
+
+@dataclass(frozen=True, slots=True)
+class TableRow:
+    """One row of a table.
+
+    Args:
+        place: where it stands, for messages: ``file:line`` with the header as line 1 and the line at which a quoted
+            row begins; of a Parquet file ``file, row N``, counted from 1.
+        values: what the row holds, by column, for the columns that the reader was asked for. Cells of a CSV file are
+            text without white space around it; JSON and Parquet files keep their own types.
+    """
+
+    place: str
+    values: dict[str, Any]
+
+    def text(self, column: str) -> str:
+        """A cell as text without white space around it; empty when the cell is null or its column is absent."""
+        value = self.values.get(column)
+        return "" if value is None else str(value).strip()
+
+    def number(self, column: str, low: float, high: float, remedy: str) -> float:
+        """A cell as a number.
+
+        Args:
+            column: the cell's column.
+            low: the smallest value allowed; may be -inf.
+            high: the largest value allowed; may be inf.
+            remedy: what the user can do, the end of the message.
+
+        Raises:
+            ArtQuantError: the cell holds no finite number, or one outside of [low, high].
+        """
+        text, value = self.text(column), parse_number(self.values.get(column))
+        if value is None:
+            if DECIMAL_COMMA.fullmatch(text):
+                remedy = f"write decimals with a point, as in {text.replace(',', '.')}"
+            raise ArtQuantError(f"{self.place}: {column} {text!r} is no number; {remedy}")
+        if not low <= value <= high:
+            raise ArtQuantError(f"{self.place}: {column} {text} is outside [{low:g}, {high:g}]; {remedy}")
+        return value
+
+
+def parse_number(value: Any) -> float | None:
+    """A cell as a finite number, or None when it is none.
+
+    Python's own ``float`` takes more than people mean by a number: ``1_0`` is 10 to it. Here only digits, a decimal
+    point and an exponent count.
+
+    Example:
+        >>> [parse_number(cell) for cell in (" 4.5 ", 3, "1e1", "1_0", "4,5", "nan", None, True)]
+        [4.5, 3.0, 10.0, None, None, None, None, None]
+    """
+    if isinstance(value, str):
+        if not NUMBER.fullmatch(value.strip()):
+            return None
+    elif isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:  # an integer of JSON may have any number of digits
+        return None
+    return number if math.isfinite(number) else None
+
+
+def read_table(
+    location: str,
+    columns: Sequence[str],
+    *,
+    optional: Sequence[str] = (),
+    delimiter: str | None = None,
+    encoding: str = UTF8,
+    remedy: str = "name the right column",
+    has_options: bool = False,
+) -> Iterator[TableRow]:
+    r"""Read a table row by row; no more than a few rows are in memory, except of a ``.json`` file.
+
+    The suffix tells the format: ``.json`` (a list of objects, or objects one behind the other), ``.jsonl`` (one object
+    per line), ``.parquet``; everything else is text with a header line. Blank lines are passed over.
+
+    Args:
+        location: a path, or an address that fsspec reads.
+        columns: the columns that must be there; for JSON, the keys that every object must have.
+        optional: further columns, which are read where the table has them.
+        delimiter: the character between the fields of a line; a tab may be written as ``\t``. None takes a tab
+            where the header line holds one, else a semicolon where it holds one and no comma, else a comma.
+        encoding: of a text table; JSON is always UTF-8.
+        remedy: what the user can do about a missing column, the end of the message.
+        has_options: whether the user's command takes ``--delimiter`` and ``--encoding``, which messages then name.
+
+    Yields:
+        Each row, with the asked columns.
+
+    Raises:
+        ArtQuantError: the file is absent, is a workbook, is in another encoding, lacks a column or has one twice; a
+            line has another number of fields than the header; a line of JSON is no object.
+    """
+    kind = suffix(location)
+    if kind in JSON_SUFFIXES:
+        yield from _json_rows(location, columns, optional, remedy)
+    elif kind == ".parquet":
+        number = 0
+        for batch in parquet_batches(location, columns, optional=optional, remedy=remedy):
+            for values in batch.to_pylist():
+                number += 1
+                yield TableRow(f"{location}, row {number}", values)
+    else:
+        yield from _text_rows(location, columns, optional, delimiter, encoding, remedy, has_options)
+
+
+def read_json_values(location: str) -> Iterator[tuple[str, Any]]:
+    """The values of a JSON file, with the place of each one.
+
+    Args:
+        location: a ``.jsonl`` file, which holds one value per line and is read line by line; or any other file, which
+            is read whole and holds a list of values, or values one behind the other.
+
+    Yields:
+        ``file:line`` at which the value begins, and the value.
+
+    Raises:
+        ArtQuantError: the file is absent, is not UTF-8, is no JSON, or ends inside a list; an object has a key twice.
+    """
+    decoder = json.JSONDecoder(object_pairs_hook=_object)
+    if suffix(location) == ".jsonl":
+        with open_binary(location) as file:
+            for number, content in enumerate(file, start=1):
+                text = _utf8(content, location, number)
+                if text and not text.isspace():
+                    try:
+                        value = decoder.decode(text)
+                    except (ValueError, RecursionError) as error:
+                        raise _json_error(f"{location}:{number}", error) from error
+                    yield f"{location}:{number}", value
+        return
+    with open_binary(location) as file:
+        text = _utf8(file.read(), location, 1)
+    if text.lstrip().startswith("[") and not text.rstrip().endswith("]"):
+        raise ArtQuantError(f"'{location}' ends before its list does; fetch or write it again")
+    line, counted = 1, 0
+    try:
+        for position, value in json_values(text, strict=True, decoder=decoder):
+            line, counted = line + text.count("\n", counted, position), position
+            yield f"{location}:{line}", value
+    except json.JSONDecodeError as error:
+        raise _json_error(f"{location}:{error.lineno}", error) from error
+
+
+def parquet_batches(
+    location: str,
+    columns: Sequence[str],
+    *,
+    optional: Sequence[str] = (),
+    rows_at_once: int = ROWS_AT_ONCE,
+    remedy: str = "name the right column",
+) -> Iterator[Any]:
+    """Read a Parquet file in record batches of pyarrow.
+
+    Args:
+        location: a path, or an address that fsspec reads.
+        columns: the columns that must be there.
+        optional: further columns, which are read where the file has them.
+        rows_at_once: the largest number of rows of a batch.
+        remedy: what the user can do about a missing column, the end of the message.
+
+    Yields:
+        `pyarrow.RecordBatch` objects, in the file's order.
+
+    Raises:
+        ArtQuantError: the file is absent or no whole Parquet file, lacks a column or has one twice.
+    """
+    import pyarrow
+    from pyarrow import parquet
+
+    with open_binary(location) as file:
+        try:
+            table = parquet.ParquetFile(file)
+            wanted = _positions(location, table.schema_arrow.names, columns, optional, remedy)
+            yield from table.iter_batches(batch_size=rows_at_once, columns=list(wanted))
+        except pyarrow.ArrowException as error:
+            raise ArtQuantError(
+                f"'{location}' is no whole Parquet file ({first_line(error)}); fetch or write it again"
+            ) from error
+
+
+def missing_column(place: str, column: str, present: Sequence[str], remedy: str) -> ArtQuantError:
+    """The error of a table that lacks a column.
+
+    Args:
+        place: the table's file, or file and line of a JSON object.
+        column: the column that is not there.
+        present: the columns that are there.
+        remedy: what the user can do, the end of the message.
+    """
+    names = listed(present, SHOWN_COLUMNS) or "nothing"
+    return ArtQuantError(f"'{place}' has no column {column!r}, only {one_line(names)}; {remedy}")
+
+
+def _positions(
+    location: str, present: Sequence[str], columns: Sequence[str], optional: Sequence[str], remedy: str
+) -> dict[str, int]:
+    """The position of each asked column that a table has."""
+    for column in columns:
+        if column not in present:
+            raise missing_column(location, column, present, remedy)
+    chosen = {column: present.index(column) for column in (*columns, *optional) if column in present}
+    for column in chosen:
+        if present.count(column) > 1:
+            raise ArtQuantError(f"'{location}' has {present.count(column)} columns {column!r}; rename all but one")
+    return chosen
+
+
+def _text_rows(
+    location: str,
+    columns: Sequence[str],
+    optional: Sequence[str],
+    delimiter: str | None,
+    encoding: str,
+    remedy: str,
+    has_options: bool,
+) -> Iterator[TableRow]:
+    if delimiter == "\\t":  # as people type it
+        delimiter = "\t"
+    if delimiter is not None and len(delimiter) != 1:
+        raise ArtQuantError(f"delimiter {delimiter!r} is not one character; pass one such as ';' or '\\t'")
+    try:
+        codecs.lookup(encoding)
+    except LookupError as error:
+        raise ArtQuantError(f"encoding {encoding!r} is unknown; use one such as utf-8, cp1252 or gbk") from error
+    begins = 1  # the line at which the next row begins
+    with open_binary(location) as raw:
+        _refuse_other_formats(location, raw)
+        file = io.TextIOWrapper(raw, encoding=encoding, newline="")
+        try:
+            first = file.readline()
+            passed = 0
+            if named := SEPARATOR_LINE.fullmatch(first):
+                delimiter, first, passed = named[1], file.readline(), 1
+            delimiter = delimiter or _delimiter(first)
+            # Without `strict`, a quote that is never closed takes in the rest of the file without a word.
+            reader = csv.reader(chain([first], file), delimiter=delimiter, strict=True)
+            begins += passed
+            header = [name.strip() for name in next(reader, [])]
+            other = _delimiter(first)
+            if has_options and len(header) == 1 and other != delimiter and header[0] not in columns:
+                remedy = f"its fields are set apart by {other!r}: pass --delimiter {other!r}"
+            positions = _positions(location, header, columns, optional, remedy)
+            begins = reader.line_num + passed + 1
+            for fields in reader:
+                place, begins = f"{location}:{begins}", reader.line_num + passed + 1
+                if not any(field.strip() for field in fields):
+                    continue
+                if len(fields) != len(header):
+                    raise _other_length(place, len(fields), len(header), delimiter)
+                yield TableRow(place, {column: fields[position].strip() for column, position in positions.items()})
+        except csv.Error as error:
+            raise ArtQuantError(f"{location}:{begins}: {error}; mend the line") from error
+        except UnicodeDecodeError:
+            raise _undecodable(location, encoding, has_options) from None
+
+
+def _other_length(place: str, fields: int, columns: int, delimiter: str) -> ArtQuantError:
+    remedy = "mend the line"
+    if fields > columns:
+        remedy = f"put a field that holds {delimiter!r}, such as a decimal comma, in quotes"
+    return ArtQuantError(f"{place}: {fields} fields for {columns} columns; {remedy}")
+
+
+def _delimiter(header: str) -> str:
+    """The delimiter that a header line shows."""
+    if "\t" in header:
+        return "\t"
+    return ";" if ";" in header and "," not in header else ","
+
+
+def _refuse_other_formats(location: str, raw: IO[bytes]) -> None:
+    """Name what is no text by its first bytes, and go back to the beginning."""
+    start = raw.read(4)
+    raw.seek(0)
+    if start in WORKBOOKS:
+        raise ArtQuantError(f"'{location}' is a workbook, as Excel writes them, not a text table; save it as CSV")
+    if start == PARQUET:
+        raise ArtQuantError(f"'{location}' is a Parquet file; give it a name that ends with .parquet")
+
+
+def _undecodable(location: str, encoding: str, has_options: bool) -> ArtQuantError:
+    """The error of a file that is not in its encoding, with the first line that is not: the file is read once more."""
+    decoder, number = codecs.getincrementaldecoder(encoding)(), 0
+    remedy = "save the file as UTF-8" + (", or pass the right --encoding" if has_options else "")
+    byte = ""
+    with open_binary(location) as file:
+        for number, line in enumerate(file, start=1):  # noqa: B007 - the last number is used behind the loop
+            try:
+                decoder.decode(line)
+            except UnicodeDecodeError as error:
+                byte = f" (byte {error.object[error.start]:#04x})"
+                break
+    name = "UTF-8" if encoding == UTF8 else encoding
+    return ArtQuantError(f"{location}:{number}: the line is not {name}{byte}; {remedy}")
+
+
+def _json_rows(location: str, columns: Sequence[str], optional: Sequence[str], remedy: str) -> Iterator[TableRow]:
+    wanted = dict.fromkeys((*columns, *optional))
+    for place, value in read_json_values(location):
+        if not isinstance(value, dict):
+            raise ArtQuantError(f"{place}: {type(value).__name__} instead of an object; give one object per row")
+        for column in columns:
+            if column not in value:
+                raise missing_column(place, column, list(value), remedy)
+        yield TableRow(place, {column: value[column] for column in wanted if column in value})
+
+
+def _utf8(content: bytes, location: str, number: int) -> str:
+    try:
+        return content.decode(UTF8)
+    except UnicodeDecodeError as error:
+        number += content.count(b"\n", 0, error.start)
+        byte = content[error.start]
+        raise ArtQuantError(
+            f"{location}:{number}: the line is not UTF-8 (byte {byte:#04x}); save the file as UTF-8"
+        ) from error
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"the key {next(name for name in names if names.count(name) > 1)!r} stands twice")
+    return found
+
+
+def _json_error(place: str, error: Exception) -> ArtQuantError:
+    said = error.msg if isinstance(error, json.JSONDecodeError) else one_line(error)
+    return ArtQuantError(f"{place}: not JSON that can be read ({said}); mend the line")

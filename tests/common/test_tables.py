@@ -1,0 +1,155 @@
+"""The one reader of tables: formats, places, and what is refused."""
+
+import io
+import json
+
+import pyarrow
+import pytest
+from pyarrow import parquet
+
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.tables import parse_number, read_json_values, read_table
+
+ROWS = [{"image": "a.jpg", "score": 4.5}, {"image": "b.jpg", "score": 5}]
+
+
+def write(folder, name, content):
+    path = folder / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return str(path)
+
+
+def parquet_bytes(table):
+    buffer = io.BytesIO()
+    parquet.write_table(table, buffer)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("t.csv", "image,score\na.jpg, 4.5\n\nb.jpg,5\n"),
+        ("t.csv", "\ufeffscore;image\r\n4.5;a.jpg\r\n5;b.jpg\r\n;\r\n"),  # Excel, with an empty line at the end
+        ("t.csv", "sep=;\nimage;score\na.jpg;4.5\nb.jpg;5\n"),
+        ("t.txt", "image\tscore\na.jpg\t4.5\nb.jpg\t5"),
+        ("t.json", '{"image": "a.jpg", "score": 4.5}{"image": "b.jpg", "score": "5"}'),
+        ("t.json", '[{"image": "a.jpg", "score": 4.5},\n {"image": "b.jpg", "score": 5, "more": [{}]}]\n'),
+        ("t.jsonl", '{"image": "a.jpg", "score": 4.5}\n\n{"image": "b.jpg", "score": 5}\n'),
+        ("t.parquet", parquet_bytes(pyarrow.Table.from_pylist(ROWS))),
+    ],
+)
+def test_every_format_gives_the_same_rows(name, content, tmp_path):
+    rows = list(read_table(write(tmp_path, name, content), ("image", "score")))
+    assert [row.text("image") for row in rows] == ["a.jpg", "b.jpg"]
+    assert [row.number("score", 0, 10, "") for row in rows] == [4.5, 5.0]
+
+
+def test_rows_name_the_line_at_which_they_begin(tmp_path):
+    path = write(tmp_path, "t.csv", 'image,note\na,"one\ntwo"\n\nb,"x"\n')
+    assert [row.place for row in read_table(path, ("image",))] == [f"{path}:2", f"{path}:5"]
+    path = write(tmp_path, "s.csv", "sep=,\nimage\na\n")
+    assert [row.place for row in read_table(path, ("image",))] == [f"{path}:3"]
+    path = write(tmp_path, "t.json", '[\n{"image": 1},\n\n{"image":\n2}]')
+    assert [place for place, _ in read_json_values(path)] == [f"{path}:2", f"{path}:4"]
+    path = write(tmp_path, "t.parquet", parquet_bytes(pyarrow.Table.from_pylist(ROWS)))
+    assert [row.place for row in read_table(path, ("image",))] == [f"{path}, row 1", f"{path}, row 2"]
+
+
+def test_only_asked_columns_are_read_and_others_may_stand_twice(tmp_path):
+    path = write(tmp_path, "t.csv", "image,x,x,,\na.jpg,1,2,,\n")
+    assert [row.values for row in read_table(path, ("image",), optional=("absent",))] == [{"image": "a.jpg"}]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("t.csv", "image,score\na.jpg,1\nb.jpg,4,5\n", r"t.csv:3: 3 fields for 2 columns; put a field that holds ','"),
+        ("t.csv", "image,score\n\na.jpg\n", "t.csv:3: 1 fields for 2 columns; mend the line"),
+        ("t.csv", "image,score,score\na,1,2\n", "t.csv' has 2 columns 'score'; rename all but one"),
+        ("t.csv", "image,mos\na,1\n", "t.csv' has no column 'score', only image, mos; pass --x"),
+        ("t.csv", "", "t.csv' has no column 'image', only nothing; pass --x"),
+        ("t.csv", 'image,score\na,1\n"b,2\nc,3\n', "t.csv:3: unexpected end of data; mend the line"),
+        ("t.csv", b"image,score\na,1\n\xe9,2\n", r"t.csv:3: the line is not UTF-8 \(byte 0xe9\); save the file as"),
+        ("t.csv", b"PK\x03\x04\x14\x00", "t.csv' is a workbook, as Excel writes them.*; save it as CSV"),
+        ("t.xlsx", b"PK\x03\x04\x14\x00", "t.xlsx' is a workbook"),
+        ("t.csv", parquet_bytes(pyarrow.Table.from_pylist(ROWS)), "is a Parquet file; give it a name that ends with"),
+        ("t.parquet", b"", "t.parquet' is no whole Parquet file"),
+        ("t.parquet", parquet_bytes(pyarrow.table({"image": ["a"]})), "t.parquet' has no column 'score', only image"),
+        (
+            "t.parquet",
+            parquet_bytes(pyarrow.Table.from_arrays([pyarrow.array(["a"])] * 3, ["image", "score", "score"])),
+            "t.parquet' has 2 columns 'score'",
+        ),
+        ("t.jsonl", '{"image": 1, "score": 1}\n{"image"\n', r"t.jsonl:2: not JSON that can be read \(Expecting ':'"),
+        ("t.jsonl", '{"image": 1, "score": 1, "score": 2}\n', "t.jsonl:1: not JSON.*the key 'score' stands twice"),
+        ("t.jsonl", "[1]\n", "t.jsonl:1: list instead of an object"),
+        ("t.jsonl", '{"image": 1, "score": 1}\n{"image": 1}\n', "t.jsonl:2' has no column 'score', only image; pass"),
+        ("t.jsonl", b'{"image": 1, "score": 1}\n"\xff"\n', r"t.jsonl:2: the line is not UTF-8 \(byte 0xff\)"),
+        ("t.json", '[\n{"image": 1, "score": 1},\n{"image": tru}]', "t.json:3: not JSON that can be read"),
+        ("t.json", '[{"image": 1, "score": 1},', "t.json' ends before its list does"),
+        ("t.json", '[{"image": 1, "score": 1}, "b"]', "t.json:1: str instead of an object"),
+        ("t.json", "[" * 100_000 + "]", "t.json.*(not JSON|instead of an object)"),
+        ("t.json", '{"a":' * 100_000 + "]", "t.json:1: not JSON that can be read"),
+    ],
+)
+def test_a_fault_is_one_line_with_its_place(name, content, message, tmp_path):
+    with pytest.raises(ArtQuantError, match=message) as raised:
+        list(read_table(write(tmp_path, name, content), ("image", "score"), remedy="pass --x"))
+    assert "\n" not in str(raised.value)
+
+
+def test_an_absent_file_and_a_folder_are_named(tmp_path):
+    with pytest.raises(ArtQuantError, match=r"gone.csv' does not exist; mend the path"):
+        next(read_table(str(tmp_path / "gone.csv"), ()))
+    with pytest.raises(ArtQuantError, match="is a folder, not a file"):
+        next(read_table(str(tmp_path), ()))
+
+
+def test_options_of_the_command_are_named_where_they_would_help(tmp_path):
+    path = write(tmp_path, "t.csv", "image;score\na.jpg;4,5\n")
+    with pytest.raises(ArtQuantError, match="no column 'image', only image;score; .*: pass --delimiter ';'"):
+        next(read_table(path, ("image",), delimiter=",", has_options=True))
+    (row,) = read_table(path, ("image", "score"))
+    with pytest.raises(
+        ArtQuantError, match="t.csv:2: score '4,5' is no number; write decimals with a point, as in 4.5"
+    ):
+        row.number("score", 0, 10, "mend the row")
+    path = write(tmp_path, "l.csv", "image\né\n".encode("latin-1"))
+    with pytest.raises(
+        ArtQuantError, match=r"l.csv:2: .*0xe9\); save the file as UTF-8, or pass the right --encoding"
+    ):
+        list(read_table(path, ("image",), has_options=True))
+    assert [row.text("image") for row in read_table(path, ("image",), encoding="latin-1")] == ["é"]
+    wide = write(tmp_path, "w.csv", "image\né\n".encode("utf-16"))
+    assert [row.text("image") for row in read_table(wide, ("image",), encoding="utf-16")] == ["é"]
+    for options, message in (
+        ({"encoding": "klingon"}, "encoding 'klingon' is unknown; use one such as utf-8"),
+        ({"delimiter": ";;"}, "delimiter ';;' is not one character"),
+    ):
+        with pytest.raises(ArtQuantError, match=message):
+            next(read_table(path, ("image",), **options))
+
+
+@pytest.mark.parametrize("cell", ["1_0", "0x1", "4,5", "", "nan", "inf", "1e999", "１", None, True, [1], 10**400])
+def test_what_people_do_not_mean_by_a_number_is_none(cell):
+    assert parse_number(cell) is None
+
+
+@pytest.mark.parametrize(
+    ("cell", "value"), [("1", 1), ("-.5", -0.5), ("+1.", 1), (" 1e-2 ", 0.01), (3, 3), (2.5, 2.5)]
+)
+def test_numbers_are_read(cell, value):
+    assert parse_number(cell) == value
+
+
+def test_a_number_outside_its_range_is_named(tmp_path):
+    (row,) = read_table(write(tmp_path, "t.jsonl", json.dumps({"score": 11})), ("score",))
+    with pytest.raises(ArtQuantError, match=r"t.jsonl:1: score 11 is outside \[0, 10\]; mend it"):
+        row.number("score", 0, 10, "mend it")
+
+
+def test_locations_with_a_scheme_are_read(tmp_path):
+    import fsspec
+
+    fsspec.filesystem("memory").pipe_file("/tables/t.csv", b"image\na.jpg\n")
+    assert [row.text("image") for row in read_table("memory://tables/t.csv", ("image",))] == ["a.jpg"]
