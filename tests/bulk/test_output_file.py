@@ -92,7 +92,7 @@ def test_another_model_or_input_is_refused_and_named(paintings, tmp_path):
     with pytest.raises(ArtQuantError, match=r"made from something else: model.name brightness -> other; pass --over"):
         run(paintings, out, Brightness(name="other"))
     (paintings / "early" / "0.png").unlink()
-    with pytest.raises(ArtQuantError, match=r"inputs\[0\].images 10 -> 9, inputs\[0\].names"):
+    with pytest.raises(ArtQuantError, match=r"inputs\[0\].images 10 -> 9; inputs\[0\].names"):
         run(paintings, out)
     assert run(paintings, out, overwrite=True).rows == 9
     assert len(out.read_text().splitlines()) == 9
