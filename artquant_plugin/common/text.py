@@ -35,7 +35,7 @@ def first_line(error: BaseException) -> str:
     return one_line(lines[0] if lines else error)
 
 
-def listed(names: Iterable[str], shown: int = 3) -> str:
+def listed(names: Iterable[str], shown: int = 3, separator: str = ", ") -> str:
     """The first names, in their order, and how many more there are.
 
     Example:
@@ -44,4 +44,4 @@ def listed(names: Iterable[str], shown: int = 3) -> str:
     """
     every = list(names)
     more = f" and {len(every) - shown:,} more" if len(every) > shown else ""
-    return ", ".join(every[:shown]) + more
+    return separator.join(every[:shown]) + more

@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.files import atomic_folder, atomic_write
+from artquant_plugin.common.run_record import FORM_VERSION, read_record, refuse_changes, write_record
 from artquant_plugin.data.dataset import INFO_FILE, Dataset, DatasetInfo, split_info, write_info
 from artquant_plugin.data.paintings import PARQUET_FOLDER
 from artquant_plugin.train.rad.card import card_text
@@ -25,7 +26,8 @@ from artquant_plugin.train.rad.finished import RadRun
 from artquant_plugin.train.rad.table import LeftOut, Row, Survey, features, rows, survey
 
 RAD_FILE, CARD_FILE, FOLDS_FILE = "rad.json", "README.md", "folds.json"
-FORM_VERSION = 1
+# Fields of rad.json that say what the folder was made from, the ones that tell most first.
+SECTIONS = ("form_version", "with_images", "data", "models", "prompts", "parameters", "files", "content", "run")
 SHARD_BYTES = 400_000_000  # of pictures in one Parquet file
 GROUP_ROWS, GROUP_BYTES = 1000, 32_000_000  # of a row group, which is what memory holds
 
@@ -86,18 +88,19 @@ def export_run(
     found = survey(run)
     content = _content(run, found, with_images)
     before = _earlier(out)
-    if before is not None and before["content"] == content and _whole(run, out, before):
-        return _exported(out, before, unchanged=True)
-    if before is not None and not overwrite:
-        raise ArtQuantError(f"'{out}' holds another export; pass --overwrite to replace it, or another --out")
+    if before is not None:
+        stands, wanted = _made_from(before, out), _would_be_made_from(run, content, with_images, out)
+        if stands == wanted:
+            return _exported(out, before, unchanged=True)
+        if not overwrite:
+            refuse_changes(out, stands, wanted, remedy="pass --overwrite to replace it, or another --out")
     with atomic_folder(out) as part:
         counted = _write_rows(run, found, part, with_images)
         if _content(run, found, with_images) != content:
             raise ArtQuantError(f"'{run.folder}' was written to meanwhile; export it again when it rests")
         info = _info(run, found, counted)
         record = _record(run, found, counted, with_images) | {"content": content, "files": _files(part)}
-        with atomic_write(part / RAD_FILE) as file:
-            file.write(json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+        write_record(part / RAD_FILE, record)
         with atomic_write(part / CARD_FILE) as file:
             file.write(card_text(info, record, features(found.attributes, with_images=with_images)))
         folds = run.dataset.folder / FOLDS_FILE
@@ -131,25 +134,27 @@ def _earlier(out: Path) -> dict[str, Any] | None:
     """
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return None
-    refusal = ArtQuantError(f"'{out}' exists and is no export of a RAD run; pass another --out")
+    kind, remedy = "export of a RAD run", "pass another --out"
     if not (out / RAD_FILE).is_file():
-        raise refusal
+        raise ArtQuantError(f"'{out}' exists and is no {kind}; {remedy}")
     ours = {RAD_FILE, CARD_FILE, FOLDS_FILE, INFO_FILE, PARQUET_FOLDER}
     strangers = [path for path in out.iterdir() if path.name not in ours]
     strangers += [path for path in (out / PARQUET_FOLDER).glob("*") if path.suffix != ".parquet"]
     if strangers:
         raise ArtQuantError(f"'{strangers[0]}' is no part of an export; move it away, or pass another --out")
-    try:
-        record = json.loads((out / RAD_FILE).read_text(encoding="utf-8"))
-        return record if record["form_version"] == FORM_VERSION else record | {"content": None, "files": {}}
-    except (ValueError, KeyError, TypeError) as error:
-        raise refusal from error
+    return read_record(out / RAD_FILE, kind=kind, remedy=remedy, form_version=None)
 
 
-def _whole(run: RadRun, out: Path, before: dict[str, Any]) -> bool:
-    """Whether a folder still holds all that its record says, and looks for the pictures in the right place."""
-    info = out / INFO_FILE
-    return before["files"] == _files(out) and info.is_file() and Dataset.load(out).info.image_root == _image_root(run)
+def _made_from(before: dict[str, Any], out: Path) -> dict[str, Any]:
+    """What the export in a folder was made from, with the files that it was left with."""
+    root = Dataset.load(out).info.image_root if (out / INFO_FILE).is_file() else None
+    return {**{name: before.get(name) for name in SECTIONS}, "image_root": root}
+
+
+def _would_be_made_from(run: RadRun, content: str, with_images: bool, out: Path) -> dict[str, Any]:
+    """What the same export would be made from now, with the files that are there now."""
+    facts = {"form_version": FORM_VERSION, "with_images": with_images, **_origin(run), "image_root": _image_root(run)}
+    return facts | {"files": _files(out), "content": content}
 
 
 def _files(folder: Path) -> dict[str, int]:
@@ -263,17 +268,19 @@ def _info(run: RadRun, found: Survey, counted: _Counted) -> DatasetInfo:
     )
 
 
+def _origin(run: RadRun) -> dict[str, Any]:
+    """The sections of rad.json that say from which run the rows come."""
+    record = run.record
+    sections = {name: record.identity[name] for name in ("data", "models", "prompts", "parameters")}
+    return {"run": record.fingerprint, **sections}
+
+
 def _record(run: RadRun, found: Survey, counted: _Counted, with_images: bool) -> dict[str, Any]:
     """How it was made. Folders and endpoints of the one who made it stay out: the file may be published."""
     record = run.record
     return {
-        "form_version": FORM_VERSION,
         "with_images": with_images,
-        "run": record.fingerprint,
-        "data": {key: value for key, value in record.data.items() if key != "folder"},
-        "models": record.models,
-        "prompts": record.prompts,
-        "parameters": record.parameters,
+        **_origin(run),
         "versions": record.versions,
         "git_commit": record.git_commit,
         "splits": {

@@ -8,7 +8,7 @@ from typing import Self
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.data.dataset import INFO_FILE, Dataset
 from artquant_plugin.data.paintings import Painting
-from artquant_plugin.train.rad.record import RECORD_FILE, RunRecord, read_record
+from artquant_plugin.train.rad.record import RECORD_FILE, RunRecord
 from artquant_plugin.train.rad.rows import Result
 from artquant_plugin.train.rad.store import STORE_FILE, RunStore
 
@@ -40,7 +40,7 @@ class RadRun:
         Raises:
             ArtQuantError: no run, or no dataset.
         """
-        record = read_record(folder)
+        record = RunRecord.read(folder)
         if record is None:
             raise ArtQuantError(f"'{folder}' holds no {RECORD_FILE}; give the folder of `artquant rad generate --out`")
         source = Path(record.data["folder"]) if data is None else data

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.run_record import read_record
 from artquant_plugin.data.dataset import INFO_FILE, Dataset
 from artquant_plugin.data.hub_rad import RAD_FILE
 from artquant_plugin.data.paintings import PARQUET_FOLDER
@@ -148,21 +149,25 @@ _LIMITS = (
 
 
 def _source(folder: Path, config: str | None) -> Source:
-    record = _json(folder / RAD_FILE, folder)
+    record = _read(folder)
     name = config or str(record["data"]["name"])
     if not re.fullmatch(r"[a-z0-9_-]+", name):
         raise ArtQuantError(f"configuration {name!r} is not of small letters, digits, _ and -; pass --config NAME")
     return Source(name, Dataset.load(folder), record)
 
 
-def _json(path: Path, folder: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if {"data", "models", "with_images", "splits", "rounds"} <= set(content):
-            return content
-    except (OSError, ValueError, TypeError):
-        pass
-    raise ArtQuantError(f"'{folder}' is no export of RAD (no {RAD_FILE}); name the folder of `artquant rad export`")
+def _read(folder: Path) -> dict[str, Any]:
+    """The record of an export.
+
+    Raises:
+        ArtQuantError: the folder has none.
+    """
+    remedy = "name the folder of `artquant rad export`"
+    fields = ("data", "models", "with_images", "splits", "rounds")
+    record = read_record(folder / RAD_FILE, kind="record of an export of RAD", remedy=remedy, fields=fields)
+    if record is None:
+        raise ArtQuantError(f"'{folder}' is no export of RAD (no {RAD_FILE}); {remedy}")
+    return record
 
 
 def _info(folder: Path) -> bytes:
@@ -179,7 +184,7 @@ def _others(publication: Publication) -> list[Source]:
         Source(
             name.partition("/")[0],
             Dataset.load(infos[f"{path.parent.name}/{INFO_FILE}"].parent),
-            _json(path, path.parent),
+            _read(path.parent),
         )
         for name, path in records.items()
     ]

@@ -4,22 +4,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from artquant_plugin.common.errors import ArtQuantError
-from artquant_plugin.common.run_record import only_writer
+from artquant_plugin.common.run_record import only_writer, refuse_changes
 from artquant_plugin.train.rad.keys import read_key
 from artquant_plugin.train.rad.limits import check_budget
 from artquant_plugin.train.rad.meter import Summary, summary
 from artquant_plugin.train.rad.pictures import check_images
 from artquant_plugin.train.rad.plan import Plan
-from artquant_plugin.train.rad.record import (
-    RECORD_FILE,
-    read_record,
-    refuse_other,
-    write_record,
-)
+from artquant_plugin.train.rad.record import LOCK_FILE, RECORD_FILE, RunRecord
 from artquant_plugin.train.rad.rows import Side
 from artquant_plugin.train.rad.store import STORE_FILE, RunStore
 
-LOCK_FILE = "lock"
 MANY = 5000  # images whose check takes long enough to be announced
 
 
@@ -98,18 +92,18 @@ def _begin(planned: Plan, run: Path) -> None:
     One in which nothing was ever asked is made anew: whoever mends a model's name after a first error need not know.
     """
     store = run / STORE_FILE
-    before = read_record(run)
+    before = RunRecord.read(run)
     if store.exists():
         with RunStore(store) as opened:
             asked = opened.asked()
         if asked and before is None:
             raise ArtQuantError(f"'{run}' has a {STORE_FILE} and no {RECORD_FILE}; give another --out")
         if asked and before is not None:
-            refuse_other(before, planned.record, run)
-            write_record(run, planned.record)  # where the data is now, today's limits and prices
+            refuse_changes(run, before.identity, planned.record.identity, remedy="put it back, or pass another --out")
+            planned.record.write(run)  # where the data is now, today's limits and prices
             return
         for suffix in ("", "-wal", "-shm"):
             store.with_name(store.name + suffix).unlink(missing_ok=True)
-    write_record(run, planned.record)
+    planned.record.write(run)
     with RunStore(store) as made:
         made.fill(planned.items())

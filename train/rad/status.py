@@ -2,10 +2,8 @@
 
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
-from artquant_plugin.train.rad.record import read_record
-from artquant_plugin.train.rad.run import LOCK_FILE
+from artquant_plugin.common.run_record import has_writer
+from artquant_plugin.train.rad.record import LOCK_FILE, RunRecord
 from artquant_plugin.train.rad.store import STORE_FILE, RunStore
 
 
@@ -16,7 +14,7 @@ def status_lines(run: Path) -> list[str]:
         ArtQuantError: no run directory.
     """
     with RunStore(run / STORE_FILE, readonly=True) as store:
-        record = read_record(run)
+        record = RunRecord.read(run)
         counts, usage = store.counts(), store.usage()
         lines = []
         if record is not None:
@@ -36,26 +34,13 @@ def status_lines(run: Path) -> list[str]:
         lines.append(f"cost {store.cost():.4f}")
         lines += [f"batch {part.batch}: {part.items:,} requests to the {part.side}" for part in store.open_parts()]
         left, done = counts["pending"] + counts["refining"], counts["accepted"] + counts["failed"]
-        if not is_running(run):
+        if not has_writer(run / LOCK_FILE):
             return [*lines, "finished" if not left else "not running; the command that began it goes on with it"]
         pace = store.pace()
         if pace is not None and done:
             requests = sum(sums.requests for sums in usage.values())
             lines.append(f"{pace:.1f} requests/s, about {_time(left * requests / done / pace)} left")
         return [*lines, "running"]
-
-
-def is_running(run: Path) -> bool:
-    """Whether a process works on a run."""
-    if not (run / LOCK_FILE).is_file():
-        return False
-    lock = FileLock(run / LOCK_FILE, timeout=0)
-    try:
-        lock.acquire()
-    except (Timeout, OSError):
-        return True
-    lock.release()
-    return False
 
 
 def _time(seconds: float) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from artquant_plugin.data.dataset import Dataset, Painting, write_dataset
 from artquant_plugin.data.images import sha256_file
-from artquant_plugin.train.rad.record import describe_data, new_record, write_record
+from artquant_plugin.train.rad.record import describe_data, new_record
 from artquant_plugin.train.rad.store import STORE_FILE, Change, Exchange, Item, RunStore
 from tests.tiny import pictures
 
@@ -58,7 +58,7 @@ def write_run(folder: Path, data: Dataset, changes: dict[int, Change] | None = N
     models = {"generator": "writer-1", "judge": "critic-1"}
     config = {"generator": {"model": "writer-1"}, "judge": {"model": "critic-1", "mode": "blind"}}
     record = new_record(describe_data(data.folder, data.info, splits), prompts, models, {"mode": "blind"}, config)
-    write_record(folder, record)
+    record.write(folder)
     with RunStore(folder / STORE_FILE) as store:
         paintings = [(split, painting) for split, rows in splits.items() for painting in rows]
         store.fill(
