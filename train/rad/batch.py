@@ -17,8 +17,9 @@ from openai.types import Batch
 from openai.types.chat import ChatCompletion
 
 from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.openai_client import FILTERED, EndpointDown
 from artquant_plugin.common.text import one_line
-from artquant_plugin.train.rad.endpoint import FILTERED, NO_SCHEMA, Endpoint, EndpointDown, read_completion
+from artquant_plugin.train.rad.endpoint import NO_SCHEMA, Endpoint, read_completion
 from artquant_plugin.train.rad.limits import Budget
 from artquant_plugin.train.rad.meter import Meter
 from artquant_plugin.train.rad.pictures import Pictures
@@ -303,13 +304,14 @@ class Batches:
         return self.steps.exchange(item, request, outcome, reply, **facts), change
 
     def _lost(self, side: Side, error: openai.APIError) -> EndpointDown:
-        endpoint = self.endpoints[side]
+        server = self.endpoints[side].server
+        said = server.said(error)
         if isinstance(error, openai.APIStatusError):
             return EndpointDown(
-                f"the Batch API of {side} '{endpoint.section.base_url}' answers {error.status_code} "
-                f"({endpoint.said(error)}); run again to go on, or set {side}.batch=false"
+                f"the Batch API of {side} '{server.url}' answers {error.status_code} ({said}); run again to go on, or "
+                f"set {side}.batch=false"
             )
-        return endpoint.down(endpoint.said(error))
+        return server.no_answer(said)
 
 
 class _Writing:

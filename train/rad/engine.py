@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from artquant_plugin.common.errors import ArtQuantError
-from artquant_plugin.train.rad.endpoint import Endpoint, EndpointDown, Refused, Unanswered
+from artquant_plugin.common.openai_client import EndpointDown, RequestFailed, RequestUnanswered
+from artquant_plugin.train.rad.endpoint import Endpoint
 from artquant_plugin.train.rad.limits import Budget, Pace, Stop
 from artquant_plugin.train.rad.meter import Meter
 from artquant_plugin.train.rad.pictures import Pictures
@@ -30,7 +31,7 @@ class _Held:
 
     change: Change
     item: Item
-    error: Refused
+    error: RequestFailed
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ class _Answer:
     """What came back: the request as it was sent at last, a reply or a refusal, and cost, seconds and time."""
 
     request: Request
-    reply: Reply | Refused
+    reply: Reply | RequestFailed
     facts: dict[str, float]
 
 
@@ -165,7 +166,7 @@ class Live:
         said = Reply(text=error.detail)
         exchange = self.steps.exchange(item, request, error.reason, said, **answer.facts)
         failed = self.steps.failed(item, error.reason, error.detail)
-        if endpoint.answered and not isinstance(error, Unanswered):
+        if endpoint.answered and not isinstance(error, RequestUnanswered):
             await self._write([exchange], failed, item)
             return failed
         await self._write([exchange], None, item)
@@ -183,7 +184,7 @@ class Live:
             raise
         started = time.monotonic()
         cost, used = 0.0, 0
-        reply: Reply | Refused
+        reply: Reply | RequestFailed
         try:
             request, reply = await endpoint.ask(request, plain)
             used = (reply.prompt_tokens or 0) + (reply.completion_tokens or 0) or request.tokens
@@ -193,7 +194,7 @@ class Live:
         except EndpointDown as error:
             self._end(error)
             raise Stop from error
-        except Refused as error:
+        except RequestFailed as error:
             reply = Reply(text=None, refusal=error.detail) if error.reason == "refused" else error
             if error.reason == "timeout":
                 cost, used = worst, request.tokens  # an answer that comes too late is paid all the same
@@ -203,7 +204,7 @@ class Live:
         self.meter.exchange(cost)
         return _Answer(request, reply, {"cost": cost, "seconds": time.monotonic() - started, "at": time.time()})
 
-    def _hold(self, endpoint: Endpoint, failed: Change, item: Item, error: Refused) -> None:
+    def _hold(self, endpoint: Endpoint, failed: Change, item: Item, error: RequestFailed) -> None:
         """Wait with a failure that may be the endpoint's; several in a row are."""
         held = self._held[endpoint.side]
         held.append(_Held(failed, item, error))

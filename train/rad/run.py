@@ -5,7 +5,7 @@ from pathlib import Path
 
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.run_record import only_writer, refuse_changes
-from artquant_plugin.train.rad.keys import read_key
+from artquant_plugin.train.rad.endpoint import read_key
 from artquant_plugin.train.rad.limits import check_budget
 from artquant_plugin.train.rad.meter import Summary, summary
 from artquant_plugin.train.rad.pictures import check_images
