@@ -3,7 +3,8 @@
 Whatever goes wrong with a request becomes one of three errors:
 
 - `RequestRefused`: the server will not take this request; it may take others.
-- `RequestUnanswered`: no usable reply came, after the client's own retries; the cause may be this request or the server.
+- `RequestUnanswered`: no usable reply came, after the client's own retries; either the request or the server is at
+  fault.
 - `EndpointDown`: the run cannot go on with this server.
 
 Importing this module does not import `openai`, which takes a second.

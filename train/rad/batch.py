@@ -21,10 +21,10 @@ from artquant_plugin.common.openai_client import FILTERED, EndpointDown
 from artquant_plugin.common.text import one_line
 from artquant_plugin.train.rad.endpoint import NO_SCHEMA, Endpoint, read_completion
 from artquant_plugin.train.rad.limits import Budget
-from artquant_plugin.train.rad.meter import Meter
+from artquant_plugin.train.rad.meter import RadMeter
 from artquant_plugin.train.rad.pictures import Pictures
 from artquant_plugin.train.rad.replies import Reply
-from artquant_plugin.train.rad.rows import Change, Exchange, Item, Part, Side
+from artquant_plugin.train.rad.rows import BatchPart, Change, Exchange, Side, WorkItem
 from artquant_plugin.train.rad.steps import Steps
 from artquant_plugin.train.rad.store import RunStore
 
@@ -62,7 +62,7 @@ class Batches:
     pictures: Pictures
     endpoints: dict[Side, Endpoint]
     budget: Budget
-    meter: Meter
+    meter: RadMeter
     stop: asyncio.Event
     live: LiveRun
     say: Callable[[str], None]
@@ -122,7 +122,7 @@ class Batches:
         elif writing is not None:
             await self._close(writing, side)
 
-    async def _lines(self, side: Side, positions: Sequence[int]) -> AsyncIterator[tuple[Item, bytes, float]]:
+    async def _lines(self, side: Side, positions: Sequence[int]) -> AsyncIterator[tuple[WorkItem, bytes, float]]:
         """Requests in the order of the paintings, as far as the budget goes."""
         structured = self.endpoints[side].structured is not False
         for start in range(0, len(positions), ENCODED):
@@ -156,7 +156,7 @@ class Batches:
         self.store.make_part(writing.name, side, writing.positions, structured=structured, reserved=writing.worst)
         await self._send(self.store.open_parts()[-1])
 
-    async def _send(self, part: Part, *, search: bool = False) -> None:
+    async def _send(self, part: BatchPart, *, search: bool = False) -> None:
         """Upload a part's file and start its batch.
 
         What the provider calls them is kept at once. Between a batch's start and that there is a moment in which a
@@ -189,7 +189,7 @@ class Batches:
         local.unlink(missing_ok=True)
         self.say(f"batch {batch.id}: {part.items:,} requests to the {part.side}")
 
-    async def _search(self, part: Part) -> Batch | None:
+    async def _search(self, part: BatchPart) -> Batch | None:
         async for batch in self.endpoints[part.side].client.batches.list(limit=100):
             if (batch.metadata or {}).get(NAME) == part.name:
                 return batch
@@ -223,7 +223,7 @@ class Batches:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self.stop.wait(), self.steps.config.batch.poll_seconds)
 
-    async def _read(self, part: Part, batch: Batch) -> int:
+    async def _read(self, part: BatchPart, batch: Batch) -> int:
         """Write a batch's replies, and free what it has none for."""
         applied = 0
         for file in (batch.output_file_id, batch.error_file_id):
@@ -238,7 +238,7 @@ class Batches:
             raise EndpointDown(f"the provider refuses a batch for the {part.side} ({said}); mend it and run again")
         return applied
 
-    async def _read_file(self, part: Part, file: str) -> int:
+    async def _read_file(self, part: BatchPart, file: str) -> int:
         """Write a file's replies; the file is held in memory, as the client retries what it reads whole."""
         try:
             content = await self.endpoints[part.side].client.files.content(file)
@@ -250,7 +250,7 @@ class Batches:
             applied += self._apply(part, lines)
         return applied
 
-    def _apply(self, part: Part, lines: Sequence[dict[str, Any]]) -> int:
+    def _apply(self, part: BatchPart, lines: Sequence[dict[str, Any]]) -> int:
         """Write the replies to paintings that still wait for them; a file that is read again changes nothing."""
         names = {str(line.get("custom_id")): line for line in lines}
         positions = [int(name.split("-")[0]) for name in names if name.split("-")[0].isdigit()]
@@ -271,7 +271,7 @@ class Batches:
         self.meter.draw()
         return len(changes)
 
-    def _answer(self, part: Part, item: Item, line: dict[str, Any]) -> tuple[Exchange, Change] | None:
+    def _answer(self, part: BatchPart, item: WorkItem, line: dict[str, Any]) -> tuple[Exchange, Change] | None:
         """What one line of an output or error file says; None where the request is to be sent again."""
         response = line.get("response") or {}
         status, body = response.get("status_code"), response.get("body") or {}
@@ -337,7 +337,7 @@ class _Writing:
         """Whether one more request stays below the limits."""
         return len(self.positions) < self._limits[0] and self._size + len(line) <= self._limits[1]
 
-    def add(self, item: Item, line: bytes, worst: float) -> None:
+    def add(self, item: WorkItem, line: bytes, worst: float) -> None:
         """One more request."""
         self._file.write(line)
         self._size += len(line)
@@ -365,6 +365,6 @@ def _record(text: str) -> dict[str, Any] | None:
     return content if isinstance(content, dict) else None
 
 
-def _name(item: Item) -> str:
+def _name(item: WorkItem) -> str:
     """What a request is called: painting, side, round, and how often the judge was asked about it."""
     return f"{item.position}-{item.side}-{item.rounds}-{item.judge_tries}"

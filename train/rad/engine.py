@@ -10,14 +10,13 @@ from functools import partial
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.openai_client import EndpointDown, RequestFailed, RequestUnanswered
 from artquant_plugin.train.rad.endpoint import Endpoint
-from artquant_plugin.train.rad.limits import Budget, Pace, Stop
-from artquant_plugin.train.rad.meter import Meter
+from artquant_plugin.train.rad.limits import Budget, Pace, StopRequested
+from artquant_plugin.train.rad.meter import RadMeter
 from artquant_plugin.train.rad.pictures import Pictures
 from artquant_plugin.train.rad.replies import Reply
-from artquant_plugin.train.rad.rows import Change, Exchange, Item, Side
+from artquant_plugin.train.rad.rows import Change, Exchange, Side, WorkItem
 from artquant_plugin.train.rad.steps import Request, Steps
-from artquant_plugin.train.rad.store import ROWS_AT_ONCE, RunStore
-from artquant_plugin.train.rad.writer import Writer
+from artquant_plugin.train.rad.store import ROWS_AT_ONCE, RunStore, StoreWriter
 
 ALONE = 10  # paintings that go one by one, until both sides have answered: what is wrong everywhere costs one request
 SILENT = 3  # requests without an answer that end a run whose endpoint has not answered once
@@ -30,7 +29,7 @@ class _Held:
     """A painting whose request found no answer: a failure of its own if others are answered, the endpoint's if not."""
 
     change: Change
-    item: Item
+    item: WorkItem
     error: RequestFailed
 
 
@@ -44,7 +43,7 @@ class _Answer:
 
 
 @dataclass
-class Live:
+class LiveEngine:
     """What a live run works with.
 
     Args:
@@ -61,11 +60,11 @@ class Live:
 
     steps: Steps
     store: RunStore
-    writer: Writer
+    writer: StoreWriter
     pictures: Pictures
     endpoints: Mapping[Side, Endpoint]
     budget: Budget
-    meter: Meter
+    meter: RadMeter
     stop: asyncio.Event
     give_up_after: int
     _paces: dict[Side, Pace] = field(init=False)
@@ -102,36 +101,36 @@ class Live:
         if self._down is not None:
             raise self._down
 
-    def _items(self, positions: Sequence[int]) -> Iterator[Item]:
+    def _items(self, positions: Sequence[int]) -> Iterator[WorkItem]:
         for start in range(0, len(positions), ROWS_AT_ONCE):
             yield from self.store.items(positions[start : start + ROWS_AT_ONCE])
 
-    async def _through(self, items: Iterator[Item], *, one: bool = False) -> None:
+    async def _through(self, items: Iterator[WorkItem], *, one: bool = False) -> None:
         """Take paintings, one after the other, through all of their rounds."""
         try:
             for item in items:
-                current: Item | None = item
+                current: WorkItem | None = item
                 while current is not None and current.side in self.endpoints:
                     current = await self._step(current)
                 if one or self.stop.is_set():
                     return
-        except Stop:
+        except StopRequested:
             return
         except ArtQuantError as error:  # a full disk, a template that one painting cannot fill
             self._end(error)
 
-    async def _step(self, item: Item) -> Item | None:
+    async def _step(self, item: WorkItem) -> WorkItem | None:
         """One request, its reply and what follows, written; the painting as it is then, None at its end.
 
         Raises:
-            Stop: no further request may be made.
+            StopRequested: no further request may be made.
         """
         if item.side == "judge":
             change = await self._ask(item, None)
         else:
             async with self._encoding:
                 if self.stop.is_set():
-                    raise Stop
+                    raise StopRequested
                 try:
                     picture = await self.pictures.data_uri(item)
                 except ArtQuantError as error:
@@ -140,7 +139,7 @@ class Live:
                 change = await self._ask(item, picture)
         return after(item, change) if change is not None and change.state == "refining" else None
 
-    async def _ask(self, item: Item, picture: str | None) -> Change | None:
+    async def _ask(self, item: WorkItem, picture: str | None) -> Change | None:
         """Ask within caps and budget, and write; None where nothing is decided yet."""
         side = item.side
         endpoint = self.endpoints[side]
@@ -150,7 +149,7 @@ class Live:
 
         async with endpoint.slots:
             if self.stop.is_set():
-                raise Stop
+                raise StopRequested
             request = build(endpoint.structured is not False)
             answer = await self._answer(endpoint, request, partial(build, False))
         request = answer.request
@@ -179,7 +178,7 @@ class Live:
         await pace.wait(request.tokens)
         try:
             await self.budget.reserve(worst)
-        except Stop:
+        except StopRequested:
             self.stop.set()
             raise
         started = time.monotonic()
@@ -193,7 +192,7 @@ class Live:
                 cost = self.steps.cost(request.side, reply.prompt_tokens, reply.completion_tokens)
         except EndpointDown as error:
             self._end(error)
-            raise Stop from error
+            raise StopRequested from error
         except RequestFailed as error:
             reply = Reply(text=None, refusal=error.detail) if error.reason == "refused" else error
             if error.reason == "timeout":
@@ -204,7 +203,7 @@ class Live:
         self.meter.exchange(cost)
         return _Answer(request, reply, {"cost": cost, "seconds": time.monotonic() - started, "at": time.time()})
 
-    def _hold(self, endpoint: Endpoint, failed: Change, item: Item, error: RequestFailed) -> None:
+    def _hold(self, endpoint: Endpoint, failed: Change, item: WorkItem, error: RequestFailed) -> None:
         """Wait with a failure that may be the endpoint's; several in a row are."""
         held = self._held[endpoint.side]
         held.append(_Held(failed, item, error))
@@ -217,7 +216,7 @@ class Live:
         for failure in held:
             await self._write([], failure.change, failure.item)
 
-    async def _write(self, exchanges: Sequence[Exchange], change: Change | None, item: Item) -> None:
+    async def _write(self, exchanges: Sequence[Exchange], change: Change | None, item: WorkItem) -> None:
         await self.writer.write(exchanges, [] if change is None else [change])
         if change is not None:
             self.meter.change(change, begun=item.rounds > 0)
@@ -227,7 +226,7 @@ class Live:
         self.stop.set()
 
 
-def after(item: Item, change: Change) -> Item:
+def after(item: WorkItem, change: Change) -> WorkItem:
     """A painting as a change leaves it."""
     return replace(
         item, rounds=change.rounds, draft=change.draft, feedback=change.feedback, judge_tries=change.judge_tries
@@ -235,7 +234,7 @@ def after(item: Item, change: Change) -> Item:
 
 
 @asynccontextmanager
-async def _drawing(meter: Meter) -> AsyncIterator[None]:
+async def _drawing(meter: RadMeter) -> AsyncIterator[None]:
     """The bar, drawn now and then rather than at every reply."""
 
     async def draw() -> None:

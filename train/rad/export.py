@@ -21,9 +21,8 @@ from artquant_plugin.common.files import atomic_folder, atomic_write
 from artquant_plugin.common.run_record import FORM_VERSION, read_record, refuse_changes, write_record
 from artquant_plugin.data.dataset import INFO_FILE, Dataset, DatasetInfo, split_info, write_info
 from artquant_plugin.data.paintings import PARQUET_FOLDER
-from artquant_plugin.train.rad.card import card_text
-from artquant_plugin.train.rad.finished import RadRun
-from artquant_plugin.train.rad.table import LeftOut, Row, Survey, features, rows, survey
+from artquant_plugin.train.rad.publishing import card_text
+from artquant_plugin.train.rad.table import ExportRow, ExportSurvey, LeftOut, RadRun, features, rows, survey
 
 RAD_FILE, CARD_FILE, FOLDS_FILE = "rad.json", "README.md", "folds.json"
 # Fields of rad.json that say what the folder was made from, the ones that tell most first.
@@ -110,7 +109,7 @@ def export_run(
     return _exported(out, record, unchanged=False)
 
 
-def _content(run: RadRun, found: Survey, with_images: bool) -> str:
+def _content(run: RadRun, found: ExportSurvey, with_images: bool) -> str:
     """A hash of all that the folder is made from, the pictures' place apart."""
     usage = {f"{side} {outcome}": asdict(sums) for (side, outcome), sums in run.store.usage().items()}
     facts = [
@@ -185,7 +184,7 @@ class _Counted:
     without_picture: Counter[str]
 
 
-def _write_rows(run: RadRun, found: Survey, folder: Path, with_images: bool) -> _Counted:
+def _write_rows(run: RadRun, found: ExportSurvey, folder: Path, with_images: bool) -> _Counted:
     splits = run.dataset.info.splits
     counted = _Counted({split: [] for split in splits}, Counter(), Counter(), Counter())
     stream = _counting(run, found, counted, with_images)
@@ -200,7 +199,7 @@ def _write_rows(run: RadRun, found: Survey, folder: Path, with_images: bool) -> 
     return counted
 
 
-def _counting(run: RadRun, found: Survey, counted: _Counted, with_images: bool) -> Iterator[Row]:
+def _counting(run: RadRun, found: ExportSurvey, counted: _Counted, with_images: bool) -> Iterator[ExportRow]:
     for row, path in rows(run, found):
         counted.scores[row["split"]].append(row["score"])
         counted.described[row["split"]] += row["description"] is not None
@@ -211,7 +210,7 @@ def _counting(run: RadRun, found: Survey, counted: _Counted, with_images: bool) 
         yield row
 
 
-def _picture(path: Path, row: Row) -> dict[str, Any] | None:
+def _picture(path: Path, row: ExportRow) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     content = path.read_bytes()
@@ -227,7 +226,7 @@ def _shards(run: RadRun, split: str, count: int) -> int:
 
 
 def _write_shard(
-    path: Path, some: Iterable[Row], attributes: Sequence[str], with_images: bool, bar: "tqdm[Any]"
+    path: Path, some: Iterable[ExportRow], attributes: Sequence[str], with_images: bool, bar: "tqdm[Any]"
 ) -> None:
     import pyarrow
     from pyarrow import parquet
@@ -239,8 +238,8 @@ def _write_shard(
             bar.update(len(group))
 
 
-def _groups(some: Iterable[Row]) -> Iterator[list[Row]]:
-    group: list[Row] = []
+def _groups(some: Iterable[ExportRow]) -> Iterator[list[ExportRow]]:
+    group: list[ExportRow] = []
     size = 0
     for row in some:
         group.append(row)
@@ -252,7 +251,7 @@ def _groups(some: Iterable[Row]) -> Iterator[list[Row]]:
         yield group
 
 
-def _info(run: RadRun, found: Survey, counted: _Counted) -> DatasetInfo:
+def _info(run: RadRun, found: ExportSurvey, counted: _Counted) -> DatasetInfo:
     source = run.dataset.info
     models = run.record.models
     splits = {}
@@ -275,7 +274,7 @@ def _origin(run: RadRun) -> dict[str, Any]:
     return {"run": record.fingerprint, **sections}
 
 
-def _record(run: RadRun, found: Survey, counted: _Counted, with_images: bool) -> dict[str, Any]:
+def _record(run: RadRun, found: ExportSurvey, counted: _Counted, with_images: bool) -> dict[str, Any]:
     """How it was made. Folders and endpoints of the one who made it stay out: the file may be published."""
     record = run.record
     return {

@@ -6,7 +6,7 @@ from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.train.rad.config import EndpointSection
 
 
-class Stop(Exception):
+class StopRequested(Exception):
     """No further request may be made; those in flight are finished."""
 
 
@@ -31,7 +31,7 @@ class Pace:
             tokens: most tokens that it can have; `count` tells later how many they were.
 
         Raises:
-            Stop: the run ends meanwhile.
+            StopRequested: the run ends meanwhile.
         """
         now = asyncio.get_running_loop().time()
         turn = max(now, self._next_request, self._next_token)
@@ -42,7 +42,7 @@ class Pace:
                 await asyncio.wait_for(self._stop.wait(), turn - now)
             except TimeoutError:
                 return
-            raise Stop
+            raise StopRequested
 
     def count(self, expected: int, used: int) -> None:
         """Give back the time of tokens that were not used."""
@@ -72,12 +72,12 @@ class Budget:
             worst: the most that the request can cost.
 
         Raises:
-            Stop: there is not enough left.
+            StopRequested: there is not enough left.
         """
         while not self.take(worst):
             if not self._in_flight:
                 self.exhausted = True
-                raise Stop
+                raise StopRequested
             self._settled.clear()
             await self._settled.wait()
         self._in_flight += 1

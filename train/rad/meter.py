@@ -11,7 +11,7 @@ from artquant_plugin.train.rad.store import RunStore
 
 
 @dataclass
-class Summary:
+class RadSummary:
     """What a run left.
 
     Args:
@@ -57,13 +57,13 @@ class Summary:
         return lines
 
 
-def summary(store: RunStore) -> Summary:
+def summary(store: RunStore) -> RadSummary:
     """The counts, the reasons and the cost that a run's store holds, without the work of this process."""
-    return Summary(store.counts(), store.reasons(), store.cost())
+    return RadSummary(store.counts(), store.reasons(), store.cost())
 
 
 @dataclass
-class Meter:
+class RadMeter:
     """Counts and shows.
 
     Args:

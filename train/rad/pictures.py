@@ -13,7 +13,7 @@ from PIL import Image
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.data.images import header_size, open_image, resolve_inside
 from artquant_plugin.train.rad.config import ImagesSection
-from artquant_plugin.train.rad.rows import Item
+from artquant_plugin.train.rad.rows import WorkItem
 
 _ORIENTATION = 0x0112  # EXIF tag
 
@@ -37,7 +37,7 @@ class Pictures:
     def __exit__(self, *_: object) -> None:
         self._threads.shutdown(cancel_futures=True)
 
-    async def data_uri(self, item: Item) -> str:
+    async def data_uri(self, item: WorkItem) -> str:
         """A painting, ready to be sent.
 
         Raises:
@@ -45,7 +45,7 @@ class Pictures:
         """
         return await asyncio.get_running_loop().run_in_executor(self._threads, self.encode, item)
 
-    def encode(self, item: Item) -> str:
+    def encode(self, item: WorkItem) -> str:
         """The same in this thread."""
         return data_uri(resolve_inside(self._root, item.image), item.sha256, self._images)
 
@@ -81,14 +81,14 @@ def _plain(content: bytes) -> bool:
         return image.format == "JPEG" and image.mode == "RGB" and image.getexif().get(_ORIENTATION, 1) == 1
 
 
-def check_images(root: Path, items: list[Item]) -> None:
+def check_images(root: Path, items: list[WorkItem]) -> None:
     """Look at the header of every file before anything is sent; a broken rest is found when its turn comes.
 
     Raises:
         ArtQuantError: with the first file that cannot be read, and how many others.
     """
 
-    def bad(item: Item) -> bool:
+    def bad(item: WorkItem) -> bool:
         return header_size(resolve_inside(root, item.image)) == (0, 0)
 
     with ThreadPoolExecutor(os.cpu_count() or 1) as threads:

@@ -1,25 +1,88 @@
-"""The templates that generator and judge are asked with, read from a file and filled."""
+"""The templates that generator and judge are asked with, and the statistics of the scores that fill them."""
 
 import functools
 import hashlib
 import json
-from collections.abc import Mapping
+from bisect import bisect_left, bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import numpy as np
 from jinja2 import StrictUndefined, Template, TemplateError, UndefinedError, meta
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from artquant_plugin.common.config import find_shipped, read_config
 from artquant_plugin.common.errors import ArtQuantError
-from artquant_plugin.data.dataset import DatasetInfo
+from artquant_plugin.data.dataset import DatasetInfo, Painting
 from artquant_plugin.prompting.questions import DESCRIPTION_LEVELS, join_description
-from artquant_plugin.train.rad.rows import Item
-from artquant_plugin.train.rad.statistics import Statistics
+from artquant_plugin.train.rad.rows import WorkItem
+
+Scope = Literal["train", "split", "dataset"]
 
 _DATA = {"dataset", "category", "low", "high", "n", "mean", "median", "variance", "deviation", "levels"}
 _SCORE = {"score", "percentile", "standing"}
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """The distribution that scores are told against.
+
+    Args:
+        scores: ascending.
+        mean: of the scores, as the others.
+        median: likewise.
+        variance: as of a population.
+    """
+
+    scores: tuple[float, ...]
+    mean: float
+    median: float
+    variance: float
+
+    @classmethod
+    def of(cls, scores: Sequence[float]) -> "Statistics":
+        """Statistics of scores, one or more."""
+        values = np.array(scores, dtype=np.float64)
+        return cls(
+            tuple(sorted(map(float, scores))), float(values.mean()), float(np.median(values)), float(values.var())
+        )
+
+    @property
+    def deviation(self) -> float:
+        """Standard deviation."""
+        return self.variance**0.5
+
+    def percentile(self, score: float) -> float:
+        """Share of the scores that are lower, those that are equal counted half; 0 to 100.
+
+        Example:
+            >>> Statistics.of([1, 2, 2, 3]).percentile(2)
+            50.0
+        """
+        return 50.0 * (bisect_left(self.scores, score) + bisect_right(self.scores, score)) / len(self.scores)
+
+
+def statistics_by_split(splits: Mapping[str, Sequence[Painting]], scope: Scope) -> dict[str, Statistics]:
+    """The statistics that each split's paintings are told.
+
+    Args:
+        splits: paintings by split.
+        scope: see `artquant_plugin.train.rad.config.RadConfig`.
+
+    Raises:
+        ArtQuantError: no painting at all.
+    """
+    everything = [painting.score for paintings in splits.values() for painting in paintings]
+    if not everything:
+        raise ArtQuantError("the dataset has no paintings; import it again, or name another with --data")
+    if scope == "split":
+        return {split: Statistics.of([p.score for p in paintings]) for split, paintings in splits.items() if paintings}
+    training = [painting.score for painting in splits.get("train", ())]
+    told = Statistics.of(training if scope == "train" and training else everything)
+    return dict.fromkeys(splits, told)
 
 
 class _Section(BaseModel):
@@ -133,18 +196,18 @@ class Prompts:
             content |= {f"{section}.{name}": text for name, text in names.items()}
         return {place: hashlib.sha256(json.dumps(value).encode()).hexdigest() for place, value in content.items()}
 
-    def generate(self, item: Item) -> tuple[str, str]:
+    def generate(self, item: WorkItem) -> tuple[str, str]:
         """System and user message that ask for a description."""
         user = self._fill("generator", "user", item, feedback=item.feedback)
         return self._system("generator", item.split, item.category), user
 
-    def judge(self, mode: str, item: Item) -> tuple[str, str]:
+    def judge(self, mode: str, item: WorkItem) -> tuple[str, str]:
         """System and user message that ask for a verdict on the item's draft."""
         assert item.draft is not None
         user = self._fill(mode, "user", item, text=join_description(item.draft))
         return self._system(mode, item.split, item.category), user
 
-    def feedback(self, name: str, item: Item, *, reason: str = "", found: str = "", problem: str = "") -> str:
+    def feedback(self, name: str, item: WorkItem, *, reason: str = "", found: str = "", problem: str = "") -> str:
         """What the generator is told about its last description."""
         text = join_description(item.draft) if item.draft else ""
         return self._fill("feedback", name, item, reason=reason, text=text, found=found, problem=problem)
@@ -157,7 +220,7 @@ class Prompts:
         """The system message; one that depends on the painting itself would be new for each."""
         return _render(self._templates[section, "system"], section, "system", self._data(split, category))
 
-    def _fill(self, section: str, name: str, item: Item, **more: str | None) -> str:
+    def _fill(self, section: str, name: str, item: WorkItem, **more: str | None) -> str:
         values = self._data(item.split, item.category) | more
         if section != "blind":
             percentile = self.statistics[item.split].percentile(item.score)

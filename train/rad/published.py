@@ -20,8 +20,7 @@ from artquant_plugin.data.importers.rad import ANSWERED, ASKED, DESCRIPTION, IMA
 from artquant_plugin.data.paintings import Painting
 from artquant_plugin.prompting.levels import ANSWER_PREFIX, LevelScale
 from artquant_plugin.prompting.questions import DESCRIBE_QUESTION, SCORE_QUESTION, join_description
-from artquant_plugin.train.rad.finished import RadRun
-from artquant_plugin.train.rad.table import survey
+from artquant_plugin.train.rad.table import RadRun, survey
 
 AT_ONCE = 1000
 Label = dict[str, Any]

@@ -9,7 +9,7 @@ STATES: tuple[State, ...] = ("pending", "refining", "accepted", "failed")
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class PaintingResult:
     """One painting as the run left it.
 
     Args:
@@ -44,12 +44,12 @@ class Result:
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class WorkItem:
     """One painting as work: what the next request is made from.
 
     Args:
         position: in the data's order, from 0.
-        id: see `Result`, as the others that stand there.
+        id: see `PaintingResult`, as the others that stand there.
         split: of the dataset.
         image: relative path.
         sha256: of the image file.
@@ -114,7 +114,7 @@ class Exchange:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What a painting becomes; the fields are those of `Result` and `Item`."""
+    """What a painting becomes; the fields are those of `PaintingResult` and `WorkItem`."""
 
     position: int
     state: State
@@ -147,7 +147,7 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class BatchPart:
     """Requests that go to the Batch API as one file.
 
     Args:

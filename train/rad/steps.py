@@ -14,7 +14,7 @@ from artquant_plugin.train.rad.config import EndpointSection, RadConfig
 from artquant_plugin.train.rad.leaks import find_score
 from artquant_plugin.train.rad.prompts import Prompts
 from artquant_plugin.train.rad.replies import Reply, ReplyError, Verdict, read_description, read_estimate, read_verdict
-from artquant_plugin.train.rad.rows import Change, Exchange, Item, Side
+from artquant_plugin.train.rad.rows import Change, Exchange, Side, WorkItem
 
 JUDGE_TRIES = 2  # replies of the judge to one description that may be unusable
 CHARACTERS_PER_TOKEN = 2  # English has four; budgets and caps must not be passed
@@ -78,7 +78,7 @@ class Steps:
         """A side's section of the configuration."""
         return self.config.generator if side == "generator" else self.config.judge
 
-    def request(self, item: Item, *, structured: bool, picture: str | None = None) -> Request:
+    def request(self, item: WorkItem, *, structured: bool, picture: str | None = None) -> Request:
         """The painting's next request.
 
         Args:
@@ -118,7 +118,7 @@ class Steps:
         sum_ = (prompt_tokens * price.input + completion_tokens * price.output) / 1e6
         return sum_ * (price.batch if batch else 1.0)
 
-    def apply(self, item: Item, reply: Reply) -> tuple[str, Change]:
+    def apply(self, item: WorkItem, reply: Reply) -> tuple[str, Change]:
         """What a painting becomes by a reply.
 
         Returns:
@@ -126,18 +126,18 @@ class Steps:
         """
         return self._described(item, reply) if item.side == "generator" else self._judged(item, reply)
 
-    def failed(self, item: Item, reason: str, detail: str) -> Change:
+    def failed(self, item: WorkItem, reason: str, detail: str) -> Change:
         """A painting that failed for good."""
         rounds = item.rounds + (item.side == "generator")
         return Change(item.position, "failed", rounds, reason=reason, detail=detail)
 
-    def unreadable(self, item: Item, error: ArtQuantError) -> Change:
+    def unreadable(self, item: WorkItem, error: ArtQuantError) -> Change:
         """A painting whose picture cannot be sent; nobody was asked."""
         return Change(item.position, "failed", item.rounds, reason="unreadable_image", detail=str(error))
 
     def exchange(
         self,
-        item: Item,
+        item: WorkItem,
         request: Request,
         outcome: str,
         reply: Reply | None,
@@ -162,7 +162,7 @@ class Steps:
             at=at,
         )
 
-    def _described(self, item: Item, reply: Reply) -> tuple[str, Change]:
+    def _described(self, item: WorkItem, reply: Reply) -> tuple[str, Change]:
         rounds = item.rounds + 1
         try:
             levels = read_description(reply)
@@ -179,7 +179,7 @@ class Steps:
             return error.reason, self._back(item, rounds, error.reason, error.detail, feedback)
         return "ok", Change(item.position, "refining", rounds, draft=levels)
 
-    def _judged(self, item: Item, reply: Reply) -> tuple[str, Change]:
+    def _judged(self, item: WorkItem, reply: Reply) -> tuple[str, Change]:
         try:
             verdict = self._verdict(reply)
         except ReplyError as error:
@@ -210,14 +210,20 @@ class Steps:
             return read_estimate(reply, self.info.score_range)
         return read_verdict(reply)
 
-    def _accepts(self, item: Item, verdict: Verdict) -> bool:
+    def _accepts(self, item: WorkItem, verdict: Verdict) -> bool:
         if verdict.score is None:
             return bool(verdict.consistent)
         tolerance = self.config.judge.tolerance * self.prompts.statistics[item.split].deviation
         return abs(verdict.score - item.score) <= tolerance
 
     def _back(
-        self, item: Item, rounds: int, reason: str, detail: str, feedback: str | None, verdict: Verdict | None = None
+        self,
+        item: WorkItem,
+        rounds: int,
+        reason: str,
+        detail: str,
+        feedback: str | None,
+        verdict: Verdict | None = None,
     ) -> Change:
         """To the generator again, or failed when the rounds are used up."""
         over = rounds >= self.config.rounds

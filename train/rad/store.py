@@ -4,8 +4,11 @@ A reply and what follows from it are written in one transaction, so that no mome
 other. `RunStore(path, readonly=True)` reads while a run writes.
 """
 
+import asyncio
 import json
+import queue
 import sqlite3
+import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
@@ -13,11 +16,14 @@ from pathlib import Path
 from typing import Any, Self
 
 from artquant_plugin.common.errors import ArtQuantError
-from artquant_plugin.train.rad.rows import STATES, Change, Exchange, Item, Part, Result, Side, Usage
+from artquant_plugin.train.rad.rows import STATES, BatchPart, Change, Exchange, PaintingResult, Side, Usage, WorkItem
 
 STORE_FILE = "store.sqlite"
 FORM_VERSION = 1
 ROWS_AT_ONCE = 1000
+GATHER = 0.004  # seconds that a commit waits for further replies
+
+_Job = tuple[Sequence[Exchange], Sequence[Change], "asyncio.Future[None]"]
 
 
 _SCHEMA = """
@@ -125,12 +131,12 @@ class RunStore:
 
     # What a reader asks for.
 
-    def results(self) -> Iterator[Result]:
+    def results(self) -> Iterator[PaintingResult]:
         """All paintings in the data's order."""
         for row in self._rows(f"SELECT {_RESULT} FROM items ORDER BY position"):
             values = list(row)
             values[10] = _levels(row[10])
-            yield Result(*values)
+            yield PaintingResult(*values)
 
     def counts(self) -> dict[str, int]:
         """Number of paintings by state; all four states stand in it."""
@@ -215,7 +221,7 @@ class RunStore:
         )
         return [row[0] for row in self._connection.execute(query, (*(splits or ()), -1 if limit is None else limit))]
 
-    def items(self, positions: Sequence[int]) -> list[Item]:
+    def items(self, positions: Sequence[int]) -> list[WorkItem]:
         """Paintings as work, in the order of `positions`."""
         found = {}
         for start in range(0, len(positions), ROWS_AT_ONCE):
@@ -225,15 +231,15 @@ class RunStore:
                 found[row[0]] = _item(row)
         return [found[position] for position in positions]
 
-    def open_parts(self) -> list[Part]:
+    def open_parts(self) -> list[BatchPart]:
         """Parts whose replies are not in the store yet, in the order in which they were made."""
         query = (
             "SELECT number, name, side, items, file, batch, status, structured, reserved FROM parts "
             "WHERE status = 'open' ORDER BY number"
         )
-        return [Part(*row) for row in self._connection.execute(query)]
+        return [BatchPart(*row) for row in self._connection.execute(query)]
 
-    def in_part(self, number: int, positions: Sequence[int] | None = None) -> list[Item]:
+    def in_part(self, number: int, positions: Sequence[int] | None = None) -> list[WorkItem]:
         """Paintings that a part still waits for.
 
         Args:
@@ -264,7 +270,7 @@ class RunStore:
         """Keep a fact about the run."""
         self._connection.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, value))
 
-    def fill(self, items: Iterable[Item]) -> None:
+    def fill(self, items: Iterable[WorkItem]) -> None:
         """Enter all paintings of a new run, or none."""
         rows = ((i.position, i.id, i.split, i.image, i.sha256, i.score, i.category) for i in items)
         query = "INSERT INTO items (position, id, split, image, sha256, score, category) VALUES (?, ?, ?, ?, ?, ?, ?)"
@@ -351,10 +357,10 @@ class _Transaction:
         self._connection.execute("COMMIT" if kind is None else "ROLLBACK")
 
 
-def _item(row: Sequence[Any]) -> Item:
+def _item(row: Sequence[Any]) -> WorkItem:
     values = list(row)
     values[8] = _levels(row[8])
-    return Item(*values)
+    return WorkItem(*values)
 
 
 def _levels(text: str | None) -> dict[str, str] | None:
@@ -363,3 +369,68 @@ def _levels(text: str | None) -> dict[str, str] | None:
 
 def _text(levels: dict[str, str] | None) -> str | None:
     return None if levels is None else json.dumps(levels, ensure_ascii=False)
+
+
+class StoreWriter:
+    """Writes for an event loop; a context manager.
+
+    Args:
+        store: nobody else uses it meanwhile.
+    """
+
+    def __init__(self, store: RunStore) -> None:
+        self._store = store
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.Thread(target=self._work, name="artquant-rad-store")
+
+    async def __aenter__(self) -> "StoreWriter":
+        self._thread.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._jobs.put(None)
+        await asyncio.to_thread(self._thread.join)
+
+    async def write(self, exchanges: Sequence[Exchange], changes: Sequence[Change]) -> None:
+        """Return once both are on the disk.
+
+        Raises:
+            ArtQuantError: they cannot be written.
+        """
+        written = self._loop.create_future()
+        self._jobs.put((exchanges, changes, written))
+        await written
+
+    def _work(self) -> None:
+        more = True
+        while more:
+            first = self._jobs.get()
+            if first is None:
+                return
+            jobs = [first]
+            time.sleep(GATHER)
+            while not self._jobs.empty():
+                job = self._jobs.get()
+                if job is None:
+                    more = False
+                    break
+                jobs.append(job)
+            error: ArtQuantError | None = None
+            try:
+                self._store.write([e for job in jobs for e in job[0]], [c for job in jobs for c in job[1]])
+            except sqlite3.Error as problem:
+                error = ArtQuantError(
+                    f"'{self._store.path}' cannot be written ({problem}); make room on its disk and run again to go on"
+                )
+            self._loop.call_soon_threadsafe(_settle, [job[2] for job in jobs], error)
+
+
+def _settle(written: Sequence["asyncio.Future[None]"], error: ArtQuantError | None) -> None:
+    for future in written:
+        if future.cancelled():
+            continue
+        if error is None:
+            future.set_result(None)
+        else:
+            future.set_exception(error)

@@ -1,17 +1,20 @@
-"""One row per painting: what an export's Parquet files hold."""
+"""A run opened together with its dataset, and the table with one row per painting that is exported from it."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.data.dataset import INFO_FILE, Dataset
 from artquant_plugin.data.images import sha256_file
 from artquant_plugin.data.paintings import Painting
 from artquant_plugin.prompting.questions import DESCRIPTION_LEVELS, join_description
-from artquant_plugin.train.rad.finished import RadRun
-from artquant_plugin.train.rad.rows import Result
+from artquant_plugin.train.rad.record import RECORD_FILE, RunRecord
+from artquant_plugin.train.rad.rows import PaintingResult
+from artquant_plugin.train.rad.store import STORE_FILE, RunStore
 
-Row = dict[str, Any]
+ExportRow = dict[str, Any]
 
 # Column, type, what it holds; `attributes` and `image` come on top where there are any.
 COLUMNS: tuple[tuple[str, str, str], ...] = (
@@ -36,6 +39,75 @@ COLUMNS: tuple[tuple[str, str, str], ...] = (
 )
 # A picture that stands in several splits stays in the one that is measured most strictly.
 RANKS = {"train": 0, "validation": 1, "test": 2}
+
+
+@dataclass(frozen=True, slots=True)
+class RadRun:
+    """A run's folder, opened for reading; a run may still be writing to it.
+
+    Args:
+        folder: of `artquant rad generate --out`.
+        record: what it was made from.
+        store: its results.
+        dataset: that its paintings are of.
+    """
+
+    folder: Path
+    record: RunRecord
+    store: RunStore
+    dataset: Dataset
+
+    @classmethod
+    def open(cls, folder: Path, data: Path | None = None) -> Self:
+        """Open a run.
+
+        Args:
+            folder: of the run.
+            data: the dataset's folder, where it is no longer where the run found it.
+
+        Raises:
+            ArtQuantError: no run, or no dataset.
+        """
+        record = RunRecord.read(folder)
+        if record is None:
+            raise ArtQuantError(f"'{folder}' holds no {RECORD_FILE}; give the folder of `artquant rad generate --out`")
+        source = Path(record.data["folder"]) if data is None else data
+        if not (source / INFO_FILE).is_file():
+            raise ArtQuantError(f"the run's dataset is not in '{source}'; pass --data with its folder")
+        return cls(folder, record, RunStore(folder / STORE_FILE, readonly=True), Dataset.load(source))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.store.close()
+
+    def paintings(self) -> Iterator[tuple[Painting, PaintingResult]]:
+        """Every painting of the dataset with what the run made of it, in the dataset's order.
+
+        Raises:
+            ArtQuantError: the dataset is not the one that the run described.
+        """
+        results = self.store.results()
+        for split in self.dataset.info.splits:
+            for painting in self.dataset.each(split):
+                result = next(results, None)
+                if result is None or _key(result.split, result) != _key(split, painting):
+                    raise self._changed(painting.id)
+                yield painting, result
+        left = next(results, None)
+        if left is not None:
+            raise self._changed(left.id)
+
+    def _changed(self, name: str) -> ArtQuantError:
+        return ArtQuantError(
+            f"dataset '{self.dataset.folder}' is not the one that '{self.folder}' described: painting {name!r} "
+            "differs; put it back, or pass --data with the folder of the right one"
+        )
+
+
+def _key(split: str, row: Painting | PaintingResult) -> tuple[str, str, str, str, float]:
+    return split, row.id, row.image, row.sha256, row.score
 
 
 def features(attributes: Sequence[str], *, with_images: bool) -> Any:
@@ -71,7 +143,7 @@ class LeftOut:
 
 
 @dataclass(frozen=True, slots=True)
-class Survey:
+class ExportSurvey:
     """What a first pass over a run finds.
 
     Args:
@@ -85,7 +157,7 @@ class Survey:
     left_out: tuple[LeftOut, ...]
 
 
-def survey(run: RadRun) -> Survey:
+def survey(run: RadRun) -> ExportSurvey:
     """Look at every painting once: which attributes there are, and which pictures stand in several splits.
 
     Pictures are told apart by their hash, so that one file under two names is found as well.
@@ -109,7 +181,7 @@ def survey(run: RadRun) -> Survey:
             sizes[split] += 1
         else:
             left_out.append(LeftOut(name, split, highest[picture]))
-    return Survey(tuple(sorted(attributes)), sizes, tuple(left_out))
+    return ExportSurvey(tuple(sorted(attributes)), sizes, tuple(left_out))
 
 
 def picture_hash(run: RadRun, painting: Painting) -> str:
@@ -120,7 +192,7 @@ def picture_hash(run: RadRun, painting: Painting) -> str:
     return sha256_file(path) if path.is_file() else ""
 
 
-def rows(run: RadRun, found: Survey) -> Iterator[tuple[Row, Path]]:
+def rows(run: RadRun, found: ExportSurvey) -> Iterator[tuple[ExportRow, Path]]:
     """The rows in the dataset's order, each with the place of its picture; ``image`` is not in them.
 
     Args:
@@ -133,10 +205,10 @@ def rows(run: RadRun, found: Survey) -> Iterator[tuple[Row, Path]]:
             yield _row(run, painting, result, found.attributes), run.dataset.image_path(painting)
 
 
-def _row(run: RadRun, painting: Painting, result: Result, attributes: Sequence[str]) -> Row:
+def _row(run: RadRun, painting: Painting, result: PaintingResult, attributes: Sequence[str]) -> ExportRow:
     levels = result.description
     asked = result.rounds > 0
-    row: Row = {
+    row: ExportRow = {
         "id": painting.id,
         "file_name": painting.image,
         "sha256": picture_hash(run, painting),

@@ -19,8 +19,8 @@ from artquant_plugin.train.config import load_config
 from artquant_plugin.train.mixture import load_material
 from artquant_plugin.train.rad import export as exporting
 from artquant_plugin.train.rad.export import export_run
-from artquant_plugin.train.rad.finished import RadRun
 from artquant_plugin.train.rad.store import STORE_FILE, Change, RunStore
+from artquant_plugin.train.rad.table import RadRun
 from artquant_plugin.train.run import train
 from tests.train.rad.finished_runs import levels, write_data, write_run
 from tests.train.runs import write_config

@@ -14,12 +14,12 @@ from scipy.stats import ks_2samp, spearmanr
 
 from artquant_plugin.data.dataset import Painting, write_dataset
 from artquant_plugin.data.images import sha256_file
-from artquant_plugin.train.rad.finished import RadRun
 from artquant_plugin.train.rad.record import RunRecord
 from artquant_plugin.train.rad.report.collect import collect
 from artquant_plugin.train.rad.report.figures import HEIGHT, WIDTH, histogram, word_limit
 from artquant_plugin.train.rad.report.page import write_report
 from artquant_plugin.train.rad.store import Change
+from artquant_plugin.train.rad.table import RadRun
 from tests.train.rad.finished_runs import first_estimate, write_data, write_run
 
 EVIL = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'&"

@@ -16,10 +16,10 @@ from artquant_plugin.data.paintings import Painting
 from artquant_plugin.metrics.agreement import RESAMPLES, Scores, evaluate
 from artquant_plugin.metrics.diversity import TEXTS_AT_ONCE, Distinct, Vocabulary, sequences
 from artquant_plugin.prompting.questions import DESCRIPTION_LEVELS
-from artquant_plugin.train.rad.finished import RadRun
 from artquant_plugin.train.rad.replies import Reply, read_estimate
 from artquant_plugin.train.rad.report.duplicates import Duplicates, NearDuplicates
-from artquant_plugin.train.rad.rows import Result, Usage
+from artquant_plugin.train.rad.rows import PaintingResult, Usage
+from artquant_plugin.train.rad.table import RadRun
 
 ENDED = ("accepted", "failed")
 QUANTILES = (0.0, 0.05, 0.5, 0.95, 1.0)
@@ -93,7 +93,7 @@ class Example:
     """
 
     painting: Painting
-    result: Result
+    result: PaintingResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +204,7 @@ class _Tally:
         self._vocabulary = Vocabulary()
         self._waiting: list[dict[str, str]] = []
 
-    def add(self, painting: Painting, result: Result) -> None:
+    def add(self, painting: Painting, result: PaintingResult) -> None:
         self.states[result.state] += 1
         self.splits.setdefault(result.split, Counter())[result.state] += 1
         if result.state in ENDED:
