@@ -14,10 +14,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.files import atomic_folder, atomic_write
+from artquant_plugin.common.progress import ProgressBar
 from artquant_plugin.common.run_record import FORM_VERSION, read_record, refuse_changes, write_record
 from artquant_plugin.data.dataset import INFO_FILE, Dataset, DatasetInfo, split_info, write_info
 from artquant_plugin.data.paintings import PARQUET_FOLDER
@@ -188,7 +187,7 @@ def _write_rows(run: RadRun, found: ExportSurvey, folder: Path, with_images: boo
     splits = run.dataset.info.splits
     counted = _Counted({split: [] for split in splits}, Counter(), Counter(), Counter())
     stream = _counting(run, found, counted, with_images)
-    with tqdm(total=sum(found.sizes.values()), desc="export", unit="row", disable=None) as bar:
+    with ProgressBar("export", "row", sum(found.sizes.values())) as bar:
         for split in splits:
             count = found.sizes[split]
             shards = _shards(run, split, count) if with_images else 1
@@ -226,7 +225,7 @@ def _shards(run: RadRun, split: str, count: int) -> int:
 
 
 def _write_shard(
-    path: Path, some: Iterable[ExportRow], attributes: Sequence[str], with_images: bool, bar: "tqdm[Any]"
+    path: Path, some: Iterable[ExportRow], attributes: Sequence[str], with_images: bool, bar: ProgressBar
 ) -> None:
     import pyarrow
     from pyarrow import parquet
@@ -235,7 +234,7 @@ def _write_shard(
     with atomic_write(path, "wb") as file, parquet.ParquetWriter(file, schema) as writer:
         for group in _groups(some):
             writer.write_table(pyarrow.Table.from_pylist(group, schema))
-            bar.update(len(group))
+            bar.advance(len(group))
 
 
 def _groups(some: Iterable[ExportRow]) -> Iterator[list[ExportRow]]:

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import ks_2samp
-from tqdm import tqdm
 
+from artquant_plugin.common.progress import progress
 from artquant_plugin.data.paintings import Painting
 from artquant_plugin.metrics.agreement import RESAMPLES, Scores, evaluate
 from artquant_plugin.metrics.diversity import TEXTS_AT_ONCE, Distinct, Vocabulary, sequences
@@ -145,7 +145,7 @@ def collect(run: RadRun, *, examples: int = 20, seed: int = 0, resamples: int = 
     """
     tally = _Tally(random.Random(seed), examples, NearDuplicates(seed))
     total = sum(run.store.counts().values())
-    for painting, result in tqdm(run.paintings(), total=total, desc="read", unit="painting", disable=None):
+    for painting, result in progress(run.paintings(), "read", "painting", total):
         tally.add(painting, result)
     tally.flush()
     duplicates = tally.similar.find()
