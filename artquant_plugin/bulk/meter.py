@@ -48,7 +48,7 @@ class Meter:
         show: draw a bar, where the error stream is a terminal.
 
     Attributes:
-        summary: the counts so far.
+        summary: the counts so far, without the seconds.
     """
 
     REASONS = 3

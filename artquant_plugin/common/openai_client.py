@@ -104,7 +104,7 @@ class OpenAIServer:
         """Send one chat completion request and wait for its reply.
 
         Args:
-            client: from `connect`.
+            client: made by `connect` in the running event loop.
             body: the whole request as JSON: ``model``, ``messages`` and every other field.
             forbidden_is_key: whether status 403 means that the key is refused. A provider whose moderation answers 403
                 to single requests needs False once it has answered another one.
@@ -134,7 +134,7 @@ class OpenAIServer:
 
         Args:
             error: raised by a client of `connect`.
-            forbidden_is_key: as for `complete`.
+            forbidden_is_key: whether status 403 means that the key is refused, as for `complete`.
         """
         import openai
 

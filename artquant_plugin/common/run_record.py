@@ -50,7 +50,7 @@ def read_record(
     """Read an earlier run's record.
 
     Args:
-        path: the record's file.
+        path: place of the record's file.
         kind: what the file should hold, in words that complete "… is no".
         remedy: how the error about a file that is no such record ends, in the imperative.
         fields: names that the record must have beside `form_version`.

@@ -41,19 +41,19 @@ LiveRun = Callable[[Sequence[int], Sequence[Side]], Awaitable[None]]
 
 @dataclass
 class Batches:
-    """A run through the Batch API.
+    """Brings paintings through the Batch API, side by side with the live engine where one side has none.
 
     Args:
-        steps: the rules.
-        store: written to directly, except while the live engine works.
-        folder: of request files that are not uploaded yet.
-        pictures: see there.
-        endpoints: both.
-        budget: see there.
-        meter: see there.
-        stop: set when nothing more may be sent.
-        live: brings paintings through the sides that have no Batch API.
-        say: told what is sent and what comes back.
+        steps: makes requests and reads replies.
+        store: is written to directly, except while the live engine works.
+        folder: where request files lie until they are uploaded; made when absent.
+        pictures: encodes the pictures for the generator.
+        endpoints: both sides, those without a Batch API included.
+        budget: lets a request into a file when the money for it is there.
+        meter: counts exchanges and changes, and draws the bar.
+        stop: an event that is set when nothing more may be sent.
+        live: brings paintings at some positions through those sides that have no Batch API.
+        say: is called with a line about each batch that is sent or comes back.
     """
 
     steps: Steps
@@ -68,10 +68,14 @@ class Batches:
     say: Callable[[str], None]
 
     async def run(self, splits: Sequence[str] | None, limit: int | None) -> None:
-        """Send, wait, read, refine, until nothing is left.
+        """Send batches, wait for them, read their replies, and refine what was sent back, until nothing is left.
+
+        Args:
+            splits: names of the splits whose paintings are sent; None for all splits.
+            limit: the first so many paintings of these splits alone, finished ones counted; None for all.
 
         Raises:
-            EndpointDown: a provider does not answer, or refuses a batch. What it works on is found again.
+            EndpointDown: a provider does not answer, or refuses a batch. A later run finds its open batches again.
         """
         sides: list[Side] = [side for side, endpoint in self.endpoints.items() if endpoint.section.batch]
         if not sides:
@@ -100,22 +104,22 @@ class Batches:
                 )
 
     def _tidy(self) -> None:
-        """Remove request files of parts that were never made, or are uploaded."""
+        """Remove request files that no part waits to upload."""
         waiting = {f"{part.name}.jsonl" for part in self.store.open_parts() if part.file is None}
         for path in self.folder.glob("*.jsonl"):
             if path.name not in waiting:
                 path.unlink()
 
     async def _send_all(self, side: Side, positions: Sequence[int]) -> None:
-        """Requests as files below the provider's limits; each is sent as soon as it is full."""
+        """Write requests into files below the provider's limits, and send each file as soon as it is full."""
         limits = self.steps.config.batch
-        writing: _Writing | None = None
+        writing: _RequestFile | None = None
         async for item, line, worst in self._lines(side, positions):
             if writing is not None and not writing.fits(line):
                 await self._close(writing, side)
                 writing = None
             if writing is None:
-                writing = _Writing(self.folder, limits.lines, int(limits.megabytes * 1e6))
+                writing = _RequestFile(self.folder, limits.lines, int(limits.megabytes * 1e6))
             writing.add(item, line, worst)
         if writing is not None and self.stop.is_set():
             writing.discard()
@@ -123,7 +127,7 @@ class Batches:
             await self._close(writing, side)
 
     async def _lines(self, side: Side, positions: Sequence[int]) -> AsyncIterator[tuple[WorkItem, bytes, float]]:
-        """Requests in the order of the paintings, as far as the budget goes."""
+        """Yield requests in the order of the paintings, with the most that each can cost, while the money lasts."""
         structured = self.endpoints[side].structured is not False
         for start in range(0, len(positions), ENCODED):
             items = self.store.items(positions[start : start + ENCODED])
@@ -149,8 +153,8 @@ class Batches:
                 line = {"custom_id": _name(item), "method": "POST", "url": PATH, "body": request.body}
                 yield item, json.dumps(line, ensure_ascii=False).encode() + b"\n", worst
 
-    async def _close(self, writing: "_Writing", side: Side) -> None:
-        """Make a part of a file, and send it."""
+    async def _close(self, writing: "_RequestFile", side: Side) -> None:
+        """Make a part of a file that is full, and send it."""
         writing.close()
         structured = self.endpoints[side].structured is not False
         self.store.make_part(writing.name, side, writing.positions, structured=structured, reserved=writing.worst)
@@ -159,8 +163,8 @@ class Batches:
     async def _send(self, part: BatchPart, *, search: bool = False) -> None:
         """Upload a part's file and start its batch.
 
-        What the provider calls them is kept at once. Between a batch's start and that there is a moment in which a
-        crash forgets it; `search` looks for the part's name among the provider's batches.
+        The provider's ids are kept at once. A crash between a batch's start and the keeping of its id loses the id, so
+        that `search` looks for the part's name among the provider's batches before another one is started.
         """
         client = self.endpoints[part.side].client
         local = self.folder / f"{part.name}.jsonl"
@@ -196,7 +200,7 @@ class Batches:
         return None
 
     async def _wait(self) -> int:
-        """Look at the open parts until one is over; the number of replies in those that are.
+        """Look at the open parts until one is over; return the number of replies in those that are.
 
         A look that fails is made again at the next turn: batches take hours, in which connections come and go.
         """
@@ -224,7 +228,7 @@ class Batches:
                 await asyncio.wait_for(self.stop.wait(), self.steps.config.batch.poll_seconds)
 
     async def _read(self, part: BatchPart, batch: Batch) -> int:
-        """Write a batch's replies, and free what it has none for."""
+        """Write a batch's replies, free the paintings that it has none for, and return the number of replies."""
         applied = 0
         for file in (batch.output_file_id, batch.error_file_id):
             if file:
@@ -239,7 +243,7 @@ class Batches:
         return applied
 
     async def _read_file(self, part: BatchPart, file: str) -> int:
-        """Write a file's replies; the file is held in memory, as the client retries what it reads whole."""
+        """Write a file's replies and return their number; the client retries a file that it reads whole."""
         try:
             content = await self.endpoints[part.side].client.files.content(file)
         except openai.APIError as error:
@@ -272,7 +276,7 @@ class Batches:
         return len(changes)
 
     def _answer(self, part: BatchPart, item: WorkItem, line: dict[str, Any]) -> tuple[Exchange, Change] | None:
-        """What one line of an output or error file says; None where the request is to be sent again."""
+        """Read one line of an output or error file; None where the request is to be sent again."""
         response = line.get("response") or {}
         status, body = response.get("status_code"), response.get("body") or {}
         error = line.get("error") or (body.get("error") if isinstance(body, dict) else None) or {}
@@ -314,13 +318,13 @@ class Batches:
         return server.no_answer(said)
 
 
-class _Writing:
-    """A request file as it grows; it takes its place when it is closed.
+class _RequestFile:
+    """A request file while it is written.
 
     Args:
-        folder: of request files.
-        lines: most requests.
-        size: most bytes.
+        folder: where the file is made; made when absent.
+        lines: the most requests in the file.
+        size: the most bytes of the file.
     """
 
     def __init__(self, folder: Path, lines: int, size: int) -> None:
@@ -334,30 +338,40 @@ class _Writing:
         self._file = self._target.open("wb")
 
     def fits(self, line: bytes) -> bool:
-        """Whether one more request stays below the limits."""
+        """Whether one more request stays below the limits.
+
+        Args:
+            line: the request as the file would have it, with its line break.
+        """
         return len(self.positions) < self._limits[0] and self._size + len(line) <= self._limits[1]
 
     def add(self, item: WorkItem, line: bytes, worst: float) -> None:
-        """One more request."""
+        """Write one more request.
+
+        Args:
+            item: the painting that it is about.
+            line: the request with its line break.
+            worst: the most that it can cost.
+        """
         self._file.write(line)
         self._size += len(line)
         self.positions.append(item.position)
         self.worst += worst
 
     def close(self) -> None:
-        """The file is whole, and on the disk."""
+        """Finish the file; it is on the disk then."""
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()
 
     def discard(self) -> None:
-        """The file will not be sent."""
+        """Remove the file, which will not be sent."""
         self._file.close()
         self._target.unlink()
 
 
 def _record(text: str) -> dict[str, Any] | None:
-    """A line of a provider's file; None where it is cut off or no record, so that its request is sent again."""
+    """The JSON object in a line of a provider's file; None where there is none, so that its request is sent again."""
     try:
         content = json.loads(text)
     except ValueError:
@@ -366,5 +380,5 @@ def _record(text: str) -> dict[str, Any] | None:
 
 
 def _name(item: WorkItem) -> str:
-    """What a request is called: painting, side, round, and how often the judge was asked about it."""
+    """The name of a request: its painting's position, the side, the round, and the judge's tries before it."""
     return f"{item.position}-{item.side}-{item.rounds}-{item.judge_tries}"

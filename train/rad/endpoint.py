@@ -128,7 +128,7 @@ class Endpoint:
         """The error that ends a run whose requests fail one after the other.
 
         Args:
-            error: of the last request.
+            error: why the last one of them failed.
         """
         said = f"{error.reason}: {error.detail}"
         if isinstance(error, RequestUnanswered):
@@ -143,7 +143,7 @@ def read_key(side: Side, section: EndpointSection) -> str | None:
     """The key of a side, from the environment variable that its section names; it goes to the client alone.
 
     Args:
-        side: whose key.
+        side: which side's key is read.
         section: the side's section of the configuration.
 
     Returns:

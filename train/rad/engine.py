@@ -26,7 +26,7 @@ DRAW_SECONDS = 0.5
 
 @dataclass(frozen=True, slots=True)
 class _Held:
-    """A painting whose request found no answer: a failure of its own if others are answered, the endpoint's if not."""
+    """A painting whose request found no answer. If others are answered, it fails; if not, the endpoint is down."""
 
     change: Change
     item: WorkItem
@@ -34,8 +34,14 @@ class _Held:
 
 
 @dataclass(frozen=True, slots=True)
-class _Answer:
-    """What came back: the request as it was sent at last, a reply or a refusal, and cost, seconds and time."""
+class _Outcome:
+    """What came of a request.
+
+    Args:
+        request: as it was sent at last, with or without a JSON schema.
+        reply: what the model wrote, or why there is no reply.
+        facts: ``cost``, ``seconds`` and ``at`` of the exchange.
+    """
 
     request: Request
     reply: Reply | RequestFailed
@@ -44,18 +50,18 @@ class _Answer:
 
 @dataclass
 class LiveEngine:
-    """What a live run works with.
+    """Brings paintings through generator and judge, as many at once as the endpoints have slots.
 
     Args:
-        steps: the rules.
-        store: for reading; the writer has its own.
-        writer: see there.
-        pictures: see there.
-        endpoints: those sides that are asked live.
-        budget: see there.
-        meter: see there.
-        stop: set when no further request may be made.
-        give_up_after: see the configuration.
+        steps: makes requests and reads replies.
+        store: is read for the paintings; the writer has a connection of its own.
+        writer: writes exchanges and changes, and returns when they are on the disk.
+        pictures: encodes the pictures for the generator.
+        endpoints: the sides that are asked live; a painting that needs the other side next is left as it is.
+        budget: lets a request through when the money for it is there.
+        meter: counts exchanges and changes, and draws the bar.
+        stop: an event that is set when no further request may be made; the engine sets it, too.
+        give_up_after: number of requests in a row without an answer that end the run, from 1.
     """
 
     steps: Steps
@@ -78,7 +84,10 @@ class LiveEngine:
         self._encoding = asyncio.Semaphore(slots + AHEAD)
 
     async def run(self, positions: Sequence[int]) -> None:
-        """Bring paintings to an end, or to a side that is not asked live.
+        """Bring paintings to their end, or to a side that is not asked live.
+
+        Args:
+            positions: of the paintings, in the order in which they are begun.
 
         Raises:
             ArtQuantError: a side does not answer or refuses everything, or the store cannot be written; what is in
@@ -106,7 +115,7 @@ class LiveEngine:
             yield from self.store.items(positions[start : start + ROWS_AT_ONCE])
 
     async def _through(self, items: Iterator[WorkItem], *, one: bool = False) -> None:
-        """Take paintings, one after the other, through all of their rounds."""
+        """Take paintings, one after the other, through all of their rounds; only the first one if `one`."""
         try:
             for item in items:
                 current: WorkItem | None = item
@@ -120,7 +129,7 @@ class LiveEngine:
             self._end(error)
 
     async def _step(self, item: WorkItem) -> WorkItem | None:
-        """One request, its reply and what follows, written; the painting as it is then, None at its end.
+        """Make one request and write what follows; return the painting as it is then, or None at its end.
 
         Raises:
             StopRequested: no further request may be made.
@@ -140,7 +149,7 @@ class LiveEngine:
         return after(item, change) if change is not None and change.state == "refining" else None
 
     async def _ask(self, item: WorkItem, picture: str | None) -> Change | None:
-        """Ask within caps and budget, and write; None where nothing is decided yet."""
+        """Ask within caps and budget and write what follows; return None where nothing is decided yet."""
         side = item.side
         endpoint = self.endpoints[side]
 
@@ -172,8 +181,8 @@ class LiveEngine:
         self._hold(endpoint, failed, item, error)
         return None
 
-    async def _answer(self, endpoint: Endpoint, request: Request, plain: Callable[[], Request]) -> _Answer:
-        """A reply or a refusal, paid."""
+    async def _answer(self, endpoint: Endpoint, request: Request, plain: Callable[[], Request]) -> _Outcome:
+        """Wait for the request's turn and its money, send it, and count what it cost."""
         pace, worst = self._paces[endpoint.side], self.steps.worst_case(request)
         await pace.wait(request.tokens)
         try:
@@ -201,17 +210,17 @@ class LiveEngine:
             self.budget.settle(worst, cost)
             pace.count(request.tokens, used)
         self.meter.exchange(cost)
-        return _Answer(request, reply, {"cost": cost, "seconds": time.monotonic() - started, "at": time.time()})
+        return _Outcome(request, reply, {"cost": cost, "seconds": time.monotonic() - started, "at": time.time()})
 
     def _hold(self, endpoint: Endpoint, failed: Change, item: WorkItem, error: RequestFailed) -> None:
-        """Wait with a failure that may be the endpoint's; several in a row are."""
+        """Keep back a failure that may be the endpoint's; as many in a row as `give_up_after` end the run."""
         held = self._held[endpoint.side]
         held.append(_Held(failed, item, error))
         if len(held) >= (self.give_up_after if endpoint.answered else min(SILENT, self.give_up_after)):
             self._end(endpoint.gives_up(error))
 
     async def _settle(self, side: Side) -> None:
-        """Failures that were held are their paintings' own: the endpoint has answered since, or is not in question."""
+        """Let the paintings fail whose failures were kept back, since the endpoint has answered another request."""
         held, self._held[side] = self._held[side], []
         for failure in held:
             await self._write([], failure.change, failure.item)
@@ -227,7 +236,12 @@ class LiveEngine:
 
 
 def after(item: WorkItem, change: Change) -> WorkItem:
-    """A painting as a change leaves it."""
+    """A painting as a change leaves it.
+
+    Args:
+        item: the painting as it was when its request was made.
+        change: the painting's new state, which replaces the former one.
+    """
     return replace(
         item, rounds=change.rounds, draft=change.draft, feedback=change.feedback, judge_tries=change.judge_tries
     )

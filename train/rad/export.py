@@ -1,4 +1,4 @@
-"""A run -> a folder that this package trains on and that `datasets.load_dataset` loads.
+"""Exports a run as a folder that this package trains on and that `datasets.load_dataset` loads.
 
 The rows stand in Parquet files, once: ``data/train-00000-of-00001.parquet`` and so on. Beside them are
 ``dataset.json`` (the dataset form), ``rad.json`` (how it was made) and ``README.md`` (which files are which split).
@@ -35,12 +35,12 @@ class Exported:
     """What an export did.
 
     Args:
-        folder: that holds it.
+        folder: where the export's files are.
         splits: number of rows and of descriptions by split.
         states: number of rows by state.
-        left_out: paintings whose picture stands in another split.
-        without_picture: rows whose file was not there to be embedded.
-        unchanged: whether the folder held the same already.
+        left_out: paintings that have no row, since their picture stands in a stricter split.
+        without_picture: number of rows whose file was not there to be embedded; 0 without pictures.
+        unchanged: whether the folder held the same already, so that nothing was written.
     """
 
     folder: Path
@@ -65,15 +65,15 @@ def export_run(
     on; only those whose picture stands in a stricter split as well are left out.
 
     Args:
-        run: to be exported; what it has by now counts.
-        out: the folder; made when absent.
-        with_images: embed the pictures' files.
-        license: of the pictures, as the dataset names it; must be given to embed them.
-        overwrite: replace another export.
+        run: the run to be exported; what it has by now counts.
+        out: the export's folder; made when absent.
+        with_images: put the pictures' files into the rows.
+        license: of the pictures, exactly as the dataset names it; needed where they are put into the rows.
+        overwrite: replace another export in the folder.
 
     Raises:
-        ArtQuantError: nothing was accepted, the folder holds something else, the license is another, a picture is not
-            the one that was imported.
+        ArtQuantError: no description was accepted, the folder holds something else, the license is not the dataset's,
+            or a picture is not the one that was imported.
     """
     terms = run.dataset.info.license
     if with_images and license != terms:
@@ -109,7 +109,7 @@ def export_run(
 
 
 def _content(run: RadRun, found: ExportSurvey, with_images: bool) -> str:
-    """A hash of all that the folder is made from, the pictures' place apart."""
+    """A hash of all that the folder is made from, except the place of the pictures."""
     usage = {f"{side} {outcome}": asdict(sums) for (side, outcome), sums in run.store.usage().items()}
     facts = [
         FORM_VERSION,

@@ -59,7 +59,7 @@ def summary(store: RunStore) -> RadSummary:
     """A summary of what a run's store holds; the fields about this process's work keep their defaults.
 
     Args:
-        store: of the run.
+        store: the run's store, open for reading or writing.
     """
     return RadSummary(store.counts(), store.reasons(), store.cost())
 
@@ -75,7 +75,7 @@ class RadMeter:
 
     Attributes:
         finished: number of paintings that came to an end, by state.
-        requests: number of exchanges.
+        requests: number of exchanges of this process.
     """
 
     def __init__(self, total: int, refining: int, cost: float, show: bool = True) -> None:
@@ -99,7 +99,7 @@ class RadMeter:
         """Count a painting whose new state is written.
 
         Args:
-            change: what it became.
+            change: the painting's new state, as the store has it.
             begun: whether it was ``refining`` before.
         """
         self.refining += (change.state == "refining") - begun

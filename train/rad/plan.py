@@ -19,11 +19,11 @@ class RadPlan:
     """A run, read and checked, before it touches the run directory.
 
     Args:
-        data: the dataset.
-        splits: all of its paintings.
-        config: of the run.
-        steps: the rules.
-        record: what the run is made from.
+        data: the dataset whose paintings are described.
+        splits: every painting of the dataset, by split.
+        config: the run's configuration, files and overrides merged.
+        steps: makes requests and reads replies by this configuration and these prompts.
+        record: what the run is made from, for its run.json.
     """
 
     data: Dataset
@@ -33,7 +33,7 @@ class RadPlan:
     record: RunRecord
 
     def items(self) -> list[WorkItem]:
-        """All paintings, as new work."""
+        """Every painting of the dataset, as a new run begins with it."""
         rows = [(split, painting) for split, paintings in self.splits.items() for painting in paintings]
         return [
             WorkItem(position, p.id, split, p.image, p.sha256, p.score, p.category)
@@ -45,11 +45,11 @@ def plan(data: str, config: RadConfig) -> RadPlan:
     """Read dataset and prompts.
 
     Args:
-        data: name or folder of a dataset.
-        config: of the run.
+        data: name of an imported dataset, or its folder.
+        config: the run's configuration, files and overrides merged.
 
     Raises:
-        ArtQuantError: either is not of its form, or there are no paintings.
+        ArtQuantError: there is no such dataset, it has no paintings, or one of the files is not of its form.
     """
     dataset = Dataset.load(find_dataset(data))
     splits = {split: dataset.split(split) for split in dataset.info.splits}
@@ -68,7 +68,7 @@ def check_options(planned: RadPlan, splits: Sequence[str] | None, limit: int | N
     """Check what `generate` is asked for, before anything is written or sent.
 
     Args:
-        planned: the run.
+        planned: the run that is asked for.
         splits: names of splits; None for all.
         limit: number of paintings; None for all.
         max_cost: the most that may be spent, in the configuration's currency; None for no limit.

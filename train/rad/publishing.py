@@ -41,12 +41,12 @@ LICENSES = {  # the Hub's names
 
 @dataclass(frozen=True, slots=True)
 class PublishedExport:
-    """One configuration of the repository.
+    """An export as one configuration of the repository.
 
     Args:
-        config: its name.
-        dataset: that it holds.
-        record: how it was made.
+        config: name of the configuration, which is its folder's, too.
+        dataset: the export's rows and its dataset.json.
+        record: the content of the export's rad.json.
     """
 
     config: str
@@ -66,18 +66,19 @@ def rad_publication(
     """The files of an export, beside those of other sources that the repository has.
 
     Args:
-        folder: of `artquant rad export`.
-        target: the repository; a dataset.
-        config: name of the configuration; that of the source dataset when None.
-        with_images: whether the export's pictures are to be published.
-        license: of the pictures; must be the dataset's own to publish them.
-        overwrite: see `Publication`.
+        folder: the folder of `artquant rad export`.
+        target: the repository on the Hub, of the kind dataset.
+        config: name of the configuration, of small letters, digits, _ and -; the source dataset's name when None.
+        with_images: whether the export's pictures are to be published; must be so if it has any.
+        license: of the pictures, exactly as the dataset names it; needed to publish them.
+        overwrite: replace files in the repository that somebody else put there or changed.
 
     Returns:
         The publication, and the name of its configuration.
 
     Raises:
-        ArtQuantError: the folder is no export, holds something else, or pictures without the user's word.
+        ArtQuantError: the folder is no export, holds files that do not belong to one, or holds pictures whose
+            publication the user has not confirmed.
     """
     source = _source(folder, config)
     terms = source.dataset.info.license
@@ -109,8 +110,8 @@ def rad_card(target: Target, sources: list[PublishedExport]) -> str:
     """README.md: metadata of all configurations, and a chapter on each.
 
     Args:
-        target: the repository.
-        sources: at least one.
+        target: the repository on the Hub.
+        sources: the exports that it holds, one at least.
     """
     headers = [card_header(item.dataset.info, item.config, f"{item.config}/{PARQUET_FOLDER}") for item in sources]
     configs = [config for header in headers for config in header["configs"]]
@@ -214,9 +215,9 @@ def card_header(info: DatasetInfo, name: str, folder: str = PARQUET_FOLDER) -> d
     """The card's metadata, by which `datasets` finds the splits.
 
     Args:
-        info: of the export.
-        name: of the configuration.
-        folder: of the Parquet files, relative to the card.
+        info: the content of the export's dataset.json.
+        name: name by which `datasets.load_dataset` knows the configuration.
+        folder: folder of the Parquet files, relative to the card.
     """
     known = LICENSES.get(info.license)
     return {
@@ -242,9 +243,9 @@ def card_text(info: DatasetInfo, record: dict[str, Any], columns: Any) -> str:
     """The whole card.
 
     Args:
-        info: of the export.
-        record: its rad.json.
-        columns: the rows' `datasets.Features`.
+        info: the content of the export's dataset.json.
+        record: the content of the export's rad.json.
+        columns: the columns of the rows, as `datasets.Features`.
     """
     name = record["data"]["name"]
     header = yaml.safe_dump(card_header(info, name), sort_keys=False, allow_unicode=True)
@@ -264,8 +265,8 @@ def card_sections(info: DatasetInfo, record: dict[str, Any]) -> list[str]:
     """Lines about one source: its splits, its scores, how its descriptions came about, its terms.
 
     Args:
-        info: of the export.
-        record: its rad.json.
+        info: the content of the export's dataset.json.
+        record: the content of the export's rad.json.
     """
     low, high = info.score_range
     return [
@@ -296,7 +297,11 @@ def _splits(info: DatasetInfo, record: dict[str, Any]) -> list[str]:
 
 
 def column_table(columns: Iterable[str]) -> list[str]:
-    """Lines of a table that tells what columns hold."""
+    """Lines of a table that tells what columns hold.
+
+    Args:
+        columns: names of columns, in the order of the lines.
+    """
     told = {name: text for name, _, text in COLUMNS}
     told |= {"attributes": "scores of single aspects, as in the dataset", "image": "the picture's file"}
     return ["| column | holds |", "|---|---|", *(f"| `{name}` | {told[name]} |" for name in columns)]

@@ -1,4 +1,4 @@
-"""RUN/run.json: what a RAD run is made from, so that a later one goes on with it or refuses."""
+"""The record run.json of a RAD run: what the run is made from, so that a later one goes on with it or refuses."""
 
 import hashlib
 import json
@@ -17,7 +17,7 @@ IDENTITY = ("data", "prompts", "models", "parameters")  # what a rerun must shar
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """The file's content.
+    """What a RAD run is made from: the content of its run.json.
 
     Args:
         data: ``folder`` (absolute), ``name``, ``license``, ``score_range``, ``splits`` (number of paintings by split)
@@ -40,7 +40,7 @@ class RunRecord:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What descriptions depend on. The folder does not belong to it: a dataset may move."""
+        """The sections that descriptions depend on, of JSON types; without the dataset's folder, which may move."""
         found = {name: getattr(self, name) for name in IDENTITY}
         found["data"] = {key: value for key, value in self.data.items() if key != "folder"}
         return json.loads(json.dumps(found))
@@ -55,7 +55,7 @@ class RunRecord:
         """Read the record of an earlier RAD run.
 
         Args:
-            run: the run's folder.
+            run: the run directory, with or without a record.
 
         Returns:
             The record, or None when the folder has no run.json.
@@ -71,14 +71,21 @@ class RunRecord:
         """Write run.json in one step.
 
         Args:
-            run: the run's folder.
+            run: the run directory; it must be there.
         """
         content = {name: getattr(self, name) for name in RunRecord.__slots__}
         write_record(run / RECORD_FILE, {"fingerprint": self.fingerprint, **content})
 
 
 def describe_data(folder: Path, info: DatasetInfo, splits: Mapping[str, Sequence[Painting]]) -> dict[str, Any]:
-    """The record's section on the data: its hash covers what a description is made from, row by row."""
+    """The record's section on the data.
+
+    Args:
+        folder: the dataset's folder; the section has its absolute path.
+        info: the content of the dataset's dataset.json.
+        splits: all paintings by split. The section's hash covers what a description is made from: each painting's
+            split, name, picture, score and category.
+    """
     digest = hashlib.sha256()
     for split, paintings in splits.items():
         for p in paintings:

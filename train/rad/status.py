@@ -15,10 +15,13 @@ TYPICAL = 0.5  # a prompt in English and a reply, as shares of the most that bud
 
 
 def status_lines(run: Path) -> list[str]:
-    """Counts, reasons, rounds, cost, pace and the time that is left.
+    """Lines to print about a run: counts, reasons, rounds, usage, cost, rate, and the time that is left.
+
+    Args:
+        run: the run directory; a run may be working on it.
 
     Raises:
-        ArtQuantError: no run directory.
+        ArtQuantError: the folder is no run directory.
     """
     with RunStore(run / STORE_FILE, readonly=True) as store:
         record = RunRecord.read(run)
@@ -56,13 +59,13 @@ def _time(seconds: float) -> str:
 
 
 def preview(planned: RadPlan, *, splits: Sequence[str] | None, limit: int | None, batch: bool) -> list[str]:
-    """Lines to print; nothing is sent and no key is needed.
+    """Lines to print: one painting's prompts, and what all paintings would cost. Nothing is sent, no key is needed.
 
     Args:
-        planned: the run.
-        splits: paintings of these alone.
-        limit: the first so many alone.
-        batch: whether the Batch API's prices count.
+        planned: the run that would be made.
+        splits: count paintings of these splits alone; None for all splits.
+        limit: count the first so many of them alone; None for all.
+        batch: whether sides with a Batch API are counted at its prices.
     """
     config, steps = planned.config, planned.steps
     items = [item for item in planned.items() if splits is None or item.split in splits][:limit]

@@ -76,14 +76,14 @@ _TOTAL = (
 
 
 class RunStore:
-    """The file RUN/store.sqlite.
+    """The file store.sqlite of a run directory.
 
     Args:
-        path: of the file; made when absent, unless readonly.
-        readonly: whether nothing may be written; a run may be writing meanwhile.
+        path: place of the file; it is made when absent, unless `readonly`.
+        readonly: open for reading alone, while a run may be writing.
 
     Raises:
-        ArtQuantError: no such file, no store, or one of another release.
+        ArtQuantError: there is no such file to read, it is no store, or it has another form version.
     """
 
     def __init__(self, path: Path, readonly: bool = False) -> None:
@@ -115,7 +115,7 @@ class RunStore:
         self.close()
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._connection.close()
 
     def _make(self) -> None:
@@ -126,13 +126,13 @@ class RunStore:
                 self.set_fact("form_version", str(FORM_VERSION))
 
     def transaction(self) -> "_Transaction":
-        """A context in which all is written or nothing."""
+        """A context in which everything is written, or nothing when it is left by an error."""
         return _Transaction(self._connection)
 
-    # What a reader asks for.
+    # Reading the results of a run.
 
     def results(self) -> Iterator[PaintingResult]:
-        """All paintings in the data's order."""
+        """Every painting in the data's order, whatever its state."""
         for row in self._rows(f"SELECT {_RESULT} FROM items ORDER BY position"):
             values = list(row)
             values[10] = _levels(row[10])
@@ -165,7 +165,7 @@ class RunStore:
         """Requests and replies in the order of the replies.
 
         Args:
-            side: of one side alone.
+            side: return those of this side alone; None for both sides.
         """
         where = "" if side is None else "WHERE e.side = ?"
         query = (
@@ -177,30 +177,37 @@ class RunStore:
             yield Exchange(*row)
 
     def usage(self) -> dict[tuple[Side, str], Usage]:
-        """Sums by side and outcome."""
+        """Sums over all exchanges, by side and outcome (``ok``, or the reason why a reply could not be used)."""
         query = "SELECT side, outcome, requests, prompt_tokens, completion_tokens, cost FROM totals ORDER BY 1, 2"
         return {(side, outcome): Usage(*sums) for side, outcome, *sums in self._connection.execute(query)}
 
     def cost(self) -> float:
-        """Of all exchanges."""
+        """What all exchanges cost together, in the configuration's currency."""
         return self._connection.execute("SELECT coalesce(sum(cost), 0.0) FROM totals").fetchone()[0]
 
     def pace(self, last: int = 1000) -> float | None:
         """Exchanges per second over the last ones; None when there are fewer than two.
 
         Args:
-            last: number of exchanges that are looked at.
+            last: how many of the latest exchanges are looked at.
         """
         query = "SELECT min(at), count(*) FROM (SELECT at FROM exchanges ORDER BY number DESC LIMIT ?)"
         first, count = self._connection.execute(query, (last,)).fetchone()
         return None if count < 2 else count / max(time.time() - first, 1e-3)
 
     def fact(self, name: str) -> str | None:
-        """A fact about the run, such as whether an endpoint knows structured outputs."""
+        """A text that the run keeps about itself, such as whether an endpoint knows structured outputs.
+
+        Args:
+            name: the fact's name, such as ``structured.judge``.
+
+        Returns:
+            The text, or None when the run keeps none of this name.
+        """
         row = self._connection.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
         return None if row is None else row[0]
 
-    # What a run asks for.
+    # Reading what a run works on.
 
     def positions(
         self, splits: Sequence[str] | None = None, limit: int | None = None, side: Side | None = None
@@ -208,9 +215,9 @@ class RunStore:
         """Positions of unfinished paintings that are in no batch, in order.
 
         Args:
-            splits: of these alone.
-            limit: among the first so many paintings of these splits alone, finished ones counted.
-            side: those alone that this side is asked about next.
+            splits: names of the splits whose paintings are returned; None for all splits.
+            limit: look at the first so many paintings of these splits alone, finished ones counted; None for all.
+            side: return those alone that this side is asked about next; None for both sides.
         """
         next_ = {None: "", "generator": "AND draft IS NULL", "judge": "AND draft IS NOT NULL"}[side]
         chosen = "" if splits is None else f"WHERE split IN ({', '.join('?' * len(splits))})"
@@ -222,7 +229,14 @@ class RunStore:
         return [row[0] for row in self._connection.execute(query, (*(splits or ()), -1 if limit is None else limit))]
 
     def items(self, positions: Sequence[int]) -> list[WorkItem]:
-        """Paintings as work, in the order of `positions`."""
+        """The paintings at some positions, as the next requests need them.
+
+        Args:
+            positions: all of them must be in the store.
+
+        Returns:
+            One for each position, in the order of `positions`.
+        """
         found = {}
         for start in range(0, len(positions), ROWS_AT_ONCE):
             some = positions[start : start + ROWS_AT_ONCE]
@@ -243,8 +257,8 @@ class RunStore:
         """Paintings that a part still waits for.
 
         Args:
-            number: of the part.
-            positions: among these alone.
+            number: the part's number, as `open_parts` gives it.
+            positions: return those at these positions alone; None for all.
         """
         query = f"SELECT {_ITEM} FROM items WHERE part = ?"
         if positions is not None:
@@ -252,7 +266,7 @@ class RunStore:
         return [_item(row) for row in self._connection.execute(query, (number, *(positions or ())))]
 
     def asked(self) -> bool:
-        """Whether there is anything that a new beginning would lose."""
+        """Whether starting over would lose anything: a reply that was paid for, a result, or a batch."""
         query = (
             "SELECT EXISTS (SELECT 1 FROM items WHERE state != 'pending') "
             "OR EXISTS (SELECT 1 FROM totals WHERE cost > 0) OR EXISTS (SELECT 1 FROM parts WHERE file IS NOT NULL)"
@@ -264,26 +278,40 @@ class RunStore:
             while rows := cursor.fetchmany(ROWS_AT_ONCE):
                 yield from rows
 
-    # What a run writes.
+    # Writing.
 
     def set_fact(self, name: str, value: str) -> None:
-        """Keep a fact about the run."""
+        """Keep a text about the run.
+
+        Args:
+            name: the fact's name, such as ``structured.judge``.
+            value: replaces the one of before.
+        """
         self._connection.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, value))
 
     def fill(self, items: Iterable[WorkItem]) -> None:
-        """Enter all paintings of a new run, or none."""
+        """Enter the paintings of a new run, all of them or none.
+
+        Args:
+            items: the paintings; their draft, feedback and counts are not written.
+        """
         rows = ((i.position, i.id, i.split, i.image, i.sha256, i.score, i.category) for i in items)
         query = "INSERT INTO items (position, id, split, image, sha256, score, category) VALUES (?, ?, ?, ?, ?, ?, ?)"
         with self.transaction():
             self._connection.executemany(query, rows)
 
     def write(self, exchanges: Sequence[Exchange], changes: Sequence[Change]) -> None:
-        """Write replies and what follows from them, in one transaction."""
+        """Write exchanges and what follows from them, in one transaction.
+
+        Args:
+            exchanges: requests that are through, with their replies.
+            changes: the paintings' new states; a painting that has one is in no batch any more.
+        """
         with self.transaction():
             self.add(exchanges, changes)
 
     def add(self, exchanges: Sequence[Exchange], changes: Sequence[Change]) -> None:
-        """The same within a transaction of the caller's."""
+        """Like `write`, but the caller must have opened the transaction."""
         for exchange in exchanges:
             values = (exchange.prompt_tokens or 0, exchange.completion_tokens or 0, exchange.cost)
             self._connection.execute(_TOTAL, (exchange.side, exchange.outcome, *values))
@@ -313,7 +341,15 @@ class RunStore:
         return number
 
     def make_part(self, name: str, side: Side, positions: Sequence[int], *, structured: bool, reserved: float) -> None:
-        """Put paintings into a new part, so that nothing else asks about them."""
+        """Put paintings into a new part, so that nothing else asks about them.
+
+        Args:
+            name: unique among all runs; stands in the batch's metadata, by which a batch is found again.
+            side: which side the part's requests ask.
+            positions: positions of the paintings that its requests are about.
+            structured: whether its requests ask for structured outputs.
+            reserved: the most that its requests can cost together.
+        """
         query = "INSERT INTO parts (name, side, items, structured, reserved) VALUES (?, ?, ?, ?, ?)"
         with self.transaction():
             values = (name, side, len(positions), structured, reserved)
@@ -323,19 +359,36 @@ class RunStore:
             )
 
     def part_sent(self, number: int, *, file: str | None = None, batch: str | None = None) -> None:
-        """Keep what the provider calls a part's file, or its batch."""
+        """Keep the ids that the provider gave to a part's file and to its batch.
+
+        Args:
+            number: the part's number, as `open_parts` gives it.
+            file: id of the uploaded file; None keeps the one of before.
+            batch: id of the batch; None keeps the one of before.
+        """
         query = "UPDATE parts SET file = coalesce(?, file), batch = coalesce(?, batch) WHERE number = ?"
         self._connection.execute(query, (file, batch, number))
 
     def part_done(self, number: int) -> int:
-        """Close a part; paintings that it had no reply for are free again. Returns their number."""
+        """Close a part, so that paintings that it had no reply for can be asked about again.
+
+        Args:
+            number: the part's number, as `open_parts` gives it.
+
+        Returns:
+            Number of these paintings.
+        """
         with self.transaction():
             free = self._connection.execute("UPDATE items SET part = NULL WHERE part = ?", (number,)).rowcount
             self._connection.execute("UPDATE parts SET status = 'done' WHERE number = ?", (number,))
         return free
 
     def retry_failed(self) -> int:
-        """Make all failed paintings pending again; their exchanges stay. Returns their number."""
+        """Make all failed paintings pending again; their exchanges stay.
+
+        Returns:
+            Number of these paintings.
+        """
         query = (
             "UPDATE items SET state = 'pending', reason = NULL, detail = NULL, rounds = 0, judge_score = NULL, "
             "judge_reason = NULL, draft = NULL, feedback = NULL, judge_tries = 0 WHERE state = 'failed'"
@@ -345,7 +398,7 @@ class RunStore:
 
 
 class _Transaction:
-    """`with` around statements that belong together."""
+    """Begins a transaction, and commits it at the end of the block or rolls it back after an error."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
@@ -372,10 +425,14 @@ def _text(levels: dict[str, str] | None) -> str | None:
 
 
 class StoreWriter:
-    """Writes for an event loop; a context manager.
+    """Writes to a store from a thread of its own, for an event loop; an async context manager.
+
+    What comes within a few milliseconds is written in one commit, so that hundreds of replies a second cost about a
+    hundred commits.
+
 
     Args:
-        store: nobody else uses it meanwhile.
+        store: open for writing; nobody else uses it until the writer is closed.
     """
 
     def __init__(self, store: RunStore) -> None:
@@ -393,10 +450,15 @@ class StoreWriter:
         await asyncio.to_thread(self._thread.join)
 
     async def write(self, exchanges: Sequence[Exchange], changes: Sequence[Change]) -> None:
-        """Return once both are on the disk.
+        """Write exchanges and changes, and return once both are on the disk.
+
+        Args:
+            exchanges: requests that are through, with their replies.
+            changes: the paintings' new states; a painting that has one is in no batch any more.
+
 
         Raises:
-            ArtQuantError: they cannot be written.
+            ArtQuantError: the file cannot be written, such as on a full disk.
         """
         written = self._loop.create_future()
         self._jobs.put((exchanges, changes, written))

@@ -46,10 +46,10 @@ class RadRun:
     """A run's folder, opened for reading; a run may still be writing to it.
 
     Args:
-        folder: of `artquant rad generate --out`.
-        record: what it was made from.
-        store: its results.
-        dataset: that its paintings are of.
+        folder: the folder that was given to `artquant rad generate --out`.
+        record: what the run is made from.
+        store: the run's results, open for reading.
+        dataset: the dataset that the run describes.
     """
 
     folder: Path
@@ -59,14 +59,15 @@ class RadRun:
 
     @classmethod
     def open(cls, folder: Path, data: Path | None = None) -> Self:
-        """Open a run.
+        """Open a run for reading, with its dataset.
 
         Args:
-            folder: of the run.
-            data: the dataset's folder, where it is no longer where the run found it.
+            folder: the run directory, of `artquant rad generate --out`.
+            data: the dataset's folder, where it was moved since the run; None for the place that the run's record
+                names.
 
         Raises:
-            ArtQuantError: no run, or no dataset.
+            ArtQuantError: the folder is no run directory, or the dataset is not where it should be.
         """
         record = RunRecord.read(folder)
         if record is None:
@@ -114,8 +115,8 @@ def features(attributes: Sequence[str], *, with_images: bool) -> Any:
     """The rows' `datasets.Features`.
 
     Args:
-        attributes: names of the dataset's attributes; without any there is no such column.
-        with_images: whether there is a column ``image``.
+        attributes: names of the dataset's attributes; where there are none, there is no such column.
+        with_images: whether there is a column ``image`` with the pictures' files.
     """
     from datasets import Features, Image, Value
 
@@ -132,9 +133,9 @@ class LeftOut:
     """A painting that stands in no split of the export.
 
     Args:
-        id: of it.
-        split: that the dataset has it in.
-        kept: the split that has the same picture, and keeps it.
+        id: the painting's name, unique in the dataset.
+        split: the dataset's split that has the painting.
+        kept: the stricter split that has the same picture, and keeps it.
     """
 
     id: str
@@ -144,7 +145,7 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True)
 class ExportSurvey:
-    """What a first pass over a run finds.
+    """What a first pass over a run finds, so that the export knows its columns and sizes before it writes.
 
     Args:
         attributes: names of the dataset's attributes, sorted.
@@ -185,7 +186,12 @@ def survey(run: RadRun) -> ExportSurvey:
 
 
 def picture_hash(run: RadRun, painting: Painting) -> str:
-    """Hash of a painting's file, computed where the dataset does not know it; empty when there is no file."""
+    """SHA-256 of a painting's file in hexadecimal digits; empty when there is no file.
+
+    Args:
+        run: the run that the painting is of.
+        painting: its hash is computed where the dataset does not know it.
+    """
     if painting.sha256:
         return painting.sha256
     path = run.dataset.image_path(painting)
@@ -196,8 +202,8 @@ def rows(run: RadRun, found: ExportSurvey) -> Iterator[tuple[ExportRow, Path]]:
     """The rows in the dataset's order, each with the place of its picture; ``image`` is not in them.
 
     Args:
-        run: to be exported.
-        found: of the same run.
+        run: the run to be exported.
+        found: from `survey` of the same run.
     """
     absent = {item.id for item in found.left_out}
     for painting, result in run.paintings():

@@ -28,10 +28,10 @@ def write_report(path: Path, run: RadRun, found: RunStatistics, *, seed: int) ->
     """Write the page.
 
     Args:
-        path: of the HTML file.
-        run: that it tells about.
-        found: `collect`'s numbers of it.
-        seed: that the examples were drawn with.
+        path: place of the HTML file; it is replaced when it exists.
+        run: the run that the page is about.
+        found: the numbers of this run, from `collect`.
+        seed: the seed that the examples were drawn with.
     """
     # Everything is escaped: texts are a model's, names a dataset's.
     environment = Environment(
