@@ -1,6 +1,6 @@
 """What keeps a run within its caps: requests and tokens per minute, and money.
 
-`aiolimiter` was measured and not taken; docs/rad.md says why.
+`aiolimiter` was measured and not taken; docs/rad.md, "Libraries", says why.
 """
 
 import asyncio

@@ -5,7 +5,7 @@ The rule: two descriptions are near-duplicates when at least 70 % of their seque
 is 0.04 at 0.7); pairs to look at are those that agree in one of 32 bands of 4 values, which a pair at 0.7 does with a
 probability of 0.9998. Within a band's group each is compared with the first and with the one before it.
 
-`datasketch` was measured and not taken; docs/rad.md has the figures.
+`datasketch` was measured and not taken; docs/rad.md, "Libraries", has the figures.
 
 Source: Broder 1997, "On the resemblance and containment of documents"; Leskovec et al., "Mining of Massive Datasets",
 sections 3.3 and 3.4.
