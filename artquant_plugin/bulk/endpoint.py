@@ -169,7 +169,14 @@ class EndpointEngine:
 
     @property
     def _server(self) -> OpenAIServer:
-        return OpenAIServer(self.url, self.model, "--endpoint", "--model", self.key, KEY_VARIABLE)
+        return OpenAIServer(
+            self.url,
+            self.model,
+            url_option="--endpoint",
+            model_option="--model",
+            key=self.key,
+            key_variable=KEY_VARIABLE,
+        )
 
     async def _connect(self) -> Any:
         return self._server.connect()

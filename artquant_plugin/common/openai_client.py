@@ -198,9 +198,16 @@ class OpenAIServer:
             told = _first_cause(error)
         elif isinstance(error.body, dict) and isinstance(error.body.get("message"), str):
             told = error.body["message"]
-        if self.key and self.key in str(told):
-            told = str(told).replace(self.key, "[key]")
-        return one_line(told)
+        return self.without_key(told)
+
+    def without_key(self, text: object) -> str:
+        """A text or an exception's message in one line, with ``[key]`` in the place of the key.
+
+        Args:
+            text: whatever a server or the system says.
+        """
+        line = str(text).replace(self.key, "[key]") if self.key and self.key in str(text) else text
+        return one_line(line)
 
 
 def _first_cause(error: BaseException) -> BaseException:

@@ -18,7 +18,7 @@ from openai.types.chat import ChatCompletion
 
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.openai_client import FILTERED, EndpointDown
-from artquant_plugin.common.text import one_line
+from artquant_plugin.common.text import listed
 from artquant_plugin.train.rad.endpoint import NO_SCHEMA, Endpoint, read_completion
 from artquant_plugin.train.rad.limits import Budget
 from artquant_plugin.train.rad.meter import RadMeter
@@ -32,6 +32,7 @@ PATH: Literal["/v1/chat/completions"] = "/v1/chat/completions"
 NAME = "artquant"  # the metadata key by which a batch is found again
 ENCODED = 32  # pictures that are prepared at once
 LINES_AT_ONCE = 500
+SHOWN = 3  # reasons that are told of a batch that the provider refuses
 FRUITLESS = 3  # batches in a row that end without a single reply
 _OVER = ("completed", "failed", "expired", "cancelled")
 _NOT_RUN = ("batch_expired", "batch_cancelled")  # codes of requests that were never answered
@@ -238,7 +239,8 @@ class Batches:
         self.say(f"batch {batch.id} {batch.status}: {applied:,} replies" + (f", {free:,} without" if free else ""))
         if batch.status == "failed":
             problems = batch.errors.data if batch.errors and batch.errors.data else []
-            said = "; ".join(str(problem.message) for problem in problems[:3]) or "no reason given"
+            reasons = [self.endpoints[part.side].server.without_key(problem.message) for problem in problems]
+            said = listed(reasons, SHOWN, "; ") or "no reason given"
             raise EndpointDown(f"the provider refuses a batch for the {part.side} ({said}); mend it and run again")
         return applied
 
@@ -280,8 +282,8 @@ class Batches:
         response = line.get("response") or {}
         status, body = response.get("status_code"), response.get("body") or {}
         error = line.get("error") or (body.get("error") if isinstance(body, dict) else None) or {}
-        code, said = error.get("code"), one_line(error.get("message") or "")
         endpoint = self.endpoints[part.side]
+        code, said = error.get("code"), endpoint.server.without_key(error.get("message") or "")
         request = self.steps.request(item, structured=part.structured)
         if status == 200:
             if part.structured and endpoint.structured is None:

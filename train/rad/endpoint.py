@@ -52,14 +52,14 @@ class Endpoint:
         self.server = OpenAIServer(
             section.base_url,
             section.model,
-            f"{side}.base_url",
-            f"{side}.model",
-            key,
-            section.api_key_env,
-            f"{side}.api_key_env",
-            side,
-            section.timeout,
-            section.max_retries,
+            url_option=f"{side}.base_url",
+            model_option=f"{side}.model",
+            key=key,
+            key_variable=section.api_key_env,
+            key_option=f"{side}.api_key_env",
+            role=side,
+            timeout=section.timeout,
+            retries=section.max_retries,
         )
         self.client = self.server.connect()
 
