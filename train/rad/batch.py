@@ -24,9 +24,9 @@ from artquant_plugin.train.rad.limits import Budget
 from artquant_plugin.train.rad.meter import RadMeter
 from artquant_plugin.train.rad.pictures import Pictures
 from artquant_plugin.train.rad.replies import Reply
-from artquant_plugin.train.rad.rows import BatchPart, Change, Exchange, Side, WorkItem
 from artquant_plugin.train.rad.steps import Steps
 from artquant_plugin.train.rad.store import RunStore
+from artquant_plugin.train.rad.store_rows import BatchPart, Change, Exchange, Side, WorkItem
 
 PATH: Literal["/v1/chat/completions"] = "/v1/chat/completions"
 NAME = "artquant"  # the metadata key by which a batch is found again

@@ -15,8 +15,8 @@ from artquant_plugin.common.openai_client import (
 )
 from artquant_plugin.train.rad.config import EndpointSection
 from artquant_plugin.train.rad.replies import Reply
-from artquant_plugin.train.rad.rows import Side
 from artquant_plugin.train.rad.steps import Request
+from artquant_plugin.train.rad.store_rows import Side
 
 if TYPE_CHECKING:
     from openai.types.chat import ChatCompletion

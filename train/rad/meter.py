@@ -4,8 +4,8 @@ from collections import Counter
 from dataclasses import dataclass
 
 from artquant_plugin.common.progress import ProgressBar
-from artquant_plugin.train.rad.rows import Change
 from artquant_plugin.train.rad.store import RunStore
+from artquant_plugin.train.rad.store_rows import Change
 
 
 @dataclass

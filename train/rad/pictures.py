@@ -13,7 +13,7 @@ from PIL import Image
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.data.images import header_size, open_image, resolve_inside
 from artquant_plugin.train.rad.config import ImagesSection
-from artquant_plugin.train.rad.rows import WorkItem
+from artquant_plugin.train.rad.store_rows import WorkItem
 
 _ORIENTATION = 0x0112  # EXIF tag
 

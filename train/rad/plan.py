@@ -10,8 +10,8 @@ from artquant_plugin.train.rad.config import RadConfig
 from artquant_plugin.train.rad.limits import check_budget
 from artquant_plugin.train.rad.prompts import Prompts, statistics_by_split
 from artquant_plugin.train.rad.record import RunRecord, describe_data, new_record
-from artquant_plugin.train.rad.rows import WorkItem
 from artquant_plugin.train.rad.steps import Steps
+from artquant_plugin.train.rad.store_rows import WorkItem
 
 
 @dataclass(frozen=True, slots=True)

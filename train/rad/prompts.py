@@ -18,7 +18,7 @@ from artquant_plugin.common.config import find_shipped, read_config
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.data.dataset import DatasetInfo, Painting
 from artquant_plugin.prompting.questions import DESCRIPTION_LEVELS, join_description
-from artquant_plugin.train.rad.rows import WorkItem
+from artquant_plugin.train.rad.store_rows import WorkItem
 
 Scope = Literal["train", "split", "dataset"]
 

@@ -12,14 +12,14 @@ from pathlib import Path
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.run_record import only_writer, refuse_changes
 from artquant_plugin.train.rad.endpoint import Endpoint, read_key
-from artquant_plugin.train.rad.engine import LiveEngine
 from artquant_plugin.train.rad.limits import Budget
+from artquant_plugin.train.rad.live import LiveEngine
 from artquant_plugin.train.rad.meter import RadMeter, RadSummary, summary
 from artquant_plugin.train.rad.pictures import Pictures, check_images
 from artquant_plugin.train.rad.plan import RadPlan, check_options
 from artquant_plugin.train.rad.record import LOCK_FILE, RECORD_FILE, RunRecord
-from artquant_plugin.train.rad.rows import Side
 from artquant_plugin.train.rad.store import STORE_FILE, RunStore, StoreWriter
+from artquant_plugin.train.rad.store_rows import Side
 
 MANY = 5000  # images whose check takes long enough to be announced
 

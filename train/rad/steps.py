@@ -14,7 +14,7 @@ from artquant_plugin.train.rad.config import EndpointSection, RadConfig
 from artquant_plugin.train.rad.leaks import find_score
 from artquant_plugin.train.rad.prompts import Prompts
 from artquant_plugin.train.rad.replies import Reply, ReplyError, Verdict, read_description, read_estimate, read_verdict
-from artquant_plugin.train.rad.rows import Change, Exchange, Side, WorkItem
+from artquant_plugin.train.rad.store_rows import Change, Exchange, Side, WorkItem
 
 JUDGE_TRIES = 2  # replies of the judge to one description that may be unusable
 CHARACTERS_PER_TOKEN = 2  # English has four; budgets and caps must not be passed

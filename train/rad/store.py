@@ -16,7 +16,16 @@ from pathlib import Path
 from typing import Any, Self
 
 from artquant_plugin.common.errors import ArtQuantError
-from artquant_plugin.train.rad.rows import STATES, BatchPart, Change, Exchange, PaintingResult, Side, Usage, WorkItem
+from artquant_plugin.train.rad.store_rows import (
+    STATES,
+    BatchPart,
+    Change,
+    Exchange,
+    PaintingResult,
+    Side,
+    Usage,
+    WorkItem,
+)
 
 STORE_FILE = "store.sqlite"
 FORM_VERSION = 1

@@ -11,8 +11,8 @@ from artquant_plugin.data.images import sha256_file
 from artquant_plugin.data.paintings import Painting
 from artquant_plugin.prompting.questions import DESCRIPTION_LEVELS, join_description
 from artquant_plugin.train.rad.record import RECORD_FILE, RunRecord
-from artquant_plugin.train.rad.rows import PaintingResult
 from artquant_plugin.train.rad.store import STORE_FILE, RunStore
+from artquant_plugin.train.rad.store_rows import PaintingResult
 
 ExportRow = dict[str, Any]
 

@@ -8,7 +8,7 @@ import yaml
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.data.dataset import DatasetInfo, Painting
 from artquant_plugin.train.rad.prompts import Prompts, Statistics, statistics_by_split
-from artquant_plugin.train.rad.rows import WorkItem
+from artquant_plugin.train.rad.store_rows import WorkItem
 from tests.paths import ROOT
 from tests.train.rad.runs import LEVELS
 

@@ -18,7 +18,7 @@ from artquant_plugin.metrics.diversity import TEXTS_AT_ONCE, Distinct, Vocabular
 from artquant_plugin.prompting.questions import DESCRIPTION_LEVELS
 from artquant_plugin.train.rad.replies import Reply, read_estimate
 from artquant_plugin.train.rad.report.duplicates import Duplicates, NearDuplicates
-from artquant_plugin.train.rad.rows import PaintingResult, Usage
+from artquant_plugin.train.rad.store_rows import PaintingResult, Usage
 from artquant_plugin.train.rad.table import RadRun
 
 ENDED = ("accepted", "failed")

@@ -14,9 +14,9 @@ from artquant_plugin.train.rad.limits import Budget, Pace, StopRequested
 from artquant_plugin.train.rad.meter import RadMeter
 from artquant_plugin.train.rad.pictures import Pictures
 from artquant_plugin.train.rad.replies import Reply
-from artquant_plugin.train.rad.rows import Change, Exchange, Side, WorkItem
 from artquant_plugin.train.rad.steps import Request, Steps
 from artquant_plugin.train.rad.store import ROWS_AT_ONCE, RunStore, StoreWriter
+from artquant_plugin.train.rad.store_rows import Change, Exchange, Side, WorkItem
 
 ALONE = 10  # paintings that go one by one, until both sides have answered: what is wrong everywhere costs one request
 SILENT = 3  # requests without an answer that end a run whose endpoint has not answered once
