@@ -35,11 +35,11 @@ from artquant_plugin.common.config import read_config  # noqa: E402
 from artquant_plugin.data.dataset import Painting, write_dataset  # noqa: E402
 from artquant_plugin.data.images import sha256_file  # noqa: E402
 from artquant_plugin.train.rad.config import RadConfig  # noqa: E402
-from artquant_plugin.train.rad.engine import after  # noqa: E402
+from artquant_plugin.train.rad.live import after  # noqa: E402
 from artquant_plugin.train.rad.pictures import data_uri  # noqa: E402
 from artquant_plugin.train.rad.plan import plan  # noqa: E402
-from artquant_plugin.train.rad.rows import Change  # noqa: E402
 from artquant_plugin.train.rad.store import STORE_FILE, RunStore  # noqa: E402
+from artquant_plugin.train.rad.store_rows import Change  # noqa: E402
 from tests.peers.llm_answers import Answer, Fails, Says  # noqa: E402
 from tests.peers.local_llm import LocalLLM  # noqa: E402
 

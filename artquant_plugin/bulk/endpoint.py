@@ -16,16 +16,14 @@ from artquant_plugin.bulk.logprobs import Ask, listed_tokens, score_listed
 from artquant_plugin.bulk.rows import ScoreColumns
 from artquant_plugin.checkpoint import ScoringSpec
 from artquant_plugin.common.errors import ArtQuantError
-from artquant_plugin.common.text import one_line
+from artquant_plugin.common.openai_client import EndpointDown, OpenAIServer, RequestFailed, RequestRefused
 from artquant_plugin.data.images import Handling, open_image
 from artquant_plugin.prompting.questions import one_level
 
 KEY_VARIABLE = "OPENAI_API_KEY"
 LISTED = 20  # tokens per position: the protocol's limit, and vLLM's default one
-RETRIES = 5  # by the client, with its own waits
-TIMEOUT = 120.0  # seconds per attempt
 AHEAD = 4  # times the concurrency: images taken while an earlier one is still being answered, as rows keep their order
-REFUSED = (400, 413, 415, 422)  # statuses that are about one request, once another went well
+ONE_IMAGE = (400, 413, 415, 422)  # statuses that are about one image, once the server has answered for another one
 # vLLM and SGLang: go on with the assistant's last words instead of opening a new turn, with a thinking mode off.
 PREFILL = {
     "add_generation_prompt": False,
@@ -34,25 +32,26 @@ PREFILL = {
 }
 
 
-class EndpointError(ArtQuantError):
-    """The run cannot go on with this server; what is scored stays, and a rerun continues."""
-
-
 @dataclass
 class EndpointEngine:
-    """A server.
+    """An engine that asks a server for the log-probabilities of the level words.
 
     Args:
-        url: base address, ``http://host:8000/v1``.
-        model: the name that the server knows it by.
-        spec: levels and questions.
+        url: base address, such as ``http://host:8000/v1``.
+        model: the name by which the server knows the model.
+        spec: level words and values, question, first words of the answer, and how images are opened: those of the
+            checkpoint that the server serves.
         ask: ``prefill`` sends the answer's first words as the assistant's own, so that the server's next token is the
             level word, as in training; ``word`` asks for one of the level words, for servers that cannot do that.
-        tokens: first token of each level word, where it is not the word itself.
-        concurrency: requests at once.
-        min_mass: see `score_listed`.
-        extra_body: further fields of every request.
-        key: of the server; None for one that wants none.
+        tokens: the first token of each level word, best level first; the words themselves when None.
+        concurrency: the largest number of requests that wait for a reply at once, from 1.
+        min_mass: the least probability in [0, 1] that the level words must have together; an image for which they
+            have less gets no score, and its row says so.
+        extra_body: further fields of every request, which replace those of the same names that are set here.
+        key: sent as a bearer token; None for a server that wants none.
+
+    Raises:
+        ArtQuantError: `tokens` has not one token for each level.
     """
 
     url: str
@@ -97,7 +96,11 @@ class EndpointEngine:
         return {"name": self.model}
 
     def body(self, image_url: str) -> dict[str, Any]:
-        """One request."""
+        """The request for one image, as JSON.
+
+        Args:
+            image_url: the image as a data URI.
+        """
         prompt = self.spec.prompt
         names = self.spec.scale.names
         question = prompt.question
@@ -122,21 +125,29 @@ class EndpointEngine:
             "top_p": 1.0,
             "logprobs": True,
             "top_logprobs": LISTED,
-            "extra_body": extra | (self.extra_body or {}),
+            **extra,
+            **(self.extra_body or {}),
         }
 
     def results(self, images: Iterable[Path | bytes]) -> Iterator[dict[str, Any] | ArtQuantError]:
-        """Ask for every image, `concurrency` at once; the first alone, so that a server that cannot help costs one.
+        """Ask for every image, in their order.
+
+        The first image is asked for alone, so that a server that cannot help costs one request; from then on
+        `concurrency` requests wait at once.
+
+        Args:
+            images: paths of files, or files' contents. They are taken as requests become free.
+
+        Yields:
+            For each image its score, levels, entropy and extras, or the error that is the reason why it has none.
 
         Raises:
-            EndpointError: the server does not answer, refuses the key or the model, or lists no log-probabilities.
+            EndpointDown: the server does not answer, refuses the key or the model, or lists no log-probabilities.
         """
-        from openai import AsyncOpenAI
-
         loop = asyncio.new_event_loop()
         thread = threading.Thread(target=loop.run_forever, name="artquant-endpoint", daemon=True)
         thread.start()
-        client = AsyncOpenAI(base_url=self.url, api_key=self.key or "none", max_retries=RETRIES, timeout=TIMEOUT)
+        client = asyncio.run_coroutine_threadsafe(self._connect(), loop).result()
         free = asyncio.Semaphore(self.concurrency)
         waiting: deque[Future[dict[str, Any] | ArtQuantError]] = deque()
         stream = iter(images)
@@ -156,25 +167,34 @@ class EndpointEngine:
             thread.join()
             loop.close()
 
-    async def _ask(self, client: Any, free: asyncio.Semaphore, image: Path | bytes) -> dict[str, Any] | ArtQuantError:
-        import openai
+    @property
+    def _server(self) -> OpenAIServer:
+        return OpenAIServer(
+            self.url,
+            self.model,
+            url_option="--endpoint",
+            model_option="--model",
+            key=self.key,
+            key_variable=KEY_VARIABLE,
+        )
 
+    async def _connect(self) -> Any:
+        return self._server.connect()
+
+    async def _ask(self, client: Any, free: asyncio.Semaphore, image: Path | bytes) -> dict[str, Any] | ArtQuantError:
         try:
             async with free:
                 url = await asyncio.to_thread(_data_uri, image, self.spec.images)
-                reply = await client.chat.completions.create(**self.body(url))
+                reply = await self._server.complete(client, self.body(url))
+        except EndpointDown:
+            raise
         except ArtQuantError as error:
             return error
-        except openai.APIConnectionError as error:
-            raise EndpointError(
-                f"no answer from '{self.url}' ({error.__cause__ or error}); start the server or mend --endpoint, and "
-                "run again to go on"
-            ) from error
-        except openai.APIStatusError as error:
-            return self._refused(error)
+        except RequestFailed as error:
+            return self._about_one_image(error)
         listed = listed_tokens(reply)
         if listed is None:
-            raise EndpointError(
+            raise EndpointDown(
                 f"'{self.url}' lists no log-probabilities for '{self.model}', and scores are read from them; use a "
                 "server that does, such as vLLM or SGLang, or score with the checkpoint itself"
             )
@@ -193,26 +213,22 @@ class EndpointEngine:
             "extras": {"level_mass": score.level_mass, "score_bound": score.score_bound},
         }
 
-    def _refused(self, error: Any) -> ArtQuantError:
-        """What a status that is an error means: for this image, or for the run.
+    def _about_one_image(self, error: RequestFailed) -> ArtQuantError:
+        """The reason why an image has no score, where a failed request says nothing about the other images.
 
         Raises:
-            EndpointError: for the run.
+            EndpointDown: the failure is the server's, so that the run ends.
         """
-        said = one_line(error.message)
-        if error.status_code in (401, 403):
-            state = "refuses the key of" if self.key else "wants a key in"
-            raise EndpointError(f"'{self.url}' {state} ${KEY_VARIABLE} ({said}); set it and run again") from error
-        if error.status_code == 404:
-            raise EndpointError(
-                f"'{self.url}' knows no model '{self.model}' ({said}); mend --model, or end --endpoint with /v1"
-            ) from error
-        if error.status_code in REFUSED and self._answered:
-            return ArtQuantError(f"the server refuses the request ({said}); look at the image's size and format")
+        if error.status is None:
+            raise self._server.no_answer(error.detail) from error
+        if error.status in ONE_IMAGE and self._answered:
+            return ArtQuantError(
+                f"the server refuses the request ({error.detail}); look at the image's size and format"
+            )
         remedy = "run again to go on"
-        if error.status_code in REFUSED:
+        if isinstance(error, RequestRefused) and error.status in ONE_IMAGE:
             remedy = "if it does not know continue_final_message, pass --prompt word"
-        raise EndpointError(f"'{self.url}' answers {error.status_code} ({said}); {remedy}") from error
+        raise EndpointDown(f"'{self.url}' answers {error.status} ({error.detail}); {remedy}") from error
 
 
 def _data_uri(image: Path | bytes, handling: Handling) -> str:

@@ -1,24 +1,22 @@
 """Counts of a run, and its progress bar."""
 
-import time
 from dataclasses import dataclass, field
 
-from tqdm import tqdm
-
 from artquant_plugin.bulk.rows import ScoreRow
+from artquant_plugin.common.progress import ProgressBar
 
 
 @dataclass
 class Summary:
-    """What a run did.
+    """What a bulk run did.
 
     Args:
-        rows: in the output, of this process's share.
-        failed: of these, without a score.
-        computed: scored or failed in this run; the others were there.
-        seconds: of this run.
-        reasons: of the first failures of this run.
-        finished: the output was complete before this run began.
+        rows: number of rows in the output, of this process's share.
+        failed: number of these rows that have no score.
+        computed: number of rows, with a score or without, that this run added; earlier runs wrote the others.
+        seconds: duration of this run, the loading of the model included.
+        reasons: why the first images of this run have no score; three reasons at most.
+        finished: whether the output was complete before this run began.
     """
 
     rows: int = 0
@@ -29,7 +27,7 @@ class Summary:
     finished: bool = False
 
     def lines(self) -> list[str]:
-        """Counts first."""
+        """Lines to print: the counts first, then reasons, then this run's rate."""
         lines = [f"scored {self.rows - self.failed:,}, failed {self.failed:,}"]
         if self.finished:
             return [*lines, "nothing to do: an earlier run finished this output (--overwrite computes it again)"]
@@ -43,48 +41,71 @@ class Summary:
 
 
 class Meter:
-    """Counts rows and shows them.
+    """Counts rows and shows them as a progress bar.
 
     Args:
-        total: number of rows, when known.
-        show: whether to draw a bar; drawn on terminals alone.
+        total: number of rows; None when it is not known.
+        show: draw a bar, where the error stream is a terminal.
+
+    Attributes:
+        summary: the counts so far, without the seconds.
     """
 
     REASONS = 3
 
     def __init__(self, total: int | None, *, show: bool) -> None:
         self.summary = Summary()
-        self._started = time.monotonic()
-        self._bar = tqdm(total=total, unit="image", desc="score", disable=None if show else True)
+        self._bar = ProgressBar("score", "image", total, show=show)
 
     def earlier(self, rows: int, failed: int) -> None:
-        """Rows that were there."""
+        """Count rows that an earlier run wrote.
+
+        Args:
+            rows: how many, those without a score included.
+            failed: how many of them have no score.
+        """
         self.summary.rows += rows
         self.summary.failed += failed
-        if not self._bar.disable:
-            self._bar.initial += rows  # the rate is of this run alone
-            self._bar.n += rows
-            self._bar.refresh()
+        self._tell()
+        self._bar.skip(rows)
 
     def row(self, row: ScoreRow) -> None:
-        """A row of this run."""
+        """Count a row of this run.
+
+        Args:
+            row: with its score, or with the reason why it has none.
+        """
         self.summary.rows += 1
         self.summary.computed += 1
         if row["reason"] is not None:
             self.summary.failed += 1
             if len(self.summary.reasons) < self.REASONS:
                 self.summary.reasons.append(row["reason"])
-        self._bar.update()
+            self._tell()
+        self._bar.advance()
 
     def computed(self, rows: int, failed: int) -> None:
-        """Rows of this run that another process made."""
+        """Count rows of this run that another process made.
+
+        Args:
+            rows: how many, those without a score included.
+            failed: how many of them have no score.
+        """
         self.summary.rows += rows
         self.summary.computed += rows
         self.summary.failed += failed
-        self._bar.update(rows)
+        self._tell()
+        self._bar.advance(rows)
+
+    def _tell(self) -> None:
+        if self.summary.failed:
+            self._bar.tell(failed=self.summary.failed)
 
     def close(self) -> Summary:
-        """Stop the clock."""
-        self._bar.close()
-        self.summary.seconds = time.monotonic() - self._started
+        """Stop counting.
+
+        Returns:
+            The counts, with the seconds since the meter was made.
+        """
+        self.summary.seconds = self._bar.close()
         return self.summary

@@ -58,12 +58,11 @@ def _generate(args: argparse.Namespace) -> None:
     from artquant_plugin.common.config import read_config
     from artquant_plugin.common.errors import ArtQuantError
     from artquant_plugin.train.rad.config import RadConfig
-    from artquant_plugin.train.rad.plan import plan
-    from artquant_plugin.train.rad.run import check_options, generate
+    from artquant_plugin.train.rad.plan import check_options, plan
 
     planned = plan(args.data, read_config(RadConfig, args.config, args.overrides))
     if args.dry_run:
-        from artquant_plugin.train.rad.preview import preview
+        from artquant_plugin.train.rad.status import preview
 
         check_options(planned, args.split, args.limit, args.max_cost)
         for line in preview(planned, splits=args.split, limit=args.limit, batch=args.batch):
@@ -71,6 +70,8 @@ def _generate(args: argparse.Namespace) -> None:
         return
     if args.out is None:
         raise ArtQuantError("--out is missing; name the run directory, or pass --dry-run")
+    from artquant_plugin.train.rad.run import generate
+
     summary = generate(
         planned,
         args.out,

@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> None:
 
 def _export(args: argparse.Namespace) -> None:
     from artquant_plugin.train.rad.export import export_run
-    from artquant_plugin.train.rad.finished import RadRun
+    from artquant_plugin.train.rad.table import RadRun
 
     with RadRun.open(args.folder, args.data) as run:
         done = export_run(
@@ -89,8 +89,8 @@ def _export(args: argparse.Namespace) -> None:
 
 def _publish(args: argparse.Namespace) -> None:
     from artquant_plugin.data.dataset import INFO_FILE, Dataset
-    from artquant_plugin.train.rad.finished import RadRun
     from artquant_plugin.train.rad.published import write_published
+    from artquant_plugin.train.rad.table import RadRun
 
     if (args.folder / INFO_FILE).is_file():
         counts = write_published(Dataset.load(args.folder), args.out, args.level_values)

@@ -34,9 +34,9 @@ def run(args: argparse.Namespace) -> None:
         raise ArtQuantError(
             "--examples, --seed and --resamples must not be negative; leave them out for 20, 0 and 2000"
         )
-    from artquant_plugin.train.rad.finished import RadRun
     from artquant_plugin.train.rad.report.collect import collect
     from artquant_plugin.train.rad.report.page import write_report
+    from artquant_plugin.train.rad.table import RadRun
 
     with RadRun.open(args.folder, args.data) as opened:
         found = collect(opened, examples=args.examples, seed=args.seed, resamples=args.resamples)

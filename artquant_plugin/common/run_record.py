@@ -1,9 +1,14 @@
-"""The record beside every result: what it was made from, so that a rerun goes on with it or refuses."""
+"""The record beside every result: what it was made from, so that a rerun goes on with it or refuses.
+
+A record is one JSON file whose first field is `form_version`. `read_record` and `write_record` are the only code that
+reads and writes such files, `refuse_changes` is the only comparison of an earlier record with a present one, and
+`only_writer` is the only lock on a result.
+"""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +20,18 @@ from artquant_plugin.common.provenance import git_commit, versions
 from artquant_plugin.common.text import listed
 
 FORM_VERSION = 1
-SECTIONS = ("inputs", "model", "options")  # what a rerun must share
-SHOWN = 3  # differences named in a refusal
+SHOWN = 3  # differences that a refusal names; it says how many others there are
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a run is about to compute.
+    """What a bulk run is about to compute: the sections of its record that a rerun must share.
 
     Args:
-        inputs: identity of the source.
-        model: identity of the engine's model.
-        options: everything else that scores or files depend on.
+        inputs: one object per table, folder, archive or file that is scored, with what identifies its content. JSON
+            types only, as in the other two.
+        model: name and hashes of the weights that score, or the name by which a server knows its model.
+        options: every other setting on which scores or the layout of the files depend.
     """
 
     inputs: list[dict[str, Any]]
@@ -34,73 +39,111 @@ class Wanted:
     options: dict[str, Any]
 
 
-def read_record(path: Path) -> dict[str, Any] | None:
-    """An earlier run's record, or None.
+def read_record(
+    path: Path,
+    *,
+    kind: str = "record of a run",
+    remedy: str = "remove it or pass --overwrite",
+    fields: tuple[str, ...] = (),
+    form_version: int | None = FORM_VERSION,
+) -> dict[str, Any] | None:
+    """Read an earlier run's record.
+
+    Args:
+        path: place of the record's file.
+        kind: what the file should hold, in words that complete "… is no".
+        remedy: how the error about a file that is no such record ends, in the imperative.
+        fields: names that the record must have beside `form_version`.
+        form_version: the only version of the form that the caller reads; None for any version.
+
+    Returns:
+        The record's content, or None when there is no file.
 
     Raises:
-        ArtQuantError: the file is no record.
+        ArtQuantError: the file holds no JSON object, lacks one of the fields, or has another form version.
     """
     if not path.is_file():
         return None
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-        if record["form_version"] != FORM_VERSION:
-            raise ArtQuantError(
-                f"'{path}' has form version {record['form_version']}, this release reads {FORM_VERSION}"
-            )
-        return record
+        version = record["form_version"]
     except (ValueError, KeyError, TypeError) as error:
-        if isinstance(error, ArtQuantError):
-            raise
-        raise ArtQuantError(f"'{path}' is no record of a run ({error!r}); remove it or pass --overwrite") from error
+        raise ArtQuantError(f"'{path}' is no {kind} ({error!r}); {remedy}") from error
+    if form_version is not None and version != form_version:
+        raise ArtQuantError(f"'{path}' has form version {version}, this release reads {form_version}")
+    missing = [repr(name) for name in fields if name not in record]
+    if missing:
+        raise ArtQuantError(f"'{path}' is no {kind} (it lacks {listed(missing, SHOWN)}); {remedy}")
+    return record
 
 
-def write_record(path: Path, wanted: Wanted, *, result: dict[str, Any] | None = None) -> None:
-    """Write a record; `result` marks the run as finished."""
-    content = {
-        "form_version": FORM_VERSION,
-        "inputs": wanted.inputs,
-        "model": wanted.model,
-        "options": wanted.options,
-        "versions": versions(),
-        "git_commit": git_commit(),
-        "result": result,
-    }
+def write_record(path: Path, content: Wanted | Mapping[str, Any], *, result: dict[str, Any] | None = None) -> None:
+    """Write a record in one step, so that a reader finds the earlier file or the whole new one.
+
+    Args:
+        path: the record's file; it is replaced when it exists.
+        content: the fields that follow `form_version`, in their order. A `Wanted` is written with the versions of the
+            installed packages, the commit of this package's checkout, and `result`.
+        result: counts of a finished run; None while a run is under way. It belongs to a `Wanted` alone.
+    """
+    if isinstance(content, Wanted):
+        content = {**asdict(content), **made_with(), "result": result}
     with atomic_write(path) as file:
-        file.write(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+        record = {"form_version": FORM_VERSION, **content}
+        file.write(json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def refuse_other(record: dict[str, Any], wanted: Wanted, out: Path) -> None:
-    """Stop when earlier results were made from something else.
+def made_with() -> dict[str, Any]:
+    """The versions of Python and of the packages, and the commit of this package's checkout (None outside of one)."""
+    return {"versions": versions(), "git_commit": git_commit()}
+
+
+def refuse_other(record: Mapping[str, Any], wanted: Wanted, out: Path) -> None:
+    """Stop when the earlier results of a bulk run were made from something else.
+
+    Args:
+        record: of the earlier run, from `read_record`.
+        wanted: what the present run is about to compute.
+        out: the file or folder with the earlier results.
 
     Raises:
-        ArtQuantError: with what changed.
+        ArtQuantError: names what changed.
     """
-    now = json.loads(json.dumps({name: getattr(wanted, name) for name in SECTIONS}))
-    before = {name: record.get(name) for name in SECTIONS}
-    refuse_changes(out, before, now, remedy="pass --overwrite or another --out")
+    now = asdict(wanted)
+    refuse_changes(out, {name: record.get(name) for name in now}, now, remedy="pass --overwrite or another --out")
 
 
 def refuse_changes(out: Path, before: Any, now: Any, *, remedy: str) -> None:
-    """Stop when two records differ.
+    """Stop when a result was made from something else than a run would make it from now.
 
     Args:
-        out: what the records are of.
-        before: the earlier record.
-        now: the present one.
-        remedy: the end of the message.
+        out: the file or folder that the records are of.
+        before: what it was made from, as read from its record.
+        now: what the present run has. Tuples count as lists, and numbers as keys count as text, since a record that
+            was read from JSON has neither.
+        remedy: how the message ends, in the imperative.
 
     Raises:
-        ArtQuantError: with what changed.
+        ArtQuantError: names the first three fields that differ, with both values, and how many more there are.
     """
-    changes = list(differences("", before, now))
+    changes = list(differences("", before, json.loads(json.dumps(now))))
     if changes:
         shown = listed(changes, SHOWN, separator="; ")
         raise ArtQuantError(f"'{out}' was made from something else: {shown}; {remedy}")
 
 
 def differences(name: str, before: Any, now: Any) -> Iterator[str]:
-    """Each place in which two records differ, as "section.key old -> new"."""
+    """Yield each place in which two records differ.
+
+    Args:
+        name: path of the compared values in their records, with dots; empty for whole records.
+        before: the earlier value, of JSON's types.
+        now: the present value, of JSON's types. A field that only one of two objects has counts as null in the other.
+
+    Example:
+        >>> list(differences("", {"model": {"name": "a"}, "files": [1, 2]}, {"model": {"name": "b"}, "files": [1]}))
+        ['model.name a -> b', 'files 2 parts -> 1']
+    """
     if isinstance(before, dict) and isinstance(now, dict):
         for key in dict.fromkeys([*before, *now]):
             yield from differences(f"{name}.{key}" if name else key, before.get(key), now.get(key))
@@ -115,14 +158,14 @@ def differences(name: str, before: Any, now: Any) -> Iterator[str]:
 
 @contextmanager
 def only_writer(path: Path, out: Path) -> Iterator[None]:
-    """Hold a lock file; the system lets go of it when the process ends.
+    """Hold a lock while a result is written; the system releases it when the process ends, however it ends.
 
     Args:
-        path: the lock file.
-        out: what it guards, for the message.
+        path: the lock's file; its folder is made when absent.
+        out: the file or folder that the lock guards, named in the messages.
 
     Raises:
-        ArtQuantError: another process holds it.
+        ArtQuantError: another process holds the lock, or the lock's file cannot be made.
     """
     lock = FileLock(path, timeout=0)
     try:
@@ -138,3 +181,20 @@ def only_writer(path: Path, out: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def has_writer(path: Path) -> bool:
+    """Whether a process holds a lock of `only_writer` now.
+
+    Args:
+        path: the lock's file. Without one nobody holds the lock; where it cannot be opened, somebody is taken to.
+    """
+    if not path.is_file():
+        return False
+    lock = FileLock(path, timeout=0)
+    try:
+        lock.acquire()
+    except OSError:  # filelock's Timeout is one of them
+        return True
+    lock.release()
+    return False

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from artquant_plugin.bulk.endpoint import EndpointEngine, EndpointError
+from artquant_plugin.bulk.endpoint import EndpointEngine
 from artquant_plugin.bulk.inputs import find_inputs
 from artquant_plugin.bulk.output_file import score_to_file
 from artquant_plugin.bulk.rows import score_rows
 from artquant_plugin.checkpoint import ScoringSpec
 from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.openai_client import EndpointDown
 from artquant_plugin.prompting.prompter import PromptSpec
 from artquant_plugin.scoring.scorer import ArtQuantScorer
 from tests.bulk.test_inputs import encoded
@@ -99,7 +100,7 @@ def test_rows_keep_their_order_while_requests_overlap(paintings):
 
 
 def test_a_server_without_log_probabilities_costs_one_request(paintings):
-    with LogprobServer(lambda body: None) as server, pytest.raises(EndpointError, match="lists no log-probabilities"):
+    with LogprobServer(lambda body: None) as server, pytest.raises(EndpointDown, match="lists no log-probabilities"):
         list(score_rows(engine(server), find_inputs([str(paintings)]).images()))
     assert len(server.bodies) == 1
 
@@ -115,7 +116,7 @@ def test_a_server_without_log_probabilities_costs_one_request(paintings):
 )
 def test_a_refused_first_request_stops_the_run(answer, message, requests, monkeypatch):
     monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.001)
-    with LogprobServer(lambda body: answer) as server, pytest.raises(EndpointError, match=message) as stopped:
+    with LogprobServer(lambda body: answer) as server, pytest.raises(EndpointDown, match=message) as stopped:
         list(engine(server).results(map(encoded, pictures(3))))
     assert len(server.bodies) == requests
     assert "\n" not in str(stopped.value)
@@ -124,15 +125,29 @@ def test_a_refused_first_request_stops_the_run(answer, message, requests, monkey
 def test_a_wrong_key_is_told_from_a_missing_one():
     with LogprobServer(by_brightness, key="right") as server:
         assert len(list(engine(server, key="right").results(map(encoded, pictures(2))))) == 2
-        with pytest.raises(EndpointError, match=r"refuses the key of \$OPENAI_API_KEY"):
+        with pytest.raises(EndpointDown, match=r"refuses the key in \$OPENAI_API_KEY"):
             list(engine(server, key="wrong").results(map(encoded, pictures(2))))
         assert "right" not in repr(engine(server, key="right"))
+
+
+def test_a_server_that_repeats_the_key_does_not_bring_it_into_a_message():
+    with LogprobServer(lambda body: (401, "no such key: s3cr3t-key")) as server:
+        with pytest.raises(EndpointDown, match=r"no such key: \[key\]") as stopped:
+            list(engine(server, key="s3cr3t-key").results(map(encoded, pictures(1))))
+        assert "s3cr3t" not in str(stopped.value)
+
+
+def test_a_reply_that_is_no_completion_ends_the_run_in_one_line():
+    said = "no answer from .*a reply that is no completion.*mend --endpoint"
+    with LogprobServer(lambda body: "Bad gateway") as server, pytest.raises(EndpointDown, match=said) as stopped:
+        list(engine(server).results(map(encoded, pictures(3))))
+    assert len(server.bodies) == 1 and "\n" not in str(stopped.value)
 
 
 def test_a_server_that_is_not_there_is_told(monkeypatch):
     monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.001)
     absent = EndpointEngine("http://127.0.0.1:9/v1", "m", ScoringSpec())
-    with pytest.raises(EndpointError, match=r"no answer from 'http://127.0.0.1:9/v1' \(.*start the server"):
+    with pytest.raises(EndpointDown, match=r"no answer from 'http://127.0.0.1:9/v1' \(.*start the server"):
         list(absent.results(map(encoded, pictures(1))))
 
 
@@ -156,7 +171,7 @@ def test_a_server_that_dies_loses_no_finished_row(paintings, tmp_path, monkeypat
             return by_brightness(body) if alive[0] >= 0 else (503, "gone")
 
     inputs, out = find_inputs([str(paintings)]), tmp_path / "s.jsonl"
-    with LogprobServer(dies) as server, pytest.raises(EndpointError, match="answers 503"):
+    with LogprobServer(dies) as server, pytest.raises(EndpointDown, match="answers 503"):
         score_to_file(inputs, engine(server, concurrency=1), out, show=False)
     with LogprobServer(by_brightness) as server:
         summary = score_to_file(inputs, engine(server), out, show=False)

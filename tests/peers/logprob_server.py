@@ -1,7 +1,7 @@
 """An OpenAI-compatible server on loopback that lists log-probabilities, for tests; real HTTP, scripted answers.
 
 `answer(body)` gives for each request the listed tokens ``[(text, logprob), …]``, or None for a reply without
-log-probabilities, or ``(status, message)`` for an error.
+log-probabilities, or ``(status, message)`` for an error, or a text that is sent as it is, which is no completion.
 """
 
 import base64
@@ -63,7 +63,7 @@ class LogprobServer:
         self._server.shutdown()
         self._server.server_close()
 
-    def respond(self, path: str, authorization: str | None, body: dict) -> tuple[int, dict]:
+    def respond(self, path: str, authorization: str | None, body: dict) -> tuple[int, dict | str]:
         if path != "/v1/chat/completions":
             return 404, error("no such path")
         if self.key is not None and authorization != f"Bearer {self.key}":
@@ -79,7 +79,7 @@ class LogprobServer:
                 self._now -= 1
         if isinstance(listed, tuple):
             return listed[0], error(listed[1])
-        return 200, completion(body["model"], listed)
+        return 200, listed if isinstance(listed, str) else completion(body["model"], listed)
 
 
 def error(message: str) -> dict:

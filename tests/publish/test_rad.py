@@ -10,7 +10,7 @@ import yaml
 
 from artquant_plugin.data.dataset import Dataset
 from artquant_plugin.train.rad.export import export_run
-from artquant_plugin.train.rad.finished import RadRun
+from artquant_plugin.train.rad.table import RadRun
 from tests.publish.client import environment
 from tests.publish.conftest import TOKEN
 from tests.train.rad.finished_runs import levels, write_data, write_run

@@ -17,20 +17,22 @@ from openai.types import Batch
 from openai.types.chat import ChatCompletion
 
 from artquant_plugin.common.errors import ArtQuantError
-from artquant_plugin.common.text import one_line
-from artquant_plugin.train.rad.endpoint import FILTERED, NO_SCHEMA, Endpoint, EndpointDown, read_completion
+from artquant_plugin.common.openai_client import FILTERED, EndpointDown
+from artquant_plugin.common.text import listed
+from artquant_plugin.train.rad.endpoint import NO_SCHEMA, Endpoint, read_completion
 from artquant_plugin.train.rad.limits import Budget
-from artquant_plugin.train.rad.meter import Meter
+from artquant_plugin.train.rad.meter import RadMeter
 from artquant_plugin.train.rad.pictures import Pictures
 from artquant_plugin.train.rad.replies import Reply
-from artquant_plugin.train.rad.rows import Change, Exchange, Item, Part, Side
 from artquant_plugin.train.rad.steps import Steps
 from artquant_plugin.train.rad.store import RunStore
+from artquant_plugin.train.rad.store_rows import BatchPart, Change, Exchange, Side, WorkItem
 
 PATH: Literal["/v1/chat/completions"] = "/v1/chat/completions"
 NAME = "artquant"  # the metadata key by which a batch is found again
 ENCODED = 32  # pictures that are prepared at once
 LINES_AT_ONCE = 500
+SHOWN = 3  # reasons that are told of a batch that the provider refuses
 FRUITLESS = 3  # batches in a row that end without a single reply
 _OVER = ("completed", "failed", "expired", "cancelled")
 _NOT_RUN = ("batch_expired", "batch_cancelled")  # codes of requests that were never answered
@@ -40,19 +42,19 @@ LiveRun = Callable[[Sequence[int], Sequence[Side]], Awaitable[None]]
 
 @dataclass
 class Batches:
-    """A run through the Batch API.
+    """Brings paintings through the Batch API, side by side with the live engine where one side has none.
 
     Args:
-        steps: the rules.
-        store: written to directly, except while the live engine works.
-        folder: of request files that are not uploaded yet.
-        pictures: see there.
-        endpoints: both.
-        budget: see there.
-        meter: see there.
-        stop: set when nothing more may be sent.
-        live: brings paintings through the sides that have no Batch API.
-        say: told what is sent and what comes back.
+        steps: makes requests and reads replies.
+        store: is written to directly, except while the live engine works.
+        folder: where request files lie until they are uploaded; made when absent.
+        pictures: encodes the pictures for the generator.
+        endpoints: both sides, those without a Batch API included.
+        budget: lets a request into a file when the money for it is there.
+        meter: counts exchanges and changes, and draws the bar.
+        stop: an event that is set when nothing more may be sent.
+        live: brings paintings at some positions through those sides that have no Batch API.
+        say: is called with a line about each batch that is sent or comes back.
     """
 
     steps: Steps
@@ -61,16 +63,20 @@ class Batches:
     pictures: Pictures
     endpoints: dict[Side, Endpoint]
     budget: Budget
-    meter: Meter
+    meter: RadMeter
     stop: asyncio.Event
     live: LiveRun
     say: Callable[[str], None]
 
     async def run(self, splits: Sequence[str] | None, limit: int | None) -> None:
-        """Send, wait, read, refine, until nothing is left.
+        """Send batches, wait for them, read their replies, and refine what was sent back, until nothing is left.
+
+        Args:
+            splits: names of the splits whose paintings are sent; None for all splits.
+            limit: the first so many paintings of these splits alone, finished ones counted; None for all.
 
         Raises:
-            EndpointDown: a provider does not answer, or refuses a batch. What it works on is found again.
+            EndpointDown: a provider does not answer, or refuses a batch. A later run finds its open batches again.
         """
         sides: list[Side] = [side for side, endpoint in self.endpoints.items() if endpoint.section.batch]
         if not sides:
@@ -99,30 +105,30 @@ class Batches:
                 )
 
     def _tidy(self) -> None:
-        """Remove request files of parts that were never made, or are uploaded."""
+        """Remove request files that no part waits to upload."""
         waiting = {f"{part.name}.jsonl" for part in self.store.open_parts() if part.file is None}
         for path in self.folder.glob("*.jsonl"):
             if path.name not in waiting:
                 path.unlink()
 
     async def _send_all(self, side: Side, positions: Sequence[int]) -> None:
-        """Requests as files below the provider's limits; each is sent as soon as it is full."""
+        """Write requests into files below the provider's limits, and send each file as soon as it is full."""
         limits = self.steps.config.batch
-        writing: _Writing | None = None
+        writing: _RequestFile | None = None
         async for item, line, worst in self._lines(side, positions):
             if writing is not None and not writing.fits(line):
                 await self._close(writing, side)
                 writing = None
             if writing is None:
-                writing = _Writing(self.folder, limits.lines, int(limits.megabytes * 1e6))
+                writing = _RequestFile(self.folder, limits.lines, int(limits.megabytes * 1e6))
             writing.add(item, line, worst)
         if writing is not None and self.stop.is_set():
             writing.discard()
         elif writing is not None:
             await self._close(writing, side)
 
-    async def _lines(self, side: Side, positions: Sequence[int]) -> AsyncIterator[tuple[Item, bytes, float]]:
-        """Requests in the order of the paintings, as far as the budget goes."""
+    async def _lines(self, side: Side, positions: Sequence[int]) -> AsyncIterator[tuple[WorkItem, bytes, float]]:
+        """Yield requests in the order of the paintings, with the most that each can cost, while the money lasts."""
         structured = self.endpoints[side].structured is not False
         for start in range(0, len(positions), ENCODED):
             items = self.store.items(positions[start : start + ENCODED])
@@ -148,18 +154,18 @@ class Batches:
                 line = {"custom_id": _name(item), "method": "POST", "url": PATH, "body": request.body}
                 yield item, json.dumps(line, ensure_ascii=False).encode() + b"\n", worst
 
-    async def _close(self, writing: "_Writing", side: Side) -> None:
-        """Make a part of a file, and send it."""
+    async def _close(self, writing: "_RequestFile", side: Side) -> None:
+        """Make a part of a file that is full, and send it."""
         writing.close()
         structured = self.endpoints[side].structured is not False
         self.store.make_part(writing.name, side, writing.positions, structured=structured, reserved=writing.worst)
         await self._send(self.store.open_parts()[-1])
 
-    async def _send(self, part: Part, *, search: bool = False) -> None:
+    async def _send(self, part: BatchPart, *, search: bool = False) -> None:
         """Upload a part's file and start its batch.
 
-        What the provider calls them is kept at once. Between a batch's start and that there is a moment in which a
-        crash forgets it; `search` looks for the part's name among the provider's batches.
+        The provider's ids are kept at once. A crash between a batch's start and the keeping of its id loses the id, so
+        that `search` looks for the part's name among the provider's batches before another one is started.
         """
         client = self.endpoints[part.side].client
         local = self.folder / f"{part.name}.jsonl"
@@ -188,14 +194,14 @@ class Batches:
         local.unlink(missing_ok=True)
         self.say(f"batch {batch.id}: {part.items:,} requests to the {part.side}")
 
-    async def _search(self, part: Part) -> Batch | None:
+    async def _search(self, part: BatchPart) -> Batch | None:
         async for batch in self.endpoints[part.side].client.batches.list(limit=100):
             if (batch.metadata or {}).get(NAME) == part.name:
                 return batch
         return None
 
     async def _wait(self) -> int:
-        """Look at the open parts until one is over; the number of replies in those that are.
+        """Look at the open parts until one is over; return the number of replies in those that are.
 
         A look that fails is made again at the next turn: batches take hours, in which connections come and go.
         """
@@ -222,8 +228,8 @@ class Batches:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self.stop.wait(), self.steps.config.batch.poll_seconds)
 
-    async def _read(self, part: Part, batch: Batch) -> int:
-        """Write a batch's replies, and free what it has none for."""
+    async def _read(self, part: BatchPart, batch: Batch) -> int:
+        """Write a batch's replies, free the paintings that it has none for, and return the number of replies."""
         applied = 0
         for file in (batch.output_file_id, batch.error_file_id):
             if file:
@@ -233,12 +239,13 @@ class Batches:
         self.say(f"batch {batch.id} {batch.status}: {applied:,} replies" + (f", {free:,} without" if free else ""))
         if batch.status == "failed":
             problems = batch.errors.data if batch.errors and batch.errors.data else []
-            said = "; ".join(str(problem.message) for problem in problems[:3]) or "no reason given"
+            reasons = [self.endpoints[part.side].server.without_key(problem.message) for problem in problems]
+            said = listed(reasons, SHOWN, "; ") or "no reason given"
             raise EndpointDown(f"the provider refuses a batch for the {part.side} ({said}); mend it and run again")
         return applied
 
-    async def _read_file(self, part: Part, file: str) -> int:
-        """Write a file's replies; the file is held in memory, as the client retries what it reads whole."""
+    async def _read_file(self, part: BatchPart, file: str) -> int:
+        """Write a file's replies and return their number; the client retries a file that it reads whole."""
         try:
             content = await self.endpoints[part.side].client.files.content(file)
         except openai.APIError as error:
@@ -249,7 +256,7 @@ class Batches:
             applied += self._apply(part, lines)
         return applied
 
-    def _apply(self, part: Part, lines: Sequence[dict[str, Any]]) -> int:
+    def _apply(self, part: BatchPart, lines: Sequence[dict[str, Any]]) -> int:
         """Write the replies to paintings that still wait for them; a file that is read again changes nothing."""
         names = {str(line.get("custom_id")): line for line in lines}
         positions = [int(name.split("-")[0]) for name in names if name.split("-")[0].isdigit()]
@@ -270,13 +277,13 @@ class Batches:
         self.meter.draw()
         return len(changes)
 
-    def _answer(self, part: Part, item: Item, line: dict[str, Any]) -> tuple[Exchange, Change] | None:
-        """What one line of an output or error file says; None where the request is to be sent again."""
+    def _answer(self, part: BatchPart, item: WorkItem, line: dict[str, Any]) -> tuple[Exchange, Change] | None:
+        """Read one line of an output or error file; None where the request is to be sent again."""
         response = line.get("response") or {}
         status, body = response.get("status_code"), response.get("body") or {}
         error = line.get("error") or (body.get("error") if isinstance(body, dict) else None) or {}
-        code, said = error.get("code"), one_line(error.get("message") or "")
         endpoint = self.endpoints[part.side]
+        code, said = error.get("code"), endpoint.server.without_key(error.get("message") or "")
         request = self.steps.request(item, structured=part.structured)
         if status == 200:
             if part.structured and endpoint.structured is None:
@@ -303,22 +310,23 @@ class Batches:
         return self.steps.exchange(item, request, outcome, reply, **facts), change
 
     def _lost(self, side: Side, error: openai.APIError) -> EndpointDown:
-        endpoint = self.endpoints[side]
+        server = self.endpoints[side].server
+        said = server.said(error)
         if isinstance(error, openai.APIStatusError):
             return EndpointDown(
-                f"the Batch API of {side} '{endpoint.section.base_url}' answers {error.status_code} "
-                f"({endpoint.said(error)}); run again to go on, or set {side}.batch=false"
+                f"the Batch API of {side} '{server.url}' answers {error.status_code} ({said}); run again to go on, or "
+                f"set {side}.batch=false"
             )
-        return endpoint.down(endpoint.said(error))
+        return server.no_answer(said)
 
 
-class _Writing:
-    """A request file as it grows; it takes its place when it is closed.
+class _RequestFile:
+    """A request file while it is written.
 
     Args:
-        folder: of request files.
-        lines: most requests.
-        size: most bytes.
+        folder: where the file is made; made when absent.
+        lines: the most requests in the file.
+        size: the most bytes of the file.
     """
 
     def __init__(self, folder: Path, lines: int, size: int) -> None:
@@ -332,30 +340,40 @@ class _Writing:
         self._file = self._target.open("wb")
 
     def fits(self, line: bytes) -> bool:
-        """Whether one more request stays below the limits."""
+        """Whether one more request stays below the limits.
+
+        Args:
+            line: the request as the file would have it, with its line break.
+        """
         return len(self.positions) < self._limits[0] and self._size + len(line) <= self._limits[1]
 
-    def add(self, item: Item, line: bytes, worst: float) -> None:
-        """One more request."""
+    def add(self, item: WorkItem, line: bytes, worst: float) -> None:
+        """Write one more request.
+
+        Args:
+            item: the painting that it is about.
+            line: the request with its line break.
+            worst: the most that it can cost.
+        """
         self._file.write(line)
         self._size += len(line)
         self.positions.append(item.position)
         self.worst += worst
 
     def close(self) -> None:
-        """The file is whole, and on the disk."""
+        """Finish the file; it is on the disk then."""
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()
 
     def discard(self) -> None:
-        """The file will not be sent."""
+        """Remove the file, which will not be sent."""
         self._file.close()
         self._target.unlink()
 
 
 def _record(text: str) -> dict[str, Any] | None:
-    """A line of a provider's file; None where it is cut off or no record, so that its request is sent again."""
+    """The JSON object in a line of a provider's file; None where there is none, so that its request is sent again."""
     try:
         content = json.loads(text)
     except ValueError:
@@ -363,6 +381,6 @@ def _record(text: str) -> dict[str, Any] | None:
     return content if isinstance(content, dict) else None
 
 
-def _name(item: Item) -> str:
-    """What a request is called: painting, side, round, and how often the judge was asked about it."""
+def _name(item: WorkItem) -> str:
+    """The name of a request: its painting's position, the side, the round, and the judge's tries before it."""
     return f"{item.position}-{item.side}-{item.rounds}-{item.judge_tries}"

@@ -14,12 +14,12 @@ class _Section(BaseModel):
 
 
 class PriceSection(_Section):
-    """What tokens cost, per million, in any currency.
+    """What tokens cost, in any currency, the same for both sides.
 
     Args:
-        input: of prompts.
-        output: of replies.
-        batch: factor on both in the Batch API.
+        input: price of a million prompt tokens, 0 or more.
+        output: price of a million reply tokens, 0 or more.
+        batch: factor on both prices in the Batch API, above 0 and at most 1.
     """
 
     input: float = Field(0.0, ge=0)
@@ -31,18 +31,19 @@ class EndpointSection(_Section):
     """One side of the conversation: an OpenAI-compatible endpoint and how it may be used.
 
     Args:
-        base_url: of the API, usually ending with ``/v1``.
+        base_url: address of the API, ``http://`` or ``https://``, usually ending with ``/v1``; a slash at its end is
+            dropped.
         model: the name that the endpoint knows it by.
         api_key_env: environment variable that holds the key; None where the endpoint wants none.
         parameters: further fields of every request, such as ``temperature`` and ``max_tokens``, sent as they are.
         structured: whether a JSON schema is sent along; ``auto`` does so until the endpoint refuses it.
-        concurrency: requests at once; the client's transport keeps a thousand connections at most.
-        requests_per_minute: cap; None for none. The client's own retries are not counted.
-        tokens_per_minute: cap on prompt and reply together; None for none.
-        timeout: seconds per attempt.
+        concurrency: the most requests that wait for a reply at once, from 1 to 1000.
+        requests_per_minute: the most requests per minute; None for no cap. The client's own retries are not counted.
+        tokens_per_minute: the most tokens of prompts and replies together per minute; None for no cap.
+        timeout: seconds that one attempt may take, above 0.
         max_retries: of the client, for 408, 409, 429, 5xx and lost connections, with its own waits.
         batch: whether ``--batch`` takes this side's Batch API; otherwise it is asked live even then.
-        price: see there.
+        price: what this side's tokens cost; 0 where it is left out.
     """
 
     base_url: str = Field(pattern=r"^https?://")
@@ -105,9 +106,9 @@ class ImagesSection(_Section):
     """How paintings are sent.
 
     Args:
-        longest_side: pixels; larger pictures are scaled down.
-        quality: of the JPEG, where a picture is not sent as it is.
-        tokens: what a picture counts at most, for budgets and caps.
+        longest_side: pixels of the longer side of a picture as it is sent; larger pictures are scaled down.
+        quality: of the JPEG file from 1 to 100, where a picture is not sent as it is stored.
+        tokens: the most tokens that a picture can count as, for budgets and caps; 0 or more.
     """
 
     longest_side: int = Field(1024, gt=0)
@@ -119,10 +120,10 @@ class BatchSection(_Section):
     """The Batch API, below the provider's limits.
 
     Args:
-        lines: requests per file at most.
-        megabytes: size of a file at most.
-        poll_seconds: between two looks at a running batch.
-        window: within which the provider promises an answer.
+        lines: the most requests in one file, from 1 to 50,000.
+        megabytes: the largest size of one file in millions of bytes, up to 200.
+        poll_seconds: time between two looks at a running batch, above 0.
+        window: the time within which the provider promises an answer.
     """
 
     lines: int = Field(50_000, gt=0, le=50_000)
@@ -139,11 +140,12 @@ class RadConfig(_Section):
         statistics: whose statistics and percentiles are told. ``train``: of the training split, for all paintings, so
             that no test score influences a training text (of the whole dataset where there is no such split);
             ``split``: of the painting's own split; ``dataset``: of all splits.
-        rounds: descriptions per painting at most.
-        generator: who describes.
-        judge: who judges; should be another model.
-        images: see there.
-        batch: see there.
+        rounds: the most descriptions that are asked for per painting, from 1.
+        generator: the endpoint and the model that describe paintings.
+        judge: the endpoint and the model that judge descriptions; the same model as the generator at the same address
+            is refused.
+        images: how pictures are sent to the generator.
+        batch: limits on the files of the Batch API, and how often it is looked at.
         give_up_after: requests in a row without an answer (connection, 429, 5xx, after the client's retries) that
             stop the run; the paintings that they were about stay unfinished.
     """
@@ -168,7 +170,7 @@ class RadConfig(_Section):
 
     @property
     def models(self) -> dict[str, str]:
-        """Names of both sides."""
+        """Names of both sides' models."""
         return {"generator": self.generator.model, "judge": self.judge.model}
 
     @property

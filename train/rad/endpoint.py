@@ -1,60 +1,46 @@
-"""One side's endpoint through OpenAI's client; its errors become three kinds: this painting, no answer, the end."""
+"""One side's endpoint: its key, the requests that it takes, and what its errors mean for a run."""
 
 import asyncio
-import json
+import os
 from collections.abc import Callable
-from typing import Any
-
-import openai
-from openai.types.chat import ChatCompletion
+from typing import TYPE_CHECKING
 
 from artquant_plugin.common.errors import ArtQuantError
-from artquant_plugin.common.text import one_line
+from artquant_plugin.common.openai_client import (
+    EndpointDown,
+    OpenAIServer,
+    RequestFailed,
+    RequestRefused,
+    RequestUnanswered,
+)
 from artquant_plugin.train.rad.config import EndpointSection
 from artquant_plugin.train.rad.replies import Reply
-from artquant_plugin.train.rad.rows import Side
 from artquant_plugin.train.rad.steps import Request
+from artquant_plugin.train.rad.store_rows import Side
 
-FILTERED = ("content_filter", "content_policy_violation")  # codes of a 400 that is a refusal
+if TYPE_CHECKING:
+    from openai.types.chat import ChatCompletion
+
 NO_SCHEMA = (400, 422)  # statuses of endpoints that do not know response_format
-_PREFLIGHT = 20.0  # seconds
-
-
-class EndpointDown(ArtQuantError):
-    """The run cannot go on with this endpoint; unfinished paintings stay as they are."""
-
-
-class Refused(Exception):
-    """The endpoint will not take this request.
-
-    Args:
-        reason: one word, such as ``http_400``.
-        detail: the endpoint's words.
-    """
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(detail)
-        self.reason = reason
-        self.detail = detail
-
-
-class Unanswered(Refused):
-    """No answer after the client's retries: ``connection``, ``timeout``, ``http_429``, ``http_500`` and their like."""
+_CHECK_SECONDS = 20.0  # that the check before a run may take
 
 
 class Endpoint:
     """A side's endpoint; made and closed within an event loop.
 
     Args:
-        side: which.
-        section: of the configuration.
-        key: from `artquant_plugin.train.rad.keys`.
-        structured: whether structured outputs are known to be taken or refused; None when not known.
+        side: which of the two it is.
+        section: the side's section of the configuration.
+        key: from `read_key`; None where the endpoint wants none.
+        structured: what an earlier run learnt: True where the endpoint takes a JSON schema, False where it refuses
+            one, None when that is not known. It counts only where the configuration says ``auto``.
 
     Attributes:
-        answered: whether it has answered in this run.
-        structured: as learnt.
-        slots: requests that may be in flight.
+        server: the address, the model and the key, with the names of the settings that hold them.
+        client: of `openai`; the Batch API is reached through it.
+        answered: whether the endpoint has answered a request in this run.
+        structured: whether the endpoint takes a JSON schema; None until the first reply.
+        slots: a semaphore with as many places as requests may wait for a reply at once.
     """
 
     def __init__(self, side: Side, section: EndpointSection, key: str | None, structured: bool | None = None) -> None:
@@ -63,152 +49,130 @@ class Endpoint:
         self.answered = False
         self.structured = {"auto": structured, "always": True, "never": False}[section.structured]
         self.slots = asyncio.Semaphore(section.concurrency)
-        self._key = key
-        self.client = openai.AsyncOpenAI(
-            base_url=section.base_url,
-            api_key=key or "none",
-            max_retries=section.max_retries,
+        self.server = OpenAIServer(
+            section.base_url,
+            section.model,
+            url_option=f"{side}.base_url",
+            model_option=f"{side}.model",
+            key=key,
+            key_variable=section.api_key_env,
+            key_option=f"{side}.api_key_env",
+            role=side,
             timeout=section.timeout,
-            http_client=openai.DefaultAioHttpClient(timeout=section.timeout),
+            retries=section.max_retries,
         )
+        self.client = self.server.connect()
 
     async def close(self) -> None:
         """Close its connections."""
         await self.client.close()
 
     async def check(self) -> None:
-        """Whether it is there and takes the key; costs nothing.
+        """Ask for the list of models, which costs nothing, to see whether the endpoint answers and takes the key.
 
         Raises:
-            EndpointDown: it is not, or does not.
+            EndpointDown: it does not answer, or refuses the key.
         """
+        import openai
+
         try:
-            await self.client.with_options(max_retries=1, timeout=_PREFLIGHT).models.list()
+            await self.client.with_options(max_retries=1, timeout=_CHECK_SECONDS).models.list()
         except openai.APIConnectionError as error:
-            raise self.down(_cause(error)) from error
+            raise self.server.no_answer(self.server.said(error)) from error
         except openai.APIStatusError as error:
             if error.status_code == 401:  # 403 may mean that this key is for completions alone
-                raise self._no_key(error) from error
+                raise self.server.key_refused(self.server.said(error)) from error
         except (openai.APIError, ValueError):
             pass  # no list of models is needed, as long as something answers
 
     async def ask(self, request: Request, plain: Callable[[], Request]) -> tuple[Request, Reply]:
         """Send a request.
 
+        Until it is known whether the endpoint takes a JSON schema, a request that is refused with one is sent again
+        without; when that is answered, the schema was the trouble.
+
         Args:
-            request: to be sent, with structured outputs unless they are known to be refused.
-            plain: the same without.
+            request: to be sent; it has a JSON schema unless the endpoint is known to refuse one.
+            plain: makes the same request without a schema.
 
         Returns:
             The request as it was answered, and the reply.
 
         Raises:
-            Refused: this request.
-            Unanswered: no answer, for this one or for all.
-            EndpointDown: for all.
+            RequestRefused: the endpoint will not take this request.
+            RequestUnanswered: no usable reply came, for a reason that may be this request's or the endpoint's.
+            EndpointDown: the run cannot go on with this endpoint.
         """
         try:
             reply = await self._send(request)
-        except openai.APIStatusError as error:
-            if self.structured is not None or error.status_code not in NO_SCHEMA or _code(error) in FILTERED:
-                raise self._kind(error) from error
-            return await self._without_schema(plain, error)
-        except openai.APIError as error:
-            raise self._kind(error) from error
+        except RequestRefused as refused:
+            if self.structured is not None or refused.status not in NO_SCHEMA or refused.reason == "refused":
+                raise
+            request = plain()
+            try:
+                reply = await self._send(request)
+            except RequestFailed as error:
+                raise (refused if error.status in NO_SCHEMA else error) from error
+            self.structured = False
+            return request, reply
         if self.structured is None:
             self.structured = True
         return request, reply
 
-    async def _without_schema(
-        self, plain: Callable[[], Request], refused: openai.APIStatusError
-    ) -> tuple[Request, Reply]:
-        """The same request in words alone; when that is taken, the schema was the trouble."""
-        request = plain()
-        try:
-            reply = await self._send(request)
-        except openai.APIStatusError as error:
-            raise self._kind(error if error.status_code not in NO_SCHEMA else refused) from error
-        except openai.APIError as error:
-            raise self._kind(error) from error
-        self.structured = False
-        return request, reply
-
     async def _send(self, request: Request) -> Reply:
-        body = request.body
-        try:
-            # The whole body as `extra_body`, which goes over the rest: the client would walk through every message for
-            # keys to rename, of which there are none, and spend a third of its time on it.
-            completion = await self.client.chat.completions.create(model=body["model"], messages=[], extra_body=body)
-        except json.JSONDecodeError as error:
-            raise Unanswered("no_completion", f"a reply that is no JSON ({error})") from error
-        if not isinstance(completion, ChatCompletion):  # the client hands text through, such as a proxy's page
-            raise Unanswered("no_completion", "a reply that is no completion")
+        completion = await self.server.complete(self.client, request.body, forbidden_is_key=not self.answered)
         self.answered = True
         return read_completion(completion)
 
-    def _kind(self, error: openai.APIError) -> Refused | EndpointDown:
-        if isinstance(error, openai.APIConnectionError):
-            # The aiohttp transport calls a connection that the server closes a timeout; Python's own error tells.
-            if isinstance(_deepest(error), TimeoutError):
-                return Unanswered("timeout", f"no answer within {self.section.timeout:g} s")
-            return Unanswered("connection", _cause(error))
-        if not isinstance(error, openai.APIStatusError):
-            return Unanswered("no_completion", self.said(error))
-        status, code = error.status_code, _code(error)
-        if status == 401 or (status == 403 and not self.answered):
-            return self._no_key(error)
-        if status == 402 or code == "insufficient_quota":
-            return EndpointDown(
-                f"the account at '{self.section.base_url}' is used up ({self.said(error)}); top it up and run again "
-                "to go on"
-            )
-        if status == 404:
-            return EndpointDown(
-                f"'{self.section.base_url}' knows no model '{self.section.model}' ({self.said(error)}); mend "
-                f"{self.side}.model or {self.side}.base_url"
-            )
-        if status == 400 and code in FILTERED:
-            return Refused("refused", self.said(error))
-        kind = Unanswered if status in (408, 409, 429) or status >= 500 else Refused
-        return kind(f"http_{status}", self.said(error))
+    def gives_up(self, error: RequestFailed) -> EndpointDown:
+        """The error that ends a run whose requests fail one after the other.
 
-    def _no_key(self, error: openai.APIStatusError) -> EndpointDown:
-        if self.section.api_key_env is None:
-            return EndpointDown(
-                f"'{self.section.base_url}' wants a key ({self.said(error)}); set {self.side}.api_key_env to the name "
-                "of the variable that holds it"
-            )
-        return EndpointDown(
-            f"'{self.section.base_url}' refuses the key in ${self.section.api_key_env} ({self.said(error)}); set it "
-            "and run again"
-        )
-
-    def gives_up(self, error: Refused) -> EndpointDown:
-        """The error that ends a run whose requests fail one after the other."""
+        Args:
+            error: why the last one of them failed.
+        """
         said = f"{error.reason}: {error.detail}"
-        if isinstance(error, Unanswered):
-            return self.down(said)
+        if isinstance(error, RequestUnanswered):
+            return self.server.no_answer(said)
         return EndpointDown(
             f"'{self.section.base_url}' refuses the {self.side}'s requests ({said}); mend {self.side}.parameters or "
             f"{self.side}.model, and run again"
         )
 
-    def down(self, said: str) -> EndpointDown:
-        """The error that ends a run whose endpoint does not answer."""
-        return EndpointDown(
-            f"no answer from {self.side} '{self.section.base_url}' ({said}); start the server or mend "
-            f"{self.side}.base_url, and run again to go on"
+
+def read_key(side: Side, section: EndpointSection) -> str | None:
+    """The key of a side, from the environment variable that its section names; it goes to the client alone.
+
+    Args:
+        side: which side's key is read.
+        section: the side's section of the configuration.
+
+    Returns:
+        The key without surrounding white space; None where the section names no variable.
+
+    Raises:
+        ArtQuantError: the variable is not set, or holds what an HTTP header cannot carry.
+    """
+    if section.api_key_env is None:
+        return None
+    key = os.environ.get(section.api_key_env, "").strip()
+    if not key:
+        raise ArtQuantError(
+            f"${section.api_key_env} is not set, and {side}.api_key_env names it; export it, or set "
+            f"{side}.api_key_env=null where the endpoint wants no key"
         )
+    if not (key.isascii() and key.isprintable()):
+        raise ArtQuantError(
+            f"${section.api_key_env} holds what no key does, a line break or a letter that is not ASCII; copy it again"
+        )
+    return key
 
-    def said(self, error: openai.APIError) -> str:
-        """An error's words in one line, without the key, which some servers repeat."""
-        body: Any = error.body
-        text = body["message"] if isinstance(body, dict) and isinstance(body.get("message"), str) else error.message
-        return one_line(str(text).replace(self._key, "[key]") if self._key else text)
 
+def read_completion(completion: "ChatCompletion") -> Reply:
+    """What a run uses of a completion.
 
-def read_completion(completion: ChatCompletion) -> Reply:
-    """A completion as far as it matters here; the client does not check what a server sends."""
+    Args:
+        completion: as the client made it of the server's JSON, which it does not check: every field may be absent.
+    """
     choice = completion.choices[0] if completion.choices else None
     message = choice.message if choice else None
     usage = completion.usage
@@ -219,17 +183,3 @@ def read_completion(completion: ChatCompletion) -> Reply:
         prompt_tokens=usage.prompt_tokens if usage else None,
         completion_tokens=usage.completion_tokens if usage else None,
     )
-
-
-def _code(error: openai.APIStatusError) -> str | None:
-    return error.code if isinstance(error.code, str) else None
-
-
-def _cause(error: openai.APIConnectionError) -> str:
-    return one_line(_deepest(error))
-
-
-def _deepest(error: BaseException) -> BaseException:
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return error

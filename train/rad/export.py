@@ -1,4 +1,4 @@
-"""A run -> a folder that this package trains on and that `datasets.load_dataset` loads.
+"""Exports a run as a folder that this package trains on and that `datasets.load_dataset` loads.
 
 The rows stand in Parquet files, once: ``data/train-00000-of-00001.parquet`` and so on. Beside them are
 ``dataset.json`` (the dataset form), ``rad.json`` (how it was made) and ``README.md`` (which files are which split).
@@ -14,18 +14,18 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.files import atomic_folder, atomic_write
+from artquant_plugin.common.progress import ProgressBar
+from artquant_plugin.common.run_record import FORM_VERSION, read_record, refuse_changes, write_record
 from artquant_plugin.data.dataset import INFO_FILE, Dataset, DatasetInfo, split_info, write_info
 from artquant_plugin.data.paintings import PARQUET_FOLDER
-from artquant_plugin.train.rad.card import card_text
-from artquant_plugin.train.rad.finished import RadRun
-from artquant_plugin.train.rad.table import LeftOut, Row, Survey, features, rows, survey
+from artquant_plugin.train.rad.publishing import card_text
+from artquant_plugin.train.rad.table import ExportRow, ExportSurvey, LeftOut, RadRun, features, rows, survey
 
 RAD_FILE, CARD_FILE, FOLDS_FILE = "rad.json", "README.md", "folds.json"
-FORM_VERSION = 1
+# Fields of rad.json that say what the folder was made from, the ones that tell most first.
+SECTIONS = ("form_version", "with_images", "data", "models", "prompts", "parameters", "files", "content", "run")
 SHARD_BYTES = 400_000_000  # of pictures in one Parquet file
 GROUP_ROWS, GROUP_BYTES = 1000, 32_000_000  # of a row group, which is what memory holds
 
@@ -35,12 +35,12 @@ class Exported:
     """What an export did.
 
     Args:
-        folder: that holds it.
+        folder: where the export's files are.
         splits: number of rows and of descriptions by split.
         states: number of rows by state.
-        left_out: paintings whose picture stands in another split.
-        without_picture: rows whose file was not there to be embedded.
-        unchanged: whether the folder held the same already.
+        left_out: paintings that have no row, since their picture stands in a stricter split.
+        without_picture: number of rows whose file was not there to be embedded; 0 without pictures.
+        unchanged: whether the folder held the same already, so that nothing was written.
     """
 
     folder: Path
@@ -65,15 +65,15 @@ def export_run(
     on; only those whose picture stands in a stricter split as well are left out.
 
     Args:
-        run: to be exported; what it has by now counts.
-        out: the folder; made when absent.
-        with_images: embed the pictures' files.
-        license: of the pictures, as the dataset names it; must be given to embed them.
-        overwrite: replace another export.
+        run: the run to be exported; what it has by now counts.
+        out: the export's folder; made when absent.
+        with_images: put the pictures' files into the rows.
+        license: of the pictures, exactly as the dataset names it; needed where they are put into the rows.
+        overwrite: replace another export in the folder.
 
     Raises:
-        ArtQuantError: nothing was accepted, the folder holds something else, the license is another, a picture is not
-            the one that was imported.
+        ArtQuantError: no description was accepted, the folder holds something else, the license is not the dataset's,
+            or a picture is not the one that was imported.
     """
     terms = run.dataset.info.license
     if with_images and license != terms:
@@ -86,18 +86,19 @@ def export_run(
     found = survey(run)
     content = _content(run, found, with_images)
     before = _earlier(out)
-    if before is not None and before["content"] == content and _whole(run, out, before):
-        return _exported(out, before, unchanged=True)
-    if before is not None and not overwrite:
-        raise ArtQuantError(f"'{out}' holds another export; pass --overwrite to replace it, or another --out")
+    if before is not None:
+        stands, wanted = _made_from(before, out), _would_be_made_from(run, content, with_images, out)
+        if stands == wanted:
+            return _exported(out, before, unchanged=True)
+        if not overwrite:
+            refuse_changes(out, stands, wanted, remedy="pass --overwrite to replace it, or another --out")
     with atomic_folder(out) as part:
         counted = _write_rows(run, found, part, with_images)
         if _content(run, found, with_images) != content:
             raise ArtQuantError(f"'{run.folder}' was written to meanwhile; export it again when it rests")
         info = _info(run, found, counted)
         record = _record(run, found, counted, with_images) | {"content": content, "files": _files(part)}
-        with atomic_write(part / RAD_FILE) as file:
-            file.write(json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+        write_record(part / RAD_FILE, record)
         with atomic_write(part / CARD_FILE) as file:
             file.write(card_text(info, record, features(found.attributes, with_images=with_images)))
         folds = run.dataset.folder / FOLDS_FILE
@@ -107,8 +108,8 @@ def export_run(
     return _exported(out, record, unchanged=False)
 
 
-def _content(run: RadRun, found: Survey, with_images: bool) -> str:
-    """A hash of all that the folder is made from, the pictures' place apart."""
+def _content(run: RadRun, found: ExportSurvey, with_images: bool) -> str:
+    """A hash of all that the folder is made from, except the place of the pictures."""
     usage = {f"{side} {outcome}": asdict(sums) for (side, outcome), sums in run.store.usage().items()}
     facts = [
         FORM_VERSION,
@@ -131,25 +132,27 @@ def _earlier(out: Path) -> dict[str, Any] | None:
     """
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return None
-    refusal = ArtQuantError(f"'{out}' exists and is no export of a RAD run; pass another --out")
+    kind, remedy = "export of a RAD run", "pass another --out"
     if not (out / RAD_FILE).is_file():
-        raise refusal
+        raise ArtQuantError(f"'{out}' exists and is no {kind}; {remedy}")
     ours = {RAD_FILE, CARD_FILE, FOLDS_FILE, INFO_FILE, PARQUET_FOLDER}
     strangers = [path for path in out.iterdir() if path.name not in ours]
     strangers += [path for path in (out / PARQUET_FOLDER).glob("*") if path.suffix != ".parquet"]
     if strangers:
         raise ArtQuantError(f"'{strangers[0]}' is no part of an export; move it away, or pass another --out")
-    try:
-        record = json.loads((out / RAD_FILE).read_text(encoding="utf-8"))
-        return record if record["form_version"] == FORM_VERSION else record | {"content": None, "files": {}}
-    except (ValueError, KeyError, TypeError) as error:
-        raise refusal from error
+    return read_record(out / RAD_FILE, kind=kind, remedy=remedy, form_version=None)
 
 
-def _whole(run: RadRun, out: Path, before: dict[str, Any]) -> bool:
-    """Whether a folder still holds all that its record says, and looks for the pictures in the right place."""
-    info = out / INFO_FILE
-    return before["files"] == _files(out) and info.is_file() and Dataset.load(out).info.image_root == _image_root(run)
+def _made_from(before: dict[str, Any], out: Path) -> dict[str, Any]:
+    """What the export in a folder was made from, with the files that it was left with."""
+    root = Dataset.load(out).info.image_root if (out / INFO_FILE).is_file() else None
+    return {**{name: before.get(name) for name in SECTIONS}, "image_root": root}
+
+
+def _would_be_made_from(run: RadRun, content: str, with_images: bool, out: Path) -> dict[str, Any]:
+    """What the same export would be made from now, with the files that are there now."""
+    facts = {"form_version": FORM_VERSION, "with_images": with_images, **_origin(run), "image_root": _image_root(run)}
+    return facts | {"files": _files(out), "content": content}
 
 
 def _files(folder: Path) -> dict[str, int]:
@@ -180,11 +183,11 @@ class _Counted:
     without_picture: Counter[str]
 
 
-def _write_rows(run: RadRun, found: Survey, folder: Path, with_images: bool) -> _Counted:
+def _write_rows(run: RadRun, found: ExportSurvey, folder: Path, with_images: bool) -> _Counted:
     splits = run.dataset.info.splits
     counted = _Counted({split: [] for split in splits}, Counter(), Counter(), Counter())
     stream = _counting(run, found, counted, with_images)
-    with tqdm(total=sum(found.sizes.values()), desc="export", unit="row", disable=None) as bar:
+    with ProgressBar("export", "row", sum(found.sizes.values())) as bar:
         for split in splits:
             count = found.sizes[split]
             shards = _shards(run, split, count) if with_images else 1
@@ -195,7 +198,7 @@ def _write_rows(run: RadRun, found: Survey, folder: Path, with_images: bool) -> 
     return counted
 
 
-def _counting(run: RadRun, found: Survey, counted: _Counted, with_images: bool) -> Iterator[Row]:
+def _counting(run: RadRun, found: ExportSurvey, counted: _Counted, with_images: bool) -> Iterator[ExportRow]:
     for row, path in rows(run, found):
         counted.scores[row["split"]].append(row["score"])
         counted.described[row["split"]] += row["description"] is not None
@@ -206,7 +209,7 @@ def _counting(run: RadRun, found: Survey, counted: _Counted, with_images: bool) 
         yield row
 
 
-def _picture(path: Path, row: Row) -> dict[str, Any] | None:
+def _picture(path: Path, row: ExportRow) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     content = path.read_bytes()
@@ -222,7 +225,7 @@ def _shards(run: RadRun, split: str, count: int) -> int:
 
 
 def _write_shard(
-    path: Path, some: Iterable[Row], attributes: Sequence[str], with_images: bool, bar: "tqdm[Any]"
+    path: Path, some: Iterable[ExportRow], attributes: Sequence[str], with_images: bool, bar: ProgressBar
 ) -> None:
     import pyarrow
     from pyarrow import parquet
@@ -231,11 +234,11 @@ def _write_shard(
     with atomic_write(path, "wb") as file, parquet.ParquetWriter(file, schema) as writer:
         for group in _groups(some):
             writer.write_table(pyarrow.Table.from_pylist(group, schema))
-            bar.update(len(group))
+            bar.advance(len(group))
 
 
-def _groups(some: Iterable[Row]) -> Iterator[list[Row]]:
-    group: list[Row] = []
+def _groups(some: Iterable[ExportRow]) -> Iterator[list[ExportRow]]:
+    group: list[ExportRow] = []
     size = 0
     for row in some:
         group.append(row)
@@ -247,7 +250,7 @@ def _groups(some: Iterable[Row]) -> Iterator[list[Row]]:
         yield group
 
 
-def _info(run: RadRun, found: Survey, counted: _Counted) -> DatasetInfo:
+def _info(run: RadRun, found: ExportSurvey, counted: _Counted) -> DatasetInfo:
     source = run.dataset.info
     models = run.record.models
     splits = {}
@@ -263,17 +266,19 @@ def _info(run: RadRun, found: Survey, counted: _Counted) -> DatasetInfo:
     )
 
 
-def _record(run: RadRun, found: Survey, counted: _Counted, with_images: bool) -> dict[str, Any]:
+def _origin(run: RadRun) -> dict[str, Any]:
+    """The sections of rad.json that say from which run the rows come."""
+    record = run.record
+    sections = {name: record.identity[name] for name in ("data", "models", "prompts", "parameters")}
+    return {"run": record.fingerprint, **sections}
+
+
+def _record(run: RadRun, found: ExportSurvey, counted: _Counted, with_images: bool) -> dict[str, Any]:
     """How it was made. Folders and endpoints of the one who made it stay out: the file may be published."""
     record = run.record
     return {
-        "form_version": FORM_VERSION,
         "with_images": with_images,
-        "run": record.fingerprint,
-        "data": {key: value for key, value in record.data.items() if key != "folder"},
-        "models": record.models,
-        "prompts": record.prompts,
-        "parameters": record.parameters,
+        **_origin(run),
         "versions": record.versions,
         "git_commit": record.git_commit,
         "splits": {

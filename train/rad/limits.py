@@ -1,4 +1,7 @@
-"""What keeps a run within its caps: requests and tokens per minute, and money."""
+"""What keeps a run within its caps: requests and tokens per minute, and money.
+
+`aiolimiter` was measured and not taken; docs/rad.md, "Libraries", says why.
+"""
 
 import asyncio
 
@@ -6,16 +9,16 @@ from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.train.rad.config import EndpointSection
 
 
-class Stop(Exception):
+class StopRequested(Exception):
     """No further request may be made; those in flight are finished."""
 
 
 class Pace:
-    """Spaces requests evenly, so that no minute has more than its caps.
+    """Spaces the requests to one endpoint evenly, so that no minute has more requests or tokens than its caps.
 
     Args:
-        section: with the caps.
-        stop: set when the run is to end.
+        section: a side's section of the configuration, with its caps; without caps nothing waits.
+        stop: an event that is set when the run is to end.
     """
 
     def __init__(self, section: EndpointSection, stop: asyncio.Event) -> None:
@@ -28,10 +31,10 @@ class Pace:
         """Wait for a request's turn.
 
         Args:
-            tokens: most tokens that it can have; `count` tells later how many they were.
+            tokens: the most tokens that the request and its reply can have; `count` corrects them later.
 
         Raises:
-            Stop: the run ends meanwhile.
+            StopRequested: the run ends meanwhile.
         """
         now = asyncio.get_running_loop().time()
         turn = max(now, self._next_request, self._next_token)
@@ -42,19 +45,24 @@ class Pace:
                 await asyncio.wait_for(self._stop.wait(), turn - now)
             except TimeoutError:
                 return
-            raise Stop
+            raise StopRequested
 
     def count(self, expected: int, used: int) -> None:
-        """Give back the time of tokens that were not used."""
+        """Give back the time of tokens that were not used.
+
+        Args:
+            expected: the tokens that `wait` was told.
+            used: the tokens that the endpoint counted.
+        """
         self._next_token -= (expected - used) * self._per_token
 
 
 class Budget:
-    """Money: what is spent, what requests in flight may still cost.
+    """The money of a run: what is spent, and what requests in flight may still cost.
 
     Args:
-        limit: most that may be spent; None for no limit.
-        spent: by earlier runs of the same store.
+        limit: the most that may be spent, in the configuration's currency; None for no limit.
+        spent: what earlier runs of the same store spent.
     """
 
     def __init__(self, limit: float | None, spent: float) -> None:
@@ -66,52 +74,71 @@ class Budget:
         self._settled = asyncio.Event()
 
     async def reserve(self, worst: float) -> None:
-        """Set money aside, waiting for requests in flight to cost less than they might.
+        """Set money aside for a request; where there is not enough, wait until requests in flight turn out cheaper.
 
         Args:
             worst: the most that the request can cost.
 
         Raises:
-            Stop: there is not enough left.
+            StopRequested: there is not enough left, and no request is in flight.
         """
         while not self.take(worst):
             if not self._in_flight:
                 self.exhausted = True
-                raise Stop
+                raise StopRequested
             self._settled.clear()
             await self._settled.wait()
         self._in_flight += 1
 
     def take(self, worst: float) -> bool:
-        """Set money aside, or say that there is not enough."""
+        """Set money aside without waiting.
+
+        Args:
+            worst: the most that the requests can cost.
+
+        Returns:
+            Whether there was enough; otherwise nothing is set aside.
+        """
         if self.limit is not None and self.spent + self._reserved + worst > self.limit:
             return False
         self._reserved += worst
         return True
 
     def settle(self, worst: float, actual: float) -> None:
-        """A request that `reserve` let through is over.
+        """Count what a request cost that `reserve` let through, and free the rest of what was set aside for it.
 
         Args:
-            worst: what was reserved.
-            actual: what it cost.
+            worst: the sum that was reserved.
+            actual: what the request and its reply cost, 0 or more.
         """
         self._in_flight -= 1
         self.spent += actual
         self.give_back(worst)
 
     def hold(self, worst: float) -> None:
-        """Set money aside for a batch that is under way already; nobody waits for its end."""
+        """Set money aside for a batch that is under way already, whether or not there is enough.
+
+        Args:
+            worst: the most that the batch can cost.
+        """
         self._reserved += worst
 
     def give_back(self, worst: float) -> None:
-        """Money that was set aside is free again."""
+        """Free money that was set aside.
+
+        Args:
+            worst: the sum that was set aside.
+        """
         self._reserved -= worst
         self._settled.set()
 
 
 def check_budget(limit: float | None, sections: dict[str, EndpointSection]) -> None:
-    """Whether the worst case of a request is known.
+    """Check that a limit on the cost can be kept: that the worst case of each request is known.
+
+    Args:
+        limit: the most that may be spent; None for no limit, which needs no check.
+        sections: the sides' sections of the configuration, by side.
 
     Raises:
         ArtQuantError: a limit that is not positive, no price, or no limit on a reply's tokens.

@@ -1,29 +1,27 @@
 """What a run did, counted as it goes: the progress bar and the summary."""
 
-import time
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from tqdm import tqdm
-
-from artquant_plugin.train.rad.rows import Change
+from artquant_plugin.common.progress import ProgressBar
 from artquant_plugin.train.rad.store import RunStore
+from artquant_plugin.train.rad.store_rows import Change
 
 
 @dataclass
-class Summary:
-    """What a run left.
+class RadSummary:
+    """What a run directory holds after a process worked on it, and what that process did.
 
     Args:
-        counts: paintings by state, of the whole run directory.
-        reasons: failed paintings by reason.
-        cost: of all exchanges so far, in the configuration's currency.
-        finished: paintings that this process brought to an end.
-        requests: exchanges of this process.
-        seconds: that it worked.
-        left: unfinished paintings that this process was to work on.
-        interrupted: stopped by the user.
-        over_budget: stopped by ``--max-cost``.
+        counts: number of paintings by state, of the whole run directory.
+        reasons: number of failed paintings by reason, of the whole run directory, the most frequent first.
+        cost: of all exchanges in the run directory, in the configuration's currency.
+        finished: number of paintings that this process brought to an end.
+        requests: number of exchanges of this process.
+        seconds: time for which this process worked.
+        left: number of unfinished paintings that this process was to work on, those in open batches included.
+        interrupted: whether the user stopped the run.
+        over_budget: whether ``--max-cost`` stopped the run.
     """
 
     counts: dict[str, int]
@@ -37,7 +35,7 @@ class Summary:
     over_budget: bool = False
 
     def lines(self) -> list[str]:
-        """Counts first."""
+        """Lines to print: the counts first, then this process's rate, then how to go on."""
         lines = [", ".join(f"{state} {count:,}" for state, count in self.counts.items())]
         lines += [f"  {count:,} {reason}" for reason, count in self.reasons.items()]
         if self.finished or self.requests:
@@ -57,43 +55,51 @@ class Summary:
         return lines
 
 
-def summary(store: RunStore) -> Summary:
-    """The counts, the reasons and the cost that a run's store holds, without the work of this process."""
-    return Summary(store.counts(), store.reasons(), store.cost())
-
-
-@dataclass
-class Meter:
-    """Counts and shows.
+def summary(store: RunStore) -> RadSummary:
+    """A summary of what a run's store holds; the fields about this process's work keep their defaults.
 
     Args:
-        total: paintings that are to be finished.
-        refining: of these, already begun.
-        cost: so far.
-        show: whether to draw a bar; drawn on terminals alone.
+        store: the run's store, open for reading or writing.
+    """
+    return RadSummary(store.counts(), store.reasons(), store.cost())
+
+
+class RadMeter:
+    """Counts what a process does to a run, and shows it as a progress bar.
+
+    Args:
+        total: number of paintings that this process is to bring to an end.
+        refining: number of paintings of the whole run that are begun and have no end yet.
+        cost: of all exchanges so far, in the configuration's currency.
+        show: draw a bar, where the error stream is a terminal.
+
+    Attributes:
+        finished: number of paintings that came to an end, by state.
+        requests: number of exchanges of this process.
     """
 
-    total: int
-    refining: int
-    cost: float
-    show: bool = True
-    finished: Counter[str] = field(default_factory=Counter)
-    requests: int = 0
-
-    def __post_init__(self) -> None:
-        self._started = time.monotonic()
-        self._bar = tqdm(total=self.total, unit="painting", desc="rad", disable=None if self.show else True)
+    def __init__(self, total: int, refining: int, cost: float, show: bool = True) -> None:
+        self.refining = refining
+        self.cost = cost
+        self.finished: Counter[str] = Counter()
+        self.requests = 0
+        self._drawn = 0
+        self._bar = ProgressBar("rad", "painting", total, show=show)
 
     def exchange(self, cost: float) -> None:
-        """A request is through."""
+        """Count a request that is through.
+
+        Args:
+            cost: of it, in the configuration's currency.
+        """
         self.requests += 1
         self.cost += cost
 
     def change(self, change: Change, *, begun: bool) -> None:
-        """A painting's state is written.
+        """Count a painting whose new state is written.
 
         Args:
-            change: what it became.
+            change: the painting's new state, as the store has it.
             begun: whether it was ``refining`` before.
         """
         self.refining += (change.state == "refining") - begun
@@ -102,17 +108,21 @@ class Meter:
 
     def draw(self) -> None:
         """Bring the bar up to date."""
-        if not self._bar.disable:
-            self._bar.set_postfix_str(
-                f"accepted {self.finished['accepted']:,}, refining {self.refining:,}, failed "
-                f"{self.finished['failed']:,}, cost {self.cost:.2f}",
-                refresh=False,
-            )
-            self._bar.update(self.finished.total() - self._bar.n)
-            self._bar.refresh()
+        self._bar.tell(
+            accepted=self.finished["accepted"],
+            refining=self.refining,
+            failed=self.finished["failed"],
+            cost=f"{self.cost:.2f}",
+        )
+        self._bar.advance(self.finished.total() - self._drawn)
+        self._drawn = self.finished.total()
+        self._bar.draw()
 
     def close(self) -> float:
-        """Stop the clock; the seconds."""
+        """Draw the bar for the last time.
+
+        Returns:
+            Seconds since the meter was made.
+        """
         self.draw()
-        self._bar.close()
-        return time.monotonic() - self._started
+        return self._bar.close()

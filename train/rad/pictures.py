@@ -13,7 +13,7 @@ from PIL import Image
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.data.images import header_size, open_image, resolve_inside
 from artquant_plugin.train.rad.config import ImagesSection
-from artquant_plugin.train.rad.rows import Item
+from artquant_plugin.train.rad.store_rows import WorkItem
 
 _ORIENTATION = 0x0112  # EXIF tag
 
@@ -22,8 +22,8 @@ class Pictures:
     """Encodes paintings of one image folder; a context manager.
 
     Args:
-        root: the image folder.
-        images: how they are sent.
+        root: the dataset's image folder; no picture outside of it is read.
+        images: the configuration's section on how pictures are sent.
     """
 
     def __init__(self, root: Path, images: ImagesSection) -> None:
@@ -37,28 +37,38 @@ class Pictures:
     def __exit__(self, *_: object) -> None:
         self._threads.shutdown(cancel_futures=True)
 
-    async def data_uri(self, item: Item) -> str:
-        """A painting, ready to be sent.
+    async def data_uri(self, item: WorkItem) -> str:
+        """Encode a painting's picture in a thread.
+
+        Args:
+            item: the painting whose picture is encoded.
 
         Raises:
             ArtQuantError: it cannot be read, or is not the file that was imported.
         """
         return await asyncio.get_running_loop().run_in_executor(self._threads, self.encode, item)
 
-    def encode(self, item: Item) -> str:
-        """The same in this thread."""
+    def encode(self, item: WorkItem) -> str:
+        """Encode a painting's picture in the calling thread.
+
+        Args:
+            item: the painting whose picture is encoded.
+
+        Raises:
+            ArtQuantError: it cannot be read, or is not the file that was imported.
+        """
         return data_uri(resolve_inside(self._root, item.image), item.sha256, self._images)
 
 
 def data_uri(path: Path, sha256: str, images: ImagesSection) -> str:
-    """A picture as it is shown, scaled down to the longest side.
+    """A picture as a viewer shows it, scaled down to the longest side, as a data URI of a JPEG file.
 
     A JPEG file that is small enough and would be shown as it is stored goes out unchanged, once it has been decoded.
 
     Args:
-        path: of the file.
-        sha256: that its bytes should have; empty when not known.
-        images: how it is sent.
+        path: place of the picture's file.
+        sha256: the hash that the file's bytes should have; empty where it is not known.
+        images: the configuration's section on how pictures are sent.
 
     Raises:
         ArtQuantError: it cannot be read, or is another file than the one that was imported.
@@ -81,14 +91,18 @@ def _plain(content: bytes) -> bool:
         return image.format == "JPEG" and image.mode == "RGB" and image.getexif().get(_ORIENTATION, 1) == 1
 
 
-def check_images(root: Path, items: list[Item]) -> None:
-    """Look at the header of every file before anything is sent; a broken rest is found when its turn comes.
+def check_images(root: Path, items: list[WorkItem]) -> None:
+    """Look at the header of every picture before anything is sent; a broken rest is found when its turn comes.
+
+    Args:
+        root: the dataset's image folder; no picture outside of it is read.
+        items: the paintings whose pictures are looked at.
 
     Raises:
         ArtQuantError: with the first file that cannot be read, and how many others.
     """
 
-    def bad(item: Item) -> bool:
+    def bad(item: WorkItem) -> bool:
         return header_size(resolve_inside(root, item.image)) == (0, 0)
 
     with ThreadPoolExecutor(os.cpu_count() or 1) as threads:

@@ -1,27 +1,29 @@
 """A RAD run before it begins: dataset, prompts and configuration, read and checked."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.data.dataset import Dataset, Painting
 from artquant_plugin.data.find import find_dataset
 from artquant_plugin.train.rad.config import RadConfig
-from artquant_plugin.train.rad.prompts import Prompts
+from artquant_plugin.train.rad.limits import check_budget
+from artquant_plugin.train.rad.prompts import Prompts, statistics_by_split
 from artquant_plugin.train.rad.record import RunRecord, describe_data, new_record
-from artquant_plugin.train.rad.rows import Item
-from artquant_plugin.train.rad.statistics import statistics_by_split
 from artquant_plugin.train.rad.steps import Steps
+from artquant_plugin.train.rad.store_rows import WorkItem
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class RadPlan:
     """A run, read and checked, before it touches the run directory.
 
     Args:
-        data: the dataset.
-        splits: all of its paintings.
-        config: of the run.
-        steps: the rules.
-        record: what the run is made from.
+        data: the dataset whose paintings are described.
+        splits: every painting of the dataset, by split.
+        config: the run's configuration, files and overrides merged.
+        steps: makes requests and reads replies by this configuration and these prompts.
+        record: what the run is made from, for its run.json.
     """
 
     data: Dataset
@@ -30,24 +32,24 @@ class Plan:
     steps: Steps
     record: RunRecord
 
-    def items(self) -> list[Item]:
-        """All paintings, as new work."""
+    def items(self) -> list[WorkItem]:
+        """Every painting of the dataset, as a new run begins with it."""
         rows = [(split, painting) for split, paintings in self.splits.items() for painting in paintings]
         return [
-            Item(position, p.id, split, p.image, p.sha256, p.score, p.category)
+            WorkItem(position, p.id, split, p.image, p.sha256, p.score, p.category)
             for position, (split, p) in enumerate(rows)
         ]
 
 
-def plan(data: str, config: RadConfig) -> Plan:
+def plan(data: str, config: RadConfig) -> RadPlan:
     """Read dataset and prompts.
 
     Args:
-        data: name or folder of a dataset.
-        config: of the run.
+        data: name of an imported dataset, or its folder.
+        config: the run's configuration, files and overrides merged.
 
     Raises:
-        ArtQuantError: either is not of its form, or there are no paintings.
+        ArtQuantError: there is no such dataset, it has no paintings, or one of the files is not of its form.
     """
     dataset = Dataset.load(find_dataset(data))
     splits = {split: dataset.split(split) for split in dataset.info.splits}
@@ -59,4 +61,25 @@ def plan(data: str, config: RadConfig) -> Plan:
         config.identity,
         config.model_dump(mode="json"),
     )
-    return Plan(dataset, splits, config, Steps(config, dataset.info, prompts), record)
+    return RadPlan(dataset, splits, config, Steps(config, dataset.info, prompts), record)
+
+
+def check_options(planned: RadPlan, splits: Sequence[str] | None, limit: int | None, max_cost: float | None) -> None:
+    """Check what `generate` is asked for, before anything is written or sent.
+
+    Args:
+        planned: the run that is asked for.
+        splits: names of splits; None for all.
+        limit: number of paintings; None for all.
+        max_cost: the most that may be spent, in the configuration's currency; None for no limit.
+
+    Raises:
+        ArtQuantError: the dataset has no such split, `limit` or `max_cost` is not positive, or the worst case of a
+            request is not known, so that `max_cost` could not be kept.
+    """
+    check_budget(max_cost, {"generator": planned.config.generator, "judge": planned.config.judge})
+    if limit is not None and limit < 1:
+        raise ArtQuantError(f"--limit {limit} is not positive; leave it out for all paintings")
+    for split in splits or ():
+        if split not in planned.splits:
+            raise ArtQuantError(f"the dataset has no split {split!r}; it has {', '.join(planned.splits)}")

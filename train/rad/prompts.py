@@ -1,37 +1,108 @@
-"""The templates that generator and judge are asked with, read from a file and filled."""
+"""The templates that generator and judge are asked with, and the statistics of the scores that fill them."""
 
 import functools
 import hashlib
 import json
-from collections.abc import Mapping
+from bisect import bisect_left, bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import numpy as np
 from jinja2 import StrictUndefined, Template, TemplateError, UndefinedError, meta
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from artquant_plugin.common.config import find_shipped, read_config
 from artquant_plugin.common.errors import ArtQuantError
-from artquant_plugin.data.dataset import DatasetInfo
+from artquant_plugin.data.dataset import DatasetInfo, Painting
 from artquant_plugin.prompting.questions import DESCRIPTION_LEVELS, join_description
-from artquant_plugin.train.rad.rows import Item
-from artquant_plugin.train.rad.statistics import Statistics
+from artquant_plugin.train.rad.store_rows import WorkItem
+
+Scope = Literal["train", "split", "dataset"]
 
 _DATA = {"dataset", "category", "low", "high", "n", "mean", "median", "variance", "deviation", "levels"}
 _SCORE = {"score", "percentile", "standing"}
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """The distribution that scores are told against.
+
+    Args:
+        scores: all scores, ascending; one or more.
+        mean: arithmetic mean of the scores.
+        median: median of the scores; of an even number, the mean of the two in the middle.
+        variance: their variance as of a whole population: the mean squared distance from the mean.
+    """
+
+    scores: tuple[float, ...]
+    mean: float
+    median: float
+    variance: float
+
+    @classmethod
+    def of(cls, scores: Sequence[float]) -> "Statistics":
+        """Compute the statistics of some scores.
+
+        Args:
+            scores: one or more, in any order.
+        """
+        values = np.array(scores, dtype=np.float64)
+        return cls(
+            tuple(sorted(map(float, scores))), float(values.mean()), float(np.median(values)), float(values.var())
+        )
+
+    @property
+    def deviation(self) -> float:
+        """Standard deviation."""
+        return self.variance**0.5
+
+    def percentile(self, score: float) -> float:
+        """Share of the scores that are lower, with half of those that are equal, from 0 to 100.
+
+        Args:
+            score: any number; it need not be one of the scores.
+
+        Example:
+            >>> Statistics.of([1, 2, 2, 3]).percentile(2)
+            50.0
+        """
+        return 50.0 * (bisect_left(self.scores, score) + bisect_right(self.scores, score)) / len(self.scores)
+
+
+def statistics_by_split(splits: Mapping[str, Sequence[Painting]], scope: Scope) -> dict[str, Statistics]:
+    """The statistics that the prompts of each split's paintings tell.
+
+    Args:
+        splits: the dataset's paintings, by split.
+        scope: whose scores count: ``train`` those of the training split for all paintings (of the whole dataset where
+            there is no such split), ``split`` those of the painting's own split, ``dataset`` those of all splits.
+
+    Raises:
+        ArtQuantError: no painting at all.
+    """
+    everything = [painting.score for paintings in splits.values() for painting in paintings]
+    if not everything:
+        raise ArtQuantError("the dataset has no paintings; import it again, or name another with --data")
+    if scope == "split":
+        return {split: Statistics.of([p.score for p in paintings]) for split, paintings in splits.items() if paintings}
+    training = [painting.score for painting in splits.get("train", ())]
+    told = Statistics.of(training if scope == "train" and training else everything)
+    return dict.fromkeys(splits, told)
 
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Ask(_Section):
-    """A request's two messages.
+class RequestTemplate(_Section):
+    """The templates of a request's two messages.
 
     Args:
-        system: what is the same for all paintings.
-        user: what is this painting's own.
+        system: the system message's template, filled once for all paintings of a split and category.
+        user: the user message's template, filled for each painting.
     """
 
     system: str
@@ -42,8 +113,8 @@ class Standing(_Section):
     """Words for a place among the others.
 
     Args:
-        below: percentile that the place is below.
-        words: that say so.
+        below: these words are for percentiles below this one, above 0.
+        words: words that tell such a place, such as "well below the average".
     """
 
     below: float = Field(gt=0)
@@ -51,7 +122,15 @@ class Standing(_Section):
 
 
 class Feedback(_Section):
-    """What the generator is told about a description that was sent back."""
+    """Templates of what the generator is told about a description that was sent back.
+
+    Args:
+        judged: after a consistency judge's no.
+        too_favourable: after a blind judge's estimate that was too high.
+        too_critical: after a blind judge's estimate that was too low.
+        leaked_score: after a description that tells a score.
+        malformed: after a reply that is no description.
+    """
 
     judged: str
     too_favourable: str
@@ -61,13 +140,22 @@ class Feedback(_Section):
 
 
 class PromptFile(_Section):
-    """The file of prompts; its head says what templates may use."""
+    """The content of a file of prompts; the head of the one that ships says which variables templates may use.
+
+    Args:
+        levels: what each of the three levels is about, by level, in the levels' order.
+        standing: words for a score's place among the others, by rising percentile; the last one is above 100.
+        generator: the messages that ask for a description.
+        consistency: the messages that ask a judge that is told the score whether a description agrees with it.
+        blind: the messages that ask a judge that is not told the score to estimate it.
+        feedback: what the generator is told about a description that was sent back.
+    """
 
     levels: dict[str, str]
     standing: tuple[Standing, ...]
-    generator: Ask
-    consistency: Ask
-    blind: Ask
+    generator: RequestTemplate
+    consistency: RequestTemplate
+    blind: RequestTemplate
     feedback: Feedback
 
     @field_validator("levels")
@@ -98,9 +186,9 @@ class Prompts:
     """Templates of a file, ready to be filled for paintings of one dataset.
 
     Args:
-        file: the templates.
-        info: of the dataset.
-        statistics: by split, see `statistics_by_split`.
+        file: the templates, as read from a file of prompts.
+        info: the dataset that the templates tell of.
+        statistics: the statistics that each split's paintings are told, from `statistics_by_split`.
 
     Raises:
         ArtQuantError: a template that is no Jinja2 or uses what it may not.
@@ -122,42 +210,78 @@ class Prompts:
 
     @classmethod
     def read(cls, path: Path, info: DatasetInfo, statistics: Mapping[str, Statistics]) -> "Prompts":
-        """Read a file; one that ships is found by its name."""
+        """Read a file of prompts.
+
+        Args:
+            path: of the file; one that ships is found by its name.
+            info: the dataset that the templates tell of.
+            statistics: the statistics that each split's paintings are told, from `statistics_by_split`.
+
+        Raises:
+            ArtQuantError: there is no such file, or it is not of this form.
+        """
         return cls(read_config(PromptFile, find_shipped(path)), info, statistics)
 
     @property
     def hashes(self) -> dict[str, str]:
-        """Hash of each text of the file, by its place in it."""
+        """SHA-256 of each text of the file in hexadecimal digits, by its place such as ``generator.user``."""
         content: dict[str, Any] = {"standing": self.file.model_dump()["standing"], "levels": self.file.levels}
         for section, names in _texts(self.file):
             content |= {f"{section}.{name}": text for name, text in names.items()}
         return {place: hashlib.sha256(json.dumps(value).encode()).hexdigest() for place, value in content.items()}
 
-    def generate(self, item: Item) -> tuple[str, str]:
-        """System and user message that ask for a description."""
+    def generate(self, item: WorkItem) -> tuple[str, str]:
+        """Fill the messages that ask for a description.
+
+        Args:
+            item: the painting that is to be described.
+
+        Returns:
+            The system message and the user message.
+        """
         user = self._fill("generator", "user", item, feedback=item.feedback)
         return self._system("generator", item.split, item.category), user
 
-    def judge(self, mode: str, item: Item) -> tuple[str, str]:
-        """System and user message that ask for a verdict on the item's draft."""
+    def judge(self, mode: str, item: WorkItem) -> tuple[str, str]:
+        """Fill the messages that ask for a verdict.
+
+        Args:
+            mode: ``consistency`` or ``blind``, as the configuration says.
+            item: the painting whose draft is to be judged; it has one.
+
+        Returns:
+            The system message and the user message.
+        """
         assert item.draft is not None
         user = self._fill(mode, "user", item, text=join_description(item.draft))
         return self._system(mode, item.split, item.category), user
 
-    def feedback(self, name: str, item: Item, *, reason: str = "", found: str = "", problem: str = "") -> str:
-        """What the generator is told about its last description."""
+    def feedback(self, name: str, item: WorkItem, *, reason: str = "", found: str = "", problem: str = "") -> str:
+        """Fill what the generator is told about its last description.
+
+        Args:
+            name: which of the templates in `Feedback`.
+            item: the painting whose description was sent back.
+            reason: the judge's reason for its verdict; empty where no judge was asked.
+            found: the words of the description that tell a score; empty where there are none.
+            problem: why a reply is no description; empty where it is one.
+        """
         text = join_description(item.draft) if item.draft else ""
         return self._fill("feedback", name, item, reason=reason, text=text, found=found, problem=problem)
 
     def standing(self, percentile: float) -> str:
-        """Words for a place among the others."""
+        """Words for a place among the other scores.
+
+        Args:
+            percentile: share of the scores that are lower, from 0 to 100.
+        """
         return next(item.words for item in self.file.standing if percentile < item.below)
 
     def _fill_system(self, section: str, split: str, category: str | None) -> str:
-        """The system message; one that depends on the painting itself would be new for each."""
+        """Fill a system message from a split and a category alone, so that many paintings share it."""
         return _render(self._templates[section, "system"], section, "system", self._data(split, category))
 
-    def _fill(self, section: str, name: str, item: Item, **more: str | None) -> str:
+    def _fill(self, section: str, name: str, item: WorkItem, **more: str | None) -> str:
         values = self._data(item.split, item.category) | more
         if section != "blind":
             percentile = self.statistics[item.split].percentile(item.score)

@@ -1,6 +1,6 @@
-"""A run or a dataset -> label files in the form in which the paper's authors publish RAD.
+"""Writes a run or a dataset as label files, in the form in which the paper's authors publish RAD.
 
-`artquant_plugin.data.importers.rad` tells the form, and reads it.
+`artquant_plugin.data.importers.rad` describes the form and reads it.
 """
 
 import bisect
@@ -20,8 +20,7 @@ from artquant_plugin.data.importers.rad import ANSWERED, ASKED, DESCRIPTION, IMA
 from artquant_plugin.data.paintings import Painting
 from artquant_plugin.prompting.levels import ANSWER_PREFIX, LevelScale
 from artquant_plugin.prompting.questions import DESCRIBE_QUESTION, SCORE_QUESTION, join_description
-from artquant_plugin.train.rad.finished import RadRun
-from artquant_plugin.train.rad.table import survey
+from artquant_plugin.train.rad.table import RadRun, survey
 
 AT_ONCE = 1000
 Label = dict[str, Any]
@@ -32,7 +31,7 @@ def write_published(source: RadRun | Dataset, out: Path, values: Sequence[float]
 
     Args:
         source: a run, whose accepted descriptions are taken, or a dataset with descriptions of its own.
-        out: a folder, made here.
+        out: the folder that is made; it must not exist.
         values: level values of ``level_probs``, best first; the dataset's own, or the default, when None.
 
     Returns:
@@ -86,9 +85,9 @@ def score_record(painting: Painting, probabilities: Sequence[float], scale: Leve
     """The record that asks for a score; the answer's word is that of the lowest level not below the score.
 
     Args:
-        painting: with its score.
-        probabilities: over the levels, best first.
-        scale: their words and values.
+        painting: the painting, whose score counts.
+        probabilities: probability of each level, best first; they sum to 1.
+        scale: the levels' words and values.
     """
     ascending = scale.values[::-1]
     word = scale.names[::-1][min(bisect.bisect_left(ascending, painting.score), len(ascending) - 1)]
@@ -105,7 +104,7 @@ def description_record(painting: Painting) -> Label:
     """The record that asks for a description.
 
     Args:
-        painting: with its description.
+        painting: the painting, which has a description.
     """
     assert painting.description is not None
     return {

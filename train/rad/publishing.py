@@ -1,7 +1,11 @@
-"""Exports of RAD runs -> one dataset repository on the Hub, with a configuration for each source."""
+"""The card of an export, and a dataset repository on the Hub that holds several exports.
+
+Each export is a configuration of the repository, in a folder of its name.
+"""
 
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +13,8 @@ from typing import Any
 import yaml
 
 from artquant_plugin.common.errors import ArtQuantError
-from artquant_plugin.data.dataset import INFO_FILE, Dataset
+from artquant_plugin.common.run_record import read_record
+from artquant_plugin.data.dataset import INFO_FILE, Dataset, DatasetInfo
 from artquant_plugin.data.hub_rad import RAD_FILE
 from artquant_plugin.data.paintings import PARQUET_FOLDER
 from artquant_plugin.publish.checkpoint_files import check_no_home_folders
@@ -17,7 +22,6 @@ from artquant_plugin.publish.hashes import FileContent
 from artquant_plugin.publish.hub_errors import Target
 from artquant_plugin.publish.repository import Publication
 from artquant_plugin.publish.whitelist import Whitelist
-from artquant_plugin.train.rad.card import card_header, card_sections, column_table
 from artquant_plugin.train.rad.table import COLUMNS
 
 CARD_FILE = "README.md"
@@ -27,16 +31,22 @@ EXPORT = Whitelist(
     left_out=(r"README\.md", r"\.gitattributes"),
     loaded=(),
 )
+LICENSES = {  # the Hub's names
+    "Apache-2.0": "apache-2.0",
+    "CC BY 4.0": "cc-by-4.0",
+    "CC BY-NC-ND 4.0": "cc-by-nc-nd-4.0",
+    "CC0": "cc0-1.0",
+}
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
-    """One configuration of the repository.
+class PublishedExport:
+    """An export as one configuration of the repository.
 
     Args:
-        config: its name.
-        dataset: that it holds.
-        record: how it was made.
+        config: name of the configuration, which is its folder's, too.
+        dataset: the export's rows and its dataset.json.
+        record: the content of the export's rad.json.
     """
 
     config: str
@@ -56,18 +66,19 @@ def rad_publication(
     """The files of an export, beside those of other sources that the repository has.
 
     Args:
-        folder: of `artquant rad export`.
-        target: the repository; a dataset.
-        config: name of the configuration; that of the source dataset when None.
-        with_images: whether the export's pictures are to be published.
-        license: of the pictures; must be the dataset's own to publish them.
-        overwrite: see `Publication`.
+        folder: the folder of `artquant rad export`.
+        target: the repository on the Hub, of the kind dataset.
+        config: name of the configuration, of small letters, digits, _ and -; the source dataset's name when None.
+        with_images: whether the export's pictures are to be published; must be so if it has any.
+        license: of the pictures, exactly as the dataset names it; needed to publish them.
+        overwrite: replace files in the repository that somebody else put there or changed.
 
     Returns:
         The publication, and the name of its configuration.
 
     Raises:
-        ArtQuantError: the folder is no export, holds something else, or pictures without the user's word.
+        ArtQuantError: the folder is no export, holds files that do not belong to one, or holds pictures whose
+            publication the user has not confirmed.
     """
     source = _source(folder, config)
     terms = source.dataset.info.license
@@ -95,12 +106,12 @@ def rad_publication(
     return publication, source.config
 
 
-def rad_card(target: Target, sources: list[Source]) -> str:
+def rad_card(target: Target, sources: list[PublishedExport]) -> str:
     """README.md: metadata of all configurations, and a chapter on each.
 
     Args:
-        target: the repository.
-        sources: at least one.
+        target: the repository on the Hub.
+        sources: the exports that it holds, one at least.
     """
     headers = [card_header(item.dataset.info, item.config, f"{item.config}/{PARQUET_FOLDER}") for item in sources]
     configs = [config for header in headers for config in header["configs"]]
@@ -147,22 +158,26 @@ _LIMITS = (
 )
 
 
-def _source(folder: Path, config: str | None) -> Source:
-    record = _json(folder / RAD_FILE, folder)
+def _source(folder: Path, config: str | None) -> PublishedExport:
+    record = _read(folder)
     name = config or str(record["data"]["name"])
     if not re.fullmatch(r"[a-z0-9_-]+", name):
         raise ArtQuantError(f"configuration {name!r} is not of small letters, digits, _ and -; pass --config NAME")
-    return Source(name, Dataset.load(folder), record)
+    return PublishedExport(name, Dataset.load(folder), record)
 
 
-def _json(path: Path, folder: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if {"data", "models", "with_images", "splits", "rounds"} <= set(content):
-            return content
-    except (OSError, ValueError, TypeError):
-        pass
-    raise ArtQuantError(f"'{folder}' is no export of RAD (no {RAD_FILE}); name the folder of `artquant rad export`")
+def _read(folder: Path) -> dict[str, Any]:
+    """The record of an export.
+
+    Raises:
+        ArtQuantError: the folder has none.
+    """
+    remedy = "name the folder of `artquant rad export`"
+    fields = ("data", "models", "with_images", "splits", "rounds")
+    record = read_record(folder / RAD_FILE, kind="record of an export of RAD", remedy=remedy, fields=fields)
+    if record is None:
+        raise ArtQuantError(f"'{folder}' is no export of RAD (no {RAD_FILE}); {remedy}")
+    return record
 
 
 def _info(folder: Path) -> bytes:
@@ -171,15 +186,15 @@ def _info(folder: Path) -> bytes:
     return (json.dumps(content | {"image_root": "pictures"}, indent=2, ensure_ascii=False) + "\n").encode()
 
 
-def _others(publication: Publication) -> list[Source]:
+def _others(publication: Publication) -> list[PublishedExport]:
     """The configurations that are on the Hub already."""
     infos = publication.staying(f"/{INFO_FILE}")
     records = publication.staying(f"/{RAD_FILE}")
     return [
-        Source(
+        PublishedExport(
             name.partition("/")[0],
             Dataset.load(infos[f"{path.parent.name}/{INFO_FILE}"].parent),
-            _json(path, path.parent),
+            _read(path.parent),
         )
         for name, path in records.items()
     ]
@@ -194,3 +209,108 @@ def _size_category(rows: int) -> str:
     """
     bounds = [(1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K")]
     return next((name for bound, name in bounds if rows < bound), "100K<n<1M")
+
+
+def card_header(info: DatasetInfo, name: str, folder: str = PARQUET_FOLDER) -> dict[str, Any]:
+    """The card's metadata, by which `datasets` finds the splits.
+
+    Args:
+        info: the content of the export's dataset.json.
+        name: name by which `datasets.load_dataset` knows the configuration.
+        folder: folder of the Parquet files, relative to the card.
+    """
+    known = LICENSES.get(info.license)
+    return {
+        "pretty_name": f"RAD of {name}",
+        **({"license": known} if known else {"license": "other", "license_name": info.license}),
+        "task_categories": ["image-to-text"],
+        "tags": ["image-aesthetics", "art", "lmms-eval"],
+        "configs": [
+            {
+                "config_name": name,
+                "default": True,
+                "data_files": [
+                    {"split": split, "path": f"{folder}/{split}-*.parquet"}
+                    for split, found in info.splits.items()
+                    if found.n  # `datasets` loads nothing at all when one of the splits is empty
+                ],
+            }
+        ],
+    }
+
+
+def card_text(info: DatasetInfo, record: dict[str, Any], columns: Any) -> str:
+    """The whole card.
+
+    Args:
+        info: the content of the export's dataset.json.
+        record: the content of the export's rad.json.
+        columns: the columns of the rows, as `datasets.Features`.
+    """
+    name = record["data"]["name"]
+    header = yaml.safe_dump(card_header(info, name), sort_keys=False, allow_unicode=True)
+    return "\n".join(
+        [
+            f"---\n{header}---",
+            f"# RAD of {name}: aesthetic descriptions of paintings on three levels",
+            "",
+            *card_sections(info, record),
+            *column_table(columns),
+            "",
+        ]
+    )
+
+
+def card_sections(info: DatasetInfo, record: dict[str, Any]) -> list[str]:
+    """Lines about one source: its splits, its scores, how its descriptions came about, its terms.
+
+    Args:
+        info: the content of the export's dataset.json.
+        record: the content of the export's rad.json.
+    """
+    low, high = info.score_range
+    return [
+        f"Written by `{record['models']['generator']}` from a painting, its human score and its dataset's "
+        f"statistics, and judged by `{record['models']['judge']}`, which sees no picture, until text and score "
+        "agree (ArtQuant, arXiv:2512.23413, the section on collecting descriptions).",
+        "",
+        *_splits(info, record),
+        "",
+        f"Scores are in [{low:g}, {high:g}]. Every painting has a row; one whose description was not accepted has "
+        "its score and the reason. Splits are the dataset's; a picture that stands in several stays in the "
+        f"strictest alone ({len(record['left_out']):,} paintings were left out for it).",
+        "",
+        *_making(record),
+        "",
+        f"Scores: {info.source}. Terms: {info.license}.",
+        "",
+    ]
+
+
+def _splits(info: DatasetInfo, record: dict[str, Any]) -> list[str]:
+    lines = ["| split | paintings | descriptions | mean score | variance |", "|---|---|---|---|---|"]
+    for split, count in record["splits"].items():
+        found = info.splits[split]
+        numbers = ("-" if value is None else f"{value:.3f}" for value in (found.mean, found.variance))
+        lines.append(f"| {split} | {count['paintings']:,} | {count['described']:,} | {' | '.join(numbers)} |")
+    return lines
+
+
+def column_table(columns: Iterable[str]) -> list[str]:
+    """Lines of a table that tells what columns hold.
+
+    Args:
+        columns: names of columns, in the order of the lines.
+    """
+    told = {name: text for name, _, text in COLUMNS}
+    told |= {"attributes": "scores of single aspects, as in the dataset", "image": "the picture's file"}
+    return ["| column | holds |", "|---|---|", *(f"| `{name}` | {told[name]} |" for name in columns)]
+
+
+def _making(record: dict[str, Any]) -> list[str]:
+    lines = ["| round | accepted | failed |", "|---|---|---|"]
+    for number, count in record["rounds"].items():
+        lines.append(f"| {number} | {count['accepted']:,} | {count['failed']:,} |")
+    reasons = ", ".join(f"{count:,} {reason}" for reason, count in record["failures"].items()) or "none"
+    prompts = ", ".join(f"{name} `{digest[:12]}`" for name, digest in record["prompts"].items())
+    return [*lines, "", f"Failures: {reasons}. Prompts: {prompts}. Run: `{record['run'][:12]}`; more in `rad.json`."]

@@ -1,26 +1,23 @@
-"""RUN/run.json: what a RAD run is made from, so that a later one goes on with it or refuses."""
+"""The record run.json of a RAD run: what the run is made from, so that a later one goes on with it or refuses."""
 
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from artquant_plugin.common.errors import ArtQuantError
-from artquant_plugin.common.files import atomic_write
-from artquant_plugin.common.provenance import git_commit, versions
-from artquant_plugin.common.run_record import refuse_changes
+from artquant_plugin.common.run_record import made_with, read_record, write_record
 from artquant_plugin.data.dataset import DatasetInfo, Painting
 
 RECORD_FILE = "run.json"
-FORM_VERSION = 1
-IDENTITY = ("data", "prompts", "models", "parameters")  # what a rerun must share
+LOCK_FILE = "lock"
+IDENTITY = ("data", "prompts", "models", "parameters")  # what a rerun must share with the run that it continues
 
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """The file's content.
+    """What a RAD run is made from: the content of its run.json.
 
     Args:
         data: ``folder`` (absolute), ``name``, ``license``, ``score_range``, ``splits`` (number of paintings by split)
@@ -43,7 +40,7 @@ class RunRecord:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What descriptions depend on. The folder does not belong to it: a dataset may move."""
+        """The sections that descriptions depend on, of JSON types; without the dataset's folder, which may move."""
         found = {name: getattr(self, name) for name in IDENTITY}
         found["data"] = {key: value for key, value in self.data.items() if key != "folder"}
         return json.loads(json.dumps(found))
@@ -53,9 +50,42 @@ class RunRecord:
         """Hash of the identity, as hexadecimal digits."""
         return hashlib.sha256(json.dumps(self.identity, sort_keys=True).encode()).hexdigest()
 
+    @classmethod
+    def read(cls, run: Path) -> Self | None:
+        """Read the record of an earlier RAD run.
+
+        Args:
+            run: the run directory, with or without a record.
+
+        Returns:
+            The record, or None when the folder has no run.json.
+
+        Raises:
+            ArtQuantError: the file is no record of a RAD run, or has another form version.
+        """
+        path, fields = run / RECORD_FILE, tuple(cls.__slots__)
+        content = read_record(path, kind="record of a RAD run", remedy="give another folder", fields=fields)
+        return None if content is None else cls(**{name: content[name] for name in fields})
+
+    def write(self, run: Path) -> None:
+        """Write run.json in one step.
+
+        Args:
+            run: the run directory; it must be there.
+        """
+        content = {name: getattr(self, name) for name in RunRecord.__slots__}
+        write_record(run / RECORD_FILE, {"fingerprint": self.fingerprint, **content})
+
 
 def describe_data(folder: Path, info: DatasetInfo, splits: Mapping[str, Sequence[Painting]]) -> dict[str, Any]:
-    """The record's section on the data: its hash covers what a description is made from, row by row."""
+    """The record's section on the data.
+
+    Args:
+        folder: the dataset's folder; the section has its absolute path.
+        info: the content of the dataset's dataset.json.
+        splits: all paintings by split. The section's hash covers what a description is made from: each painting's
+            split, name, picture, score and category.
+    """
     digest = hashlib.sha256()
     for split, paintings in splits.items():
         for p in paintings:
@@ -77,47 +107,5 @@ def new_record(
     parameters: dict[str, Any],
     config: dict[str, Any],
 ) -> RunRecord:
-    """A record of a run that starts now."""
-    return RunRecord(data, prompts, models, parameters, config, versions(), git_commit())
-
-
-def read_record(run: Path) -> RunRecord | None:
-    """An earlier run's record, or None.
-
-    Raises:
-        ArtQuantError: the file is no record of this form.
-    """
-    path = run / RECORD_FILE
-    if not path.is_file():
-        return None
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if content["form_version"] != FORM_VERSION:
-            raise ArtQuantError(
-                f"'{path}' has form version {content['form_version']}, this release reads {FORM_VERSION}"
-            )
-        return RunRecord(**{name: content[name] for name in RunRecord.__slots__})
-    except (ValueError, KeyError, TypeError) as error:
-        if isinstance(error, ArtQuantError):
-            raise
-        raise ArtQuantError(f"'{path}' is no record of a RAD run ({error!r}); give another folder") from error
-
-
-def write_record(run: Path, record: RunRecord) -> None:
-    """Write the file, as a whole."""
-    content = {
-        "form_version": FORM_VERSION,
-        "fingerprint": record.fingerprint,
-        **{name: getattr(record, name) for name in RunRecord.__slots__},
-    }
-    with atomic_write(run / RECORD_FILE) as file:
-        file.write(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
-
-
-def refuse_other(before: RunRecord, now: RunRecord, run: Path) -> None:
-    """Stop when the run's descriptions were made from something else.
-
-    Raises:
-        ArtQuantError: with what changed.
-    """
-    refuse_changes(run, before.identity, now.identity, remedy="put it back, or pass another --out")
+    """The record of a run that starts now; the arguments are the fields of `RunRecord` of the same names."""
+    return RunRecord(data, prompts, models, parameters, config, **made_with())

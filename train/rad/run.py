@@ -1,30 +1,31 @@
-"""`artquant rad generate`: what is checked before anything is sent, and the run itself."""
+"""`artquant rad generate`: the run directory, what is checked before anything is sent, and the work itself."""
 
-from collections.abc import Callable, Sequence
+import asyncio
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from artquant_plugin.common.errors import ArtQuantError
-from artquant_plugin.common.run_record import only_writer
-from artquant_plugin.train.rad.keys import read_key
-from artquant_plugin.train.rad.limits import check_budget
-from artquant_plugin.train.rad.meter import Summary, summary
-from artquant_plugin.train.rad.pictures import check_images
-from artquant_plugin.train.rad.plan import Plan
-from artquant_plugin.train.rad.record import (
-    RECORD_FILE,
-    read_record,
-    refuse_other,
-    write_record,
-)
-from artquant_plugin.train.rad.rows import Side
-from artquant_plugin.train.rad.store import STORE_FILE, RunStore
+from artquant_plugin.common.run_record import only_writer, refuse_changes
+from artquant_plugin.train.rad.endpoint import Endpoint, read_key
+from artquant_plugin.train.rad.limits import Budget
+from artquant_plugin.train.rad.live import LiveEngine
+from artquant_plugin.train.rad.meter import RadMeter, RadSummary, summary
+from artquant_plugin.train.rad.pictures import Pictures, check_images
+from artquant_plugin.train.rad.plan import RadPlan, check_options
+from artquant_plugin.train.rad.record import LOCK_FILE, RECORD_FILE, RunRecord
+from artquant_plugin.train.rad.store import STORE_FILE, RunStore, StoreWriter
+from artquant_plugin.train.rad.store_rows import Side
 
-LOCK_FILE = "lock"
 MANY = 5000  # images whose check takes long enough to be announced
 
 
 def generate(
-    planned: Plan,
+    planned: RadPlan,
     run: Path,
     *,
     splits: Sequence[str] | None = None,
@@ -34,22 +35,29 @@ def generate(
     batch: bool = False,
     show: bool = True,
     say: Callable[[str], None] = lambda line: None,
-) -> Summary:
-    """Describe what is not described yet; a run that was killed goes on.
+) -> RadSummary:
+    """Describe every painting that is not described yet; a run that was stopped or killed goes on.
 
     Args:
-        planned: see `plan`.
+        planned: dataset, prompts and configuration, from `artquant_plugin.train.rad.plan.plan`.
         run: the run directory; made when absent.
-        splits: paintings of these alone.
-        limit: among the first so many of them alone.
-        max_cost: stop before more than this is spent, earlier runs counted.
+        splits: names of the splits whose paintings are described; None for all splits.
+        limit: only the first so many paintings of these splits, finished ones counted; None for all paintings.
+        max_cost: the most that may be spent, earlier runs in the same directory counted, in the configuration's
+            currency. The run stops before a request that might pass it; None for no limit.
         retry_failed: ask again about paintings that failed.
-        batch: through the Batch API, for those sides whose configuration says so.
-        show: whether to draw a bar on a terminal.
-        say: told of what takes long.
+        batch: send those sides' requests through the Batch API whose configuration says ``batch: true``.
+        show: draw a progress bar, where the error stream is a terminal.
+        say: is called with a line about whatever takes long or happens seldom.
+
+    Returns:
+        What the run directory holds, and what this process did.
 
     Raises:
-        ArtQuantError: the run cannot begin, or cannot go on; what is written stays.
+        ArtQuantError: the options do not fit the dataset, the directory holds a run that was made from something else,
+            another process works on it, a key or a picture is missing, an endpoint does not answer, or the store
+            cannot be written. What is written stays.
+        KeyboardInterrupt: the user asked to stop twice.
     """
     check_options(planned, splits, limit, max_cost)
     with only_writer(run / LOCK_FILE, run):
@@ -60,8 +68,6 @@ def generate(
             positions = store.positions(splits, limit)
             if not positions and not store.open_parts():
                 return summary(store)
-            from artquant_plugin.train.rad.session import Options, session  # imports openai, which takes a second
-
             keys: dict[Side, str | None] = {
                 "generator": read_key("generator", planned.config.generator),
                 "judge": read_key("judge", planned.config.judge),
@@ -69,47 +75,155 @@ def generate(
             if len(positions) > MANY:
                 say(f"looking at the headers of {len(positions):,} images")
             check_images(planned.data.image_root, store.items(positions))
-            return session(planned, store, run, keys, Options(splits, limit, max_cost, batch, show, say))
+            try:
+                return asyncio.run(_Work(planned, store, run, keys, splits, limit, max_cost, batch, show, say).do())
+            except asyncio.CancelledError as error:
+                raise KeyboardInterrupt from error
 
 
-def check_options(planned: Plan, splits: Sequence[str] | None, limit: int | None, max_cost: float | None) -> None:
-    """What `generate` is asked for, before anything is written or sent.
-
-    Args:
-        planned: see `plan`.
-        splits: see `generate`, as the others.
-        limit: likewise.
-        max_cost: likewise.
-
-    Raises:
-        ArtQuantError: a split that the dataset does not have, or a number that is none of its kind.
-    """
-    check_budget(max_cost, {"generator": planned.config.generator, "judge": planned.config.judge})
-    if limit is not None and limit < 1:
-        raise ArtQuantError(f"--limit {limit} is not positive; leave it out for all paintings")
-    for split in splits or ():
-        if split not in planned.splits:
-            raise ArtQuantError(f"the dataset has no split {split!r}; it has {', '.join(planned.splits)}")
-
-
-def _begin(planned: Plan, run: Path) -> None:
+def _begin(planned: RadPlan, run: Path) -> None:
     """Make the run directory, or go on with one that was made from the same.
 
-    One in which nothing was ever asked is made anew: whoever mends a model's name after a first error need not know.
+    If the earlier run never got a reply, it starts over, so that correcting a wrong model name needs no new `--out`.
+
+    Raises:
+        ArtQuantError: the directory holds replies to a run that was made from something else.
     """
     store = run / STORE_FILE
-    before = read_record(run)
+    before = RunRecord.read(run)
     if store.exists():
         with RunStore(store) as opened:
             asked = opened.asked()
         if asked and before is None:
             raise ArtQuantError(f"'{run}' has a {STORE_FILE} and no {RECORD_FILE}; give another --out")
         if asked and before is not None:
-            refuse_other(before, planned.record, run)
-            write_record(run, planned.record)  # where the data is now, today's limits and prices
+            remedy = "put it back, or pass another --out"
+            refuse_changes(run, before.identity, planned.record.identity, remedy=remedy)
+            planned.record.write(run)  # where the data is now, today's limits and prices
             return
         for suffix in ("", "-wal", "-shm"):
             store.with_name(store.name + suffix).unlink(missing_ok=True)
-    write_record(run, planned.record)
+    planned.record.write(run)
     with RunStore(store) as made:
         made.fill(planned.items())
+
+
+@dataclass
+class _Work:
+    """One process's work on a run: endpoints opened and checked, signals heard, requests live or in batches.
+
+    The fields are the arguments of `generate` of the same names, besides:
+
+    Args:
+        store: of the run directory, opened for writing.
+        keys: of both sides; None for an endpoint that wants none.
+        interrupted: whether the user has asked to stop.
+    """
+
+    planned: RadPlan
+    store: RunStore
+    run: Path
+    keys: dict[Side, str | None] = field(repr=False)
+    splits: Sequence[str] | None
+    limit: int | None
+    max_cost: float | None
+    batch: bool
+    show: bool
+    say: Callable[[str], None]
+    interrupted: bool = False
+
+    async def do(self) -> RadSummary:
+        """Work until every painting has come to its end, or until the run has to stop.
+
+        Raises:
+            ArtQuantError: an endpoint does not answer, or the store cannot be written.
+            CancelledError: the user asked to stop twice.
+        """
+        stop = asyncio.Event()
+        config = self.planned.config
+        endpoints: dict[Side, Endpoint] = {
+            "generator": Endpoint("generator", config.generator, self.keys["generator"], self._known("generator")),
+            "judge": Endpoint("judge", config.judge, self.keys["judge"], self._known("judge")),
+        }
+        try:
+            for endpoint in endpoints.values():
+                await endpoint.check()
+            with self._signals(stop):
+                return await self._through(endpoints, stop)
+        finally:
+            for endpoint in endpoints.values():
+                await endpoint.close()
+
+    async def _through(self, endpoints: dict[Side, Endpoint], stop: asyncio.Event) -> RadSummary:
+        store = self.store
+        budget = Budget(self.max_cost, store.cost())
+        for part in store.open_parts():
+            budget.hold(part.reserved)
+        positions = store.positions(self.splits, self.limit)
+        meter = RadMeter(len(positions) + sum(part.items for part in store.open_parts()), store.counts()["refining"],
+                      budget.spent, self.show)  # fmt: skip
+        try:
+            with (
+                Pictures(self.planned.data.image_root, self.planned.config.images) as pictures,
+                RunStore(store.path, readonly=True) as reader,
+            ):
+
+                async def live(positions: Sequence[int], sides: Sequence[Side]) -> None:
+                    chosen: dict[Side, Endpoint] = {side: endpoints[side] for side in sides}
+                    async with StoreWriter(store) as writer:
+                        engine = LiveEngine(
+                            self.planned.steps, reader, writer, pictures, chosen, budget, meter, stop,
+                            self.planned.config.give_up_after,
+                        )  # fmt: skip
+                        await engine.run(positions)
+
+                if self.batch:
+                    from artquant_plugin.train.rad.batch import Batches  # imports openai, which takes a second
+
+                    batches = Batches(
+                        self.planned.steps, store, self.run / "batches", pictures, endpoints, budget, meter, stop,
+                        live, self.say,
+                    )  # fmt: skip
+                    await batches.run(self.splits, self.limit)
+                else:
+                    await live(positions, ("generator", "judge"))
+        finally:
+            seconds = meter.close()
+            for side, endpoint in endpoints.items():
+                if endpoint.structured is not None and endpoint.section.structured == "auto":
+                    store.set_fact(f"structured.{side}", str(int(endpoint.structured)))
+        found = summary(store)
+        found.finished, found.requests, found.seconds = meter.finished.total(), meter.requests, seconds
+        found.left = len(store.positions(self.splits, self.limit)) + sum(p.items for p in store.open_parts())
+        found.over_budget, found.interrupted = budget.exhausted and found.left > 0, self.interrupted
+        return found
+
+    def _known(self, side: Side) -> bool | None:
+        fact = self.store.fact(f"structured.{side}")
+        return None if fact is None else fact == "1"
+
+    @contextmanager
+    def _signals(self, stop: asyncio.Event) -> Iterator[None]:
+        """The first Ctrl-C, or SIGTERM, asks for no more; the second ends the process."""
+        # Python hears signals in the main thread alone, and asyncio takes none on Windows, where Ctrl-C ends the run.
+        if threading.current_thread() is not threading.main_thread() or sys.platform == "win32":
+            yield
+            return
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        assert task is not None
+
+        def heard() -> None:
+            if self.interrupted:
+                task.cancel()
+                return
+            self.interrupted = True
+            self.say("finishing what is in flight; once more to end at once")
+            stop.set()
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, heard)
+        try:
+            yield
+        finally:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.remove_signal_handler(number)

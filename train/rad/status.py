@@ -1,22 +1,30 @@
-"""`artquant rad status`: how far a run is, read from its store while it works."""
+"""How far a run is (`artquant rad status`), and what it would ask and cost (`artquant rad generate --dry-run`)."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
-from artquant_plugin.train.rad.record import read_record
-from artquant_plugin.train.rad.run import LOCK_FILE
+from artquant_plugin.common.run_record import has_writer
+from artquant_plugin.prompting.questions import DESCRIPTION_LEVELS
+from artquant_plugin.train.rad.plan import RadPlan
+from artquant_plugin.train.rad.record import LOCK_FILE, RunRecord
+from artquant_plugin.train.rad.steps import CHARACTERS_PER_TOKEN
 from artquant_plugin.train.rad.store import STORE_FILE, RunStore
+
+TYPICAL = 0.5  # a prompt in English and a reply, as shares of the most that budgets count with
 
 
 def status_lines(run: Path) -> list[str]:
-    """Counts, reasons, rounds, cost, pace and the time that is left.
+    """Lines to print about a run: counts, reasons, rounds, usage, cost, rate, and the time that is left.
+
+    Args:
+        run: the run directory; a run may be working on it.
 
     Raises:
-        ArtQuantError: no run directory.
+        ArtQuantError: the folder is no run directory.
     """
     with RunStore(run / STORE_FILE, readonly=True) as store:
-        record = read_record(run)
+        record = RunRecord.read(run)
         counts, usage = store.counts(), store.usage()
         lines = []
         if record is not None:
@@ -36,7 +44,7 @@ def status_lines(run: Path) -> list[str]:
         lines.append(f"cost {store.cost():.4f}")
         lines += [f"batch {part.batch}: {part.items:,} requests to the {part.side}" for part in store.open_parts()]
         left, done = counts["pending"] + counts["refining"], counts["accepted"] + counts["failed"]
-        if not is_running(run):
+        if not has_writer(run / LOCK_FILE):
             return [*lines, "finished" if not left else "not running; the command that began it goes on with it"]
         pace = store.pace()
         if pace is not None and done:
@@ -45,19 +53,44 @@ def status_lines(run: Path) -> list[str]:
         return [*lines, "running"]
 
 
-def is_running(run: Path) -> bool:
-    """Whether a process works on a run."""
-    if not (run / LOCK_FILE).is_file():
-        return False
-    lock = FileLock(run / LOCK_FILE, timeout=0)
-    try:
-        lock.acquire()
-    except (Timeout, OSError):
-        return True
-    lock.release()
-    return False
-
-
 def _time(seconds: float) -> str:
     minutes = round(seconds / 60)
     return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{max(minutes, 1)} min"
+
+
+def preview(planned: RadPlan, *, splits: Sequence[str] | None, limit: int | None, batch: bool) -> list[str]:
+    """Lines to print: one painting's prompts, and what all paintings would cost. Nothing is sent, no key is needed.
+
+    Args:
+        planned: the run that would be made.
+        splits: count paintings of these splits alone; None for all splits.
+        limit: count the first so many of them alone; None for all.
+        batch: whether sides with a Batch API are counted at its prices.
+    """
+    config, steps = planned.config, planned.steps
+    items = [item for item in planned.items() if splits is None or item.split in splits][:limit]
+    if not items:
+        return ["no painting is chosen"]
+    item = items[0]
+    drafted = replace(item, rounds=1, draft={level: "…" for level in DESCRIPTION_LEVELS})
+    lines = [f"{len(items):,} paintings; the first one, '{item.image}' of {item.split}:"]
+    asks = {}
+    for side, asked in (("generator", item), ("judge", drafted)):
+        section = config.generator if side == "generator" else config.judge
+        asks[side] = request = steps.request(asked, structured=section.structured != "never", picture="(the picture)")
+        system, user = request.body["messages"]
+        seen = "[the picture]\n" if side == "generator" else ""
+        lines += [f"--- {side} {section.model}, system", system["content"], f"--- {side}, user", seen + request.text]
+    lines.append("---")
+    worst = {
+        side: steps.worst_case(request, batch=batch and steps.side(request.side).batch)
+        for side, request in asks.items()
+    }
+    once = sum(worst.values()) * len(items)
+    if not once:
+        return [*lines, "cost: no prices in the configuration"]
+    lines.append(
+        f"cost: about {once * TYPICAL:.2f} with one round each; at most {once * config.rounds:.2f} "
+        f"({config.rounds} rounds each, {1 / CHARACTERS_PER_TOKEN:g} tokens per character, longest replies)"
+    )
+    return lines

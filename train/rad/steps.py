@@ -14,7 +14,7 @@ from artquant_plugin.train.rad.config import EndpointSection, RadConfig
 from artquant_plugin.train.rad.leaks import find_score
 from artquant_plugin.train.rad.prompts import Prompts
 from artquant_plugin.train.rad.replies import Reply, ReplyError, Verdict, read_estimate, read_levels, read_verdict
-from artquant_plugin.train.rad.rows import Change, Exchange, Item, Side
+from artquant_plugin.train.rad.store_rows import Change, Exchange, Side, WorkItem
 
 JUDGE_TRIES = 2  # replies of the judge to one description that may be unusable
 CHARACTERS_PER_TOKEN = 2  # English has four; budgets and caps must not be passed
@@ -22,15 +22,15 @@ CHARACTERS_PER_TOKEN = 2  # English has four; budgets and caps must not be passe
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request, its picture apart.
+    """A request to one side about one painting.
 
     Args:
-        side: who is asked.
-        frame: the body's part that requests share, as JSON: what the store keeps once.
-        text: the painting's own message.
-        body: ready to be sent, but for the picture.
-        tokens: most tokens that prompt and reply can have, for caps; the reply's share is `reply_tokens`.
-        reply_tokens: most tokens of the reply.
+        side: the side that is asked.
+        frame: the part of the body that requests share, as JSON; the store keeps it once.
+        text: the message that is this painting's own, without its picture.
+        body: the whole request as JSON, with its picture where one was given.
+        tokens: the most tokens that the request and its reply can have together.
+        reply_tokens: the most tokens that the reply can have; 0 where the configuration sets no limit.
     """
 
     side: Side
@@ -60,12 +60,12 @@ _SCHEMAS = {
 
 
 class Steps:
-    """The rules of a run.
+    """Makes requests and reads replies: the rules of a run.
 
     Args:
-        config: of the run.
-        info: of the dataset.
-        prompts: filled for this dataset.
+        config: the run's configuration, files and overrides merged.
+        info: the dataset whose paintings are described.
+        prompts: the templates, filled for paintings of this dataset.
     """
 
     def __init__(self, config: RadConfig, info: DatasetInfo, prompts: Prompts) -> None:
@@ -75,16 +75,20 @@ class Steps:
         self._frames: dict[tuple[str, str, bool], str] = {}
 
     def side(self, side: Side) -> EndpointSection:
-        """A side's section of the configuration."""
-        return self.config.generator if side == "generator" else self.config.judge
-
-    def request(self, item: Item, *, structured: bool, picture: str | None = None) -> Request:
-        """The painting's next request.
+        """A side's section of the configuration.
 
         Args:
-            item: the painting.
+            side: ``generator`` or ``judge``, whose section is returned.
+        """
+        return self.config.generator if side == "generator" else self.config.judge
+
+    def request(self, item: WorkItem, *, structured: bool, picture: str | None = None) -> Request:
+        """Make the painting's next request.
+
+        Args:
+            item: the painting; whether it has a draft says which side is asked.
             structured: whether to ask for structured outputs.
-            picture: data URI, for the generator.
+            picture: the painting's picture as a data URI, for the generator; the judge sees none.
         """
         side = item.side
         section = self.side(side)
@@ -107,37 +111,64 @@ class Steps:
         return Request(side, self._frames[key], user, body, prompt_tokens + reply_tokens, reply_tokens)
 
     def worst_case(self, request: Request, *, batch: bool = False) -> float:
-        """The most that a request can cost."""
+        """The most that a request and its reply can cost, in the configuration's currency.
+
+        Args:
+            request: a request that is not sent yet.
+            batch: whether the Batch API's prices count.
+        """
         return self.cost(
             request.side, request.tokens - request.reply_tokens, request.reply_tokens, batch=batch
         )  # fmt: skip
 
     def cost(self, side: Side, prompt_tokens: int, completion_tokens: int, *, batch: bool = False) -> float:
-        """What tokens cost."""
+        """What tokens cost, in the configuration's currency.
+
+        Args:
+            side: the side whose prices count.
+            prompt_tokens: number of tokens of the request.
+            completion_tokens: number of tokens of the reply.
+            batch: whether the Batch API's prices count.
+        """
         price = self.side(side).price
         sum_ = (prompt_tokens * price.input + completion_tokens * price.output) / 1e6
         return sum_ * (price.batch if batch else 1.0)
 
-    def apply(self, item: Item, reply: Reply) -> tuple[str, Change]:
-        """What a painting becomes by a reply.
+    def apply(self, item: WorkItem, reply: Reply) -> tuple[str, Change]:
+        """Read a reply, and decide what the painting becomes by it.
+
+        Args:
+            item: the painting as it was when the request was made.
+            reply: what the side that was asked replied.
 
         Returns:
             The exchange's outcome (``ok`` or a reason), and the change.
         """
         return self._described(item, reply) if item.side == "generator" else self._judged(item, reply)
 
-    def failed(self, item: Item, reason: str, detail: str) -> Change:
-        """A painting that failed for good."""
+    def failed(self, item: WorkItem, reason: str, detail: str) -> Change:
+        """The change by which a painting fails because its request found no usable reply.
+
+        Args:
+            item: the painting that the request was about.
+            reason: one word, such as ``http_400``.
+            detail: the reason in a sentence.
+        """
         rounds = item.rounds + (item.side == "generator")
         return Change(item.position, "failed", rounds, reason=reason, detail=detail)
 
-    def unreadable(self, item: Item, error: ArtQuantError) -> Change:
-        """A painting whose picture cannot be sent; nobody was asked."""
+    def unreadable(self, item: WorkItem, error: ArtQuantError) -> Change:
+        """The change by which a painting fails because its picture cannot be sent; nobody was asked.
+
+        Args:
+            item: the painting whose picture cannot be sent.
+            error: says why the picture cannot be sent.
+        """
         return Change(item.position, "failed", item.rounds, reason="unreadable_image", detail=str(error))
 
     def exchange(
         self,
-        item: Item,
+        item: WorkItem,
         request: Request,
         outcome: str,
         reply: Reply | None,
@@ -146,7 +177,17 @@ class Steps:
         seconds: float,
         at: float,
     ) -> Exchange:
-        """The record of a request."""
+        """The record of a request that is through.
+
+        Args:
+            item: the painting as it was when the request was made.
+            request: the request as it was sent at last.
+            outcome: ``ok``, or the reason why the reply cannot be used.
+            reply: what came back; None when nothing did.
+            cost: what both cost, in the configuration's currency.
+            seconds: time until the reply; 0 for replies of the Batch API.
+            at: when it came, in seconds since 1970.
+        """
         return Exchange(
             position=item.position,
             side=request.side,
@@ -162,7 +203,7 @@ class Steps:
             at=at,
         )
 
-    def _described(self, item: Item, reply: Reply) -> tuple[str, Change]:
+    def _described(self, item: WorkItem, reply: Reply) -> tuple[str, Change]:
         rounds = item.rounds + 1
         try:
             levels = read_levels(reply)
@@ -179,7 +220,7 @@ class Steps:
             return error.reason, self._back(item, rounds, error.reason, error.detail, feedback)
         return "ok", Change(item.position, "refining", rounds, draft=levels)
 
-    def _judged(self, item: Item, reply: Reply) -> tuple[str, Change]:
+    def _judged(self, item: WorkItem, reply: Reply) -> tuple[str, Change]:
         try:
             verdict = self._verdict(reply)
         except ReplyError as error:
@@ -210,16 +251,22 @@ class Steps:
             return read_estimate(reply, self.info.score_range)
         return read_verdict(reply)
 
-    def _accepts(self, item: Item, verdict: Verdict) -> bool:
+    def _accepts(self, item: WorkItem, verdict: Verdict) -> bool:
         if verdict.score is None:
             return bool(verdict.consistent)
         tolerance = self.config.judge.tolerance * self.prompts.statistics[item.split].deviation
         return abs(verdict.score - item.score) <= tolerance
 
     def _back(
-        self, item: Item, rounds: int, reason: str, detail: str, feedback: str | None, verdict: Verdict | None = None
+        self,
+        item: WorkItem,
+        rounds: int,
+        reason: str,
+        detail: str,
+        feedback: str | None,
+        verdict: Verdict | None = None,
     ) -> Change:
-        """To the generator again, or failed when the rounds are used up."""
+        """Send a painting back to the generator, or let it fail when the rounds are used up."""
         over = rounds >= self.config.rounds
         return Change(
             item.position,

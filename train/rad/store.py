@@ -4,8 +4,11 @@ A reply and what follows from it are written in one transaction, so that no mome
 other. `RunStore(path, readonly=True)` reads while a run writes.
 """
 
+import asyncio
 import json
+import queue
 import sqlite3
+import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
@@ -13,11 +16,23 @@ from pathlib import Path
 from typing import Any, Self
 
 from artquant_plugin.common.errors import ArtQuantError
-from artquant_plugin.train.rad.rows import STATES, Change, Exchange, Item, Part, Result, Side, Usage
+from artquant_plugin.train.rad.store_rows import (
+    STATES,
+    BatchPart,
+    Change,
+    Exchange,
+    PaintingResult,
+    Side,
+    Usage,
+    WorkItem,
+)
 
 STORE_FILE = "store.sqlite"
 FORM_VERSION = 1
 ROWS_AT_ONCE = 1000
+GATHER = 0.004  # seconds that a commit waits for further replies
+
+_Job = tuple[Sequence[Exchange], Sequence[Change], "asyncio.Future[None]"]
 
 
 _SCHEMA = """
@@ -70,14 +85,14 @@ _TOTAL = (
 
 
 class RunStore:
-    """The file RUN/store.sqlite.
+    """The file store.sqlite of a run directory.
 
     Args:
-        path: of the file; made when absent, unless readonly.
-        readonly: whether nothing may be written; a run may be writing meanwhile.
+        path: place of the file; it is made when absent, unless `readonly`.
+        readonly: open for reading alone, while a run may be writing.
 
     Raises:
-        ArtQuantError: no such file, no store, or one of another release.
+        ArtQuantError: there is no such file to read, it is no store, or it has another form version.
     """
 
     def __init__(self, path: Path, readonly: bool = False) -> None:
@@ -109,7 +124,7 @@ class RunStore:
         self.close()
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._connection.close()
 
     def _make(self) -> None:
@@ -120,17 +135,17 @@ class RunStore:
                 self.set_fact("form_version", str(FORM_VERSION))
 
     def transaction(self) -> "_Transaction":
-        """A context in which all is written or nothing."""
+        """A context in which everything is written, or nothing when it is left by an error."""
         return _Transaction(self._connection)
 
-    # What a reader asks for.
+    # Reading the results of a run.
 
-    def results(self) -> Iterator[Result]:
-        """All paintings in the data's order."""
+    def results(self) -> Iterator[PaintingResult]:
+        """Every painting in the data's order, whatever its state."""
         for row in self._rows(f"SELECT {_RESULT} FROM items ORDER BY position"):
             values = list(row)
             values[10] = _levels(row[10])
-            yield Result(*values)
+            yield PaintingResult(*values)
 
     def counts(self) -> dict[str, int]:
         """Number of paintings by state; all four states stand in it."""
@@ -159,7 +174,7 @@ class RunStore:
         """Requests and replies in the order of the replies.
 
         Args:
-            side: of one side alone.
+            side: return those of this side alone; None for both sides.
         """
         where = "" if side is None else "WHERE e.side = ?"
         query = (
@@ -171,30 +186,37 @@ class RunStore:
             yield Exchange(*row)
 
     def usage(self) -> dict[tuple[Side, str], Usage]:
-        """Sums by side and outcome."""
+        """Sums over all exchanges, by side and outcome (``ok``, or the reason why a reply could not be used)."""
         query = "SELECT side, outcome, requests, prompt_tokens, completion_tokens, cost FROM totals ORDER BY 1, 2"
         return {(side, outcome): Usage(*sums) for side, outcome, *sums in self._connection.execute(query)}
 
     def cost(self) -> float:
-        """Of all exchanges."""
+        """What all exchanges cost together, in the configuration's currency."""
         return self._connection.execute("SELECT coalesce(sum(cost), 0.0) FROM totals").fetchone()[0]
 
     def pace(self, last: int = 1000) -> float | None:
         """Exchanges per second over the last ones; None when there are fewer than two.
 
         Args:
-            last: number of exchanges that are looked at.
+            last: how many of the latest exchanges are looked at.
         """
         query = "SELECT min(at), count(*) FROM (SELECT at FROM exchanges ORDER BY number DESC LIMIT ?)"
         first, count = self._connection.execute(query, (last,)).fetchone()
         return None if count < 2 else count / max(time.time() - first, 1e-3)
 
     def fact(self, name: str) -> str | None:
-        """A fact about the run, such as whether an endpoint knows structured outputs."""
+        """A text that the run keeps about itself, such as whether an endpoint knows structured outputs.
+
+        Args:
+            name: the fact's name, such as ``structured.judge``.
+
+        Returns:
+            The text, or None when the run keeps none of this name.
+        """
         row = self._connection.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
         return None if row is None else row[0]
 
-    # What a run asks for.
+    # Reading what a run works on.
 
     def positions(
         self, splits: Sequence[str] | None = None, limit: int | None = None, side: Side | None = None
@@ -202,9 +224,9 @@ class RunStore:
         """Positions of unfinished paintings that are in no batch, in order.
 
         Args:
-            splits: of these alone.
-            limit: among the first so many paintings of these splits alone, finished ones counted.
-            side: those alone that this side is asked about next.
+            splits: names of the splits whose paintings are returned; None for all splits.
+            limit: look at the first so many paintings of these splits alone, finished ones counted; None for all.
+            side: return those alone that this side is asked about next; None for both sides.
         """
         next_ = {None: "", "generator": "AND draft IS NULL", "judge": "AND draft IS NOT NULL"}[side]
         chosen = "" if splits is None else f"WHERE split IN ({', '.join('?' * len(splits))})"
@@ -215,8 +237,15 @@ class RunStore:
         )
         return [row[0] for row in self._connection.execute(query, (*(splits or ()), -1 if limit is None else limit))]
 
-    def items(self, positions: Sequence[int]) -> list[Item]:
-        """Paintings as work, in the order of `positions`."""
+    def items(self, positions: Sequence[int]) -> list[WorkItem]:
+        """The paintings at some positions, as the next requests need them.
+
+        Args:
+            positions: all of them must be in the store.
+
+        Returns:
+            One for each position, in the order of `positions`.
+        """
         found = {}
         for start in range(0, len(positions), ROWS_AT_ONCE):
             some = positions[start : start + ROWS_AT_ONCE]
@@ -225,20 +254,20 @@ class RunStore:
                 found[row[0]] = _item(row)
         return [found[position] for position in positions]
 
-    def open_parts(self) -> list[Part]:
+    def open_parts(self) -> list[BatchPart]:
         """Parts whose replies are not in the store yet, in the order in which they were made."""
         query = (
             "SELECT number, name, side, items, file, batch, status, structured, reserved FROM parts "
             "WHERE status = 'open' ORDER BY number"
         )
-        return [Part(*row) for row in self._connection.execute(query)]
+        return [BatchPart(*row) for row in self._connection.execute(query)]
 
-    def in_part(self, number: int, positions: Sequence[int] | None = None) -> list[Item]:
+    def in_part(self, number: int, positions: Sequence[int] | None = None) -> list[WorkItem]:
         """Paintings that a part still waits for.
 
         Args:
-            number: of the part.
-            positions: among these alone.
+            number: the part's number, as `open_parts` gives it.
+            positions: return those at these positions alone; None for all.
         """
         query = f"SELECT {_ITEM} FROM items WHERE part = ?"
         if positions is not None:
@@ -246,7 +275,7 @@ class RunStore:
         return [_item(row) for row in self._connection.execute(query, (number, *(positions or ())))]
 
     def asked(self) -> bool:
-        """Whether there is anything that a new beginning would lose."""
+        """Whether starting over would lose anything: a reply that was paid for, a result, or a batch."""
         query = (
             "SELECT EXISTS (SELECT 1 FROM items WHERE state != 'pending') "
             "OR EXISTS (SELECT 1 FROM totals WHERE cost > 0) OR EXISTS (SELECT 1 FROM parts WHERE file IS NOT NULL)"
@@ -258,26 +287,40 @@ class RunStore:
             while rows := cursor.fetchmany(ROWS_AT_ONCE):
                 yield from rows
 
-    # What a run writes.
+    # Writing.
 
     def set_fact(self, name: str, value: str) -> None:
-        """Keep a fact about the run."""
+        """Keep a text about the run.
+
+        Args:
+            name: the fact's name, such as ``structured.judge``.
+            value: replaces the one of before.
+        """
         self._connection.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, value))
 
-    def fill(self, items: Iterable[Item]) -> None:
-        """Enter all paintings of a new run, or none."""
+    def fill(self, items: Iterable[WorkItem]) -> None:
+        """Enter the paintings of a new run, all of them or none.
+
+        Args:
+            items: the paintings; their draft, feedback and counts are not written.
+        """
         rows = ((i.position, i.id, i.split, i.image, i.sha256, i.score, i.category) for i in items)
         query = "INSERT INTO items (position, id, split, image, sha256, score, category) VALUES (?, ?, ?, ?, ?, ?, ?)"
         with self.transaction():
             self._connection.executemany(query, rows)
 
     def write(self, exchanges: Sequence[Exchange], changes: Sequence[Change]) -> None:
-        """Write replies and what follows from them, in one transaction."""
+        """Write exchanges and what follows from them, in one transaction.
+
+        Args:
+            exchanges: requests that are through, with their replies.
+            changes: the paintings' new states; a painting that has one is in no batch any more.
+        """
         with self.transaction():
             self.add(exchanges, changes)
 
     def add(self, exchanges: Sequence[Exchange], changes: Sequence[Change]) -> None:
-        """The same within a transaction of the caller's."""
+        """Like `write`, but the caller must have opened the transaction."""
         for exchange in exchanges:
             values = (exchange.prompt_tokens or 0, exchange.completion_tokens or 0, exchange.cost)
             self._connection.execute(_TOTAL, (exchange.side, exchange.outcome, *values))
@@ -307,7 +350,15 @@ class RunStore:
         return number
 
     def make_part(self, name: str, side: Side, positions: Sequence[int], *, structured: bool, reserved: float) -> None:
-        """Put paintings into a new part, so that nothing else asks about them."""
+        """Put paintings into a new part, so that nothing else asks about them.
+
+        Args:
+            name: unique among all runs; stands in the batch's metadata, by which a batch is found again.
+            side: which side the part's requests ask.
+            positions: positions of the paintings that its requests are about.
+            structured: whether its requests ask for structured outputs.
+            reserved: the most that its requests can cost together.
+        """
         query = "INSERT INTO parts (name, side, items, structured, reserved) VALUES (?, ?, ?, ?, ?)"
         with self.transaction():
             values = (name, side, len(positions), structured, reserved)
@@ -317,19 +368,36 @@ class RunStore:
             )
 
     def part_sent(self, number: int, *, file: str | None = None, batch: str | None = None) -> None:
-        """Keep what the provider calls a part's file, or its batch."""
+        """Keep the ids that the provider gave to a part's file and to its batch.
+
+        Args:
+            number: the part's number, as `open_parts` gives it.
+            file: id of the uploaded file; None keeps the one of before.
+            batch: id of the batch; None keeps the one of before.
+        """
         query = "UPDATE parts SET file = coalesce(?, file), batch = coalesce(?, batch) WHERE number = ?"
         self._connection.execute(query, (file, batch, number))
 
     def part_done(self, number: int) -> int:
-        """Close a part; paintings that it had no reply for are free again. Returns their number."""
+        """Close a part, so that paintings that it had no reply for can be asked about again.
+
+        Args:
+            number: the part's number, as `open_parts` gives it.
+
+        Returns:
+            Number of these paintings.
+        """
         with self.transaction():
             free = self._connection.execute("UPDATE items SET part = NULL WHERE part = ?", (number,)).rowcount
             self._connection.execute("UPDATE parts SET status = 'done' WHERE number = ?", (number,))
         return free
 
     def retry_failed(self) -> int:
-        """Make all failed paintings pending again; their exchanges stay. Returns their number."""
+        """Make all failed paintings pending again; their exchanges stay.
+
+        Returns:
+            Number of these paintings.
+        """
         query = (
             "UPDATE items SET state = 'pending', reason = NULL, detail = NULL, rounds = 0, judge_score = NULL, "
             "judge_reason = NULL, draft = NULL, feedback = NULL, judge_tries = 0 WHERE state = 'failed'"
@@ -339,7 +407,7 @@ class RunStore:
 
 
 class _Transaction:
-    """`with` around statements that belong together."""
+    """Begins a transaction, and commits it at the end of the block or rolls it back after an error."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
@@ -351,10 +419,10 @@ class _Transaction:
         self._connection.execute("COMMIT" if kind is None else "ROLLBACK")
 
 
-def _item(row: Sequence[Any]) -> Item:
+def _item(row: Sequence[Any]) -> WorkItem:
     values = list(row)
     values[8] = _levels(row[8])
-    return Item(*values)
+    return WorkItem(*values)
 
 
 def _levels(text: str | None) -> dict[str, str] | None:
@@ -363,3 +431,77 @@ def _levels(text: str | None) -> dict[str, str] | None:
 
 def _text(levels: dict[str, str] | None) -> str | None:
     return None if levels is None else json.dumps(levels, ensure_ascii=False)
+
+
+class StoreWriter:
+    """Writes to a store from a thread of its own, for an event loop; an async context manager.
+
+    What comes within a few milliseconds is written in one commit, so that hundreds of replies a second cost about a
+    hundred commits.
+
+
+    Args:
+        store: open for writing; nobody else uses it until the writer is closed.
+    """
+
+    def __init__(self, store: RunStore) -> None:
+        self._store = store
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.Thread(target=self._work, name="artquant-rad-store")
+
+    async def __aenter__(self) -> "StoreWriter":
+        self._thread.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._jobs.put(None)
+        await asyncio.to_thread(self._thread.join)
+
+    async def write(self, exchanges: Sequence[Exchange], changes: Sequence[Change]) -> None:
+        """Write exchanges and changes, and return once both are on the disk.
+
+        Args:
+            exchanges: requests that are through, with their replies.
+            changes: the paintings' new states; a painting that has one is in no batch any more.
+
+
+        Raises:
+            ArtQuantError: the file cannot be written, such as on a full disk.
+        """
+        written = self._loop.create_future()
+        self._jobs.put((exchanges, changes, written))
+        await written
+
+    def _work(self) -> None:
+        more = True
+        while more:
+            first = self._jobs.get()
+            if first is None:
+                return
+            jobs = [first]
+            time.sleep(GATHER)
+            while not self._jobs.empty():
+                job = self._jobs.get()
+                if job is None:
+                    more = False
+                    break
+                jobs.append(job)
+            error: ArtQuantError | None = None
+            try:
+                self._store.write([e for job in jobs for e in job[0]], [c for job in jobs for c in job[1]])
+            except sqlite3.Error as problem:
+                error = ArtQuantError(
+                    f"'{self._store.path}' cannot be written ({problem}); make room on its disk and run again to go on"
+                )
+            self._loop.call_soon_threadsafe(_settle, [job[2] for job in jobs], error)
+
+
+def _settle(written: Sequence["asyncio.Future[None]"], error: ArtQuantError | None) -> None:
+    for future in written:
+        if future.cancelled():
+            continue
+        if error is None:
+            future.set_result(None)
+        else:
+            future.set_exception(error)

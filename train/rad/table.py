@@ -1,17 +1,20 @@
-"""One row per painting: what an export's Parquet files hold."""
+"""A run opened together with its dataset, and the table with one row per painting that is exported from it."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.data.dataset import INFO_FILE, Dataset
 from artquant_plugin.data.images import sha256_file
 from artquant_plugin.data.paintings import Painting
 from artquant_plugin.prompting.questions import DESCRIPTION_LEVELS, join_description
-from artquant_plugin.train.rad.finished import RadRun
-from artquant_plugin.train.rad.rows import Result
+from artquant_plugin.train.rad.record import RECORD_FILE, RunRecord
+from artquant_plugin.train.rad.store import STORE_FILE, RunStore
+from artquant_plugin.train.rad.store_rows import PaintingResult
 
-Row = dict[str, Any]
+ExportRow = dict[str, Any]
 
 # Column, type, what it holds; `attributes` and `image` come on top where there are any.
 COLUMNS: tuple[tuple[str, str, str], ...] = (
@@ -38,12 +41,82 @@ COLUMNS: tuple[tuple[str, str, str], ...] = (
 RANKS = {"train": 0, "validation": 1, "test": 2}
 
 
+@dataclass(frozen=True, slots=True)
+class RadRun:
+    """A run's folder, opened for reading; a run may still be writing to it.
+
+    Args:
+        folder: the folder that was given to `artquant rad generate --out`.
+        record: what the run is made from.
+        store: the run's results, open for reading.
+        dataset: the dataset that the run describes.
+    """
+
+    folder: Path
+    record: RunRecord
+    store: RunStore
+    dataset: Dataset
+
+    @classmethod
+    def open(cls, folder: Path, data: Path | None = None) -> Self:
+        """Open a run for reading, with its dataset.
+
+        Args:
+            folder: the run directory, of `artquant rad generate --out`.
+            data: the dataset's folder, where it was moved since the run; None for the place that the run's record
+                names.
+
+        Raises:
+            ArtQuantError: the folder is no run directory, or the dataset is not where it should be.
+        """
+        record = RunRecord.read(folder)
+        if record is None:
+            raise ArtQuantError(f"'{folder}' holds no {RECORD_FILE}; give the folder of `artquant rad generate --out`")
+        source = Path(record.data["folder"]) if data is None else data
+        if not (source / INFO_FILE).is_file():
+            raise ArtQuantError(f"the run's dataset is not in '{source}'; pass --data with its folder")
+        return cls(folder, record, RunStore(folder / STORE_FILE, readonly=True), Dataset.load(source))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.store.close()
+
+    def paintings(self) -> Iterator[tuple[Painting, PaintingResult]]:
+        """Every painting of the dataset with what the run made of it, in the dataset's order.
+
+        Raises:
+            ArtQuantError: the dataset is not the one that the run described.
+        """
+        results = self.store.results()
+        for split in self.dataset.info.splits:
+            for painting in self.dataset.each(split):
+                result = next(results, None)
+                if result is None or _key(result.split, result) != _key(split, painting):
+                    raise self._changed(painting.id)
+                yield painting, result
+        left = next(results, None)
+        if left is not None:
+            raise self._changed(left.id)
+
+    def _changed(self, name: str) -> ArtQuantError:
+        return ArtQuantError(
+            f"dataset '{self.dataset.folder}' is not the one that '{self.folder}' described: painting {name!r} "
+            "differs; put it back, or pass --data with the folder of the right one"
+        )
+
+
+def _key(split: str, row: Painting | PaintingResult) -> tuple[str, str, str, str, float]:
+    return split, row.id, row.image, row.sha256, row.score
+
+
 def features(attributes: Sequence[str], *, with_images: bool) -> Any:
     """The rows' `datasets.Features`.
 
     Args:
-        attributes: names of the dataset's attributes; without any there is no such column.
-        with_images: whether there is a column ``image``.
+        attributes: names of the dataset's attributes; where there are none, there is no such column.
+        with_images: whether there is a column ``image`` with the pictures' files.
     """
     from datasets import Features, Image, Value
 
@@ -60,9 +133,9 @@ class LeftOut:
     """A painting that stands in no split of the export.
 
     Args:
-        id: of it.
-        split: that the dataset has it in.
-        kept: the split that has the same picture, and keeps it.
+        id: the painting's name, unique in the dataset.
+        split: the dataset's split that has the painting.
+        kept: the stricter split that has the same picture, and keeps it.
     """
 
     id: str
@@ -71,8 +144,8 @@ class LeftOut:
 
 
 @dataclass(frozen=True, slots=True)
-class Survey:
-    """What a first pass over a run finds.
+class ExportSurvey:
+    """What a first pass over a run finds, so that the export knows its columns and sizes before it writes.
 
     Args:
         attributes: names of the dataset's attributes, sorted.
@@ -85,7 +158,7 @@ class Survey:
     left_out: tuple[LeftOut, ...]
 
 
-def survey(run: RadRun) -> Survey:
+def survey(run: RadRun) -> ExportSurvey:
     """Look at every painting once: which attributes there are, and which pictures stand in several splits.
 
     Pictures are told apart by their hash, so that one file under two names is found as well.
@@ -109,23 +182,28 @@ def survey(run: RadRun) -> Survey:
             sizes[split] += 1
         else:
             left_out.append(LeftOut(name, split, highest[picture]))
-    return Survey(tuple(sorted(attributes)), sizes, tuple(left_out))
+    return ExportSurvey(tuple(sorted(attributes)), sizes, tuple(left_out))
 
 
 def picture_hash(run: RadRun, painting: Painting) -> str:
-    """Hash of a painting's file, computed where the dataset does not know it; empty when there is no file."""
+    """SHA-256 of a painting's file in hexadecimal digits; empty when there is no file.
+
+    Args:
+        run: the run that the painting is of.
+        painting: its hash is computed where the dataset does not know it.
+    """
     if painting.sha256:
         return painting.sha256
     path = run.dataset.image_path(painting)
     return sha256_file(path) if path.is_file() else ""
 
 
-def rows(run: RadRun, found: Survey) -> Iterator[tuple[Row, Path]]:
+def rows(run: RadRun, found: ExportSurvey) -> Iterator[tuple[ExportRow, Path]]:
     """The rows in the dataset's order, each with the place of its picture; ``image`` is not in them.
 
     Args:
-        run: to be exported.
-        found: of the same run.
+        run: the run to be exported.
+        found: from `survey` of the same run.
     """
     absent = {item.id for item in found.left_out}
     for painting, result in run.paintings():
@@ -133,10 +211,10 @@ def rows(run: RadRun, found: Survey) -> Iterator[tuple[Row, Path]]:
             yield _row(run, painting, result, found.attributes), run.dataset.image_path(painting)
 
 
-def _row(run: RadRun, painting: Painting, result: Result, attributes: Sequence[str]) -> Row:
+def _row(run: RadRun, painting: Painting, result: PaintingResult, attributes: Sequence[str]) -> ExportRow:
     levels = result.description
     asked = result.rounds > 0
-    row: Row = {
+    row: ExportRow = {
         "id": painting.id,
         "file_name": painting.image,
         "sha256": picture_hash(run, painting),

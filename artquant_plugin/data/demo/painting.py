@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
-from tqdm import tqdm
 
 from artquant_plugin.common.files import atomic_write
+from artquant_plugin.common.progress import progress
 from artquant_plugin.data.dataset import INFO_FILE, Dataset, Painting, write_dataset
 from artquant_plugin.data.demo import words as demo_words
 from artquant_plugin.data.images import sha256_file
@@ -225,7 +225,7 @@ def write_demo(
     (folder / INFO_FILE).unlink(missing_ok=True)  # pictures of two seeds must never pass for one dataset
     with ProcessPoolExecutor(workers) as pool:
         painted = pool.map(partial(_paint_file, folder, seed), range(total), chunksize=32)
-        rows = iter(list(tqdm(painted, total=total, desc="paint", unit="image")))
+        rows = iter(list(progress(painted, "paint", "image", total)))
     return write_dataset(
         folder,
         name=NAME,

@@ -11,10 +11,10 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.files import atomic_write
+from artquant_plugin.common.progress import progress
 from artquant_plugin.data.dataset import Dataset, Painting, check_unique, outside_levels, write_dataset
 from artquant_plugin.data.images import ImageError, open_image, resolve_inside, sha256_file
 
@@ -173,11 +173,11 @@ def seeded_split(names: Sequence[str], fractions: Mapping[str, float], seed: int
 
 def _hashes(root: Path, names: Sequence[str], workers: int | None) -> list[str | ImageError]:
     check: Callable[[str], str | ImageError] = partial(_checked_hash, root)
-    progress = partial(tqdm, total=len(names), desc="check images", unit="image")
+    shown = partial(progress, title="check images", unit="image", total=len(names))
     if len(names) < MANY_FILES:
-        return list(progress(map(check, names)))
+        return list(shown(map(check, names)))
     with ProcessPoolExecutor(workers) as pool:
-        return list(progress(pool.map(check, names, chunksize=16)))
+        return list(shown(pool.map(check, names, chunksize=16)))
 
 
 def _checked_hash(root: Path, name: str) -> str | ImageError:

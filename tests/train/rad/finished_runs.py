@@ -6,8 +6,8 @@ from pathlib import Path
 
 from artquant_plugin.data.dataset import Dataset, Painting, write_dataset
 from artquant_plugin.data.images import sha256_file
-from artquant_plugin.train.rad.record import describe_data, new_record, write_record
-from artquant_plugin.train.rad.store import STORE_FILE, Change, Exchange, Item, RunStore
+from artquant_plugin.train.rad.record import describe_data, new_record
+from artquant_plugin.train.rad.store import STORE_FILE, Change, Exchange, RunStore, WorkItem
 from tests.tiny import pictures
 
 FRAME = json.dumps({"model": "writer-1"})
@@ -58,11 +58,11 @@ def write_run(folder: Path, data: Dataset, changes: dict[int, Change] | None = N
     models = {"generator": "writer-1", "judge": "critic-1"}
     config = {"generator": {"model": "writer-1"}, "judge": {"model": "critic-1", "mode": "blind"}}
     record = new_record(describe_data(data.folder, data.info, splits), prompts, models, {"mode": "blind"}, config)
-    write_record(folder, record)
+    record.write(folder)
     with RunStore(folder / STORE_FILE) as store:
         paintings = [(split, painting) for split, rows in splits.items() for painting in rows]
         store.fill(
-            Item(position, p.id, split, p.image, p.sha256, p.score, p.category)
+            WorkItem(position, p.id, split, p.image, p.sha256, p.score, p.category)
             for position, (split, p) in enumerate(paintings)
         )
         for position, (_, painting) in enumerate(paintings):

@@ -16,7 +16,7 @@ from artquant_plugin.data.images import sha256_file
 from artquant_plugin.train.rad.config import RadConfig
 from artquant_plugin.train.rad.plan import plan
 from artquant_plugin.train.rad.run import generate
-from artquant_plugin.train.rad.store import STORE_FILE, Result, RunStore
+from artquant_plugin.train.rad.store import STORE_FILE, PaintingResult, RunStore
 from tests.peers.llm_answers import Answer
 
 LEVELS = ("perception", "cognition", "emotion")
@@ -58,7 +58,7 @@ def rad(data: Path, run: Path, url: str, *overrides: str, **options: Any) -> Any
     return generate(plan(str(data), config(url, *overrides)), run, **options)
 
 
-def results(run: Path) -> list[Result]:
+def results(run: Path) -> list[PaintingResult]:
     """What the store holds."""
     with RunStore(run / STORE_FILE, readonly=True) as store:
         return list(store.results())

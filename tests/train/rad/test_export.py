@@ -19,8 +19,8 @@ from artquant_plugin.train.config import load_config
 from artquant_plugin.train.mixture import load_material
 from artquant_plugin.train.rad import export as exporting
 from artquant_plugin.train.rad.export import export_run
-from artquant_plugin.train.rad.finished import RadRun
 from artquant_plugin.train.rad.store import STORE_FILE, Change, RunStore
+from artquant_plugin.train.rad.table import RadRun
 from artquant_plugin.train.run import train
 from tests.train.rad.finished_runs import levels, write_data, write_run
 from tests.train.runs import write_config
@@ -103,7 +103,7 @@ def test_the_same_again_is_left_alone_and_another_needs_the_users_word(run, data
     assert {name: (out / name).stat().st_mtime_ns for name in files(out)} == before
     with RunStore(run.folder / STORE_FILE) as store:
         store.write([], [Change(4, "accepted", 3, description=levels(4))])
-    with pytest.raises(ArtQuantError, match="holds another export; pass --overwrite"):
+    with pytest.raises(ArtQuantError, match="was made from something else: content .* -> .*; pass --overwrite"):
         export_run(run, out)
     done = export_run(run, out, overwrite=True)
     assert (done.unchanged, done.splits["train"]) == (False, (6, 6))
@@ -115,7 +115,7 @@ def test_an_export_that_lost_a_file_or_whose_pictures_moved_is_not_the_same(run,
     out = tmp_path / "out"
     export_run(run, out)
     next((out / "data").glob("test-*")).unlink()
-    with pytest.raises(ArtQuantError, match="pass --overwrite"):
+    with pytest.raises(ArtQuantError, match=r"files.test-00000-of-00001.parquet \d+ -> None; pass --overwrite"):
         export_run(run, out)
     assert not export_run(run, out, overwrite=True).unchanged
     shutil.copytree(data.folder, tmp_path / "moved")

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from artquant_plugin.train.rad.config import EndpointSection
-from artquant_plugin.train.rad.limits import Budget, Pace, Stop
+from artquant_plugin.train.rad.limits import Budget, Pace, StopRequested
 
 WAIT = 0.2  # seconds that are taken for "for ever"
 
@@ -32,7 +32,7 @@ def test_all_who_wait_learn_that_nothing_is_left():
         await asyncio.sleep(0)
         budget.settle(6.0, 6.0)
         ended = await asyncio.wait_for(asyncio.gather(*waiting, return_exceptions=True), WAIT)
-        assert [type(one) for one in ended] == [Stop] * 3
+        assert [type(one) for one in ended] == [StopRequested] * 3
         assert budget.exhausted
 
     asyncio.run(run())
@@ -42,7 +42,7 @@ def test_nobody_waits_for_a_batch():
     async def run():
         budget = Budget(10.0, 0.0)
         budget.hold(8.0)
-        with pytest.raises(Stop):
+        with pytest.raises(StopRequested):
             await asyncio.wait_for(budget.reserve(3.0), WAIT)
         budget.give_back(8.0)
         await asyncio.wait_for(budget.reserve(3.0), WAIT)
@@ -71,7 +71,7 @@ def test_a_run_that_ends_does_not_wait_for_its_turn():
         waiting = asyncio.create_task(pace.wait(1))
         await asyncio.sleep(0)
         stop.set()
-        with pytest.raises(Stop):
+        with pytest.raises(StopRequested):
             await asyncio.wait_for(waiting, WAIT)
 
     asyncio.run(run())

@@ -1,4 +1,4 @@
-"""The templates that ship, filled; and those of a user's own."""
+"""The templates that ship, filled; those of a user's own; a score's place among others, worked out by hand."""
 
 import shutil
 
@@ -6,10 +6,9 @@ import pytest
 import yaml
 
 from artquant_plugin.common.errors import ArtQuantError
-from artquant_plugin.data.dataset import DatasetInfo
-from artquant_plugin.train.rad.prompts import Prompts
-from artquant_plugin.train.rad.rows import Item
-from artquant_plugin.train.rad.statistics import Statistics
+from artquant_plugin.data.dataset import DatasetInfo, Painting
+from artquant_plugin.train.rad.prompts import Prompts, Statistics, statistics_by_split
+from artquant_plugin.train.rad.store_rows import WorkItem
 from tests.paths import ROOT
 from tests.train.rad.runs import LEVELS
 
@@ -18,8 +17,8 @@ INFO = DatasetInfo("greys", (0.0, 10.0), "images", {}, "made", "CC0")
 HIGH = {"train": Statistics.of([8.0, 8.5, 9.0, 9.0, 9.5])}
 
 
-def item(score: float, **more) -> Item:
-    return Item(0, "p0", "train", "0.jpg", "", score, "oil painting", **more)
+def item(score: float, **more) -> WorkItem:
+    return WorkItem(0, "p0", "train", "0.jpg", "", score, "oil painting", **more)
 
 
 @pytest.fixture
@@ -96,3 +95,32 @@ def test_hashes_tell_which_text_changed(tmp_path, prompts):
 def test_a_copy_has_the_same_hashes(tmp_path, prompts):
     shutil.copy(SHIPPED, tmp_path / "copy.yaml")
     assert Prompts.read(tmp_path / "copy.yaml", INFO, HIGH).hashes == prompts.hashes
+
+
+def paintings(*scores):
+    return [Painting(str(score), f"{score}.jpg", "", score) for score in scores]
+
+
+def test_mean_median_variance_and_percentiles():
+    told = Statistics.of([9.0, 8.0, 8.0, 9.0, 6.0])
+    assert (told.mean, told.median, told.variance) == (8.0, 8.0, pytest.approx(6 / 5))  # (1 + 0 + 0 + 1 + 4) / 5
+    # A high number that is the lowest of its collection is in the lowest place: half of its own fifth.
+    assert told.percentile(6.0) == 10.0
+    assert told.percentile(8.0) == 40.0  # one of five is lower, two are equal and count half
+    assert told.percentile(10.0) == 100.0
+
+
+def test_by_default_no_test_score_is_told():
+    splits = {"train": paintings(2.0, 4.0), "test": paintings(9.0)}
+    assert statistics_by_split(splits, "train")["test"].mean == 3.0
+    assert statistics_by_split(splits, "split")["test"].mean == 9.0
+    assert statistics_by_split(splits, "dataset")["train"].mean == 5.0
+
+
+def test_without_a_training_split_all_scores_are_told():
+    assert statistics_by_split({"test": paintings(2.0, 4.0)}, "train")["test"].mean == 3.0
+
+
+def test_an_empty_dataset_is_an_error():
+    with pytest.raises(ArtQuantError, match="no paintings"):
+        statistics_by_split({"train": []}, "train")

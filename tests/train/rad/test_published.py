@@ -12,8 +12,8 @@ from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.data.dataset import Dataset, Painting, write_dataset
 from artquant_plugin.data.importers.rad import read_rad
 from artquant_plugin.prompting.levels import LevelScale
-from artquant_plugin.train.rad.finished import RadRun
 from artquant_plugin.train.rad.published import description_record, score_record, write_published
+from artquant_plugin.train.rad.table import RadRun
 from tests.paths import ROOT
 from tests.train.rad.finished_runs import write_data, write_run
 

@@ -14,12 +14,12 @@ from scipy.stats import ks_2samp, spearmanr
 
 from artquant_plugin.data.dataset import Painting, write_dataset
 from artquant_plugin.data.images import sha256_file
-from artquant_plugin.train.rad.finished import RadRun
-from artquant_plugin.train.rad.record import read_record, write_record
+from artquant_plugin.train.rad.record import RunRecord
 from artquant_plugin.train.rad.report.collect import collect
 from artquant_plugin.train.rad.report.figures import HEIGHT, WIDTH, histogram, word_limit
 from artquant_plugin.train.rad.report.page import write_report
 from artquant_plugin.train.rad.store import Change
+from artquant_plugin.train.rad.table import RadRun
 from tests.train.rad.finished_runs import first_estimate, write_data, write_run
 
 EVIL = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'&"
@@ -93,8 +93,8 @@ def test_the_judges_agreement_and_the_distance_are_scipys(run):
 def test_a_judge_that_was_told_the_score_gives_no_estimates(tmp_path):
     data = write_data(tmp_path / "data", {"train": 5})
     folder = write_run(tmp_path / "run", data, {i: Change(i, "failed", 3, "refused", "no") for i in range(5)})
-    record = read_record(folder)
-    write_record(folder, replace(record, config={"judge": {"mode": "consistency"}}))
+    record = RunRecord.read(folder)
+    replace(record, config={"judge": {"mode": "consistency"}}).write(folder)
     with RadRun.open(folder) as run:
         found = collect(run)
         write_report(tmp_path / "report.html", run, found, seed=0)

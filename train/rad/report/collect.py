@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import ks_2samp
-from tqdm import tqdm
 
+from artquant_plugin.common.progress import progress
 from artquant_plugin.data.paintings import Painting
 from artquant_plugin.metrics.agreement import RESAMPLES, Agreement, evaluate
 from artquant_plugin.metrics.diversity import TEXTS_AT_ONCE, Distinct, Vocabulary, sequences
 from artquant_plugin.prompting.questions import DESCRIPTION_LEVELS
-from artquant_plugin.train.rad.finished import RadRun
 from artquant_plugin.train.rad.replies import Reply, read_estimate
 from artquant_plugin.train.rad.report.duplicates import Duplicates, NearDuplicates
-from artquant_plugin.train.rad.rows import Result, Usage
+from artquant_plugin.train.rad.store_rows import PaintingResult, Usage
+from artquant_plugin.train.rad.table import RadRun
 
 ENDED = ("accepted", "failed")
 QUANTILES = (0.0, 0.05, 0.5, 0.95, 1.0)
@@ -35,10 +35,10 @@ class RoundLine:
     """One round of writing and judging.
 
     Args:
-        number: from 1.
-        asked: paintings that got to it and have ended.
-        accepted: those that ended in it with a description.
-        accepted_so_far: share of all ended paintings, in [0, 1].
+        number: number of the round, from 1.
+        asked: number of paintings that got to it and have come to their end.
+        accepted: number of paintings that were accepted in it.
+        accepted_so_far: share of all ended paintings that were accepted in it or before, in [0, 1].
     """
 
     number: int
@@ -52,11 +52,11 @@ class Texts:
     """One level's texts.
 
     Args:
-        words: number of words of each, shape (n,).
-        mean: of them.
-        quantiles: of them, at QUANTILES.
-        distinct_1: different words per word.
-        distinct_2: different pairs of neighbouring words per such pair.
+        words: number of words of each text, shape (n,).
+        mean: mean number of words per text.
+        quantiles: quantiles of the number of words at `QUANTILES`.
+        distinct_1: number of different words per word, in (0, 1].
+        distinct_2: number of different pairs of neighbouring words per such pair, in (0, 1].
     """
 
     words: NDArray[np.int64]
@@ -71,10 +71,11 @@ class Distribution:
     """Human scores of the accepted paintings beside those of all that ended.
 
     Args:
-        every: scores of all, ascending.
-        accepted: scores of the accepted, ascending.
+        every: scores of all paintings that ended, ascending.
+        accepted: scores of the accepted paintings, ascending.
         distance: the largest difference between the two cumulative distributions (Kolmogorov-Smirnov), in [0, 1].
-        p_value: of accepted and failed being drawn from one distribution; None when one of them is empty.
+        p_value: probability of a difference as large, were the scores of accepted and failed paintings drawn from one
+            distribution; None when one of them is empty.
     """
 
     every: FloatArray
@@ -88,12 +89,12 @@ class Example:
     """An accepted painting.
 
     Args:
-        painting: of the dataset.
-        result: of the run.
+        painting: the dataset's row, with its human score.
+        result: what the run made of it.
     """
 
     painting: Painting
-    result: Result
+    result: PaintingResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,18 +103,18 @@ class RunStatistics:
 
     Args:
         states: number of paintings by state.
-        splits: the same by split.
-        rounds: one line per round.
+        splits: number of paintings by state, for each split.
+        rounds: what became of paintings in each round, from the first.
         reasons: number of failed paintings by reason, the most frequent first.
-        texts: by level; empty when nothing was accepted.
-        duplicates: among the descriptions.
-        repeated: ids of the first groups of near-duplicates.
+        texts: lengths and variety of the descriptions, by level; empty when nothing was accepted.
+        duplicates: near-duplicates among the accepted descriptions.
+        repeated: the paintings' names in the largest groups of near-duplicates.
         judged: agreement of a blind judge's estimates with the human scores: of the ``first`` of each painting, before
             the generator was told anything of it; of the ``last``; and of the last of the ``accepted``. Those with too
             few estimates are absent.
-        distribution: None when nothing was accepted.
-        usage: by side.
-        cost: of everything.
+        distribution: scores of the accepted paintings beside those of all that ended; None when nothing was accepted.
+        usage: sums over exchanges, by side.
+        cost: what all exchanges cost, in the configuration's currency.
         examples: drawn at random among the accepted, in the data's order.
     """
 
@@ -135,17 +136,17 @@ def collect(run: RadRun, *, examples: int = 20, seed: int = 0, resamples: int = 
     """Read a run once.
 
     Args:
-        run: finished, or as far as it is.
-        examples: number of accepted paintings to draw.
-        seed: of the draw, of the hashes and of the bootstrap.
-        resamples: of the judge's correlations.
+        run: a run, finished or not; what it has by now counts.
+        examples: number of accepted paintings to draw; fewer when there are fewer.
+        seed: of the draw of examples, of the hash functions and of the bootstrap.
+        resamples: number of bootstrap resamples for the judge's correlations; 0 for no intervals.
 
     Raises:
         ArtQuantError: the dataset is not the one that the run described.
     """
     tally = _Tally(random.Random(seed), examples, NearDuplicates(seed))
     total = sum(run.store.counts().values())
-    for painting, result in tqdm(run.paintings(), total=total, desc="read", unit="painting", disable=None):
+    for painting, result in progress(run.paintings(), "read", "painting", total):
         tally.add(painting, result)
     tally.flush()
     duplicates = tally.similar.find()
@@ -204,7 +205,7 @@ class _Tally:
         self._vocabulary = Vocabulary()
         self._waiting: list[dict[str, str]] = []
 
-    def add(self, painting: Painting, result: Result) -> None:
+    def add(self, painting: Painting, result: PaintingResult) -> None:
         self.states[result.state] += 1
         self.splits.setdefault(result.split, Counter())[result.state] += 1
         if result.state in ENDED:

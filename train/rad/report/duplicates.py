@@ -5,6 +5,8 @@ The rule: two descriptions are near-duplicates when at least 70 % of their seque
 is 0.04 at 0.7); pairs to look at are those that agree in one of 32 bands of 4 values, which a pair at 0.7 does with a
 probability of 0.9998. Within a band's group each is compared with the first and with the one before it.
 
+`datasketch` was measured and not taken; docs/rad.md, "Libraries", has the figures.
+
 Source: Broder 1997, "On the resemblance and containment of documents"; Leskovec et al., "Mining of Massive Datasets",
 sections 3.3 and 3.4.
 """
@@ -31,8 +33,8 @@ class Duplicates:
     """Near-duplicates among n descriptions.
 
     Args:
-        n: number of descriptions.
-        repeated: how many of them have a near-duplicate.
+        n: number of descriptions that were compared.
+        repeated: number of descriptions that have a near-duplicate.
         groups: positions of those that are linked by such pairs, the largest group first.
     """
 
@@ -45,7 +47,7 @@ class NearDuplicates:
     """Collects signatures of descriptions: 512 bytes each.
 
     Args:
-        seed: of the hash functions.
+        seed: of the hash functions; two collectors with one seed give the same signatures.
     """
 
     def __init__(self, seed: int = 0) -> None:
@@ -55,7 +57,11 @@ class NearDuplicates:
         self._parts: list[Signatures] = []
 
     def add(self, texts: Sequence[Sequence[int]]) -> None:
-        """Take the next texts, as numbers of words; each has one at least."""
+        """Take the next texts.
+
+        Args:
+            texts: the number of each word, by text; a text has one word at least.
+        """
         hashes, starts = sequences(texts, WORDS, border=True)
         self._parts.append(self._signatures(hashes, starts))
 
@@ -69,7 +75,7 @@ class NearDuplicates:
         return np.ascontiguousarray((found >> np.uint64(32)).astype(np.uint32).T)
 
     def find(self) -> Duplicates:
-        """Groups among all texts so far."""
+        """Find the near-duplicates among all texts so far."""
         signatures = np.concatenate(self._parts) if self._parts else np.zeros((0, VALUES), dtype=np.uint32)
         links = _Links(len(signatures))
         for left, right in _similar(signatures):

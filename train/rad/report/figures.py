@@ -15,7 +15,7 @@ class Tick:
 
     Args:
         at: place along the axis, in SVG units.
-        label: its text.
+        label: the text beside the mark.
     """
 
     at: float
@@ -24,14 +24,14 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One bin.
+    """A bin of a histogram as a rectangle.
 
     Args:
-        x: left side.
-        y: upper side.
-        width: of the bar.
-        height: of the bar.
-        label: what it stands for, in words.
+        x: left edge, in SVG units from the left.
+        y: upper edge, in SVG units from the top.
+        width: width of the bin in SVG units.
+        height: height of the bar in SVG units; 0 for an empty bin.
+        label: the bin's limits and share, as a reader hears it.
     """
 
     x: float
@@ -46,10 +46,10 @@ class Histogram:
     """Bars of one distribution and, over them, the outline of another on the same bins.
 
     Args:
-        bars: one per bin.
+        bars: one bar for each bin, from the left.
         outline: an SVG path; empty without a second distribution.
-        horizontal: ticks of the values.
-        vertical: ticks of the shares.
+        horizontal: marks on the axis of the values.
+        vertical: marks on the axis of the shares.
     """
 
     bars: tuple[Bar, ...]
@@ -64,11 +64,11 @@ def histogram(
     """Shares of values in bins of equal width.
 
     Args:
-        values: n numbers.
-        limits: of the axis; what lies outside counts in the outermost bins.
-        bins: their number.
-        over: m numbers for the outline.
-        whole: values are whole numbers, and so are the ticks.
+        values: n numbers; none give empty bars.
+        limits: lowest and highest value of the axis; what lies outside counts in the outermost bins.
+        bins: number of bins, from 1.
+        over: m numbers whose shares are the outline; None for no outline.
+        whole: whether the values are whole numbers, so that the marks are, too.
     """
     low, high = limits
     edges = np.linspace(low, high, bins + 1)
@@ -115,7 +115,7 @@ def word_limit(levels: Sequence[NDArray[np.int64]], bins: int) -> int:
     """The end of an axis of words that suits several levels: a multiple of the number of bins.
 
     Args:
-        levels: numbers of words.
+        levels: for each level the number of words of each text, shape (n,); one level and one text at least.
         bins: number of bins, each of which is then a whole number of words wide.
     """
     longest = max(int(np.ceil(np.quantile(words, 0.995))) for words in levels) + 1

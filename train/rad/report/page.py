@@ -13,10 +13,10 @@ from artquant_plugin import __version__
 from artquant_plugin.common.files import atomic_write
 from artquant_plugin.data.images import ImageError, open_image
 from artquant_plugin.prompting.questions import DESCRIPTION_LEVELS
-from artquant_plugin.train.rad.finished import RadRun
 from artquant_plugin.train.rad.report.collect import QUANTILES, Example, RunStatistics
 from artquant_plugin.train.rad.report.duplicates import SIMILAR, WORDS
 from artquant_plugin.train.rad.report.figures import HEIGHT, WIDTH, Histogram, histogram, word_limit
+from artquant_plugin.train.rad.table import RadRun
 
 SCORE_BINS, WORD_BINS = 20, 25
 LONGEST_SIDE, QUALITY = 360, 80  # of the examples' pictures
@@ -28,10 +28,10 @@ def write_report(path: Path, run: RadRun, found: RunStatistics, *, seed: int) ->
     """Write the page.
 
     Args:
-        path: of the HTML file.
-        run: that it tells about.
-        found: `collect`'s numbers of it.
-        seed: that the examples were drawn with.
+        path: place of the HTML file; it is replaced when it exists.
+        run: the run that the page is about.
+        found: the numbers of this run, from `collect`.
+        seed: the seed that the examples were drawn with.
     """
     # Everything is escaped: texts are a model's, names a dataset's.
     environment = Environment(

@@ -8,15 +8,15 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from artquant_plugin.common.errors import ArtQuantError
-from artquant_plugin.train.rad.endpoint import Endpoint, EndpointDown, Refused, Unanswered
-from artquant_plugin.train.rad.limits import Budget, Pace, Stop
-from artquant_plugin.train.rad.meter import Meter
+from artquant_plugin.common.openai_client import EndpointDown, RequestFailed, RequestUnanswered
+from artquant_plugin.train.rad.endpoint import Endpoint
+from artquant_plugin.train.rad.limits import Budget, Pace, StopRequested
+from artquant_plugin.train.rad.meter import RadMeter
 from artquant_plugin.train.rad.pictures import Pictures
 from artquant_plugin.train.rad.replies import Reply
-from artquant_plugin.train.rad.rows import Change, Exchange, Item, Side
 from artquant_plugin.train.rad.steps import Request, Steps
-from artquant_plugin.train.rad.store import ROWS_AT_ONCE, RunStore
-from artquant_plugin.train.rad.writer import Writer
+from artquant_plugin.train.rad.store import ROWS_AT_ONCE, RunStore, StoreWriter
+from artquant_plugin.train.rad.store_rows import Change, Exchange, Side, WorkItem
 
 ALONE = 10  # paintings that go one by one, until both sides have answered: what is wrong everywhere costs one request
 SILENT = 3  # requests without an answer that end a run whose endpoint has not answered once
@@ -26,45 +26,51 @@ DRAW_SECONDS = 0.5
 
 @dataclass(frozen=True, slots=True)
 class _Held:
-    """A painting whose request found no answer: a failure of its own if others are answered, the endpoint's if not."""
+    """A painting whose request found no answer. If others are answered, it fails; if not, the endpoint is down."""
 
     change: Change
-    item: Item
-    error: Refused
+    item: WorkItem
+    error: RequestFailed
 
 
 @dataclass(frozen=True, slots=True)
-class _Answer:
-    """What came back: the request as it was sent at last, a reply or a refusal, and cost, seconds and time."""
+class _Outcome:
+    """What came of a request.
+
+    Args:
+        request: as it was sent at last, with or without a JSON schema.
+        reply: what the model wrote, or why there is no reply.
+        facts: ``cost``, ``seconds`` and ``at`` of the exchange.
+    """
 
     request: Request
-    reply: Reply | Refused
+    reply: Reply | RequestFailed
     facts: dict[str, float]
 
 
 @dataclass
-class Live:
-    """What a live run works with.
+class LiveEngine:
+    """Brings paintings through generator and judge, as many at once as the endpoints have slots.
 
     Args:
-        steps: the rules.
-        store: for reading; the writer has its own.
-        writer: see there.
-        pictures: see there.
-        endpoints: those sides that are asked live.
-        budget: see there.
-        meter: see there.
-        stop: set when no further request may be made.
-        give_up_after: see the configuration.
+        steps: makes requests and reads replies.
+        store: is read for the paintings; the writer has a connection of its own.
+        writer: writes exchanges and changes, and returns when they are on the disk.
+        pictures: encodes the pictures for the generator.
+        endpoints: the sides that are asked live; a painting that needs the other side next is left as it is.
+        budget: lets a request through when the money for it is there.
+        meter: counts exchanges and changes, and draws the bar.
+        stop: an event that is set when no further request may be made; the engine sets it, too.
+        give_up_after: number of requests in a row without an answer that end the run, from 1.
     """
 
     steps: Steps
     store: RunStore
-    writer: Writer
+    writer: StoreWriter
     pictures: Pictures
     endpoints: Mapping[Side, Endpoint]
     budget: Budget
-    meter: Meter
+    meter: RadMeter
     stop: asyncio.Event
     give_up_after: int
     _paces: dict[Side, Pace] = field(init=False)
@@ -78,7 +84,10 @@ class Live:
         self._encoding = asyncio.Semaphore(slots + AHEAD)
 
     async def run(self, positions: Sequence[int]) -> None:
-        """Bring paintings to an end, or to a side that is not asked live.
+        """Bring paintings to their end, or to a side that is not asked live.
+
+        Args:
+            positions: of the paintings, in the order in which they are begun.
 
         Raises:
             ArtQuantError: a side does not answer or refuses everything, or the store cannot be written; what is in
@@ -101,36 +110,36 @@ class Live:
         if self._down is not None:
             raise self._down
 
-    def _items(self, positions: Sequence[int]) -> Iterator[Item]:
+    def _items(self, positions: Sequence[int]) -> Iterator[WorkItem]:
         for start in range(0, len(positions), ROWS_AT_ONCE):
             yield from self.store.items(positions[start : start + ROWS_AT_ONCE])
 
-    async def _through(self, items: Iterator[Item], *, one: bool = False) -> None:
-        """Take paintings, one after the other, through all of their rounds."""
+    async def _through(self, items: Iterator[WorkItem], *, one: bool = False) -> None:
+        """Take paintings, one after the other, through all of their rounds; only the first one if `one`."""
         try:
             for item in items:
-                current: Item | None = item
+                current: WorkItem | None = item
                 while current is not None and current.side in self.endpoints:
                     current = await self._step(current)
                 if one or self.stop.is_set():
                     return
-        except Stop:
+        except StopRequested:
             return
         except ArtQuantError as error:  # a full disk, a template that one painting cannot fill
             self._end(error)
 
-    async def _step(self, item: Item) -> Item | None:
-        """One request, its reply and what follows, written; the painting as it is then, None at its end.
+    async def _step(self, item: WorkItem) -> WorkItem | None:
+        """Make one request and write what follows; return the painting as it is then, or None at its end.
 
         Raises:
-            Stop: no further request may be made.
+            StopRequested: no further request may be made.
         """
         if item.side == "judge":
             change = await self._ask(item, None)
         else:
             async with self._encoding:
                 if self.stop.is_set():
-                    raise Stop
+                    raise StopRequested
                 try:
                     picture = await self.pictures.data_uri(item)
                 except ArtQuantError as error:
@@ -139,8 +148,8 @@ class Live:
                 change = await self._ask(item, picture)
         return after(item, change) if change is not None and change.state == "refining" else None
 
-    async def _ask(self, item: Item, picture: str | None) -> Change | None:
-        """Ask within caps and budget, and write; None where nothing is decided yet."""
+    async def _ask(self, item: WorkItem, picture: str | None) -> Change | None:
+        """Ask within caps and budget and write what follows; return None where nothing is decided yet."""
         side = item.side
         endpoint = self.endpoints[side]
 
@@ -149,7 +158,7 @@ class Live:
 
         async with endpoint.slots:
             if self.stop.is_set():
-                raise Stop
+                raise StopRequested
             request = build(endpoint.structured is not False)
             answer = await self._answer(endpoint, request, partial(build, False))
         request = answer.request
@@ -165,25 +174,25 @@ class Live:
         said = Reply(text=error.detail)
         exchange = self.steps.exchange(item, request, error.reason, said, **answer.facts)
         failed = self.steps.failed(item, error.reason, error.detail)
-        if endpoint.answered and not isinstance(error, Unanswered):
+        if endpoint.answered and not isinstance(error, RequestUnanswered):
             await self._write([exchange], failed, item)
             return failed
         await self._write([exchange], None, item)
         self._hold(endpoint, failed, item, error)
         return None
 
-    async def _answer(self, endpoint: Endpoint, request: Request, plain: Callable[[], Request]) -> _Answer:
-        """A reply or a refusal, paid."""
+    async def _answer(self, endpoint: Endpoint, request: Request, plain: Callable[[], Request]) -> _Outcome:
+        """Wait for the request's turn and its money, send it, and count what it cost."""
         pace, worst = self._paces[endpoint.side], self.steps.worst_case(request)
         await pace.wait(request.tokens)
         try:
             await self.budget.reserve(worst)
-        except Stop:
+        except StopRequested:
             self.stop.set()
             raise
         started = time.monotonic()
         cost, used = 0.0, 0
-        reply: Reply | Refused
+        reply: Reply | RequestFailed
         try:
             request, reply = await endpoint.ask(request, plain)
             used = (reply.prompt_tokens or 0) + (reply.completion_tokens or 0) or request.tokens
@@ -192,8 +201,8 @@ class Live:
                 cost = self.steps.cost(request.side, reply.prompt_tokens, reply.completion_tokens)
         except EndpointDown as error:
             self._end(error)
-            raise Stop from error
-        except Refused as error:
+            raise StopRequested from error
+        except RequestFailed as error:
             reply = Reply(text=None, refusal=error.detail) if error.reason == "refused" else error
             if error.reason == "timeout":
                 cost, used = worst, request.tokens  # an answer that comes too late is paid all the same
@@ -201,22 +210,22 @@ class Live:
             self.budget.settle(worst, cost)
             pace.count(request.tokens, used)
         self.meter.exchange(cost)
-        return _Answer(request, reply, {"cost": cost, "seconds": time.monotonic() - started, "at": time.time()})
+        return _Outcome(request, reply, {"cost": cost, "seconds": time.monotonic() - started, "at": time.time()})
 
-    def _hold(self, endpoint: Endpoint, failed: Change, item: Item, error: Refused) -> None:
-        """Wait with a failure that may be the endpoint's; several in a row are."""
+    def _hold(self, endpoint: Endpoint, failed: Change, item: WorkItem, error: RequestFailed) -> None:
+        """Keep back a failure that may be the endpoint's; as many in a row as `give_up_after` end the run."""
         held = self._held[endpoint.side]
         held.append(_Held(failed, item, error))
         if len(held) >= (self.give_up_after if endpoint.answered else min(SILENT, self.give_up_after)):
             self._end(endpoint.gives_up(error))
 
     async def _settle(self, side: Side) -> None:
-        """Failures that were held are their paintings' own: the endpoint has answered since, or is not in question."""
+        """Let the paintings fail whose failures were kept back, since the endpoint has answered another request."""
         held, self._held[side] = self._held[side], []
         for failure in held:
             await self._write([], failure.change, failure.item)
 
-    async def _write(self, exchanges: Sequence[Exchange], change: Change | None, item: Item) -> None:
+    async def _write(self, exchanges: Sequence[Exchange], change: Change | None, item: WorkItem) -> None:
         await self.writer.write(exchanges, [] if change is None else [change])
         if change is not None:
             self.meter.change(change, begun=item.rounds > 0)
@@ -226,15 +235,20 @@ class Live:
         self.stop.set()
 
 
-def after(item: Item, change: Change) -> Item:
-    """A painting as a change leaves it."""
+def after(item: WorkItem, change: Change) -> WorkItem:
+    """A painting as a change leaves it.
+
+    Args:
+        item: the painting as it was when its request was made.
+        change: the painting's new state, which replaces the former one.
+    """
     return replace(
         item, rounds=change.rounds, draft=change.draft, feedback=change.feedback, judge_tries=change.judge_tries
     )
 
 
 @asynccontextmanager
-async def _drawing(meter: Meter) -> AsyncIterator[None]:
+async def _drawing(meter: RadMeter) -> AsyncIterator[None]:
     """The bar, drawn now and then rather than at every reply."""
 
     async def draw() -> None:

@@ -1,0 +1,90 @@
+"""The progress bar of every command: on terminals alone, with a unit and with counts behind it."""
+
+import time
+from collections.abc import Iterable, Iterator
+from typing import Self, TypeVar
+
+from tqdm import tqdm
+
+Step = TypeVar("Step")
+
+
+class ProgressBar:
+    """A bar on the error stream; a context manager. Where that stream is no terminal, nothing is drawn.
+
+    Args:
+        title: a word before the bar that says what is being done, such as "score".
+        unit: what is counted, in the singular.
+        total: how many there are; None when that is not known, so that there is a count and no bar.
+        show: False draws nothing on a terminal either, as for all processes but the first.
+    """
+
+    def __init__(self, title: str, unit: str, total: int | None, *, show: bool = True) -> None:
+        self._started = time.monotonic()
+        self._bar = tqdm(total=total, desc=title, unit=unit, disable=None if show else True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def skip(self, count: int) -> None:
+        """Count what an earlier run did; the rate that is shown leaves it out.
+
+        Args:
+            count: how many more were there already.
+        """
+        if not self._bar.disable:
+            self._bar.initial += count
+            self._bar.n += count
+            self._bar.refresh()
+
+    def advance(self, count: int = 1) -> None:
+        """Count what is done now.
+
+        Args:
+            count: how many more are done.
+        """
+        self._bar.update(count)
+
+    def tell(self, **counts: int | str) -> None:
+        """Set the counts behind the bar; they appear when the bar is next drawn, by `advance` or `draw`.
+
+        Args:
+            **counts: each with its name, in the order in which they are shown; numbers get thousands separators.
+        """
+        if not self._bar.disable:
+            told = (
+                f"{name} {count:,}" if isinstance(count, int) else f"{name} {count}" for name, count in counts.items()
+            )
+            self._bar.set_postfix_str(", ".join(told), refresh=False)
+
+    def draw(self) -> None:
+        """Draw the bar now, though nothing more may be done."""
+        if not self._bar.disable:
+            self._bar.refresh()
+
+    def close(self) -> float:
+        """Leave the bar as it stands.
+
+        Returns:
+            Seconds since the bar was made.
+        """
+        self._bar.close()
+        return time.monotonic() - self._started
+
+
+def progress(items: Iterable[Step], title: str, unit: str, total: int | None) -> Iterator[Step]:
+    """Pass items on and show how many were taken.
+
+    Args:
+        items: taken one by one, as the caller asks for them.
+        title: a word before the bar that says what is being done.
+        unit: what an item is, in the singular.
+        total: number of items; None when that is not known.
+    """
+    with ProgressBar(title, unit, total) as bar:
+        for item in items:
+            yield item
+            bar.advance()

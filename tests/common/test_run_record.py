@@ -1,0 +1,57 @@
+"""Records of results: what a reader refuses, what a comparison names, who may write."""
+
+import json
+
+import pytest
+
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.run_record import has_writer, only_writer, read_record, refuse_changes, write_record
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "is no record of a run .*remove it or pass --overwrite"),
+        ("[1]", "is no record of a run"),
+        ("7", "is no record of a run"),
+        ('{"a": 1}', "is no record of a run .*form_version"),
+        ('{"form_version": 2}', "has form version 2, this release reads 1"),
+        ('{"form_version": 1, "a": 1}', "is no record of a run .it lacks 'b', 'c'.; remove"),
+    ],
+)
+def test_a_file_that_is_no_record_is_refused_in_one_line(tmp_path, content, message):
+    (tmp_path / "r.json").write_text(content)
+    with pytest.raises(ArtQuantError, match=message) as refused:
+        read_record(tmp_path / "r.json", fields=("a", "b", "c"))
+    assert "\n" not in str(refused.value)
+
+
+def test_what_is_written_is_read_with_its_form_version_first(tmp_path):
+    assert read_record(tmp_path / "r.json") is None
+    write_record(tmp_path / "r.json", {"b": [1], "a": "é"})
+    assert list(json.loads((tmp_path / "r.json").read_text(encoding="utf-8"))) == ["form_version", "b", "a"]
+    assert read_record(tmp_path / "r.json") == {"form_version": 1, "b": [1], "a": "é"}
+
+
+def test_another_version_is_read_where_the_caller_takes_any(tmp_path):
+    (tmp_path / "r.json").write_text('{"form_version": 9}')
+    assert read_record(tmp_path / "r.json", form_version=None) == {"form_version": 9}
+
+
+def test_a_comparison_names_three_changes_and_counts_the_others(tmp_path):
+    before = {"a": 1, "b": {"c": [1, 2], "d": "x"}, "e": [1], "f": None}
+    refuse_changes(tmp_path, before, before | {"e": (1,)}, remedy="mend it")
+    with pytest.raises(ArtQuantError) as refused:
+        refuse_changes(tmp_path, before, {"a": 2, "b": {"c": [1, 3]}, "e": [1, 2], "f": 0}, remedy="mend it")
+    said = "a 1 -> 2; b.c[1] 2 -> 3; b.d x -> None and 2 more; mend it"
+    assert str(refused.value) == f"'{tmp_path}' was made from something else: {said}"
+
+
+def test_a_lock_has_one_holder(tmp_path):
+    lock = tmp_path / "new" / "lock"
+    assert not has_writer(lock)
+    with only_writer(lock, tmp_path):
+        assert has_writer(lock)
+        with pytest.raises(ArtQuantError, match="another process is writing"), only_writer(lock, tmp_path):
+            pass
+    assert not has_writer(lock)

@@ -1,0 +1,188 @@
+"""The records of which the store of a RAD run consists."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+State = Literal["pending", "refining", "accepted", "failed"]
+Side = Literal["generator", "judge"]
+STATES: tuple[State, ...] = ("pending", "refining", "accepted", "failed")
+
+
+@dataclass(frozen=True, slots=True)
+class PaintingResult:
+    """One painting as a run left it, or as it is by now while the run works.
+
+    Args:
+        id: the painting's name, unique in the dataset.
+        split: the split of the dataset that the painting is in.
+        image: path of the picture, relative to the dataset's image root.
+        sha256: hash of the picture's file in hexadecimal digits; empty where the dataset does not know it.
+        score: mean human score, in the dataset's range.
+        category: the painting's category as the dataset has it; None where it has none.
+        state: ``pending`` was never asked about, ``refining`` has replies and no end yet, ``accepted``, ``failed``.
+        reason: why the painting failed, one word such as ``refused``; None for paintings in another state.
+        detail: the reason in a sentence; None for paintings that did not fail.
+        rounds: number of descriptions that the generator was asked for, 0 or more.
+        description: text of each level; None unless the painting was accepted.
+        judge_score: a blind judge's estimate of the last description, in the dataset's range; None where there is
+            none.
+        judge_reason: the judge's reason for its verdict on the last description; None where there is none.
+    """
+
+    id: str
+    split: str
+    image: str
+    sha256: str
+    score: float
+    category: str | None
+    state: State
+    reason: str | None
+    detail: str | None
+    rounds: int
+    description: dict[str, str] | None
+    judge_score: float | None
+    judge_reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkItem:
+    """One painting as work: what the next request is made from.
+
+    Args:
+        position: the painting's place in the data's order, from 0.
+        id: the painting's name, unique in the dataset.
+        split: the split of the dataset that the painting is in.
+        image: path of the picture, relative to the dataset's image root.
+        sha256: hash of the picture's file in hexadecimal digits; empty where the dataset does not know it.
+        score: mean human score, in the dataset's range.
+        category: the painting's category as the dataset has it; None where it has none.
+        rounds: number of descriptions that the generator was asked for so far, 0 or more.
+        draft: the description that waits for its verdict, by level; None when the generator is asked next.
+        feedback: what the generator is told about its last description; None in the first round.
+        judge_tries: number of the judge's replies to the present draft that could not be used.
+    """
+
+    position: int
+    id: str
+    split: str
+    image: str
+    sha256: str
+    score: float
+    category: str | None
+    rounds: int = 0
+    draft: dict[str, str] | None = None
+    feedback: str | None = None
+    judge_tries: int = 0
+
+    @property
+    def side(self) -> Side:
+        """The side that is asked next: the generator, unless a draft waits for its verdict."""
+        return "generator" if self.draft is None else "judge"
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One request and its reply.
+
+    Args:
+        position: the painting's place in the data's order, from 0.
+        side: which of the two sides was asked.
+        round: number of the description that this is about, from 1.
+        outcome: ``ok``, or the reason why the reply cannot be used.
+        frame: what requests share, as JSON: model, parameters, first message. Never a key.
+        request: the message that is this painting's own, without the picture, whose hash stands with the painting.
+        reply: the reply's text as it came; None when there was none.
+        prompt_tokens: number of tokens of the request, as the endpoint counted them; None when it did not say.
+        completion_tokens: number of tokens of the reply, as the endpoint counted them; None when it did not say.
+        cost: what the request and its reply cost, in the configuration's currency; 0 or more.
+        seconds: time from sending to the reply, the client's retries included; 0 for replies of the Batch API.
+        at: when the reply came, in seconds since 1970.
+    """
+
+    position: int
+    side: Side
+    round: int
+    outcome: str
+    frame: str
+    request: str
+    reply: str | None
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    cost: float
+    seconds: float
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A painting's new state, which replaces its former one as a whole.
+
+    Args:
+        position: the painting's place in the data's order, from 0.
+        state: ``refining`` where another request follows, ``accepted``, or ``failed``.
+        rounds: number of descriptions that the generator was asked for so far.
+        reason: why the painting failed, one word; None unless it failed.
+        detail: the reason in a sentence; None unless it failed.
+        description: text of each level; None unless the painting is accepted.
+        judge_score: a blind judge's estimate in the dataset's range; None where there is none.
+        judge_reason: the judge's reason for its verdict; None where there is none.
+        draft: the description that waits for its verdict, by level; None when the generator is asked next.
+        feedback: what the generator is told about its last description; None where there is nothing to tell.
+        judge_tries: number of the judge's replies to the present draft that could not be used.
+    """
+
+    position: int
+    state: State
+    rounds: int
+    reason: str | None = None
+    detail: str | None = None
+    description: dict[str, str] | None = None
+    judge_score: float | None = None
+    judge_reason: str | None = None
+    draft: dict[str, str] | None = None
+    feedback: str | None = None
+    judge_tries: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Sums over exchanges.
+
+    Args:
+        requests: number of exchanges in the sum.
+        prompt_tokens: number of tokens of all requests whose tokens the endpoint counted.
+        completion_tokens: number of tokens of all replies whose tokens the endpoint counted.
+        cost: what they cost together, in the configuration's currency.
+    """
+
+    requests: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class BatchPart:
+    """Requests that go to the Batch API as one file.
+
+    Args:
+        number: the part's number in the store, from 1.
+        name: unique among all runs; stands in the batch's metadata, by which a batch is found again.
+        side: which side its requests ask.
+        items: number of requests in the file.
+        file: the provider's id of the uploaded file; None until it is known.
+        batch: the provider's id of the batch; None until it is known.
+        status: ``open`` until its replies are in the store, then ``done``.
+        structured: whether its requests ask for structured outputs.
+        reserved: the most that its requests can cost together, in the configuration's currency.
+    """
+
+    number: int
+    name: str
+    side: Side
+    items: int
+    file: str | None
+    batch: str | None
+    status: str
+    structured: bool
+    reserved: float
