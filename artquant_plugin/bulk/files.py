@@ -179,7 +179,7 @@ class ImportedSplit:
     """One split of a dataset that `artquant data import` wrote.
 
     Args:
-        folder: the dataset's.
+        folder: the folder of the imported dataset.
         split: its name, one that dataset.json lists.
     """
 

@@ -43,7 +43,7 @@ class ImageSource(Protocol):
 
         Args:
             index: the reference's position in this source, from 0.
-            reference: one of `references`.
+            reference: the reference to one image, as `references` lists it.
         """
         ...
 

@@ -47,7 +47,7 @@ def score_listed(
 
     Args:
         listed: token text and log-probability of the most likely tokens.
-        scale: level words and values.
+        scale: the level words and their values, best first.
         tokens: the token of each level word, best level first, without the space before it.
         ask: ``prefill`` takes each level's likeliest spelling with case kept, as one token continues the answer;
             ``word`` adds up spellings, as "Good" and "good" are the same answer.

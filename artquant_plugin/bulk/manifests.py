@@ -51,7 +51,7 @@ class Manifest:
 
     Args:
         location: a path, or an address that fsspec reads; its suffix tells the format.
-        columns: which columns are read.
+        columns: the names of the columns that hold the images and their ids.
     """
 
     location: str
@@ -94,7 +94,7 @@ class ParquetTable:
 
     Args:
         location: a path, or an address that fsspec reads.
-        columns: which columns are read.
+        columns: the names of the columns that hold the images and their ids.
     """
 
     location: str

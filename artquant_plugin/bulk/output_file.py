@@ -56,8 +56,8 @@ def wanted(inputs: Inputs, engine: ScoringEngine, options: dict[str, Any] | None
     """What a run is about to compute, for its record.
 
     Args:
-        inputs: what is scored.
-        engine: what scores.
+        inputs: the images that are to be scored.
+        engine: the checkpoint or server that gives the scores.
         options: what else the output depends on, besides the engine's own options.
     """
     return Wanted(inputs.identity(), engine.identity(), engine.options | (options or {}))
@@ -69,8 +69,8 @@ def score_to_file(
     """Score everything into one file.
 
     Args:
-        inputs: the images to score.
-        engine: gives the scores.
+        inputs: the images that are to be scored.
+        engine: the checkpoint or server that gives the scores.
         out: a Parquet, CSV or JSON-lines file. While the run goes on, its rows are in a hidden journal beside it.
         overwrite: remove earlier results and compute everything again.
         show: whether to draw a progress bar, where there is a terminal.
@@ -119,11 +119,11 @@ def complete(
     """Bring a journal to the end of its images, then write the result file; the journal stays.
 
     Args:
-        out: the result file.
+        out: the result file that is to be completed.
         journal_path: its journal, which an interrupted run may have left.
-        engine: gives the scores.
+        engine: the checkpoint or server that gives the scores.
         references: of all images of the file, including those whose rows the journal has.
-        meter: counts the rows.
+        meter: counts the rows and draws the progress bar.
         allow_empty: whether to write a file without rows; otherwise it is an error.
 
     Raises:

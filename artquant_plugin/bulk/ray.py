@@ -90,7 +90,7 @@ def score_on_ray(
 
     Args:
         inputs: the images to score; their paths must mean the same on every machine.
-        engine: gives the scores.
+        engine: the checkpoint that each worker loads to give the scores.
         out: the folder, on storage that all machines share.
         shard_size: rows per shard, from 1.
         actors: number of scorers, from 1; None takes one per GPU of the cluster, or one where it has no GPU. There are

@@ -56,7 +56,7 @@ class ScoreColumns:
         """The row of an image that has a score.
 
         Args:
-            name: of the image.
+            name: the name under which the row lists the image.
             score: in the unit of the level values.
             levels: the probability of each level word.
             entropy: of the levels' distribution, in nats.
@@ -116,7 +116,7 @@ def score_rows(engine: ScoringEngine, images: Iterable[NamedImage]) -> Iterator[
     """Score a stream of images.
 
     Args:
-        engine: gives the scores.
+        engine: the checkpoint or server that gives the scores.
         images: to score; the engine may take some of them ahead.
 
     Yields:
@@ -134,7 +134,7 @@ def describe_rows(scorer: Any, images: Iterable[NamedImage], *, max_new_tokens: 
     """Describe a stream of images.
 
     Args:
-        scorer: an `artquant_plugin.scoring.scorer.ArtQuantScorer`.
+        scorer: the loaded checkpoint, an `ArtQuantScorer`, that writes the descriptions.
         images: to describe; the scorer may take some of them ahead.
         max_new_tokens: the number of tokens at which a description is cut off.
 

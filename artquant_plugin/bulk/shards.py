@@ -59,7 +59,7 @@ def score_to_folder(
     Args:
         inputs: the images to score. Several tables or archives give one shard each, anything else gives shards of
             `shard_size` rows.
-        engine: gives the scores.
+        engine: the checkpoint or server that gives the scores.
         out: the folder, which is made when absent.
         shard_size: rows per shard, from 1.
         share: the shards of this process; None takes all of them.
@@ -144,7 +144,7 @@ def shards_of(inputs: Inputs, size: int, out: Path, share: Share) -> Iterator[tu
     """Divide the inputs into shards, in one pass over them.
 
     Args:
-        inputs: what to score.
+        inputs: the images that are to be scored.
         size: rows per shard, where shards do not follow the input's own files.
         out: the output folder, whose finished shards are passed over.
         share: of this process; the shards of others are passed over.
@@ -176,9 +176,9 @@ def score_shard(
     """Score one shard, unless its file is there.
 
     Args:
-        out: the output folder.
+        out: the folder that the shards are written into.
         index: of the shard, from 0.
-        engine: gives the scores.
+        engine: the checkpoint or server that gives the scores.
         references: to the images of the shard.
         meter: counts the rows, those of a finished shard as earlier ones.
 
@@ -200,7 +200,7 @@ def finish(out: Path, shards: int) -> None:
     """Mark a folder as complete once every shard is there, which the process that comes last finds.
 
     Args:
-        out: the folder.
+        out: the folder that holds the shards.
         shards: the number of shards that there must be.
     """
     paths = [shard_path(out, index) for index in range(shards)]
@@ -216,7 +216,7 @@ def parquet_counts(path: Path) -> tuple[int, int]:
     """Count the rows of a finished shard, from its footer.
 
     Args:
-        path: of the shard.
+        path: the Parquet file of one shard.
 
     Returns:
         The number of rows, and how many of them have no score.

@@ -55,7 +55,7 @@ class TableRow:
         """A cell as a number.
 
         Args:
-            column: the cell's column.
+            column: the name of the column that holds the cell.
             low: the smallest value allowed; may be -inf.
             high: the largest value allowed; may be inf.
             remedy: what the user can do, the end of the message.

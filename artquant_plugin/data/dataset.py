@@ -32,7 +32,7 @@ class SplitInfo:
     """Statistics of one split's scores, and the images that import could not use.
 
     Args:
-        n: number of paintings.
+        n: the number of paintings in the split.
         mean: of their scores; None when there is no painting.
         median: of their scores; None when there is no painting.
         variance: of their scores as of a whole population, divided by n; None when there is no painting.
@@ -56,7 +56,7 @@ class DatasetInfo:
         image_root: folder of the images; relative to the dataset's folder, or absolute.
         splits: the statistics of each split, by its name.
         source: where the annotations are from.
-        license: terms of the data.
+        license: the terms under which the data may be used.
         level_values: scores of the five levels, best first, for a dataset that needs others than the default.
         split_method: how a split was made that its authors do not publish; None for a published one.
         split_seed: the seed of such a split; None for a published one.
@@ -82,7 +82,7 @@ class Dataset:
 
     Args:
         folder: the one that holds dataset.json.
-        info: what dataset.json says.
+        info: the contents of the folder's dataset.json.
     """
 
     def __init__(self, folder: Path, info: DatasetInfo) -> None:
@@ -183,12 +183,12 @@ def write_dataset(
 
     Args:
         folder: made when absent; manifests of splits that are not given are removed.
-        name: of the dataset.
+        name: the name under which the dataset is found.
         score_range: lowest and highest possible score.
         splits: paintings by split name (train, validation, test), in the order to be kept.
         image_root: folder of the images; relative to the dataset's folder, or absolute.
         source: where the annotations are from.
-        license: terms of the data.
+        license: the terms under which the data may be used.
         missing: how many images could not be used, by split and reason.
         level_values: scores of the five levels, best first, for a dataset that needs others than the default.
         split_method: how a split was made that the authors do not publish; None for a published one.
@@ -286,7 +286,7 @@ def check_unique(splits: Mapping[str, Sequence[Painting]]) -> None:
     """One painting may stand in one place only: a test image in training would make its score worthless.
 
     Args:
-        splits: paintings by split name.
+        splits: the paintings of each split, by the split's name.
 
     Raises:
         ArtQuantError: an id or an image stands twice.
@@ -316,7 +316,7 @@ def outside_levels(scores: Sequence[float], values: Sequence[float] | None = Non
     """How many scores no distribution over the levels can express.
 
     Args:
-        scores: human scores.
+        scores: the human scores of a dataset's paintings.
         values: the scores of the levels; None takes the default ones, `LEVEL_VALUES`.
     """
     chosen = values or LEVEL_VALUES

@@ -53,7 +53,7 @@ def open_image(
 
     Args:
         source: a file, a file's content, or a picture that was opened already, and perhaps not yet decoded.
-        handling: ``as_shown`` or ``as_stored``.
+        handling: ``as_shown`` or ``as_stored``, which differ as the two paragraphs above say.
         max_pixels: width × height beyond which the image is refused from its header, before decoding.
 
     Returns:
@@ -188,7 +188,7 @@ def resolve_inside(root: Path, name: str) -> Path:
     Symbolic links inside the folder are the owner's own and are followed; a name that climbs out is not.
 
     Args:
-        root: the image folder.
+        root: the folder that the image has to be in.
         name: relative path with forward slashes.
 
     Raises:

@@ -19,7 +19,7 @@ class Painting:
     """One row of a dataset: a painting with its human score.
 
     Args:
-        id: unique in the dataset.
+        id: the painting's id, which is unique in its dataset.
         image: path relative to the image root, forward slashes.
         sha256: of the image file's bytes; empty when the file was missing at import and never read.
         score: mean human score, in the dataset's score range.
@@ -43,8 +43,8 @@ def row_files(folder: Path, split: str) -> list[Path]:
     """The files that hold a split's rows, in order: its JSON lines, or else its Parquet shards.
 
     Args:
-        folder: of the dataset.
-        split: the split's name.
+        folder: the folder that holds the dataset.
+        split: the name of the split, such as ``test``.
 
     Returns:
         Their paths; none when no file is there.

@@ -92,7 +92,7 @@ def join_predictions(
 
     Args:
         path: a table with a header line (CSV, or with semicolons or tabs), JSON (``.json``, ``.jsonl``) or Parquet.
-        truth: human scores.
+        truth: the human scores, by the image's name.
         image_column: the column that holds the images' names.
         prediction_column: the column that holds the predictions. A cell that is no finite number is listed, not used.
         shorten: makes the name by which an image is looked up in `truth` from the file's own, for a truth that knows

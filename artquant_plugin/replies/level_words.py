@@ -21,7 +21,7 @@ def read_level(text: str, score_range: tuple[float, float], level_values: Mappin
     that gives two different answers.
 
     Args:
-        text: the reply after `artquant_plugin.replies.text.plain`.
+        text: the reply, as `artquant_plugin.replies.text.plain` has simplified it.
         score_range: lowest and highest score of the dataset.
         level_values: the score of each level word.
 
@@ -46,7 +46,7 @@ def _stated(text: str, word: str) -> set[str]:
     """The level words that stand as the answer, in lower case.
 
     Args:
-        text: the reply.
+        text: the reply, simplified in the same way.
         word: a pattern for any level word, as a group named `word`.
     """
     labelled = re.findall(rf"\b{_SUBJECT}\b[\"'\s]*[:=|][\"'\s]*{word}\b(?!\s+[a-z])", text, re.IGNORECASE)

@@ -90,7 +90,7 @@ def find_numbers(text: str) -> list[WrittenNumber]:
     """The numbers in digits of a text in any language, in their order.
 
     Args:
-        text: after `artquant_plugin.replies.text.plain`.
+        text: a text, as `artquant_plugin.replies.text.plain` has simplified it.
 
     Example:
         >>> [(each.value, each.upper, each.top) for each in find_numbers("7-8/10, not 19th")]

@@ -44,7 +44,7 @@ def read_prose(text: str, score_range: tuple[float, float]) -> ParsedReply | Non
     ends where the dataset's does stays as it is. Of a range, "7-8", the mid-point is the score.
 
     Args:
-        text: a reply after `artquant_plugin.replies.text.plain`.
+        text: the reply, as `artquant_plugin.replies.text.plain` has simplified it.
         score_range: lowest and highest score of the dataset.
 
     Returns:

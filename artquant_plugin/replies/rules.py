@@ -33,8 +33,8 @@ class Statement:
     """A place of a text where a rule has found a number that is used as a score.
 
     Args:
-        rule: the rule.
-        text: the whole text.
+        rule: the rule that has found the number.
+        text: the whole text in which the number stands.
         number: the number with its unit and scale.
         start: the place of the first character of the words that make it a score.
         end: the place behind them; they may go on behind the number, as in "a 7 rating".
@@ -123,7 +123,7 @@ def find_statements(
     Args:
         text: the text in which the numbers stand.
         numbers: its numbers, in their order.
-        rules: the rules to use.
+        rules: the rules that are tried, one after the other.
         dataset_high: the highest score of the dataset, for rules that ask for the number's scale; None where it is not
             known.
     """

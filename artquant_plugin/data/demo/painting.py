@@ -45,7 +45,7 @@ class DemoPainting:
 
     Args:
         image: an RGB picture of SIZE × SIZE pixels.
-        category: one of CATEGORIES.
+        category: the painting's category, one of `CATEGORIES`.
         score: the mean score of the raters, in [0, 10].
         attributes: a value in [0, 10] for each name in WEIGHTS.
         description: the texts for perception, cognition and emotion, by these names.

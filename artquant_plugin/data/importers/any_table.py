@@ -19,7 +19,7 @@ class AnnotationColumns:
 
     Args:
         image: paths relative to the image folder.
-        score: human scores.
+        score: the name of the column with the human scores.
         split: the split's name, one of `SPLIT_WORDS` in any case; None has a split made.
         category: of the painting, as a text; None where the table has none.
         comment: a rater's words; None where the table has none.
@@ -57,7 +57,7 @@ def read_csv(
         seed: of the permutation by which a split is made.
         test_fraction: the share of the rows that a made split tests with, in (0, 1).
         source: where the table is from; None takes its file name.
-        license: terms of the data.
+        license: the terms under which the data may be used.
 
     Raises:
         ArtQuantError: the range, the fraction, the file or a row is faulty.

@@ -28,11 +28,11 @@ class Annotations:
     """A dataset as read from its authors' files, before any image was looked at.
 
     Args:
-        name: of the dataset.
+        name: the name under which the dataset will be found.
         score_range: the lowest and the highest possible score.
         splits: the paintings of each split, whose sha256 is still empty.
         source: where the files are from.
-        license: terms of the data.
+        license: the terms under which the data may be used.
         split_method: how a split was made that the authors do not publish; None for a published one.
         split_seed: the seed of such a split; None for a published one.
         folds: the cross-validation fold of each painting, by its id, from 0; None where there are no folds.
@@ -69,7 +69,7 @@ def import_dataset(
     """Check every image and write the dataset.
 
     Args:
-        annotations: what an importer read.
+        annotations: the rows that an importer has read from the authors' files.
         images: the user's image folder; pictures stay where they are.
         out: the dataset's folder, which is made when absent.
         allow_missing: leave out paintings whose image is missing or broken, and keep their number in dataset.json;
@@ -159,7 +159,7 @@ def seeded_split(names: Sequence[str], fractions: Mapping[str, float], seed: int
     """Split n items by a seeded permutation of their sorted names, so that the order in the file does not matter.
 
     Args:
-        names: n different names.
+        names: the names to split, each of which occurs once.
         fractions: the share of each split, in (0, 1); they sum to 1, and the last split takes what rounding leaves.
         seed: of the permutation, from 0.
 

@@ -67,7 +67,7 @@ def read_rad(
         name: of the dataset, which becomes a folder's name.
         score_range: the lowest and the highest possible score.
         source: where the files are from.
-        license: terms of the data.
+        license: the terms under which the data may be used.
 
     Raises:
         ArtQuantError: the name is no plain one, the range is empty, a picture has two scores, or a file or a record is
