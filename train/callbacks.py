@@ -43,22 +43,24 @@ class StopRequest:
         self.made = True
 
 
-class Flow(TrainerCallback):
-    """When to save and stop.
+class SaveAndStop(TrainerCallback):
+    """Decides when checkpoints are written and when training ends early.
 
-    - A request to stop saves at the end of the step and evaluates nothing.
     - What is to be saved at an epoch's last step is saved after the epoch's evaluation, so that a run that goes on
-      from there lacks none.
-    - The last step is not saved: the stage's own end follows.
+      from there lacks no evaluation.
+    - Training ends when evaluations no longer improve.
+    - A request to stop ends training at the end of the step: it saves, and evaluates nothing.
+    - With somebody who may request a stop, the last step is not saved, because whoever made the request object saves
+      the final weights.
 
     Args:
-        request: of the user.
-        patience: evaluations without a better SROCC after which the stage ends.
+        patience: Evaluations in a row without a higher SROCC after which training ends; None for never.
+        request: Tells whether somebody asked training to stop; None where nobody can.
     """
 
-    def __init__(self, request: StopRequest, patience: int | None) -> None:
-        self._request = request
+    def __init__(self, patience: int | None, request: StopRequest | None = None) -> None:
         self._patience = patience
+        self._request = request
         self._save_later = False
         self.stopped = False
 
@@ -67,15 +69,16 @@ class Flow(TrainerCallback):
     ) -> TrainerControl:
         """Decide about saving and stopping after a step."""
         through = state.global_step >= state.max_steps
-        if not through and any_process(self._request.made):
+        if self._request is not None and not through and any_process(self._request.made):
             self.stopped = True
             control.should_save = control.should_training_stop = True
             control.should_evaluate = False
             return control
         at_end_of_epoch = state.epoch is not None and float(state.epoch).is_integer()
-        if control.should_save and (through or (at_end_of_epoch and args.eval_strategy == "epoch")):
+        unwanted = through and self._request is not None
+        if control.should_save and (unwanted or (at_end_of_epoch and args.eval_strategy == "epoch")):
             control.should_save = False
-            self._save_later = not through
+            self._save_later = not unwanted
         return control
 
     def on_epoch_end(
@@ -84,7 +87,7 @@ class Flow(TrainerCallback):
         """Decide about saving after an epoch."""
         if self.stopped:
             control.should_save = control.should_evaluate = False
-        elif state.global_step >= state.max_steps:
+        elif self._request is not None and state.global_step >= state.max_steps:
             control.should_save = False
         elif self._save_later:
             control.should_save = True
@@ -94,7 +97,7 @@ class Flow(TrainerCallback):
     def on_evaluate(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> TrainerControl:
-        """End the stage when evaluations no longer improve."""
+        """End training when evaluations no longer improve."""
         if self._patience is not None and evaluations_since_best(state.log_history) >= self._patience:
             control.should_training_stop = True
         return control

@@ -4,11 +4,15 @@ Every term is a sum divided by a count. Left out, the count is the batch's own; 
 optimisation step, so that micro-batches add up to exactly what one large batch gives.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from artquant_plugin.train.sections import LossSection
 
 Count = Tensor | float
 
@@ -40,6 +44,65 @@ class LossParts:
     def stacked(self) -> Tensor:
         """The parts without their graph, shape (4,), in the order of `TERMS`."""
         return torch.stack([self.ce_description, self.ce_answer, self.kl, self.ranking]).detach()
+
+
+def batch_terms(
+    parts: Sequence[dict[str, Any]],
+    logits: Sequence[Tensor],
+    counts: Tensor,
+    *,
+    section: LossSection,
+    level_ids: Tensor,
+    level_values: Sequence[float],
+) -> LossParts:
+    """The terms of a batch's loss.
+
+    Args:
+        parts: Parts of a batch of `AnswerCollator`.
+        logits: For each part, the logits at its S supervised positions, shape (S, V) or (1, S, V).
+        counts: What each term's sum is divided by, shape (4,), in the order of `TERMS`.
+        section: Forms of the terms; its weights are not applied here.
+        level_ids: Token ids of the K levels, shape (K,), long.
+        level_values: Score that each level stands for, length K.
+    """
+    logits = [each.flatten(0, -2) for each in logits]
+    tokens = torch.cat([per_token(each, part["next_ids"]) for each, part in zip(logits, parts, strict=True)])
+    is_level = torch.cat([part["is_level"] for part in parts])
+    is_description = torch.cat([part["is_description"] for part in parts])
+    at_level = torch.cat([each[part["is_level"]] for each, part in zip(logits, parts, strict=True)])
+    targets = torch.cat([part["level_targets"] for part in parts])
+    level_ids = level_ids.to(at_level.device)
+    count = dict(zip(TERMS, counts.to(at_level.device).unbind(), strict=True))
+    whole = section.softmax == "vocabulary"
+    if section.k_ranking == 0:
+        ranking = at_level.new_zeros((), dtype=torch.float32)
+    else:
+        ranking = _ranking(at_level[:, level_ids], targets, level_values, section.ranking, count["ranking"])
+    return LossParts(
+        ce_description=mean(tokens[is_description], count["ce_description"]),
+        ce_answer=mean(tokens[~is_level & ~is_description], count["ce_answer"]),
+        kl=level_divergence(
+            at_level if whole else at_level[:, level_ids],
+            targets,
+            level_ids=level_ids if whole else None,
+            count=count["kl"],
+        ),
+        ranking=ranking,
+    )
+
+
+def _ranking(logits: Tensor, targets: Tensor, level_values: Sequence[float], kind: str, count: Tensor) -> Tensor:
+    """The fidelity loss of all pairs in a batch; soft labels tell the true scores and their spread."""
+    values = torch.tensor(level_values, dtype=torch.float32, device=logits.device)
+    scores, variances = moments(logits.float().softmax(dim=-1), values)
+    true_scores, true_variances = moments(targets.float(), values)
+    return pair_fidelity(
+        scores,
+        true_scores,
+        variances=variances if kind == "predicted" else None,
+        true_variances=true_variances if kind != "binary" else None,
+        count=count,
+    )
 
 
 def per_token(logits: Tensor, targets: Tensor) -> Tensor:

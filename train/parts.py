@@ -1,7 +1,8 @@
 """The parts of a vision-language model, and which of its weights are trained."""
 
+import copy
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -10,7 +11,7 @@ from torch import nn
 
 from artquant_plugin.backbones.interface import core
 from artquant_plugin.common.errors import ArtQuantError
-from artquant_plugin.train.config import LoraSection, TrainedSection
+from artquant_plugin.train.sections import LoraSection, TrainedSection
 
 Part = Literal["language", "vision", "projector", "other"]
 PARTS: tuple[Part, ...] = ("language", "vision", "projector")
@@ -122,6 +123,48 @@ def choose_trained(model: Any, section: TrainedSection) -> Any:
         if method == ("lora" if adapter else "full"):
             parameter.requires_grad_(True)
             parameter.data = parameter.data.float()
+    return model
+
+
+def add_adapter(model: Any, peft_config: Any, full_parts: Sequence[str] | None, *, seed: int) -> Any:
+    """Add an adapter to a model, and choose the parts whose own weights are trained.
+
+    Args:
+        model: A model of `AutoModelForImageTextToText`.
+        peft_config: Configuration of the adapter; None for none. A `LoraConfig` without `target_modules` adapts every
+            linear layer of the language model.
+        full_parts: Parts whose own weights are trained. With None these are none beside an adapter, and without one
+            those that require gradients already.
+        seed: Seed of the adapter's weights.
+
+    Returns:
+        The model, with a peft wrapper where there is an adapter. Trained weights are float32.
+
+    Raises:
+        ArtQuantError: The model has an adapter already, or nothing is trained.
+    """
+    from peft import PeftModel, get_peft_model
+    from transformers import set_seed
+
+    if peft_config is not None:
+        if isinstance(model, PeftModel):
+            raise ArtQuantError("the model has an adapter already, which is trained on; leave peft_config out")
+        if peft_config.target_modules is None:
+            section = TrainedSection.model_validate({"language": "lora", "vision": "frozen", "projector": "frozen"})
+            peft_config = copy.copy(peft_config)
+            peft_config.target_modules = set(lora_targets(model, find_parts(model), section))
+        set_seed(seed)
+        model = get_peft_model(model, peft_config, autocast_adapter_dtype=False)
+    if full_parts is not None:
+        parts = find_parts(model)
+        for name, parameter in core(model).named_parameters():
+            if ".lora_" not in name:
+                parameter.requires_grad_(parts.of(name) in full_parts)
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if not trained:
+        raise ArtQuantError("no weight of the model is trained; name parts in full_parts, or pass a peft_config")
+    for parameter in trained:
+        parameter.data = parameter.data.float()
     return model
 
 
