@@ -91,7 +91,7 @@ class ArtQuantConfig(TrainingArguments):
         ArtQuantError: A value is not allowed, or is one that this trainer would not follow.
     """
 
-    _VALID_DICT_FIELDS: ClassVar[list[str]] = [
+    _VALID_DICT_FIELDS: ClassVar[list[str]] = [  # type: ignore[misc]  # theirs says nothing of being the class's
         *TrainingArguments._VALID_DICT_FIELDS,
         "part_learning_rates",
         "levels",
@@ -140,6 +140,8 @@ class ArtQuantConfig(TrainingArguments):
         for problem in (refused_value(values), batch_problem(values)):
             if problem is not None:
                 raise ArtQuantError(problem)
+        if self.fp16 and self.device.type == "cpu":  # accelerate 1.15 would silently compute in float32
+            raise ArtQuantError("fp16 needs a GPU, and this training is on the CPU; take bf16, or leave fp16 out")
         for name in ("keep", "on_bad_sample"):
             allowed = get_args(_HINTS[name])
             if getattr(self, name) not in allowed:
@@ -354,7 +356,7 @@ def _file_fields() -> dict[str, Any]:
         if each.name in ("eval_strategy", "save_strategy") or default is MISSING:
             factory = each.default_factory
             by_machine = factory is MISSING or each.name in ("dataloader_pin_memory", "use_cpu")
-            kind, default = (kind | None, None) if by_machine else (kind, factory())
+            kind, default = (kind | None, None) if by_machine else (kind, factory())  # type: ignore[operator]
         kind, default = _RUN_DEFAULTS.get(each.name, (kind, default))
         found[each.name] = (kind, Field(default, validate_default=True, **_BOUNDS.get(each.name, {})))
     return found

@@ -168,6 +168,39 @@ def add_adapter(model: Any, peft_config: Any, full_parts: Sequence[str] | None, 
     return model
 
 
+def processor_of(model: Any, *, trust_remote_code: bool) -> Any:
+    """The processor of the name that a loaded model was loaded from.
+
+    Args:
+        model: The model, with or without an adapter.
+        trust_remote_code: Whether Python code of the repository may run.
+
+    Raises:
+        ArtQuantError: The model does not say where it was loaded from.
+    """
+    from transformers import AutoProcessor
+
+    name = core(model).config._name_or_path
+    if not name:
+        raise ArtQuantError("the model does not say where its processor is; pass processing_class")
+    return AutoProcessor.from_pretrained(name, trust_remote_code=trust_remote_code)
+
+
+def checkpoint_activations(model: Any, options: Mapping[str, Any]) -> None:
+    """Have a model compute activations again in the backward pass instead of keeping them.
+
+    Args:
+        model: The model, with or without an adapter.
+        options: What `torch.utils.checkpoint` is called with; ``every_n_layers`` and ``offload`` are of
+            transformers.
+    """
+    options = dict(options)
+    every_n_layers, offload = options.pop("every_n_layers", 1), options.pop("offload", False)
+    core(model).activation_checkpointing_enable(
+        activation_checkpointing_kwargs=options, every_n_layers=every_n_layers, offload=offload
+    )
+
+
 def lora_targets(model: Any, parts: Parts, section: TrainedSection) -> list[str]:
     """Names of the linear modules that get LoRA matrices.
 

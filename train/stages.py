@@ -85,6 +85,17 @@ class StageFolder:
             return None
         return StageResult(**json.loads(path.read_text(encoding="utf-8")))
 
+    def keep_newest(self, count: int) -> None:
+        """Remove all checkpoints but the newest ones that were written whole.
+
+        Args:
+            count: How many are kept, at least 1.
+        """
+        kept = [path for path in checkpoints(self.path) if (path / WHOLE_FILE).is_file()][-count:]
+        for path in checkpoints(self.path):
+            if path not in kept:
+                shutil.rmtree(path, ignore_errors=True)
+
     def take_best(self) -> None:
         """Have the stage end with the weights of its best evaluation."""
         shutil.rmtree(self.final, ignore_errors=True)

@@ -3,7 +3,7 @@
 import itertools
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import datasets
 from torch.utils.data import IterableDataset
@@ -22,7 +22,7 @@ from artquant_plugin.train.data import (
     opened_or_error,
 )
 
-Table = datasets.Dataset | datasets.IterableDataset
+Table: TypeAlias = datasets.Dataset | datasets.IterableDataset
 
 
 class TableColumns:
@@ -207,3 +207,47 @@ def table_paintings(table: Table) -> list[ScoredPainting]:
         ScoredPainting(columns.painting_id(row, number), TableImage(columns.table, number), columns.score(row, number))
         for number, row in enumerate(columns.table.select_columns(columns.texts).to_list())
     ]
+
+
+def training_samples(
+    given: MixedSamples | Table | None, args: ArtQuantConfig
+) -> MixedSamples | StreamedSamples | None:
+    """What a trainer trains on, made of what it was given.
+
+    Args:
+        given: A table, a stream, or samples, which stay as they are.
+        args: Arguments of the training; for a stream, accelerate is told to have each process read it.
+
+    Raises:
+        ArtQuantError: It is of another kind, or a table or stream does not fit the arguments.
+    """
+    if isinstance(given, datasets.IterableDataset):
+        if args.max_steps <= 0:
+            raise ArtQuantError("a stream does not tell its length; set max_steps")
+        if args.group_by_length:
+            raise ArtQuantError("a stream comes in its own order; leave group_by_length out")
+        # Left to itself, accelerate has one process read a stream and cut its batches for the others.
+        accelerator: Any = args.accelerator_config
+        accelerator.dispatch_batches = False
+        return StreamedSamples(given, args)
+    if isinstance(given, datasets.Dataset):
+        return table_samples(given, args)
+    if given is None or isinstance(given, MixedSamples):
+        return given
+    raise ArtQuantError(f"train_dataset is a {type(given).__name__}; give a datasets.Dataset or an IterableDataset")
+
+
+def evaluation_paintings(given: Sequence[ScoredPainting] | Table) -> list[ScoredPainting]:
+    """The paintings of an evaluation, made of what a trainer was given.
+
+    Args:
+        given: A table, a stream that ends, or paintings.
+
+    Raises:
+        ArtQuantError: It is of another kind, or a table does not fit.
+    """
+    if isinstance(given, datasets.Dataset | datasets.IterableDataset):
+        return table_paintings(given)
+    if isinstance(given, list | tuple) and all(isinstance(painting, ScoredPainting) for painting in given):
+        return list(given)
+    raise ArtQuantError(f"eval_dataset is a {type(given).__name__}; give one datasets.Dataset or IterableDataset")

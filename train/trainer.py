@@ -10,10 +10,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-import datasets
 import numpy as np
 import torch
-from accelerate.utils import DistributedType, gather_object
+from accelerate.utils import DistributedType
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule
@@ -26,7 +25,6 @@ from artquant_plugin.checkpoint import Checkpoint, load_checkpoint, restore_weig
 from artquant_plugin.common.device import synchronize
 from artquant_plugin.common.errors import ArtQuantError, ArtQuantWarning
 from artquant_plugin.common.text import one_line
-from artquant_plugin.data.images import ImageError
 from artquant_plugin.metrics.agreement import plcc, srocc
 from artquant_plugin.prompting.prompter import Prompter
 from artquant_plugin.scoring.scorer import ArtQuantScorer
@@ -43,17 +41,14 @@ from artquant_plugin.train.collate import (
     with_passes,
 )
 from artquant_plugin.train.config import ArtQuantConfig
-from artquant_plugin.train.data import EpochSampler, MixedSamples, ScoredPainting, image_source
+from artquant_plugin.train.data import EpochSampler, MixedSamples, ScoredPainting
+from artquant_plugin.train.evaluation import score_paintings
 from artquant_plugin.train.losses import TERMS, LossParts, batch_terms
-from artquant_plugin.train.parts import add_adapter, optimizer_groups
+from artquant_plugin.train.memory import raise_if_memory
+from artquant_plugin.train.parts import add_adapter, checkpoint_activations, optimizer_groups, processor_of
 from artquant_plugin.train.pushing import push_checkpoint
-from artquant_plugin.train.stages import WHOLE_FILE, StageFolder, checkpoints
-from artquant_plugin.train.tables import StreamedSamples, Table, table_paintings, table_samples
-
-LESS_MEMORY = (
-    "lower train.per_device_train_batch_size and raise train.gradient_accumulation_steps by as much, set "
-    "train.gradient_checkpointing=true, model.dtype=bfloat16, or train parts by lora instead of full"
-)
+from artquant_plugin.train.stages import WHOLE_FILE, StageFolder
+from artquant_plugin.train.tables import StreamedSamples, Table, evaluation_paintings, training_samples
 
 
 class ArtQuantTrainer(Trainer):
@@ -85,6 +80,7 @@ class ArtQuantTrainer(Trainer):
             to be shared.
     """
 
+    args: ArtQuantConfig
     loss_is_scaled_for_ga = True  # `Trainer` must not divide by the number of micro-batches
 
     def __init__(
@@ -110,7 +106,7 @@ class ArtQuantTrainer(Trainer):
             )
             model, processing_class = checkpoint.model, processing_class or checkpoint.processor
         elif processing_class is None and prompter is None:
-            processing_class = _processor_of(model, args)
+            processing_class = processor_of(model, trust_remote_code=args.trust_remote_code)
         model = add_adapter(model, peft_config, args.full_parts, seed=args.seed)
         self.spec = args.scoring_spec()
         prompter = prompter or Prompter(processing_class, self.spec.prompt, self.spec.scale)
@@ -129,8 +125,8 @@ class ArtQuantTrainer(Trainer):
             model=model,
             args=args,
             data_collator=GuardedCollator(self._collator),
-            train_dataset=_samples(train_dataset, args),
-            eval_dataset=cast(Any, None if eval_dataset is None else _paintings(eval_dataset)),
+            train_dataset=training_samples(train_dataset, args),
+            eval_dataset=cast(Any, None if eval_dataset is None else evaluation_paintings(eval_dataset)),
             processing_class=processing_class,
             callbacks=[*callbacks],
             optimizers=optimizers,
@@ -141,13 +137,7 @@ class ArtQuantTrainer(Trainer):
                 "set train.share_images: false"
             )
         if args.activation_checkpointing:  # before training, so that a rehearsal needs as much memory as a step
-            core(self.model).activation_checkpointing_enable(
-                activation_checkpointing_kwargs={
-                    key: value
-                    for key, value in (args.activation_checkpointing_kwargs or {}).items()
-                    if key not in ("every_n_layers", "offload")  # those are `train`'s to set
-                }
-            )
+            checkpoint_activations(self.model, cast(dict[str, Any], args.activation_checkpointing_kwargs))
         if self.is_fsdp_enabled:
             sharding.name_layers(self.accelerator.state.fsdp_plugin, core(self.model))
         self.add_callback(self._save_and_stop)
@@ -195,7 +185,7 @@ class ArtQuantTrainer(Trainer):
         self.accelerator.wait_for_everyone()  # one process writes the best weights, all look for them
         best = self.best_folder
         if best is not None and not self.stopped and not self.is_sharded:
-            restore_weights(self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False), best)
+            restore_weights(self.model, best)
         self.accelerator.wait_for_everyone()
         return output
 
@@ -203,7 +193,7 @@ class ArtQuantTrainer(Trainer):
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
         """An order that follows from seed and epoch alone, so that a resumed run finds it again."""
-        samples = self.train_dataset if train_dataset is None else train_dataset
+        samples: Any = self.train_dataset if train_dataset is None else train_dataset
         answer = self._collator.answer
         sampler = EpochSampler(
             samples,
@@ -269,9 +259,12 @@ class ArtQuantTrainer(Trainer):
             `Trainer` hands the counts to `compute_loss` as `num_items_in_batch`.
 
         Raises:
-            ArtQuantError: An image cannot be read and is not to be left out, or no batch could be made.
+            ArtQuantError: An image cannot be read and is not to be left out, no batch could be made, or a stream is
+                empty.
         """
         batches, _ = super().get_batch_samples(map(self._checked, epoch_iterator), num_batches, device)
+        if not batches:
+            raise ArtQuantError("train_dataset gives no sample; give one with paintings")
         counts = torch.stack([count_terms(batch) for batch in batches]).sum(dim=0).to(device)
         if self.accelerator.num_processes > 1:
             passes = torch.cat([count_passes(batch) for batch in batches]).to(device)
@@ -287,13 +280,14 @@ class ArtQuantTrainer(Trainer):
         for name, reason in report.unreadable:
             if self.args.on_bad_sample == "stop":
                 raise ArtQuantError(f"sample {name}: {reason}; or leave such images out with train.on_bad_sample=skip")
-            self._skip(f"sample {name}", name, reason)
+            self._skip(f"sample {name}", reason)
         if report.failure is not None:
             raise ArtQuantError(f"batch of {', '.join(report.names)}: {report.failure}")
         return batch
 
-    def _skip(self, what: str, name: str, reason: str) -> None:
+    def _skip(self, what: str, reason: str) -> None:
         """Count an image that is left out, and warn when it is the first time."""
+        name = what.removeprefix("sample ")
         if name not in self.skipped:
             warnings.warn(f"{what} is left out: {reason}", ArtQuantWarning, stacklevel=2)
         self.skipped[name] = reason
@@ -412,14 +406,8 @@ class ArtQuantTrainer(Trainer):
             logits: Logits of each part's S supervised positions, shape (S, V).
             counts: What each term's sum is divided by, shape (4,), in the order of `TERMS`.
         """
-        return batch_terms(
-            parts,
-            logits,
-            counts,
-            section=self.loss_section,
-            level_ids=self.level_ids,
-            level_values=self.spec.scale.values,
-        )
+        values, section = self.spec.scale.values, self.loss_section
+        return batch_terms(parts, logits, counts, section=section, level_ids=self.level_ids, level_values=values)
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         """The optimizer of `args.optim`, whose groups follow the model's parts and whether weights decay.
@@ -447,7 +435,7 @@ class ArtQuantTrainer(Trainer):
         return super().create_optimizer(model)
 
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
-        """Of a batch's forward and backward pass, by `Trainer`'s own rule: six per token and weight."""
+        """Operations of a batch's forward and backward pass by `Trainer`'s own rule: six per token and weight."""
         return 6 * count_tokens(inputs) * self.accelerator.unwrap_model(self.model).num_parameters()
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
@@ -492,7 +480,7 @@ class ArtQuantTrainer(Trainer):
         Raises:
             ArtQuantError: There are no paintings, or an image cannot be read and is not to be left out.
         """
-        paintings = cast(Any, self.eval_dataset) if eval_dataset is None else _paintings(eval_dataset)
+        paintings = cast(Any, self.eval_dataset) if eval_dataset is None else evaluation_paintings(eval_dataset)
         if paintings is None:
             raise ArtQuantError("there are no paintings to evaluate on; pass eval_dataset")
         best = self.state.best_metric
@@ -500,11 +488,7 @@ class ArtQuantTrainer(Trainer):
         root = self.model_wrapped if isinstance(self.model_wrapped, FSDPModule) else None
         if root is not None:
             root.unshard()
-        model = self.accelerator.unwrap_model(self.model)
-        was_training = model.training
-        model.eval()
-        predictions = self._scores(model, paintings)
-        model.train(was_training)
+        predictions = self._scores(paintings)
         truths = np.array([painting.score for painting in paintings])
         known = ~np.isnan(predictions)
         metrics = {
@@ -521,37 +505,19 @@ class ArtQuantTrainer(Trainer):
         self._speed.take(self.args)  # the time of evaluation is none of training's
         return metrics
 
-    def _scores(self, model: Any, paintings: Sequence[ScoredPainting]) -> np.ndarray:
-        """A score for each painting, shape (n,); NaN for one that is left out.
-
-        Processes share the paintings, unless they share the model: then all have to score all.
-        """
+    def _scores(self, paintings: Sequence[ScoredPainting]) -> np.ndarray:
+        """A score for each painting, shape (n,); NaN for one that is left out."""
+        model = self.accelerator.unwrap_model(self.model)
+        was_training = model.training
+        model.eval()
         checkpoint = Checkpoint(model=model, processor=self.processing_class, spec=self.spec, name="in training")
-        start, step = (0, 1) if self.is_sharded else (self.args.process_index, self.args.world_size)
+        # Processes share the paintings, unless they share the model: then all have to score all.
+        rank, processes = (0, 1) if self.is_sharded else (self.args.process_index, self.args.world_size)
+        leave_out = self._skip if self.args.on_bad_sample == "skip" else None
         with self.accelerator.autocast():
             scorer = ArtQuantScorer(checkpoint, batch_size=self.args.per_device_eval_batch_size)
-            own = self._own_scores(scorer, paintings[start::step])
-        predictions = np.empty(len(paintings))
-        if step == 1:
-            predictions[:] = own
-        else:
-            for rank, scores in enumerate(gather_object([own])):
-                predictions[rank::step] = scores
-        return predictions
-
-    def _own_scores(self, scorer: ArtQuantScorer, paintings: Sequence[ScoredPainting]) -> list[float]:
-        """The scores of this process; an image that cannot be read stops it or is left out, as in training."""
-        scores = []
-        results = scorer.score_each(image_source(painting.image) for painting in paintings)
-        for painting, result in zip(paintings, results, strict=True):
-            if isinstance(result, ImageError) and self.args.on_bad_sample == "skip":
-                name = f"validation {painting.name}"
-                self._skip(name, name, str(result))
-                scores.append(math.nan)
-            elif isinstance(result, ArtQuantError):
-                raise result
-            else:
-                scores.append(result.score)
+            scores = score_paintings(scorer, paintings, leave_out, rank=rank, processes=processes)
+        model.train(was_training)
         return scores
 
     # Checkpoints
@@ -588,10 +554,7 @@ class ArtQuantTrainer(Trainer):
         finally:
             self.args.save_total_limit = limit
         if self.args.should_save and limit is not None:
-            whole = [path for path in checkpoints(folder.parent) if (path / WHOLE_FILE).is_file()]
-            for path in checkpoints(folder.parent):
-                if path not in whole[-limit:]:
-                    shutil.rmtree(path, ignore_errors=True)
+            self.folder.keep_newest(limit)
 
     def _unwritten(self, folder: Path, error: Exception) -> ArtQuantError:
         shutil.rmtree(folder, ignore_errors=True)
@@ -635,57 +598,6 @@ class ArtQuantTrainer(Trainer):
         scheduler.load_state_dict(torch.load(Path(checkpoint) / "scheduler.pt", weights_only=True))
 
 
-def _processor_of(model: Any, args: ArtQuantConfig) -> Any:
-    """The processor of the name that a loaded model was loaded from."""
-    from transformers import AutoProcessor
-
-    name = core(model).config._name_or_path
-    if not name:
-        raise ArtQuantError("the model does not say where its processor is; pass processing_class")
-    return AutoProcessor.from_pretrained(name, trust_remote_code=args.trust_remote_code)
-
-
-def _samples(given: MixedSamples | Table | None, args: ArtQuantConfig) -> Any:
-    """What the trainer trains on, of what it was given."""
-    if isinstance(given, datasets.IterableDataset):
-        if args.max_steps <= 0:
-            raise ArtQuantError("a stream does not tell its length; set max_steps")
-        if args.group_by_length:
-            raise ArtQuantError("a stream comes in its own order; leave group_by_length out")
-        # Left to itself, accelerate has one process read a stream and cut its batches for the others.
-        accelerator: Any = args.accelerator_config
-        accelerator.dispatch_batches = False
-        return StreamedSamples(given, args)
-    if isinstance(given, datasets.Dataset):
-        return table_samples(given, args)
-    if given is None or isinstance(given, MixedSamples):
-        return given
-    raise ArtQuantError(f"train_dataset is a {type(given).__name__}; give a datasets.Dataset or an IterableDataset")
-
-
-def _paintings(given: Sequence[ScoredPainting] | Table) -> list[ScoredPainting]:
-    """The paintings of an evaluation, of what the trainer was given."""
-    if isinstance(given, datasets.Dataset | datasets.IterableDataset):
-        return table_paintings(given)
-    if isinstance(given, list | tuple) and all(isinstance(painting, ScoredPainting) for painting in given):
-        return list(given)
-    raise ArtQuantError(f"eval_dataset is a {type(given).__name__}; give one datasets.Dataset or IterableDataset")
-
-
 def takes_encoded_images(model: Any) -> bool:
     """Whether a model's forward pass takes images as its own encoder gave them, and returns them."""
     return "mm_encoder_outputs" in inspect.signature(core(model).forward).parameters
-
-
-def raise_if_memory(error: BaseException) -> None:
-    """Say what to lower when memory did not suffice; other errors pass.
-
-    Args:
-        error: What torch or Python raised during a step.
-
-    Raises:
-        ArtQuantError: The error is about memory.
-    """
-    said = ("allocate memory", "MPS backend out of memory")  # by torch on a CPU and on a Mac's GPU
-    if isinstance(error, torch.OutOfMemoryError | MemoryError) or any(words in str(error) for words in said):
-        raise ArtQuantError(f"the memory does not suffice for a training step; {LESS_MEMORY}") from error

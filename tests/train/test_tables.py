@@ -124,6 +124,22 @@ def test_a_stream_of_pictures_without_declared_columns_trains(base, tmp_path):
     assert trainer.evaluate().keys() == {"eval_srocc", "eval_plcc"}
 
 
+def test_an_empty_stream_is_one_line(base, table, tmp_path):
+    stream = table.to_iterable_dataset().filter(lambda row: False)
+    with pytest.raises(ArtQuantError, match="train_dataset gives no sample"):
+        ArtQuantTrainer(str(base), config(tmp_path, max_steps=2), stream).train()
+
+
+def test_a_loaded_model_finds_its_processor_or_says_what_is_missing(base, table, tmp_path):
+    loaded = load_checkpoint(str(base))
+    trainer = ArtQuantTrainer(loaded.model, config(tmp_path, activation_checkpointing=True, max_steps=1), table)
+    assert trainer.prompter.level_ids == ArtQuantTrainer(str(base), config(tmp_path), table).prompter.level_ids
+    trainer.train()
+    loaded.model.config._name_or_path = ""
+    with pytest.raises(ArtQuantError, match="does not say where its processor is; pass processing_class"):
+        ArtQuantTrainer(loaded.model, config(tmp_path), table)
+
+
 def list_of(make) -> datasets.Dataset:
     return datasets.Dataset.from_list(list(make()))
 
