@@ -15,14 +15,17 @@ from artquant_plugin.common.device import peak_memory
 
 
 class HasEpochs(Protocol):
-    """What is different in each epoch."""
+    """Something that is different in each epoch, such as samples that are drawn or their order."""
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch."""
+        """Choose the epoch, counted from 0."""
 
 
 class StopRequest:
-    """Whether the process was asked to end (SIGTERM), so that it can save first."""
+    """Notes that somebody asked the process to end (SIGTERM), so that it can save first.
+
+    The attribute `made` tells whether that has happened.
+    """
 
     def __init__(self) -> None:
         self.made = False
@@ -104,7 +107,7 @@ class SaveAndStop(TrainerCallback):
 
 
 class EpochStart(TrainerCallback):
-    """Tells samples and sampler which epoch begins, or is gone on with."""
+    """Tells samples and sampler the number of the epoch that begins, or in which a resumed training goes on."""
 
     def __init__(self) -> None:
         self.followers: list[HasEpochs] = []
@@ -118,6 +121,9 @@ class EpochStart(TrainerCallback):
 def evaluations_since_best(history: list[dict[str, Any]]) -> int:
     """How many evaluations came after the one with the best SROCC.
 
+    Args:
+        history: Lines of the trainer's log; those with ``eval_srocc`` are evaluations, and without any the count is 0.
+
     Example:
         >>> evaluations_since_best([{"eval_srocc": 0.5}, {"eval_srocc": 0.7}, {"loss": 1.0}, {"eval_srocc": 0.6}])
         1
@@ -127,7 +133,14 @@ def evaluations_since_best(history: list[dict[str, Any]]) -> int:
 
 
 def any_process(asked: bool) -> bool:
-    """Whether any process was asked; a signal comes to each at another time, and all have to do the same."""
+    """Whether any of the processes was asked to stop.
+
+    A signal reaches each process at another time, and all have to do the same in the same step. Every process has to
+    call this function.
+
+    Args:
+        asked: Whether this process was asked.
+    """
     state = PartialState()
     if state.num_processes == 1:
         return asked
@@ -144,12 +157,25 @@ class Speed:
         self._since = time.perf_counter()
 
     def count(self, samples: int, tokens: int) -> None:
-        """Count a batch of this process."""
+        """Count a batch of this process.
+
+        Args:
+            samples: Number of samples in the batch.
+            tokens: Tokens that are not padding.
+        """
         self._samples += samples
         self._tokens += tokens
 
     def take(self, args: TrainingArguments) -> dict[str, float]:
-        """The speed, and the largest memory so far of this process in GiB; counting begins anew."""
+        """The speed since the last call, over all processes, each of which has to call; counting begins anew.
+
+        Args:
+            args: Arguments of the training, which know the number of processes.
+
+        Returns:
+            ``samples_per_second``, ``tokens_per_second``, and ``memory_gib``, the largest memory of this process so
+            far in GiB.
+        """
         counts = torch.tensor([self._samples, self._tokens], dtype=torch.float64, device="cpu")
         if args.world_size > 1:
             counts = counts.float().to(args.device)

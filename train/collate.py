@@ -170,7 +170,7 @@ def count_passes(batch: dict[str, Any]) -> Tensor:
     """The number of forward passes that a batch needs, by their kind.
 
     Args:
-        batch: A batch of `AnswerCollator`.
+        batch: A batch as `AnswerCollator` makes it, with a list of parts under ``parts``.
 
     Returns:
         Shape (2,), long: pairs of parts of which the second reuses the first one's images, and other parts.
@@ -186,7 +186,7 @@ def with_passes(batch: dict[str, Any], passes: Tensor) -> dict[str, Any]:
     the others would leave them waiting.
 
     Args:
-        batch: A batch of `AnswerCollator`.
+        batch: A batch as `AnswerCollator` makes it, with a list of parts under ``parts``.
         passes: Number of passes of each kind, as `count_passes` gives it; at least the batch's own.
     """
     parts = batch["parts"]
@@ -213,7 +213,7 @@ def count_terms(batch: dict[str, Any]) -> Tensor:
     """What the loss's terms of a batch are sums over.
 
     Args:
-        batch: A batch of `AnswerCollator`.
+        batch: A batch as `AnswerCollator` makes it, with a list of parts under ``parts``.
 
     Returns:
         Shape (4,), long, on the CPU: description tokens, answer tokens without the level's, score samples, and pairs

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Union, get_args, get_o
 
 import torch
 from pydantic import ConfigDict, Field, ValidationError, create_model, field_validator, model_validator
-from transformers import TrainingArguments
+from transformers import SchedulerType, TrainingArguments
 
 from artquant_plugin.checkpoint import ScoringSpec
 from artquant_plugin.common.config import explain, read_config
@@ -100,7 +100,7 @@ class ArtQuantConfig(TrainingArguments):
     ]
 
     learning_rate: float = 2e-5
-    lr_scheduler_type: Any = "cosine"
+    lr_scheduler_type: SchedulerType | str = "cosine"
     per_device_train_batch_size: int = 16
     per_device_eval_batch_size: int = 32
     logging_steps: float = 10
@@ -235,7 +235,7 @@ def batch_problem(values: Mapping[str, Any]) -> str | None:
     """What is wrong with how batches are put together; None when nothing is.
 
     Args:
-        values: All arguments by name.
+        values: Every argument of `ArtQuantConfig` by its name.
     """
     size = values["per_device_train_batch_size"]
     if values["share_images"] and size % 2:
@@ -351,8 +351,6 @@ def _file_fields() -> dict[str, Any]:
         if not each.init or each.name in OWNED_BY_RUN:
             continue
         kind, default = _file_type(_HINTS[each.name]), each.default
-        if each.name == "lr_scheduler_type":
-            kind = _file_type(get_type_hints(TrainingArguments)[each.name])
         if each.name in ("eval_strategy", "save_strategy") or default is MISSING:
             factory = each.default_factory
             by_machine = factory is MISSING or each.name in ("dataloader_pin_memory", "use_cpu")
@@ -383,7 +381,7 @@ class TrainConfig(Section):
         trained: Which of its weights are trained.
         stages: Stages, trained one after the other; at least one, each with a name of its own.
         levels: Level words and the labels' method.
-        prompt: Questions and answer prefix.
+        prompt: The questions, and the words that an answer begins with.
         loss: Weights and forms of the loss's terms.
         train: Arguments of the trainer, the same in all stages.
         seed: Seed of weights, order and dropout, from 0 to 2**32 - 1.
@@ -446,9 +444,9 @@ def stage_arguments(
     """The trainer's arguments for one stage of a run.
 
     Args:
-        config: Configuration of the run.
-        stage: The stage.
-        folder: Folder of the stage.
+        config: Configuration of the run that the stage is of.
+        stage: The stage, whose epochs, samples and learning rate are taken.
+        folder: Folder that the stage's checkpoints are written to; it need not exist.
         validated: Whether there are paintings to evaluate on.
         push: Whether checkpoints go to the Hub, where the configuration names a repository.
 

@@ -77,7 +77,7 @@ class ScoredPainting:
     """A painting that evaluation scores.
 
     Args:
-        name: What messages call it.
+        name: What messages call the painting: its file's name, or its id.
         image: Absolute path, the row that holds the image, the content of its file, or a picture.
         score: What people gave, in the unit of the dataset.
     """
@@ -92,7 +92,7 @@ class Sample:
     """One question to a painting, and its answer.
 
     Args:
-        kind: Which question is asked.
+        kind: ``score`` where the painting's level is asked for, ``describe`` where its description is.
         painting_id: Id of the painting in its dataset, for messages.
         image: Absolute path, or the row that holds the image.
         label: Soft label over the K levels, float64, shape (K,), summing to 1; None in a description sample.
@@ -119,7 +119,7 @@ def score_samples(
 
     Args:
         dataset: The dataset that the paintings are of.
-        paintings: The paintings.
+        paintings: Paintings of the dataset, whose scores are in the unit of the scale.
         scale: Levels of the soft labels.
         sigma: Width of the labels' method ``sbde``; None for its own.
         method: Name of the labels' method, one of those of `LevelScale.soft_labels`.
@@ -229,7 +229,7 @@ def load_training_data(config: TrainConfig) -> TrainingData:
     """Open the datasets and make their samples.
 
     Args:
-        config: Checked configuration.
+        config: Configuration of the run, which names the datasets, the levels and the kinds of samples.
 
     Raises:
         ArtQuantError: a dataset is not there or has no training split, a score is outside the levels' range, a
@@ -333,7 +333,7 @@ class PaintingOrder(Sampler[int]):
 
     Args:
         samples: The samples of all paintings.
-        seed: Seed of the order.
+        seed: Seed from which, with the epoch's number, the order follows.
 
     Example:
         >>> from pathlib import Path
@@ -381,7 +381,7 @@ class EpochSampler(Sampler[int]):
 
     Args:
         samples: What is trained on, as drawn for the epoch.
-        seed: Seed of the order.
+        seed: Seed from which, with the epoch's number, the order follows.
         batch_size: Samples of an optimisation step over all processes; it matters when grouping by length alone.
         length: Length of a sample's answer in tokens; given when the samples of one kind within a batch are to be of
             like length.

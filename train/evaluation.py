@@ -24,7 +24,7 @@ def score_paintings(
 
     Args:
         scorer: Scores with the model as it is now.
-        paintings: The n paintings.
+        paintings: The n paintings, the same ones in every process.
         leave_out: Called with the name of a painting whose image cannot be read, and why; None has such an image end
             the evaluation.
         rank: Number of this process, from 0.

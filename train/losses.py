@@ -109,8 +109,8 @@ def per_token(logits: Tensor, targets: Tensor) -> Tensor:
     """Cross-entropy of each token, in float32.
 
     Args:
-        logits: shape (n, V), any floating type.
-        targets: shape (n,), token ids.
+        logits: Logits over a vocabulary of V tokens, shape (n, V), of any floating type.
+        targets: Token ids that are to be predicted, shape (n,), long.
 
     Returns:
         Shape (n,).
@@ -122,9 +122,9 @@ def token_cross_entropy(logits: Tensor, targets: Tensor, count: Count | None = N
     """Mean cross-entropy over tokens, in float32.
 
     Args:
-        logits: shape (n, V), any floating type.
-        targets: shape (n,), token ids.
-        count: what the sum is divided by; n when left out.
+        logits: Logits over a vocabulary of V tokens, shape (n, V), of any floating type.
+        targets: Token ids that are to be predicted, shape (n,), long.
+        count: What the sum is divided by, above 0; n when None.
 
     Returns:
         Scalar; 0 (attached to the graph) when n is 0.
@@ -145,11 +145,11 @@ def level_divergence(
     """Mean KL(target ‖ predicted) over score samples, in float32 (ArtQuant, Eq. 6, with the sign of a divergence).
 
     Args:
-        logits: shape (n, K), the logits of the K level tokens; shape (n, V) when `level_ids` is given.
-        targets: shape (n, K), soft labels; rows sum to 1; zeros contribute nothing.
-        level_ids: shape (K,), the levels' places in the vocabulary. The prediction's softmax then runs over all V
+        logits: Logits of the K level tokens, shape (n, K); of all tokens, shape (n, V), when `level_ids` is given.
+        targets: Soft labels, shape (n, K), whose rows sum to 1; a probability of zero contributes nothing.
+        level_ids: Token ids of the levels in the vocabulary, shape (K,). The prediction's softmax then runs over all V
             tokens, as in the released code, and the divergence also counts what is given to other tokens.
-        count: what the sum is divided by; n when left out.
+        count: What the sum is divided by, above 0; n when None.
 
     Returns:
         Scalar >= 0; 0 (attached to the graph) when n is 0.
@@ -175,8 +175,8 @@ def moments(probabilities: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
     """Score and variance of distributions over the levels.
 
     Args:
-        probabilities: shape (n, K), rows summing to 1.
-        values: shape (K,), the levels' values in the dataset's unit.
+        probabilities: Probabilities of the K levels, shape (n, K), whose rows sum to 1.
+        values: Score that each level stands for, shape (K,), in the unit of the dataset.
 
     Returns:
         Expectation, shape (n,), and variance, shape (n,), in the unit's square.
@@ -204,13 +204,13 @@ def pair_fidelity(
     1 - sqrt(p q) - sqrt((1 - p)(1 - q)) for the predicted p and the true q.
 
     Args:
-        scores: shape (n,), predicted.
-        true_scores: shape (n,).
-        variances: shape (n,), of the predictions; each is 1 when left out. Taken as given: no gradient flows through
+        scores: Predicted scores, shape (n,), in the unit of the dataset.
+        true_scores: Scores that people gave, shape (n,), in the same unit.
+        variances: Variances of the predictions, shape (n,), at least 0; each is 1 when None. No gradient flows through
             them, as in DeQA's code, so that being unsure of a pair is not a way to lower its loss.
-        true_variances: shape (n,), of the raters; when left out the true preference is binary: 1, 0, or a half for
-            equal scores.
-        count: what the sum is divided by; the number of pairs, n (n - 1) / 2, when left out.
+        true_variances: Variances of the raters' scores, shape (n,), at least 0. When None, the true preference is
+            binary: 1, 0, or a half for equal scores.
+        count: What the sum is divided by, above 0; the number of pairs, n (n - 1) / 2, when None.
 
     Returns:
         Scalar in [0, 1]; 0 (attached to the graph) for less than two samples.
@@ -244,8 +244,8 @@ def mean(values: Tensor, count: Count | None = None) -> Tensor:
     """The sum divided by a count.
 
     Args:
-        values: shape (n,).
-        count: n when left out; below 1 it counts as 1 where there is nothing to sum.
+        values: Numbers to average, shape (n,).
+        count: What their sum is divided by, above 0; n when None. Without any values, the sum of 0 is not divided.
 
     Returns:
         Scalar; 0 (attached to the graph) when n is 0.

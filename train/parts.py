@@ -33,7 +33,11 @@ class Parts:
     places: Mapping[str, Part]
 
     def of(self, name: str) -> Part:
-        """The part of a module or weight, by its name in the model without a peft wrapper."""
+        """The part that a module or weight is of.
+
+        Args:
+            name: Its name in the model without a peft wrapper.
+        """
         pieces = name.split(".")
         for end in range(len(pieces), 0, -1):
             found = self.places.get(".".join(pieces[:end]))
@@ -49,7 +53,7 @@ def find_parts(model: Any) -> Parts:
     beside them leads from one to the other. Modules inside them that do so are known by their name.
 
     Args:
-        model: a model of `AutoModelForImageTextToText`, peft-wrapped or not.
+        model: A model of `AutoModelForImageTextToText`, with or without a peft wrapper.
 
     Raises:
         ArtQuantError: the model has no vision tower that `transformers` knows.
@@ -87,8 +91,8 @@ def choose_trained(model: Any, section: TrainedSection) -> Any:
     """Have the chosen weights, and no others, count as trained.
 
     Args:
-        model: a model of `AutoModelForImageTextToText`; with a peft adapter, that adapter is trained on.
-        section: what is trained.
+        model: A model of `AutoModelForImageTextToText`. If it has a peft adapter, that adapter is trained on.
+        section: How each part of the model is trained.
 
     Returns:
         The model, with a peft adapter where a part is trained by LoRA. Trained weights are float32.
@@ -130,7 +134,7 @@ def add_adapter(model: Any, peft_config: Any, full_parts: Sequence[str] | None, 
     """Add an adapter to a model, and choose the parts whose own weights are trained.
 
     Args:
-        model: A model of `AutoModelForImageTextToText`.
+        model: A model of `AutoModelForImageTextToText`, without an adapter if `peft_config` is given.
         peft_config: Configuration of the adapter; None for none. A `LoraConfig` without `target_modules` adapts every
             linear layer of the language model.
         full_parts: Parts whose own weights are trained. With None these are none beside an adapter, and without one
@@ -205,9 +209,9 @@ def lora_targets(model: Any, parts: Parts, section: TrainedSection) -> list[str]
     """Names of the linear modules that get LoRA matrices.
 
     Args:
-        model: with or without a peft adapter.
-        parts: of it.
-        section: what is trained.
+        model: The model, with or without a peft adapter.
+        parts: Where the parts of the model are.
+        section: How each part is trained, and which modules the matrices are for.
 
     Raises:
         ArtQuantError: a target fits no linear module of the parts that are trained by LoRA.
@@ -259,10 +263,10 @@ def optimizer_groups(
     """Parameter groups by part, each with its own learning rate, and by whether weights decay.
 
     Args:
-        model: with or without a peft adapter.
-        decayed: names of its parameters that decay.
-        weight_decay: of these.
-        rates: learning rate of the parts; those that are not named have the optimizer's own.
+        model: The model, with or without a peft adapter.
+        decayed: Names of the parameters whose weights decay.
+        weight_decay: Factor of that decay, at least 0; other parameters have 0.
+        rates: Learning rate by part, above 0; parts that are not named have the optimizer's own.
 
     Returns:
         Groups as torch's optimizers take them; none is empty.

@@ -23,7 +23,7 @@ class StageTrial:
     """A forward and backward pass on a stage's first batch; no weight changes.
 
     Args:
-        stage: Name of the stage.
+        stage: Name of the stage that was tried.
         steps: Optimisation steps of the stage.
         seconds: Duration of one optimisation step without the optimizer; None where it cannot be tried, because the
             weights are spread over processes.
@@ -38,8 +38,8 @@ def check_data(config: TrainConfig, data: TrainingData) -> list[str]:
     """What is there to train on, whether its images can be opened, and where the scores are.
 
     Args:
-        config: Configuration of the run.
-        data: Datasets and samples.
+        config: Configuration of the run, which says what is to happen to images that cannot be read.
+        data: Datasets and samples of the run, of whose images some are opened.
 
     Raises:
         ArtQuantError: an image of the sample cannot be opened, unless such images are to be left out.
@@ -103,8 +103,8 @@ def try_stage(trainer: ArtQuantTrainer, name: str, steps: int) -> StageTrial:
     """Time a stage's first batch.
 
     Args:
-        trainer: Trainer of the stage.
-        name: Name of the stage.
+        trainer: Trainer of the stage, before its first step.
+        name: Name of the stage, for the result.
         steps: Optimisation steps of the stage.
 
     Raises:
@@ -147,7 +147,7 @@ def show_batch(batch: dict[str, Any], prompter: Prompter) -> list[str]:
     """A batch as text, its supervised tokens in double brackets, those that tell the level in braces.
 
     Args:
-        batch: A batch of `GuardedCollator`.
+        batch: A batch as `GuardedCollator` makes it.
         prompter: Writes the prompts and answers of its samples.
     """
     decode: Callable[[list[int]], str] = prompter.processor.tokenizer.decode

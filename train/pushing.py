@@ -77,7 +77,7 @@ def push_last(config: TrainConfig) -> None:
     """Send the checkpoint that a run ended with, where `train.push_to_hub` is set.
 
     Args:
-        config: Configuration of the run.
+        config: Configuration of the run; nothing is sent where it names no repository.
 
     Raises:
         ArtQuantError: it cannot be sent; it is whole in the output folder.

@@ -45,7 +45,7 @@ class RunSummary:
     """What a run left behind.
 
     Args:
-        output: Folder of the checkpoint.
+        output: Folder that the checkpoint was written to.
         datasets: Names of the datasets that were trained on.
         stages: Name and validation metrics of each stage.
         skipped: Number of samples that were left out because their images could not be read.
@@ -83,7 +83,7 @@ class RunSummary:
         """The summary of a finished run.
 
         Args:
-            output: Folder of its checkpoint.
+            output: Folder that its checkpoint was written to.
         """
         record = json.loads((output / RECORD_FILE).read_text(encoding="utf-8"))
         return cls(
@@ -102,12 +102,12 @@ def write_output(
     """Put the last stage's checkpoint and the record into the output folder, and drop what the run needed to go on.
 
     Args:
-        config: Configuration of the run.
-        datasets: What was trained on.
+        config: Configuration of the run, which names the output folder.
+        datasets: Datasets that were trained on.
         model: The trained model, whose weights are counted.
-        run: Folder of the stages.
+        run: Folder of the run's stages, which is removed at the end.
         results: Name and result of each stage.
-        summary: Summary of the run.
+        summary: What the run is summed up with in the record.
     """
     final = run.stage(results[-1][0]).final
     is_adapter = (final / "adapter_config.json").is_file()
@@ -134,9 +134,9 @@ def write_record(
     Args:
         folder: Existing folder that the files are written to.
         config: Configuration of the run, complete with defaults.
-        datasets: What was trained on.
+        datasets: Datasets that were trained on, whose files are hashed.
         results: Name and result of each stage.
-        summary: Summary of the run.
+        summary: What the run is summed up with in the record.
         trained: Number of trained weights and of all weights, by part of the model.
     """
     lines = [{"stage": name, **line} for name, result in results for line in result.history]
@@ -176,7 +176,7 @@ def draw_curves(path: Path, lines: Sequence[dict[str, Any]]) -> None:
     """Write a PNG: the loss and its parts above, SROCC and PLCC of the validation split below, stages in a row.
 
     Args:
-        path: File of the PNG.
+        path: File that the PNG is written to.
         lines: Lines of the log, each with its ``stage``; ``step`` counts within the stage.
     """
     figure = Figure(figsize=(8, 6), dpi=150, layout="constrained")

@@ -62,10 +62,10 @@ class PreparedRun:
     """What all stages of a run share.
 
     Args:
-        config: Configuration of the run.
-        data: Datasets and samples.
+        config: Configuration that the run was started with.
+        data: Datasets and samples that the stages train on.
         spec: The scoring file that the checkpoints get.
-        processor: Processor of the model.
+        processor: Processor of the model, which checkpoints get as well.
         prompter: Writes the prompts and answers of processor and spec.
     """
 
@@ -79,7 +79,7 @@ class PreparedRun:
         """What a stage sees, of all datasets.
 
         Args:
-            stage: The stage.
+            stage: The stage, whose kinds of samples are taken.
 
         Raises:
             ArtQuantError: The weights of the datasets leave no sample.
@@ -103,9 +103,9 @@ class PreparedRun:
         """The trainer of a stage.
 
         Args:
-            stage: The stage.
+            stage: The stage that is trained.
             model: The model, with what is trained chosen.
-            folder: Folder of the stage.
+            folder: Folder that the stage's checkpoints are written to.
             request: Tells whether the user asked the run to stop.
             callbacks: Further callbacks, such as TensorBoard's.
             rehearsal: Whether the trainer only tries the first batch; it then tells no tracker and no Hub.
@@ -137,7 +137,7 @@ def train(
     """Run all stages.
 
     Args:
-        config: Checked configuration.
+        config: Configuration as `load_config` gives it.
         overwrite: Begin anew where a run was begun, and replace a finished checkpoint in the output folder.
         resume: Go on where a run of this configuration ended; a finished one is left as it is.
         say: Gets each line of the check before the first step; None for nobody.
@@ -205,8 +205,8 @@ def dry_run(config: TrainConfig, say: Say) -> None:
     """Check everything and show the first batch of each stage; train and write nothing.
 
     Args:
-        config: Checked configuration.
-        say: Gets each line.
+        config: Configuration as `load_config` gives it.
+        say: Called with each line of the check.
 
     Raises:
         ArtQuantError: Data or model are missing or do not fit.
@@ -221,7 +221,7 @@ def prepare(config: TrainConfig) -> tuple[PreparedRun, Any]:
     """Check what the arguments ask of this machine, open the data, then load or build the model.
 
     Args:
-        config: Checked configuration.
+        config: Configuration as `load_config` gives it.
 
     Returns:
         What all stages share, and the model that the first one begins with, on the CPU unless it is quantised.
@@ -302,7 +302,7 @@ def stage_steps(config: TrainConfig, stage: StageSection, samples: MixedSamples)
 
     Args:
         config: Configuration of the run; `train.max_steps` takes the place of the stage's epochs.
-        stage: The stage.
+        stage: The stage, whose epochs count.
         samples: What the stage sees in an epoch.
     """
     options = config.train
@@ -373,7 +373,7 @@ def check_trackers(config: TrainConfig) -> None:
     """See that the trackers of `train.report_to` are installed; without TensorBoard, warn.
 
     Args:
-        config: Configuration of the run.
+        config: Configuration of the run, which names the trackers.
 
     Raises:
         ArtQuantError: Another tracker is unknown or not installed.

@@ -65,7 +65,7 @@ class ModelSection(Section):
         base: Folder or Hub id of the adapter's base model. When None, the adapter itself names it.
         tiny: Sizes of a model with random weights; it stands in the place of `pretrained`.
         dtype: Floating type of the weights that are not trained. Trained weights are always float32.
-        attn: Attention implementation of transformers.
+        attn: Attention implementation that transformers uses.
         quantization: Width to which bitsandbytes quantises the weights that are not trained (QLoRA). None for none.
         trust_remote_code: Whether Python code of the checkpoint's repository may run.
     """
@@ -173,7 +173,7 @@ class PromptSection(Section):
 
     Args:
         question: Asks for the level of a painting.
-        describe_question: Asks for its description.
+        describe_question: Asks for the description of a painting.
         answer_prefix: The words before the level word in the answer.
         image_first: Whether the image stands before the question or behind it.
     """

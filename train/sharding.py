@@ -16,7 +16,7 @@ def name_layers(plugin: Any, model: Any) -> None:
 
     Args:
         plugin: The FSDP plugin of accelerate's state; layers that a user named in it stay.
-        model: The model without wrappers.
+        model: The transformers model without wrappers, before its weights are spread.
     """
     if plugin.transformer_cls_names_to_wrap is None:
         there = {type(module).__name__ for module in model.modules()}
@@ -32,18 +32,18 @@ def whole_tensors(state: dict[str, Any]) -> dict[str, Any]:
     return {name: value.full_tensor().cpu() if isinstance(value, DTensor) else value for name, value in state.items()}
 
 
-def load_optimizer(model: Any, optimizer: Any, file: Path, *, is_main_process: bool) -> None:
+def load_optimizer(model: Any, optimizer: Any, folder: Path, *, is_main_process: bool) -> None:
     """Load the state of a spread optimizer, in which some trained weights may have none.
 
     Weights that nothing reads, such as a vision tower's last norm, get no gradient, and so no state in the optimizer.
     torch refuses to load such a file unless it is told not to, for which accelerate has no option.
 
     Args:
-        model: The spread model.
-        optimizer: Its optimizer.
-        file: The whole state, as accelerate saves it.
+        model: The model whose weights are spread over the processes.
+        optimizer: The optimizer of these weights.
+        folder: Checkpoint whose ``optimizer.bin`` holds the whole state, as accelerate saves it.
         is_main_process: Whether this process reads the file and sends it to the others.
     """
-    whole = torch.load(file, map_location="cpu", weights_only=True) if is_main_process else {}
+    whole = torch.load(folder / "optimizer.bin", map_location="cpu", weights_only=True) if is_main_process else {}
     options = StateDictOptions(full_state_dict=True, cpu_offload=True, broadcast_from_rank0=True, strict=False)
     set_optimizer_state_dict(model, optimizer, whole, options=options)

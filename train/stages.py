@@ -148,7 +148,7 @@ class RunFolder:
         """Stop when the run was begun with another configuration, as it would end elsewhere.
 
         Args:
-            config: The configuration now.
+            config: The configuration that the run is to go on with.
 
         Raises:
             ArtQuantError: A key that decides about the trained weights differs.

@@ -35,7 +35,7 @@ class TableColumns:
     - ``id``: what messages call the painting; the number of its row where there is no such column.
 
     Args:
-        table: The table.
+        table: The table or stream whose columns are read.
         kinds: What is asked of each painting; None for the score, and for the description where there is the column.
         name: What messages call the table.
 

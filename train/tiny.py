@@ -33,9 +33,9 @@ def build_tiny_model(sizes: TinyModel, texts: Iterable[str], seed: int) -> tuple
     """Model and processor.
 
     Args:
-        sizes: Sizes of the model.
+        sizes: Sizes of the model's layers, of its image and of its vocabulary.
         texts: What the tokenizer is trained on; every prompt and answer that will be used should be among them.
-        seed: Seed of the weights.
+        seed: Seed that the random weights follow from.
 
     Returns:
         A `LlavaForConditionalGeneration` in float32 and its `LlavaProcessor`.

@@ -62,15 +62,14 @@ class ArtQuantTrainer(Trainer):
     Args:
         model: Name or folder of a model, which `load_checkpoint` loads, or a loaded model of
             `AutoModelForImageTextToText`, perhaps in a peft wrapper.
-        args: Arguments of the training.
+        args: Arguments of the training, with the levels, the prompts and the loss.
         train_dataset: A `datasets.Dataset`, or a streaming `datasets.IterableDataset`, whose columns `TableColumns`
             describes; a stream needs `max_steps`. A run hands over the samples of its dataset folders.
-        eval_dataset: Paintings to evaluate on, as such a dataset with the columns ``image`` and ``score``, or as a
-            list of `ScoredPainting`. None for no evaluation.
+        eval_dataset: Such a dataset, or a list of `ScoredPainting`, to evaluate on. None for no evaluation.
         processing_class: Processor of a loaded model; that of the name the model was loaded from when None.
         peft_config: Adapter that is trained beside the model's own weights, which stay as they are except those of
             `full_parts`. A `LoraConfig` without `target_modules` adapts every linear layer of the language model.
-        callbacks: Further callbacks of transformers.
+        callbacks: Further callbacks, as transformers takes them.
         optimizers: Optimizer and scheduler that are used instead of those of `args`.
         prompter: Writes prompts and answers; made of the processor and `args` when None.
         stop_request: Tells whether somebody asked training to stop, which then saves first; None where nobody can.
@@ -223,8 +222,7 @@ class ArtQuantTrainer(Trainer):
         Raises:
             ArtQuantError: The memory does not suffice, or an image of the batch cannot be read.
         """
-        model: Any = self.model
-        seconds = 0.0
+        model, seconds = cast(Any, self.model), 0.0
         model.train()
         try:
             for _ in range(1 if self.args.device.type == "cpu" else 2):
@@ -250,7 +248,7 @@ class ArtQuantTrainer(Trainer):
         """The micro-batches of one optimisation step, and the counts that its loss is normalised with.
 
         Args:
-            epoch_iterator: Batches of the collator.
+            epoch_iterator: Batches of the epoch, as the collator makes them.
             num_batches: How many micro-batches the step has.
             device: Device that the counts are put on.
 
@@ -310,7 +308,7 @@ class ArtQuantTrainer(Trainer):
         Args:
             model: The model, wrapped for several processes or not.
             inputs: A batch of the collator.
-            num_items_in_batch: Counts of `get_batch_samples`.
+            num_items_in_batch: Counts of the whole step, as `get_batch_samples` gives them.
 
         Returns:
             The batch's loss without its graph, a scalar.
@@ -355,7 +353,7 @@ class ArtQuantTrainer(Trainer):
 
         Args:
             model: The model, wrapped for several processes or not.
-            inputs: A batch of `AnswerCollator`.
+            inputs: A batch as `AnswerCollator` makes it.
             return_outputs: Whether to return the model's outputs of each part, too.
             num_items_in_batch: Counts of `get_batch_samples`; the batch's own when None.
 
@@ -402,7 +400,7 @@ class ArtQuantTrainer(Trainer):
         """The terms of a batch's loss.
 
         Args:
-            parts: Parts of the batch.
+            parts: Parts of a batch as `AnswerCollator` makes it.
             logits: Logits of each part's S supervised positions, shape (S, V).
             counts: What each term's sum is divided by, shape (4,), in the order of `TERMS`.
         """
@@ -574,8 +572,8 @@ class ArtQuantTrainer(Trainer):
             return
         if self.push_in_progress and not self.push_in_progress.is_done():
             return
-        step = f"{self.folder.path.name}, step {self.state.global_step}"
-        job: Any = push_checkpoint(Path(checkpoint_folder), str(self.hub_model_id), step)
+        state = f"{self.folder.path.name}, step {self.state.global_step}"
+        job: Any = push_checkpoint(Path(checkpoint_folder), str(self.hub_model_id), state)
         # The annotations there say one job, or none at all; the code means several.
         self.push_in_progress = cast(Any, PushInProgress(cast(Any, [job])))
 
@@ -588,14 +586,13 @@ class ArtQuantTrainer(Trainer):
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         """Put optimizer and scheduler back."""
-        file = Path(checkpoint or "") / "optimizer.bin"
-        if checkpoint is None or not self.is_fsdp_enabled or not file.is_file():
+        folder = Path(checkpoint or "")
+        if checkpoint is None or not self.is_fsdp_enabled or not (folder / "optimizer.bin").is_file():
             super()._load_optimizer_and_scheduler(checkpoint)
             return
-        is_main = self.accelerator.is_main_process
-        sharding.load_optimizer(self.model, self.optimizer, file, is_main_process=is_main)
         scheduler: Any = self.lr_scheduler
-        scheduler.load_state_dict(torch.load(Path(checkpoint) / "scheduler.pt", weights_only=True))
+        sharding.load_optimizer(self.model, self.optimizer, folder, is_main_process=self.accelerator.is_main_process)
+        scheduler.load_state_dict(torch.load(folder / "scheduler.pt", weights_only=True))
 
 
 def takes_encoded_images(model: Any) -> bool:

@@ -1,12 +1,13 @@
 """The section `train` takes every argument of `TrainingArguments` that the run does not own."""
 
 import csv
+import json
 from dataclasses import fields
 from pathlib import Path
 
 import pytest
 import torch
-from transformers import TrainingArguments
+from transformers import HfArgumentParser, TrainingArguments
 
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.train.config import OWNED_BY_RUN, ArtQuantConfig, TrainSection, load_config, stage_arguments
@@ -55,6 +56,13 @@ def test_the_docstring_lists_every_default_that_differs(tmp_path):
     assert all(name in listed for name in different), different
     own_names = {each.name for each in fields(ArtQuantConfig)} - {each.name for each in fields(TrainingArguments)}
     assert all(f"\n        {name}: " in ArtQuantConfig.__doc__ for name in own_names)
+
+
+def test_a_command_line_parser_of_transformers_takes_the_arguments(tmp_path):
+    words = ["--output_dir", str(tmp_path), "--keep", "last", "--loss", '{"k_asl": 0.5}', "--full_parts", "vision"]
+    (args,) = HfArgumentParser(ArtQuantConfig).parse_args_into_dataclasses(words)
+    assert (args.keep, args.loss["k_asl"], args.full_parts) == ("last", 0.5, ["vision"])
+    json.loads(args.to_json_string())
 
 
 def test_optimizer_schedule_steps_and_loader_are_what_the_file_says(data, tmp_path):
