@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import numbers
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeAlias
 
@@ -44,6 +45,7 @@ class TableColumns:
     """
 
     def __init__(self, table: Table, kinds: Sequence[str] | None, name: str) -> None:
+        table = table.with_format(None)  # values as Python has them, whatever format the user works with
         # A stream that is made by a generator knows its columns by its rows alone.
         columns = list(table.column_names or next(iter(table), {}))
         if kinds is None:
@@ -64,11 +66,15 @@ class TableColumns:
     def score(self, row: dict[str, Any], number: int) -> float:
         """The score of a row.
 
+        Args:
+            row: Values of the row by column.
+            number: Number of the row from 0, for messages.
+
         Raises:
             ArtQuantError: It is no number.
         """
         score = row["score"]
-        if isinstance(score, bool) or not isinstance(score, int | float) or not math.isfinite(score):
+        if isinstance(score, bool) or not isinstance(score, numbers.Real) or not math.isfinite(score):
             raise ArtQuantError(
                 f"{self.name}: row {number} has the score {score!r}, which is no number; leave such rows out with "
                 "`filter`"
@@ -76,14 +82,23 @@ class TableColumns:
         return float(score)
 
     def description(self, row: dict[str, Any]) -> str | None:
-        """The description of a row as one text; None where there is none."""
+        """The description of a row as one text; None where there is none.
+
+        Args:
+            row: Values of the row by column.
+        """
         given = row["description"]
         if isinstance(given, dict):
             given = join_description(given) if all(given.values()) else None
         return given or None
 
     def painting_id(self, row: dict[str, Any], number: int) -> str:
-        """What messages call a row's painting."""
+        """What messages call a row's painting.
+
+        Args:
+            row: Values of the row by column.
+            number: Number of the row from 0.
+        """
         return str(row.get("id", number))
 
 
@@ -112,7 +127,8 @@ def table_samples(table: datasets.Dataset, args: ArtQuantConfig) -> MixedSamples
     """
     columns = TableColumns(table, args.sample_kinds, "train_dataset")
     rows = columns.table.select_columns(columns.texts).to_list()
-    images = [TableImage(columns.table, number) for number in range(len(rows))]
+    pictures = columns.table.select_columns(["image"])
+    images = [TableImage(pictures, number) for number in range(len(rows))]
     if not rows:
         raise ArtQuantError("train_dataset has no row; give one with paintings")
     section = args.levels_section()
@@ -203,8 +219,9 @@ def table_paintings(table: Table) -> list[ScoredPainting]:
             ScoredPainting(columns.painting_id(row, number), cell_content(row["image"]), columns.score(row, number))
             for number, row in enumerate(columns.table)
         ]
+    pictures = columns.table.select_columns(["image"])
     return [
-        ScoredPainting(columns.painting_id(row, number), TableImage(columns.table, number), columns.score(row, number))
+        ScoredPainting(columns.painting_id(row, number), TableImage(pictures, number), columns.score(row, number))
         for number, row in enumerate(columns.table.select_columns(columns.texts).to_list())
     ]
 

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import datasets
+import numpy as np
 import pytest
 import torch
 from peft import LoraConfig, PeftModel
@@ -73,7 +74,8 @@ def test_a_table_trains_as_the_dataset_folder_does_bit_for_bit(data, base, table
     run = write_config(tmp_path, data, stages=STAGES, model={"pretrained": str(base)})
     output = train(load_config(run)).output
     options = {"num_train_epochs": 2, "eval_strategy": "epoch", "seed": 0, "per_device_eval_batch_size": 8}
-    trainer = ArtQuantTrainer(str(base), config(tmp_path / "table", **options), table, validation)
+    own = table.with_format("torch")  # as a user may have set it, for work of their own
+    trainer = ArtQuantTrainer(str(base), config(tmp_path / "table", **options), own, validation)
     trainer.train()
     trainer.save_model()
     assert same(tmp_path / "table", output)
@@ -115,7 +117,7 @@ def test_a_stream_trains_on_its_rows_in_order_and_starts_over(workers, base, tab
 def test_a_stream_of_pictures_without_declared_columns_trains(base, tmp_path):
     def paintings():
         for index, image in enumerate(pictures(4)):
-            yield {"image": image, "score": 2.0 + index}
+            yield {"image": image, "score": np.float32(2.0 + index)}
 
     stream = datasets.IterableDataset.from_generator(paintings)
     trainer = ArtQuantTrainer(str(base), config(tmp_path, max_steps=2), stream, list_of(paintings))

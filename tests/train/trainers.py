@@ -5,6 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import datasets
 import torch
 from torch import Tensor
 from transformers import TrainerCallback
@@ -60,7 +61,7 @@ def pairs(folder: Path, count: int) -> list[Sample]:
 
 def tiny_trainer(
     folder: Path,
-    chosen: Sequence[Sample],
+    chosen: Sequence[Sample] | datasets.IterableDataset,
     *,
     batch: int,
     loss: LossSection | None = None,
@@ -88,7 +89,7 @@ def tiny_trainer(
     return ArtQuantTrainer(
         model,
         arguments,
-        MixedSamples([(chosen, 1.0)], seed=0),
+        chosen if isinstance(chosen, datasets.IterableDataset) else MixedSamples([(chosen, 1.0)], seed=0),
         processing_class=processor,
         callbacks=list(callbacks),
     )
