@@ -27,17 +27,16 @@ from typing import Any
 import torch
 from _machine import memory, paintings, peak, synchronize
 from _models import SHAPES, Owl, random_checkpoint, training_arithmetic
-from transformers import TrainingArguments
 
 from artquant_plugin.backbones.interface import core
 from artquant_plugin.checkpoint import Checkpoint
 from artquant_plugin.prompting.levels import LevelScale
-from artquant_plugin.prompting.prompter import Prompter, PromptSpec
-from artquant_plugin.train.collate import AnswerCollator, count_terms, count_tokens
-from artquant_plugin.train.config import LoraSection, LossSection, PartSection, TrainedSection
+from artquant_plugin.train.collate import count_terms, count_tokens
+from artquant_plugin.train.config import ArtQuantConfig
+from artquant_plugin.train.data import MixedSamples, Sample
 from artquant_plugin.train.parts import choose_trained
-from artquant_plugin.train.samples import Sample, SampleDataset
-from artquant_plugin.train.trainer import AestheticTrainer
+from artquant_plugin.train.sections import LoraSection, PartSection, TrainedSection
+from artquant_plugin.train.trainer import ArtQuantTrainer
 
 RANK = 128
 TRAINED = TrainedSection(
@@ -197,28 +196,20 @@ def build(
     share_images: bool,
     folder: str,
     args: argparse.Namespace,
-) -> AestheticTrainer:
+) -> ArtQuantTrainer:
     """The trainer of a run; the caller takes its steps one by one."""
-    spec = PromptSpec(question=QUESTION, describe_question=QUESTION)
-    prompter = Prompter(checkpoint.processor, spec, LevelScale())
-    return AestheticTrainer(
-        model=model,
-        args=TrainingArguments(
+    return ArtQuantTrainer(
+        model,
+        ArtQuantConfig(
             output_dir=folder,
             report_to="none",
             use_cpu=args.device == "cpu",
             bf16=args.dtype == "bfloat16",
-            remove_unused_columns=False,
+            prompt={"question": QUESTION, "describe_question": QUESTION},
+            share_images=share_images,
         ),
-        train_dataset=SampleDataset(training_samples),
-        data_collator=AnswerCollator(prompter, share_images=share_images),
+        MixedSamples([(training_samples, 1.0)], seed=0),
         processing_class=checkpoint.processor,
-        level_ids=prompter.level_ids,
-        loss_weights=LossSection(),
-        spec=checkpoint.spec,
-        validation=[],
-        score_batch_size=4,
-        share_images=share_images,
     )
 
 

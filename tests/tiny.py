@@ -9,7 +9,7 @@ from PIL import Image
 from artquant_plugin.checkpoint import Checkpoint, ScoringSpec
 from artquant_plugin.prompting.levels import LevelScale
 from artquant_plugin.prompting.prompter import PromptSpec
-from artquant_plugin.train.config import TinyModel
+from artquant_plugin.train.sections import TinyModel
 from artquant_plugin.train.tiny import build_tiny_model
 
 SIZES = TinyModel(image_size=32, patch_size=8, hidden=32, vision_layers=1, text_layers=1, heads=2, vocabulary=512)

@@ -15,14 +15,17 @@ from artquant_plugin.common.device import peak_memory
 
 
 class HasEpochs(Protocol):
-    """What is different in each epoch."""
+    """Something that is different in each epoch, such as samples that are drawn or their order."""
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch."""
+        """Choose the epoch, counted from 0."""
 
 
 class StopRequest:
-    """Whether the process was asked to end (SIGTERM), so that it can save first."""
+    """Notes that somebody asked the process to end (SIGTERM), so that it can save first.
+
+    The attribute `made` tells whether that has happened.
+    """
 
     def __init__(self) -> None:
         self.made = False
@@ -43,22 +46,24 @@ class StopRequest:
         self.made = True
 
 
-class Flow(TrainerCallback):
-    """When to save and stop.
+class SaveAndStop(TrainerCallback):
+    """Decides when checkpoints are written and when training ends early.
 
-    - A request to stop saves at the end of the step and evaluates nothing.
     - What is to be saved at an epoch's last step is saved after the epoch's evaluation, so that a run that goes on
-      from there lacks none.
-    - The last step is not saved: the stage's own end follows.
+      from there lacks no evaluation.
+    - Training ends when evaluations no longer improve.
+    - A request to stop ends training at the end of the step: it saves, and evaluates nothing.
+    - With somebody who may request a stop, the last step is not saved, because whoever made the request object saves
+      the final weights.
 
     Args:
-        request: of the user.
-        patience: evaluations without a better SROCC after which the stage ends.
+        patience: Evaluations in a row without a higher SROCC after which training ends; None for never.
+        request: Tells whether somebody asked training to stop; None where nobody can.
     """
 
-    def __init__(self, request: StopRequest, patience: int | None) -> None:
-        self._request = request
+    def __init__(self, patience: int | None, request: StopRequest | None = None) -> None:
         self._patience = patience
+        self._request = request
         self._save_later = False
         self.stopped = False
 
@@ -67,15 +72,16 @@ class Flow(TrainerCallback):
     ) -> TrainerControl:
         """Decide about saving and stopping after a step."""
         through = state.global_step >= state.max_steps
-        if not through and any_process(self._request.made):
+        if self._request is not None and not through and any_process(self._request.made):
             self.stopped = True
             control.should_save = control.should_training_stop = True
             control.should_evaluate = False
             return control
         at_end_of_epoch = state.epoch is not None and float(state.epoch).is_integer()
-        if control.should_save and (through or (at_end_of_epoch and args.eval_strategy == "epoch")):
+        unwanted = through and self._request is not None
+        if control.should_save and (unwanted or (at_end_of_epoch and args.eval_strategy == "epoch")):
             control.should_save = False
-            self._save_later = not through
+            self._save_later = not unwanted
         return control
 
     def on_epoch_end(
@@ -84,7 +90,7 @@ class Flow(TrainerCallback):
         """Decide about saving after an epoch."""
         if self.stopped:
             control.should_save = control.should_evaluate = False
-        elif state.global_step >= state.max_steps:
+        elif self._request is not None and state.global_step >= state.max_steps:
             control.should_save = False
         elif self._save_later:
             control.should_save = True
@@ -94,14 +100,14 @@ class Flow(TrainerCallback):
     def on_evaluate(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> TrainerControl:
-        """End the stage when evaluations no longer improve."""
+        """End training when evaluations no longer improve."""
         if self._patience is not None and evaluations_since_best(state.log_history) >= self._patience:
             control.should_training_stop = True
         return control
 
 
 class EpochStart(TrainerCallback):
-    """Tells samples and sampler which epoch begins, or is gone on with."""
+    """Tells samples and sampler the number of the epoch that begins, or in which a resumed training goes on."""
 
     def __init__(self) -> None:
         self.followers: list[HasEpochs] = []
@@ -115,6 +121,9 @@ class EpochStart(TrainerCallback):
 def evaluations_since_best(history: list[dict[str, Any]]) -> int:
     """How many evaluations came after the one with the best SROCC.
 
+    Args:
+        history: Lines of the trainer's log; those with ``eval_srocc`` are evaluations, and without any the count is 0.
+
     Example:
         >>> evaluations_since_best([{"eval_srocc": 0.5}, {"eval_srocc": 0.7}, {"loss": 1.0}, {"eval_srocc": 0.6}])
         1
@@ -124,7 +133,14 @@ def evaluations_since_best(history: list[dict[str, Any]]) -> int:
 
 
 def any_process(asked: bool) -> bool:
-    """Whether any process was asked; a signal comes to each at another time, and all have to do the same."""
+    """Whether any of the processes was asked to stop.
+
+    A signal reaches each process at another time, and all have to do the same in the same step. Every process has to
+    call this function.
+
+    Args:
+        asked: Whether this process was asked.
+    """
     state = PartialState()
     if state.num_processes == 1:
         return asked
@@ -141,12 +157,25 @@ class Speed:
         self._since = time.perf_counter()
 
     def count(self, samples: int, tokens: int) -> None:
-        """Count a batch of this process."""
+        """Count a batch of this process.
+
+        Args:
+            samples: Number of samples in the batch.
+            tokens: Tokens that are not padding.
+        """
         self._samples += samples
         self._tokens += tokens
 
     def take(self, args: TrainingArguments) -> dict[str, float]:
-        """The speed, and the largest memory so far of this process in GiB; counting begins anew."""
+        """The speed since the last call, over all processes, each of which has to call; counting begins anew.
+
+        Args:
+            args: Arguments of the training, which know the number of processes.
+
+        Returns:
+            ``samples_per_second``, ``tokens_per_second``, and ``memory_gib``, the largest memory of this process so
+            far in GiB.
+        """
         counts = torch.tensor([self._samples, self._tokens], dtype=torch.float64, device="cpu")
         if args.world_size > 1:
             counts = counts.float().to(args.device)

@@ -1,18 +1,38 @@
 """Samples -> one batch: model inputs, and what each position is to predict."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.prompting.prompter import Answer, Prompter
-from artquant_plugin.train.samples import Sample
+from artquant_plugin.train.data import Sample
 
 Item = dict[str, Any]
 Part = dict[str, Any]
+REPORT = "report"  # the key under which a batch of `GuardedCollator` carries its `BatchReport`
+
+
+@dataclass(frozen=True, slots=True)
+class BatchReport:
+    """What is known of a batch beside its tensors.
+
+    Args:
+        names: Kind and painting of each sample in the batch.
+        tokens: Tokens of the batch that are not padding, image tokens among them.
+        unreadable: Kind and painting of each sample that was left out, and why its image cannot be read.
+        failure: Why no batch could be made; None when there is one.
+    """
+
+    names: tuple[str, ...] = ()
+    tokens: int = 0
+    unreadable: tuple[tuple[str, str], ...] = ()
+    failure: str | None = None
 
 
 class AnswerCollator:
@@ -30,8 +50,8 @@ class AnswerCollator:
     - ``reuses_images``: whether its images are those of the part before it, in the same order; it then has no pixels.
 
     Args:
-        prompter: prompts and answers of the processor.
-        share_images: whether a painting's score and description sample use one encoding of its image when they are in
+        prompter: Writes prompts and answers in the form that the model's processor wants.
+        share_images: Whether a painting's score and description sample use one encoding of its image when they are in
             one batch.
 
     Example:
@@ -45,7 +65,11 @@ class AnswerCollator:
         self.share_images = share_images
 
     def __call__(self, items: Sequence[Item]) -> dict[str, Any]:
-        """Collate items of `SampleDataset`."""
+        """Collate items of `SampleDataset` whose images could be read.
+
+        Args:
+            items: At least one; each has a ``sample`` and its ``image``.
+        """
         twins = _twins(items) if self.share_images else []
         paired = {id(item) for pair in twins for item in pair}
         parts = []
@@ -59,7 +83,16 @@ class AnswerCollator:
         return {"parts": parts, "paintings": [item["sample"].painting_id for item in items]}
 
     def part(self, items: Sequence[Item], *, reuses_images: bool = False) -> Part:
-        """Samples that go through the model together."""
+        """Samples that go through the model together.
+
+        Args:
+            items: At least one, as in a call of the collator.
+            reuses_images: Whether their images are those of the part before, in the same order; the part then carries
+                no pixels.
+
+        Raises:
+            ArtQuantError: The processor cuts an answer off.
+        """
         samples = [item["sample"] for item in items]
         answers = [self.answer(sample) for sample in samples]
         inputs = self.prompter.inputs([answer.text for answer in answers], [item["image"] for item in items])
@@ -100,17 +133,61 @@ class AnswerCollator:
         return self.prompter.score_answer(int(np.argmax(sample.label)))
 
 
+class GuardedCollator:
+    """Collates the samples whose images could be read, and reports the others.
+
+    If no image of a batch could be read, the batch is a grey image without any supervised position, so that all
+    processes still step together.
+
+    Args:
+        collator: Makes a batch of the samples that could be read.
+    """
+
+    def __init__(self, collator: AnswerCollator) -> None:
+        self.collator = collator
+
+    def __call__(self, items: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """Collate items of `SampleDataset`; the `BatchReport` stands under the key `REPORT`."""
+        readable = [item for item in items if "error" not in item]
+        unreadable = tuple((_name(item), item["error"]) for item in items if "error" in item)
+        names = tuple(map(_name, readable))
+        try:
+            batch = self.collator(readable) if readable else self._empty(items[0])
+        except ArtQuantError as error:
+            return {REPORT: BatchReport(names, unreadable=unreadable, failure=str(error))}
+        return {**batch, REPORT: BatchReport(names, count_tokens(batch) if readable else 0, unreadable)}
+
+    def _empty(self, item: dict[str, Any]) -> dict[str, Any]:
+        part = self.collator.part([{**item, "image": Image.new("RGB", (224, 224), (128, 128, 128))}])
+        return {"parts": [without_supervision(part)], "paintings": []}
+
+
+def _name(item: dict[str, Any]) -> str:
+    return f"{item['sample'].kind} {item['sample'].painting_id}"
+
+
 def count_passes(batch: dict[str, Any]) -> Tensor:
-    """How many twins of parts that share images, and how many other parts a batch has; shape (2,), long."""
+    """The number of forward passes that a batch needs, by their kind.
+
+    Args:
+        batch: A batch as `AnswerCollator` makes it, with a list of parts under ``parts``.
+
+    Returns:
+        Shape (2,), long: pairs of parts of which the second reuses the first one's images, and other parts.
+    """
     twins = sum(part["reuses_images"] for part in batch["parts"])
     return torch.tensor([twins, len(batch["parts"]) - 2 * twins])
 
 
 def with_passes(batch: dict[str, Any], passes: Tensor) -> dict[str, Any]:
-    """The batch with as many parts as `passes` says, of the form of `count_passes`; those added ask nothing.
+    """Pads the batch with unsupervised parts, so that every process makes the same number of forward passes.
 
-    Models whose weights are spread over processes exchange them in every pass, so that all processes must make the
-    same ones.
+    Models whose weights are spread over processes exchange them in every pass; a process that makes fewer passes than
+    the others would leave them waiting.
+
+    Args:
+        batch: A batch as `AnswerCollator` makes it, with a list of parts under ``parts``.
+        passes: Number of passes of each kind, as `count_passes` gives it; at least the batch's own.
     """
     parts = batch["parts"]
     twins, alone = (passes - count_passes(batch)).tolist()
@@ -121,7 +198,7 @@ def with_passes(batch: dict[str, Any], passes: Tensor) -> dict[str, Any]:
 
 
 def without_supervision(part: Part) -> Part:
-    """A part that goes through the model and asks nothing of it."""
+    """The part without its supervised positions: it goes through the model and adds nothing to the loss."""
     nothing = part["next_ids"][:0]
     return part | {
         "supervised": torch.zeros_like(part["supervised"]),
@@ -136,7 +213,7 @@ def count_terms(batch: dict[str, Any]) -> Tensor:
     """What the loss's terms of a batch are sums over.
 
     Args:
-        batch: of `AnswerCollator`.
+        batch: A batch as `AnswerCollator` makes it, with a list of parts under ``parts``.
 
     Returns:
         Shape (4,), long, on the CPU: description tokens, answer tokens without the level's, score samples, and pairs

@@ -4,11 +4,15 @@ Every term is a sum divided by a count. Left out, the count is the batch's own; 
 optimisation step, so that micro-batches add up to exactly what one large batch gives.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from artquant_plugin.train.sections import LossSection
 
 Count = Tensor | float
 
@@ -42,12 +46,71 @@ class LossParts:
         return torch.stack([self.ce_description, self.ce_answer, self.kl, self.ranking]).detach()
 
 
+def batch_terms(
+    parts: Sequence[dict[str, Any]],
+    logits: Sequence[Tensor],
+    counts: Tensor,
+    *,
+    section: LossSection,
+    level_ids: Tensor,
+    level_values: Sequence[float],
+) -> LossParts:
+    """The terms of a batch's loss.
+
+    Args:
+        parts: Parts of a batch of `AnswerCollator`.
+        logits: For each part, the logits at its S supervised positions, shape (S, V) or (1, S, V).
+        counts: What each term's sum is divided by, shape (4,), in the order of `TERMS`.
+        section: Forms of the terms; its weights are not applied here.
+        level_ids: Token ids of the K levels, shape (K,), long.
+        level_values: Score that each level stands for, length K.
+    """
+    logits = [each.flatten(0, -2) for each in logits]
+    tokens = torch.cat([per_token(each, part["next_ids"]) for each, part in zip(logits, parts, strict=True)])
+    is_level = torch.cat([part["is_level"] for part in parts])
+    is_description = torch.cat([part["is_description"] for part in parts])
+    at_level = torch.cat([each[part["is_level"]] for each, part in zip(logits, parts, strict=True)])
+    targets = torch.cat([part["level_targets"] for part in parts])
+    level_ids = level_ids.to(at_level.device)
+    count = dict(zip(TERMS, counts.to(at_level.device).unbind(), strict=True))
+    whole = section.softmax == "vocabulary"
+    if section.k_ranking == 0:
+        ranking = at_level.new_zeros((), dtype=torch.float32)
+    else:
+        ranking = _ranking(at_level[:, level_ids], targets, level_values, section.ranking, count["ranking"])
+    return LossParts(
+        ce_description=mean(tokens[is_description], count["ce_description"]),
+        ce_answer=mean(tokens[~is_level & ~is_description], count["ce_answer"]),
+        kl=level_divergence(
+            at_level if whole else at_level[:, level_ids],
+            targets,
+            level_ids=level_ids if whole else None,
+            count=count["kl"],
+        ),
+        ranking=ranking,
+    )
+
+
+def _ranking(logits: Tensor, targets: Tensor, level_values: Sequence[float], kind: str, count: Tensor) -> Tensor:
+    """The fidelity loss of all pairs in a batch; soft labels tell the true scores and their spread."""
+    values = torch.tensor(level_values, dtype=torch.float32, device=logits.device)
+    scores, variances = moments(logits.float().softmax(dim=-1), values)
+    true_scores, true_variances = moments(targets.float(), values)
+    return pair_fidelity(
+        scores,
+        true_scores,
+        variances=variances if kind == "predicted" else None,
+        true_variances=true_variances if kind != "binary" else None,
+        count=count,
+    )
+
+
 def per_token(logits: Tensor, targets: Tensor) -> Tensor:
     """Cross-entropy of each token, in float32.
 
     Args:
-        logits: shape (n, V), any floating type.
-        targets: shape (n,), token ids.
+        logits: Logits over a vocabulary of V tokens, shape (n, V), of any floating type.
+        targets: Token ids that are to be predicted, shape (n,), long.
 
     Returns:
         Shape (n,).
@@ -59,9 +122,9 @@ def token_cross_entropy(logits: Tensor, targets: Tensor, count: Count | None = N
     """Mean cross-entropy over tokens, in float32.
 
     Args:
-        logits: shape (n, V), any floating type.
-        targets: shape (n,), token ids.
-        count: what the sum is divided by; n when left out.
+        logits: Logits over a vocabulary of V tokens, shape (n, V), of any floating type.
+        targets: Token ids that are to be predicted, shape (n,), long.
+        count: What the sum is divided by, above 0; n when None.
 
     Returns:
         Scalar; 0 (attached to the graph) when n is 0.
@@ -82,11 +145,11 @@ def level_divergence(
     """Mean KL(target ‖ predicted) over score samples, in float32 (ArtQuant, Eq. 6, with the sign of a divergence).
 
     Args:
-        logits: shape (n, K), the logits of the K level tokens; shape (n, V) when `level_ids` is given.
-        targets: shape (n, K), soft labels; rows sum to 1; zeros contribute nothing.
-        level_ids: shape (K,), the levels' places in the vocabulary. The prediction's softmax then runs over all V
+        logits: Logits of the K level tokens, shape (n, K); of all tokens, shape (n, V), when `level_ids` is given.
+        targets: Soft labels, shape (n, K), whose rows sum to 1; a probability of zero contributes nothing.
+        level_ids: Token ids of the levels in the vocabulary, shape (K,). The prediction's softmax then runs over all V
             tokens, as in the released code, and the divergence also counts what is given to other tokens.
-        count: what the sum is divided by; n when left out.
+        count: What the sum is divided by, above 0; n when None.
 
     Returns:
         Scalar >= 0; 0 (attached to the graph) when n is 0.
@@ -112,8 +175,8 @@ def moments(probabilities: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
     """Score and variance of distributions over the levels.
 
     Args:
-        probabilities: shape (n, K), rows summing to 1.
-        values: shape (K,), the levels' values in the dataset's unit.
+        probabilities: Probabilities of the K levels, shape (n, K), whose rows sum to 1.
+        values: Score that each level stands for, shape (K,), in the unit of the dataset.
 
     Returns:
         Expectation, shape (n,), and variance, shape (n,), in the unit's square.
@@ -141,13 +204,13 @@ def pair_fidelity(
     1 - sqrt(p q) - sqrt((1 - p)(1 - q)) for the predicted p and the true q.
 
     Args:
-        scores: shape (n,), predicted.
-        true_scores: shape (n,).
-        variances: shape (n,), of the predictions; each is 1 when left out. Taken as given: no gradient flows through
+        scores: Predicted scores, shape (n,), in the unit of the dataset.
+        true_scores: Scores that people gave, shape (n,), in the same unit.
+        variances: Variances of the predictions, shape (n,), at least 0; each is 1 when None. No gradient flows through
             them, as in DeQA's code, so that being unsure of a pair is not a way to lower its loss.
-        true_variances: shape (n,), of the raters; when left out the true preference is binary: 1, 0, or a half for
-            equal scores.
-        count: what the sum is divided by; the number of pairs, n (n - 1) / 2, when left out.
+        true_variances: Variances of the raters' scores, shape (n,), at least 0. When None, the true preference is
+            binary: 1, 0, or a half for equal scores.
+        count: What the sum is divided by, above 0; the number of pairs, n (n - 1) / 2, when None.
 
     Returns:
         Scalar in [0, 1]; 0 (attached to the graph) for less than two samples.
@@ -181,8 +244,8 @@ def mean(values: Tensor, count: Count | None = None) -> Tensor:
     """The sum divided by a count.
 
     Args:
-        values: shape (n,).
-        count: n when left out; below 1 it counts as 1 where there is nothing to sum.
+        values: Numbers to average, shape (n,).
+        count: What their sum is divided by, above 0; n when None. Without any values, the sum of 0 is not divided.
 
     Returns:
         Scalar; 0 (attached to the graph) when n is 0.

@@ -1,7 +1,8 @@
 """The parts of a vision-language model, and which of its weights are trained."""
 
+import copy
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -10,7 +11,7 @@ from torch import nn
 
 from artquant_plugin.backbones.interface import core
 from artquant_plugin.common.errors import ArtQuantError
-from artquant_plugin.train.config import LoraSection, TrainedSection
+from artquant_plugin.train.sections import LoraSection, TrainedSection
 
 Part = Literal["language", "vision", "projector", "other"]
 PARTS: tuple[Part, ...] = ("language", "vision", "projector")
@@ -32,7 +33,11 @@ class Parts:
     places: Mapping[str, Part]
 
     def of(self, name: str) -> Part:
-        """The part of a module or weight, by its name in the model without a peft wrapper."""
+        """The part that a module or weight is of.
+
+        Args:
+            name: Its name in the model without a peft wrapper.
+        """
         pieces = name.split(".")
         for end in range(len(pieces), 0, -1):
             found = self.places.get(".".join(pieces[:end]))
@@ -48,7 +53,7 @@ def find_parts(model: Any) -> Parts:
     beside them leads from one to the other. Modules inside them that do so are known by their name.
 
     Args:
-        model: a model of `AutoModelForImageTextToText`, peft-wrapped or not.
+        model: A model of `AutoModelForImageTextToText`, with or without a peft wrapper.
 
     Raises:
         ArtQuantError: the model has no vision tower that `transformers` knows.
@@ -86,8 +91,8 @@ def choose_trained(model: Any, section: TrainedSection) -> Any:
     """Have the chosen weights, and no others, count as trained.
 
     Args:
-        model: a model of `AutoModelForImageTextToText`; with a peft adapter, that adapter is trained on.
-        section: what is trained.
+        model: A model of `AutoModelForImageTextToText`. If it has a peft adapter, that adapter is trained on.
+        section: How each part of the model is trained.
 
     Returns:
         The model, with a peft adapter where a part is trained by LoRA. Trained weights are float32.
@@ -125,13 +130,88 @@ def choose_trained(model: Any, section: TrainedSection) -> Any:
     return model
 
 
+def add_adapter(model: Any, peft_config: Any, full_parts: Sequence[str] | None, *, seed: int) -> Any:
+    """Add an adapter to a model, and choose the parts whose own weights are trained.
+
+    Args:
+        model: A model of `AutoModelForImageTextToText`, without an adapter if `peft_config` is given.
+        peft_config: Configuration of the adapter; None for none. A `LoraConfig` without `target_modules` adapts every
+            linear layer of the language model.
+        full_parts: Parts whose own weights are trained. With None these are none beside an adapter, and without one
+            those that require gradients already.
+        seed: Seed of the adapter's weights.
+
+    Returns:
+        The model, with a peft wrapper where there is an adapter. Trained weights are float32.
+
+    Raises:
+        ArtQuantError: The model has an adapter already, or nothing is trained.
+    """
+    from peft import PeftModel, get_peft_model
+    from transformers import set_seed
+
+    if peft_config is not None:
+        if isinstance(model, PeftModel):
+            raise ArtQuantError("the model has an adapter already, which is trained on; leave peft_config out")
+        if peft_config.target_modules is None:
+            section = TrainedSection.model_validate({"language": "lora", "vision": "frozen", "projector": "frozen"})
+            peft_config = copy.copy(peft_config)
+            peft_config.target_modules = set(lora_targets(model, find_parts(model), section))
+        set_seed(seed)
+        model = get_peft_model(model, peft_config, autocast_adapter_dtype=False)
+    if full_parts is not None:
+        parts = find_parts(model)
+        for name, parameter in core(model).named_parameters():
+            if ".lora_" not in name:
+                parameter.requires_grad_(parts.of(name) in full_parts)
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if not trained:
+        raise ArtQuantError("no weight of the model is trained; name parts in full_parts, or pass a peft_config")
+    for parameter in trained:
+        parameter.data = parameter.data.float()
+    return model
+
+
+def processor_of(model: Any, *, trust_remote_code: bool) -> Any:
+    """The processor of the name that a loaded model was loaded from.
+
+    Args:
+        model: The model, with or without an adapter.
+        trust_remote_code: Whether Python code of the repository may run.
+
+    Raises:
+        ArtQuantError: The model does not say where it was loaded from.
+    """
+    from transformers import AutoProcessor
+
+    name = core(model).config._name_or_path
+    if not name:
+        raise ArtQuantError("the model does not say where its processor is; pass processing_class")
+    return AutoProcessor.from_pretrained(name, trust_remote_code=trust_remote_code)
+
+
+def checkpoint_activations(model: Any, options: Mapping[str, Any]) -> None:
+    """Have a model compute activations again in the backward pass instead of keeping them.
+
+    Args:
+        model: The model, with or without an adapter.
+        options: What `torch.utils.checkpoint` is called with; ``every_n_layers`` and ``offload`` are of
+            transformers.
+    """
+    options = dict(options)
+    every_n_layers, offload = options.pop("every_n_layers", 1), options.pop("offload", False)
+    core(model).activation_checkpointing_enable(
+        activation_checkpointing_kwargs=options, every_n_layers=every_n_layers, offload=offload
+    )
+
+
 def lora_targets(model: Any, parts: Parts, section: TrainedSection) -> list[str]:
     """Names of the linear modules that get LoRA matrices.
 
     Args:
-        model: with or without a peft adapter.
-        parts: of it.
-        section: what is trained.
+        model: The model, with or without a peft adapter.
+        parts: Where the parts of the model are.
+        section: How each part is trained, and which modules the matrices are for.
 
     Raises:
         ArtQuantError: a target fits no linear module of the parts that are trained by LoRA.
@@ -183,10 +263,10 @@ def optimizer_groups(
     """Parameter groups by part, each with its own learning rate, and by whether weights decay.
 
     Args:
-        model: with or without a peft adapter.
-        decayed: names of its parameters that decay.
-        weight_decay: of these.
-        rates: learning rate of the parts; those that are not named have the optimizer's own.
+        model: The model, with or without a peft adapter.
+        decayed: Names of the parameters whose weights decay.
+        weight_decay: Factor of that decay, at least 0; other parameters have 0.
+        rates: Learning rate by part, above 0; parts that are not named have the optimizer's own.
 
     Returns:
         Groups as torch's optimizers take them; none is empty.

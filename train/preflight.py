@@ -6,29 +6,27 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-
-from artquant_plugin.common.device import GIB, peak_memory, synchronize
+from artquant_plugin.common.device import GIB, peak_memory
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.data.images import ImageError, open_image
 from artquant_plugin.prompting.prompter import Prompter
 from artquant_plugin.train.config import TrainConfig
-from artquant_plugin.train.guard import FACTS
-from artquant_plugin.train.mixture import Material, describe_data
+from artquant_plugin.train.data import TrainingData, describe_data, image_source
 from artquant_plugin.train.parts import PARTS, count_trained, trained_bytes
-from artquant_plugin.train.stage_trainer import StageTrainer, raise_if_memory
+from artquant_plugin.train.trainer import ArtQuantTrainer
 
 IMAGES = 32  # how many are opened
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class StageTrial:
     """A forward and backward pass on a stage's first batch; no weight changes.
 
     Args:
-        stage: its name.
-        steps: optimisation steps of the stage.
-        seconds: of one optimisation step; None where it cannot be tried (sharded models).
+        stage: Name of the stage that was tried.
+        steps: Optimisation steps of the stage.
+        seconds: Duration of one optimisation step without the optimizer; None where it cannot be tried, because the
+            weights are spread over processes.
     """
 
     stage: str
@@ -36,17 +34,21 @@ class Trial:
     seconds: float | None
 
 
-def check_data(config: TrainConfig, material: Material) -> list[str]:
-    """Data: what is there, whether images can be opened, where the scores are.
+def check_data(config: TrainConfig, data: TrainingData) -> list[str]:
+    """What is there to train on, whether its images can be opened, and where the scores are.
+
+    Args:
+        config: Configuration of the run, which says what is to happen to images that cannot be read.
+        data: Datasets and samples of the run, of whose images some are opened.
 
     Raises:
         ArtQuantError: an image of the sample cannot be opened, unless such images are to be left out.
     """
-    lines = describe_data(config.data, material)
+    lines = describe_data(config.data, data)
     paths = list(
         dict.fromkeys(
-            [sample.image for groups in material.samples.values() for group in groups for sample in group]
-            + [dataset.image_path(painting) for dataset, painting in material.validation]
+            [sample.image for groups in data.samples.values() for group in groups for sample in group]
+            + [painting.image for paintings in data.validation for painting in paintings]
         )
     )
     chosen = paths[:: max(len(paths) // IMAGES, 1)][:IMAGES]
@@ -54,7 +56,7 @@ def check_data(config: TrainConfig, material: Material) -> list[str]:
     started = time.perf_counter()
     for path in chosen:
         try:
-            open_image(path)
+            open_image(image_source(path))
         except ImageError as error:
             if config.train.on_bad_sample == "stop":
                 raise ArtQuantError(f"{error}; or leave such images out with train.on_bad_sample=skip") from error
@@ -62,7 +64,7 @@ def check_data(config: TrainConfig, material: Material) -> list[str]:
     seconds = (time.perf_counter() - started) / max(len(chosen), 1)
     unread = f", {bad} of them cannot be read and will be left out" if bad else ""
     lines.append(f"images: {len(chosen)} of {len(paths):,} opened, {1000 * seconds:.0f} ms each{unread}")
-    scores = [p.score for dataset in material.datasets for p in dataset.split("train")]
+    scores = [p.score for dataset in data.datasets for p in dataset.split("train")]
     scale = config.levels.scale()
     lines.append(
         f"labels: {config.levels.method}; scores from {min(scores):g} to {max(scores):g}, levels' range "
@@ -72,7 +74,12 @@ def check_data(config: TrainConfig, material: Material) -> list[str]:
 
 
 def check_model(model: Any, prompter: Prompter) -> list[str]:
-    """Model: what is trained, which tokens tell the levels, the memory that is needed whatever the batch."""
+    """What of the model is trained, which tokens tell the levels, and the memory that is needed whatever the batch.
+
+    Args:
+        model: The model, with what is trained chosen.
+        prompter: Writes its prompts and answers.
+    """
     lines = []
     counts = count_trained(model)
     for part in PARTS:
@@ -92,38 +99,28 @@ def check_model(model: Any, prompter: Prompter) -> list[str]:
     return lines
 
 
-def try_stage(trainer: StageTrainer, name: str, steps: int) -> Trial:
+def try_stage(trainer: ArtQuantTrainer, name: str, steps: int) -> StageTrial:
     """Time a stage's first batch.
 
+    Args:
+        trainer: Trainer of the stage, before its first step.
+        name: Name of the stage, for the result.
+        steps: Optimisation steps of the stage.
+
     Raises:
-        ArtQuantError: the memory does not suffice, or an image of the batch cannot be read.
+        ArtQuantError: The memory does not suffice, or an image of the batch cannot be read.
     """
-    if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
-        return Trial(name, steps, None)
-    model: Any = trainer.model
-    seconds = 0.0
-    model.train()
-    try:
-        for _ in range(1 if trainer.args.device.type == "cpu" else 2):  # a GPU's first pass is slower
-            started = time.perf_counter()
-            batches, items = trainer.get_batch_samples(iter([first_batch(trainer)]), 1, trainer.args.device)
-            inputs = trainer._prepare_inputs({key: value for key, value in batches[0].items() if key != FACTS})
-            for parts in trainer._groups(inputs["parts"]):  # as in a step: one part's activations at a time
-                with trainer.accelerator.autocast():
-                    trainer.compute_loss(model, inputs | {"parts": parts}, num_items_in_batch=items).backward()
-            synchronize(trainer.args.device)
-            seconds = time.perf_counter() - started
-    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        raise_if_memory(error)
-        raise
-    finally:
-        for parameter in model.parameters():
-            parameter.grad = None
-    return Trial(name, steps, seconds * trainer.args.gradient_accumulation_steps)
+    if trainer.is_sharded:  # weights are spread by the first step
+        return StageTrial(name, steps, None)
+    return StageTrial(name, steps, trainer.rehearse() * trainer.args.gradient_accumulation_steps)
 
 
-def describe_trials(trials: Sequence[Trial]) -> list[str]:
-    """Steps and time; the time counts neither evaluation nor saving."""
+def describe_trials(trials: Sequence[StageTrial]) -> list[str]:
+    """Steps and time of the stages, and the memory so far; the time counts neither evaluation nor saving.
+
+    Args:
+        trials: The trial of each stage; without their seconds no time is told.
+    """
     lines = []
     for trial in trials:
         speed = "" if trial.seconds is None else f", {trial.seconds:.2f} s each"
@@ -146,20 +143,12 @@ def _duration(seconds: float) -> str:
     return f"{seconds:.0f} seconds"
 
 
-def first_batch(trainer: StageTrainer) -> dict[str, Any]:
-    """The first batch of the stage's first epoch, as the collator gives it."""
-    size = trainer.args.train_batch_size
-    order = itertools.islice(trainer._get_train_sampler(), size)
-    dataset: Any = trainer.train_dataset
-    return trainer.data_collator([dataset[index] for index in order])
-
-
 def show_batch(batch: dict[str, Any], prompter: Prompter) -> list[str]:
     """A batch as text, its supervised tokens in double brackets, those that tell the level in braces.
 
     Args:
-        batch: of `GuardedCollator`.
-        prompter: of the samples.
+        batch: A batch as `GuardedCollator` makes it.
+        prompter: Writes the prompts and answers of its samples.
     """
     decode: Callable[[list[int]], str] = prompter.processor.tokenizer.decode
     lines = []

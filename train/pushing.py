@@ -25,12 +25,20 @@ from artquant_plugin.train.config import TrainConfig
 def check_push(config: TrainConfig) -> None:
     """See that `train.push_to_hub` can be written to, before anything is loaded; nothing is written.
 
+    Args:
+        config: Configuration of the run; nothing is checked where it names no repository.
+
     Raises:
         ArtQuantError: no token, a namespace of somebody else, files of others in the way, or an adapter whose base
             nobody else has.
     """
-    name = config.train.push_to_hub
+    name = config.repository
     if name is None:
+        if config.train.push_to_hub:
+            raise ArtQuantError(
+                "train.push_to_hub is true and names no repository; set it to NAMESPACE/NAME, or add "
+                "train.hub_model_id"
+            )
         return
     target = Target(name)
     adapted = any(getattr(config.trained, part).method == "lora" for part in ("language", "vision", "projector"))
@@ -54,9 +62,9 @@ def push_checkpoint(folder: Path, name: str, state: str) -> "Future[None]":
     """Send a checkpoint in a thread of the Hub's client; what goes wrong is a warning, as the run goes on.
 
     Args:
-        folder: of the checkpoint; its files are linked first, since a run removes its older checkpoints.
-        name: of the repository.
-        state: which checkpoint it is.
+        folder: Folder of the checkpoint; its files are linked first, since a run removes its older checkpoints.
+        name: Name of the repository, ``NAMESPACE/NAME``.
+        state: Which checkpoint it is, for the card and the commit's message.
     """
     linked = Path(tempfile.mkdtemp(prefix=".push-", dir=folder.parent))
     for file, path in CHECKPOINT.chosen(folder).items():
@@ -68,10 +76,13 @@ def push_checkpoint(folder: Path, name: str, state: str) -> "Future[None]":
 def push_last(config: TrainConfig) -> None:
     """Send the checkpoint that a run ended with, where `train.push_to_hub` is set.
 
+    Args:
+        config: Configuration of the run; nothing is sent where it names no repository.
+
     Raises:
         ArtQuantError: it cannot be sent; it is whole in the output folder.
     """
-    name = config.train.push_to_hub
+    name = config.repository
     if name is None:
         return
     try:

@@ -1,4 +1,4 @@
-"""What a run leaves beside its checkpoint: curves, what it was made of, and how to evaluate it."""
+"""What a run leaves: its checkpoint, curves, what it was made of, and how to evaluate it."""
 
 import csv
 import json
@@ -12,34 +12,44 @@ import yaml
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from artquant_plugin.common.files import atomic_write
+from artquant_plugin.common.files import atomic_files, atomic_write, link_file
 from artquant_plugin.common.provenance import git_commit, versions
 from artquant_plugin.data.dataset import INFO_FILE, Dataset
 from artquant_plugin.data.find import PUBLISHED
 from artquant_plugin.data.images import sha256_file
 from artquant_plugin.train.config import TrainConfig
-from artquant_plugin.train.stages import StageResult
+from artquant_plugin.train.parts import count_trained
+from artquant_plugin.train.stages import RunFolder, StageResult
 
 TASKS = (*PUBLISHED, "artquant_demo")  # datasets that have a task of their name
 RECORD_FILE = "training.json"
 CURVES_FILE = "training-curves.csv"
 PLOT_FILE = "training-curves.png"
 CONFIG_FILE = "config.train.yaml"
+# Of either kind of checkpoint; those of the other kind go when a run is written over.
+_WEIGHT_FILES = (
+    "config.json",
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "adapter_config.json",
+    "adapter_model.safetensors",
+    "extra_weights.safetensors",
+)
 _INK, _GRID = "#1f2933", "#d9dee3"
 _LINES = {"loss": "#1f2933", "ce_description": "#2f6f9f", "ce_answer": "#c8803a", "kl": "#7a4f9a"}
 _METRICS = {"eval_srocc": ("SROCC", "#2f6f9f"), "eval_plcc": ("PLCC", "#c8803a")}
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
+class RunSummary:
     """What a run left behind.
 
     Args:
-        output: the checkpoint's folder.
-        datasets: names of what it was trained on.
-        stages: name and validation metrics of each stage.
-        skipped: how many samples were left out as their images could not be read.
-        seconds: of the whole run, or of its last part where it was resumed.
+        output: Folder that the checkpoint was written to.
+        datasets: Names of the datasets that were trained on.
+        stages: Name and validation metrics of each stage.
+        skipped: Number of samples that were left out because their images could not be read.
+        seconds: Duration of the whole run, or of its last part where it was resumed.
     """
 
     output: Path
@@ -69,12 +79,46 @@ class Summary:
         return [*lines, f"  {self.command}"]
 
     @classmethod
-    def load(cls, output: Path) -> "Summary":
-        """The summary of a run that is through."""
+    def load(cls, output: Path) -> "RunSummary":
+        """The summary of a finished run.
+
+        Args:
+            output: Folder that its checkpoint was written to.
+        """
         record = json.loads((output / RECORD_FILE).read_text(encoding="utf-8"))
         return cls(
             output, tuple(record["data"]), tuple(record["stages"].items()), len(record["skipped"]), record["seconds"]
         )
+
+
+def write_output(
+    config: TrainConfig,
+    datasets: Sequence[Dataset],
+    model: Any,
+    run: RunFolder,
+    results: Sequence[tuple[str, StageResult]],
+    summary: RunSummary,
+) -> None:
+    """Put the last stage's checkpoint and the record into the output folder, and drop what the run needed to go on.
+
+    Args:
+        config: Configuration of the run, which names the output folder.
+        datasets: Datasets that were trained on.
+        model: The trained model, whose weights are counted.
+        run: Folder of the run's stages, which is removed at the end.
+        results: Name and result of each stage.
+        summary: What the run is summed up with in the record.
+    """
+    final = run.stage(results[-1][0]).final
+    is_adapter = (final / "adapter_config.json").is_file()
+    last = "adapter_config.json" if is_adapter else "config.json"
+    with atomic_files(config.output, last=last, replaced=_WEIGHT_FILES) as part:
+        for path in final.iterdir():
+            link_file(path, part / path.name)
+        counts = count_trained(model)
+        trained: dict[str, Any] = {part: {"trained": some, "all": total} for part, (some, total) in counts.items()}
+        write_record(part, config, datasets, results, summary, trained)
+    run.clear()
 
 
 def write_record(
@@ -82,18 +126,18 @@ def write_record(
     config: TrainConfig,
     datasets: Sequence[Dataset],
     results: Sequence[tuple[str, StageResult]],
-    summary: Summary,
+    summary: RunSummary,
     trained: dict[str, Any],
 ) -> None:
     """Write all files of the record.
 
     Args:
-        folder: exists.
-        config: as it was resolved.
-        datasets: what was trained on.
-        results: name and result of each stage.
-        summary: of the run.
-        trained: number of trained weights and of all, by part.
+        folder: Existing folder that the files are written to.
+        config: Configuration of the run, complete with defaults.
+        datasets: Datasets that were trained on, whose files are hashed.
+        results: Name and result of each stage.
+        summary: What the run is summed up with in the record.
+        trained: Number of trained weights and of all weights, by part of the model.
     """
     lines = [{"stage": name, **line} for name, result in results for line in result.history]
     _write_curves(folder / CURVES_FILE, lines)
@@ -132,8 +176,8 @@ def draw_curves(path: Path, lines: Sequence[dict[str, Any]]) -> None:
     """Write a PNG: the loss and its parts above, SROCC and PLCC of the validation split below, stages in a row.
 
     Args:
-        path: of the PNG.
-        lines: of the log, each with its stage; steps count within a stage.
+        path: File that the PNG is written to.
+        lines: Lines of the log, each with its ``stage``; ``step`` counts within the stage.
     """
     figure = Figure(figsize=(8, 6), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)

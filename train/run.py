@@ -1,35 +1,44 @@
-"""A training run: load or build the model, run the stages, write one checkpoint and its record."""
+"""A training run: load or build the model, train the stages one after the other, write one checkpoint and its record.
 
-import shutil
+Each stage is a training of `ArtQuantTrainer` in a folder of its own; the next one begins with the weights that the
+stage before it ended with.
+"""
+
+import os
 import tempfile
 import time
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import PartialState
-
-from artquant_plugin.checkpoint import SCORING_FILE, restore_weights
-from artquant_plugin.common.device import default_device
-from artquant_plugin.common.errors import ArtQuantError
-from artquant_plugin.train import preflight
-from artquant_plugin.train.arguments import (
-    check_gpus,
-    check_trackers,
-    stage_samples,
-    stage_trainer,
-    steps,
-    tensorboard,
+from accelerate.utils import DistributedType
+from transformers import set_seed
+from transformers.integrations import (
+    TensorBoardCallback,
+    get_reporting_integration_callbacks,
+    is_tensorboard_available,
 )
-from artquant_plugin.train.callbacks import Flow, StopRequest, any_process
-from artquant_plugin.train.config import StageSection, TrainConfig
-from artquant_plugin.train.model import Setting, begin_model, prepare
-from artquant_plugin.train.outcome import write_outcome
+
+from artquant_plugin.checkpoint import SCORING_FILE, ScoringSpec, load_checkpoint, restore_weights
+from artquant_plugin.common.device import default_device
+from artquant_plugin.common.errors import ArtQuantError, ArtQuantWarning
+from artquant_plugin.common.text import one_line
+from artquant_plugin.prompting.prompter import Prompter
+from artquant_plugin.train import preflight
+from artquant_plugin.train.callbacks import StopRequest, any_process
+from artquant_plugin.train.config import TrainConfig, stage_arguments
+from artquant_plugin.train.data import MixedSamples, TrainingData, load_training_data
+from artquant_plugin.train.parts import choose_trained
 from artquant_plugin.train.pushing import check_push, push_last
-from artquant_plugin.train.record import Summary
+from artquant_plugin.train.record import RunSummary, write_output
+from artquant_plugin.train.sections import StageSection
 from artquant_plugin.train.stages import RunFolder, StageFolder, StageResult
+from artquant_plugin.train.tiny import build_tiny_model
+from artquant_plugin.train.trainer import ArtQuantTrainer
 
 METRICS: tuple[str, ...] = ("eval_srocc", "eval_plcc")
 Say = Callable[[str], None]
@@ -40,37 +49,111 @@ class Stopped:
     """A run that was asked to end before it was through.
 
     Args:
-        stage: in which it ended.
-        checkpoint: that it goes on from; None when it had not begun the stage.
+        stage: Name of the stage in which it ended.
+        checkpoint: Checkpoint that the stage goes on from; None when the run had not begun the stage.
     """
 
     stage: str
     checkpoint: Path | None
 
 
+@dataclass(frozen=True, slots=True)
+class PreparedRun:
+    """What all stages of a run share.
+
+    Args:
+        config: Configuration that the run was started with.
+        data: Datasets and samples that the stages train on.
+        spec: The scoring file that the checkpoints get.
+        processor: Processor of the model, which checkpoints get as well.
+        prompter: Writes the prompts and answers of processor and spec.
+    """
+
+    config: TrainConfig
+    data: TrainingData
+    spec: ScoringSpec
+    processor: Any
+    prompter: Prompter
+
+    def samples(self, stage: StageSection) -> MixedSamples:
+        """What a stage sees, of all datasets.
+
+        Args:
+            stage: The stage, whose kinds of samples are taken.
+
+        Raises:
+            ArtQuantError: The weights of the datasets leave no sample.
+        """
+        samples = self.data.mixed(stage.samples, self.config.seed)
+        if not len(samples):
+            weights = ", ".join(f"{section.weight:g}" for section in self.config.data)
+            raise ArtQuantError(f"stage {stage.name} has no sample at data weight {weights}; raise the weight")
+        return samples
+
+    def trainer(
+        self,
+        stage: StageSection,
+        model: Any,
+        folder: StageFolder,
+        *,
+        request: StopRequest | None = None,
+        callbacks: Sequence[Any] = (),
+        rehearsal: bool = False,
+    ) -> ArtQuantTrainer:
+        """The trainer of a stage.
+
+        Args:
+            stage: The stage that is trained.
+            model: The model, with what is trained chosen.
+            folder: Folder that the stage's checkpoints are written to.
+            request: Tells whether the user asked the run to stop.
+            callbacks: Further callbacks, such as TensorBoard's.
+            rehearsal: Whether the trainer only tries the first batch; it then tells no tracker and no Hub.
+        """
+        validation = [painting for paintings in self.data.validation for painting in paintings]
+        args = stage_arguments(self.config, stage, folder.path, validated=bool(validation), push=not rehearsal)
+        if rehearsal:
+            args.report_to = []
+        try:
+            return ArtQuantTrainer(
+                model,
+                args,
+                self.samples(stage),
+                validation or None,
+                processing_class=self.processor,
+                prompter=self.prompter,
+                callbacks=callbacks,
+                stop_request=request,
+            )
+        except (ValueError, ImportError) as error:
+            if isinstance(error, ArtQuantError):
+                raise
+            raise ArtQuantError(f"train: {one_line(error)}") from error
+
+
 def train(
     config: TrainConfig, *, overwrite: bool = False, resume: bool = False, say: Say | None = None
-) -> Summary | Stopped:
+) -> RunSummary | Stopped:
     """Run all stages.
 
     Args:
-        config: checked configuration.
-        overwrite: begin anew where a run was begun, and replace a finished checkpoint in the output folder.
-        resume: go on where a run of this configuration ended; a finished one is left as it is.
-        say: gets each line of the check before the first step; nothing is said when None.
+        config: Configuration as `load_config` gives it.
+        overwrite: Begin anew where a run was begun, and replace a finished checkpoint in the output folder.
+        resume: Go on where a run of this configuration ended; a finished one is left as it is.
+        say: Gets each line of the check before the first step; None for nobody.
 
     Returns:
         The summary, or where the run stopped when it got SIGTERM.
 
     Raises:
-        ArtQuantError: data or model are missing or do not fit; the output holds a run already; the run failed.
+        ArtQuantError: Data or model are missing or do not fit, the output holds a run already, or the run failed.
     """
     started = time.monotonic()
-    state = _processes()
+    state = _processes(config)
     run = RunFolder(config.output)
     if (config.output / SCORING_FILE).exists() and not overwrite:
         if resume:
-            return Summary.load(config.output)
+            return RunSummary.load(config.output)
         raise ArtQuantError(f"{config.output} holds a finished checkpoint; pass --overwrite or another output")
     if run.begun and not (overwrite or resume):
         raise ArtQuantError(
@@ -78,10 +161,8 @@ def train(
         )
     if run.begun and not overwrite:
         run.check(config)
-    check_trackers(config)
-    check_push(config)
-    setting, model = prepare(config)
-    for line in _preflight(setting, model):
+    prepared, model = prepare(config)
+    for line in _preflight(prepared, model):
         if say is not None and state.is_main_process:
             say(line)
     state.wait_for_everyone()  # all have looked for a run of before when this one begins
@@ -101,104 +182,221 @@ def train(
             else:
                 if any_process(request.made):
                     return Stopped(stage.name, None)
-                trained = _run_stage(setting, stage, model, folder, request)
+                trained = _run_stage(prepared, stage, model, folder, request)
                 if isinstance(trained, Stopped):
                     return trained
                 model, result = trained
             results.append((stage.name, result))
-    summary = Summary(
+    summary = RunSummary(
         output=config.output,
-        datasets=tuple(dataset.info.name for dataset in setting.material.datasets),
+        datasets=tuple(dataset.info.name for dataset in prepared.data.datasets),
         stages=tuple((name, result.metrics) for name, result in results),
         skipped=len({name for _, result in results for name in result.skipped}),
         seconds=time.monotonic() - started,
     )
     if state.is_main_process:
-        write_outcome(setting, model, run, results, summary)
+        write_output(config, prepared.data.datasets, model, run, results, summary)
         push_last(config)
     state.wait_for_everyone()
     return summary
 
 
 def dry_run(config: TrainConfig, say: Say) -> None:
-    """Check everything, show the first batch of each stage, train and write nothing.
+    """Check everything and show the first batch of each stage; train and write nothing.
 
     Args:
-        config: checked configuration.
-        say: gets each line.
+        config: Configuration as `load_config` gives it.
+        say: Called with each line of the check.
 
     Raises:
-        ArtQuantError: as `train`.
+        ArtQuantError: Data or model are missing or do not fit.
     """
-    _processes()
-    check_trackers(config)
-    check_push(config)
-    setting, model = prepare(config)
-    for line in _preflight(setting, model, show=True):
+    _processes(config)
+    prepared, model = prepare(config)
+    for line in _preflight(prepared, model, show=True):
         say(line)
 
 
-def _processes() -> PartialState:
+def prepare(config: TrainConfig) -> tuple[PreparedRun, Any]:
+    """Check what the arguments ask of this machine, open the data, then load or build the model.
+
+    Args:
+        config: Configuration as `load_config` gives it.
+
+    Returns:
+        What all stages share, and the model that the first one begins with, on the CPU unless it is quantised.
+
+    Raises:
+        ArtQuantError: A tracker is missing, the Hub refuses, or data or model are missing or do not fit.
+    """
+    check_trackers(config)
+    check_push(config)
+    for stage in config.stages:  # before the minutes that loading a model may take
+        stage_arguments(config, stage, RunFolder(config.output).stage(stage.name).path, validated=True, push=False)
+    data = load_training_data(config)
+    spec = ScoringSpec(scale=config.levels.scale(), prompt=config.prompt.spec())
+    model, processor = _begin_model(config, spec, data)
+    prompter = Prompter(processor, spec.prompt, spec.scale)
+    return PreparedRun(config, data, spec, processor, prompter), model
+
+
+def _begin_model(config: TrainConfig, spec: ScoringSpec, data: TrainingData) -> tuple[Any, Any]:
+    """Model and processor before the first step, with what is trained chosen."""
+    set_seed(config.seed)
+    section = config.model
+    if section.pretrained is not None:
+        device = "cpu"
+        if section.quantization is not None:  # while it is loaded, so that a GPU has to be named
+            device = default_device()
+            device = f"cuda:{PartialState().local_process_index}" if device == "cuda" else device
+        checkpoint = load_checkpoint(
+            section.pretrained,
+            base=section.base,
+            dtype=section.dtype,
+            device=device,
+            attn=section.attn,
+            quantization=section.quantization,
+            trust_remote_code=section.trust_remote_code,
+        )
+        model, processor = checkpoint.model, checkpoint.processor
+    else:
+        assert section.tiny is not None
+        model, processor = build_tiny_model(section.tiny, _texts(spec, data), config.seed)
+    return choose_trained(model, config.trained), processor
+
+
+def _texts(spec: ScoringSpec, data: TrainingData) -> list[str]:
+    """What the tokenizer of a tiny model learns from."""
+    answers = [f"{spec.prompt.answer_prefix} {name}." for name in spec.scale.names]
+    described = [sample for samples in data.samples.get("describe", ()) for sample in samples]
+    descriptions = [sample.description for sample in described if sample.description]
+    # Each prompt stands as often as its samples, or the merges would know the descriptions alone.
+    texts = [spec.prompt.question, spec.prompt.describe_question, *answers] * max(len(descriptions), 1)
+    return [*texts, *descriptions]
+
+
+def _processes(config: TrainConfig) -> PartialState:
     """Meet the other processes, where there are some."""
-    state = PartialState(cpu=default_device() == "cpu")
-    check_gpus(torch.cuda.device_count(), state.distributed_type)
+    use_cpu = default_device() == "cpu" if config.train.use_cpu is None else config.train.use_cpu
+    state = PartialState(cpu=use_cpu)
+    check_gpus(0 if use_cpu else torch.cuda.device_count(), state.distributed_type)
     return state
 
 
-def _preflight(setting: Setting, model: Any, show: bool = False) -> list[str]:
-    config = setting.config
-    lines = preflight.check_data(config, setting.material) + preflight.check_model(model, setting.prompter)
+def _preflight(prepared: PreparedRun, model: Any, show: bool = False) -> list[str]:
+    lines = preflight.check_data(prepared.config, prepared.data) + preflight.check_model(model, prepared.prompter)
     trials, shown = [], []
     with tempfile.TemporaryDirectory(prefix="artquant-") as folder:
-        for stage in config.stages:
-            trainer = stage_trainer(
-                setting, stage, model, StageFolder(Path(folder) / stage.name), Flow(StopRequest(), None)
-            )
-            trials.append(
-                preflight.try_stage(trainer, stage.name, steps(config, stage, stage_samples(setting, stage)))
-            )
+        for stage in prepared.config.stages:
+            trainer = prepared.trainer(stage, model, StageFolder(Path(folder) / stage.name), rehearsal=True)
+            steps = stage_steps(prepared.config, stage, prepared.samples(stage))
+            trials.append(preflight.try_stage(trainer, stage.name, steps))
             if show:
                 shown.append(f"first batch of stage {stage.name}:")
-                shown += preflight.show_batch(preflight.first_batch(trainer), setting.prompter)
+                shown += preflight.show_batch(trainer.first_batch(), prepared.prompter)
     return lines + preflight.describe_trials(trials) + shown
 
 
+def stage_steps(config: TrainConfig, stage: StageSection, samples: MixedSamples) -> int:
+    """Optimisation steps of a stage, as the Trainer counts them.
+
+    Args:
+        config: Configuration of the run; `train.max_steps` takes the place of the stage's epochs.
+        stage: The stage, whose epochs count.
+        samples: What the stage sees in an epoch.
+    """
+    options = config.train
+    if options.max_steps > 0:
+        return int(options.max_steps)
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    size = options.per_device_train_batch_size * world
+    batches = len(samples) // size if options.dataloader_drop_last else -(-len(samples) // size)
+    per_epoch = max(-(-batches // options.gradient_accumulation_steps), 1)
+    return int(-(-per_epoch * stage.epochs // 1))
+
+
 def _run_stage(
-    setting: Setting, stage: StageSection, model: Any, folder: StageFolder, request: StopRequest
+    prepared: PreparedRun, stage: StageSection, model: Any, folder: StageFolder, request: StopRequest
 ) -> tuple[Any, StageResult] | Stopped:
-    config = setting.config
-    flow = Flow(request, config.train.early_stopping_patience)
-    trackers = [*tensorboard(config, stage)]
-    trainer = stage_trainer(setting, stage, model, folder, flow, trackers, push=True)
+    config = prepared.config
+    trainer = prepared.trainer(stage, model, folder, request=request, callbacks=_tensorboard(config, stage))
     checkpoint = folder.last_checkpoint()
-    if checkpoint is None and folder.best.exists() and trainer.args.should_save:
-        shutil.rmtree(folder.best)  # of a run that ended before its first checkpoint
-    trainer.accelerator.wait_for_everyone()
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-    if flow.stopped:
+    if trainer.stopped:
         return Stopped(stage.name, folder.last_checkpoint())
-    trainer.accelerator.wait_for_everyone()  # one process writes `best` and moves it away, all look for it
-    keep_best = config.train.keep == "best" and folder.best.exists()
-    trainer.accelerator.wait_for_everyone()
-    if not keep_best:
+    best = trainer.best_folder
+    trainer.accelerator.wait_for_everyone()  # one process moves the best weights away, all have looked for them
+    if best is None:
         trainer.save_model(str(folder.final), _internal_call=True)
     elif trainer.args.should_save:
-        shutil.rmtree(folder.final, ignore_errors=True)
-        folder.best.rename(folder.final)
+        folder.take_best()
     trainer.accelerator.wait_for_everyone()
-    sharded = trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled
-    if sharded:  # what was spread over processes is not put together again, but loaded
-        model = begin_model(config, setting.spec, setting.material)[0]
+    if trainer.is_sharded:  # what was spread over processes is not put together again, but loaded
+        model = _begin_model(config, prepared.spec, prepared.data)[0]
+        restore_weights(model, folder.final)
     else:
         model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
-    if sharded or keep_best:
-        restore_weights(model, folder.final)
     evaluations = [line for line in trainer.state.log_history if "eval_srocc" in line]
-    chosen = max(evaluations, key=lambda line: line["eval_srocc"]) if keep_best and evaluations else None
-    chosen = chosen or (evaluations[-1] if evaluations else {})
+    if best is not None and evaluations:
+        chosen = max(evaluations, key=lambda line: line["eval_srocc"])
+    else:
+        chosen = evaluations[-1] if evaluations else {}
     metrics = {key: chosen[key] for key in METRICS if key in chosen}
     result = StageResult(metrics, trainer.state.log_history, trainer.skipped)
     if trainer.args.should_save:
         folder.finish(result)
     trainer.accelerator.wait_for_everyone()
     return model, result
+
+
+def check_gpus(gpus: int, kind: DistributedType) -> None:
+    """Refuse several GPUs in one process: `Trainer` would wrap the model in DataParallel.
+
+    DataParallel cuts tensors along their first axis, which the parts of a batch do not share.
+
+    Args:
+        gpus: Number of GPUs that this process sees.
+        kind: How the processes work together; NO when this is the only one.
+
+    Raises:
+        ArtQuantError: One process sees several GPUs.
+    """
+    if kind == DistributedType.NO and gpus > 1:
+        raise ArtQuantError(
+            f"this process sees {gpus} GPUs, and a process trains on one; start one each with `torchrun "
+            f"--nproc_per_node {gpus} -m artquant_plugin.train CONFIG` or `accelerate launch`, or set "
+            "CUDA_VISIBLE_DEVICES=0"
+        )
+
+
+def check_trackers(config: TrainConfig) -> None:
+    """See that the trackers of `train.report_to` are installed; without TensorBoard, warn.
+
+    Args:
+        config: Configuration of the run, which names the trackers.
+
+    Raises:
+        ArtQuantError: Another tracker is unknown or not installed.
+    """
+    others = [name for name in config.train.report_to if name != "tensorboard"]
+    if len(others) < len(config.train.report_to) and not is_tensorboard_available():
+        warnings.warn(
+            "TensorBoard is not installed, so it gets no log (pip install tensorboard)", ArtQuantWarning, stacklevel=3
+        )
+    try:
+        for kind in get_reporting_integration_callbacks(others):
+            kind()
+    except (RuntimeError, ValueError, ImportError) as error:
+        raise ArtQuantError(
+            f"train.report_to {', '.join(others)}: {one_line(error)}; install the tracker or leave it out"
+        ) from error
+
+
+def _tensorboard(config: TrainConfig, stage: StageSection) -> list[Any]:
+    """The callback that writes a stage's log for TensorBoard; none where it is not wanted, or by another process."""
+    wanted = "tensorboard" in config.train.report_to and is_tensorboard_available()
+    if not wanted or not PartialState().is_main_process:
+        return []
+    from torch.utils.tensorboard import SummaryWriter
+
+    return [TensorBoardCallback(SummaryWriter(str(config.output / "tensorboard" / stage.name)))]

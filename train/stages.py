@@ -9,27 +9,44 @@ stages/mat/done.json            the stage's log and metrics; its presence says t
 
 import json
 import shutil
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.files import atomic_write
+from artquant_plugin.common.run_record import refuse_changes
 from artquant_plugin.train.config import TrainConfig
 
 WHOLE_FILE = "whole"  # written last into a checkpoint; without it, the writing was cut off
-_FREE = ("output", "score_batch_size")  # what may change between beginning and resuming
+# What may change between the beginning of a run and its resumption, because the trained weights do not depend on it.
+_FREE = ("output", "score_batch_size")
 _FREE_TRAIN = (
-    "logging_steps",
-    "save_steps",
-    "save_total_limit",
     "dataloader_num_workers",
-    "report_to",
+    "dataloader_pin_memory",
+    "dataloader_prefetch_factor",
+    "dataloader_persistent_workers",
+    "disable_tqdm",
+    "hub_always_push",
+    "hub_model_id",
+    "hub_private_repo",
+    "hub_revision",
+    "hub_strategy",
+    "log_level",
+    "log_level_replica",
+    "log_on_each_node",
+    "logging_first_step",
+    "logging_steps",
+    "logging_strategy",
     "on_bad_sample",
+    "project",
     "push_to_hub",
+    "report_to",
+    "run_name",
+    "save_steps",
+    "save_strategy",
+    "save_total_limit",
 )
 
 
@@ -38,9 +55,10 @@ class StageResult:
     """How a stage ended.
 
     Args:
-        metrics: of the weights that it ended with, on the validation split; empty without one.
-        history: the trainer's log lines.
-        skipped: kind and painting of samples that were left out, and why.
+        metrics: ``eval_srocc`` and ``eval_plcc`` of the weights that the stage ended with, on the validation split;
+            empty without one.
+        history: The trainer's log, one dictionary per line.
+        skipped: Why each sample was left out, by its kind and painting.
     """
 
     metrics: dict[str, float]
@@ -49,10 +67,10 @@ class StageResult:
 
 
 class StageFolder:
-    """Folder of one stage.
+    """Folder of one stage, or the output folder of a trainer that is used from Python.
 
     Args:
-        path: need not exist.
+        path: Place of the folder, which need not exist.
     """
 
     def __init__(self, path: Path) -> None:
@@ -66,6 +84,22 @@ class StageFolder:
         if not path.is_file():
             return None
         return StageResult(**json.loads(path.read_text(encoding="utf-8")))
+
+    def keep_newest(self, count: int) -> None:
+        """Remove all checkpoints but the newest ones that were written whole.
+
+        Args:
+            count: How many are kept, at least 1.
+        """
+        kept = [path for path in checkpoints(self.path) if (path / WHOLE_FILE).is_file()][-count:]
+        for path in checkpoints(self.path):
+            if path not in kept:
+                shutil.rmtree(path, ignore_errors=True)
+
+    def take_best(self) -> None:
+        """Have the stage end with the weights of its best evaluation."""
+        shutil.rmtree(self.final, ignore_errors=True)
+        self.best.rename(self.final)
 
     def finish(self, result: StageResult) -> None:
         """Say that the stage is through, and drop what it needed to go on."""
@@ -85,7 +119,7 @@ class RunFolder:
     """Folder `stages` of a run.
 
     Args:
-        output: of the run.
+        output: Output folder of the run.
     """
 
     def __init__(self, output: Path) -> None:
@@ -111,19 +145,21 @@ class RunFolder:
             shutil.rmtree(self.path)
 
     def check(self, config: TrainConfig) -> None:
-        """A run goes on as it was begun, or it would end elsewhere.
+        """Stop when the run was begun with another configuration, as it would end elsewhere.
+
+        Args:
+            config: The configuration that the run is to go on with.
 
         Raises:
-            ArtQuantError: a key that decides about the result differs.
+            ArtQuantError: A key that decides about the trained weights differs.
         """
-        path = self.path / "config.yaml"
-        before = yaml.safe_load(path.read_text(encoding="utf-8"))
-        different = _differing(before, config.model_dump(mode="json"), ())
-        if different:
-            raise ArtQuantError(
-                f"{path} has another {different[0]} than the configuration now; resume with the one of before, or "
-                "begin anew with --overwrite"
-            )
+        before = yaml.safe_load((self.path / "config.yaml").read_text(encoding="utf-8"))
+        refuse_changes(
+            self.path,
+            _deciding(before),
+            _deciding(config.model_dump(mode="json")),
+            remedy="resume with the configuration of before, or begin anew with --overwrite",
+        )
 
 
 def checkpoints(folder: Path) -> list[Path]:
@@ -132,10 +168,7 @@ def checkpoints(folder: Path) -> list[Path]:
     return sorted(found, key=lambda path: int(path.name.removeprefix("checkpoint-")))
 
 
-def _differing(before: Any, now: Any, place: Sequence[str]) -> list[str]:
-    if len(place) == 1 and place[0] in _FREE or len(place) == 2 and place[0] == "train" and place[1] in _FREE_TRAIN:
-        return []
-    if isinstance(before, dict) and isinstance(now, dict):
-        keys = dict.fromkeys([*before, *now])
-        return [name for key in keys for name in _differing(before.get(key), now.get(key), (*place, str(key)))]
-    return [] if before == now else [".".join(place)]
+def _deciding(content: dict[str, Any]) -> dict[str, Any]:
+    """The keys of a configuration that decide about the trained weights."""
+    kept = {key: value for key, value in content.items() if key not in _FREE}
+    return kept | {"train": {key: value for key, value in content["train"].items() if key not in _FREE_TRAIN}}

@@ -15,7 +15,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from artquant_plugin.train.config import TinyModel
+from artquant_plugin.train.sections import TinyModel
 
 PAD, END, USER, ASSISTANT, IMAGE = "<pad>", "<end>", "<user>", "<assistant>", "<image>"
 CHAT_TEMPLATE = (
@@ -33,9 +33,9 @@ def build_tiny_model(sizes: TinyModel, texts: Iterable[str], seed: int) -> tuple
     """Model and processor.
 
     Args:
-        sizes: of the configuration.
-        texts: what the tokenizer is trained on; every prompt and answer that will be used.
-        seed: of the weights.
+        sizes: Sizes of the model's layers, of its image and of its vocabulary.
+        texts: What the tokenizer is trained on; every prompt and answer that will be used should be among them.
+        seed: Seed that the random weights follow from.
 
     Returns:
         A `LlavaForConditionalGeneration` in float32 and its `LlavaProcessor`.

@@ -1,88 +1,268 @@
-"""The trainer: forward, loss, its parts in the log, and SROCC/PLCC of the validation split as evaluation."""
+"""`transformers.Trainer` with the loss of the paper, evaluation by scoring, and checkpoints that score."""
 
 import inspect
+import itertools
 import math
+import shutil
+import time
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
-from accelerate.utils import DistributedType, gather_object
+from accelerate.utils import DistributedType
+from safetensors import SafetensorError
 from torch import Tensor, nn
-from torch.utils.data import Dataset as TorchDataset
+from torch.distributed.fsdp import FSDPModule
 from torch.utils.data import Sampler
 from transformers import Trainer
+from transformers.utils import PushInProgress
 
 from artquant_plugin.backbones.interface import core
-from artquant_plugin.checkpoint import Checkpoint, ScoringSpec
-from artquant_plugin.common.errors import ArtQuantError
-from artquant_plugin.data.dataset import Dataset, Painting
+from artquant_plugin.checkpoint import Checkpoint, load_checkpoint, restore_weights, save_checkpoint
+from artquant_plugin.common.device import synchronize
+from artquant_plugin.common.errors import ArtQuantError, ArtQuantWarning
+from artquant_plugin.common.text import one_line
 from artquant_plugin.metrics.agreement import plcc, srocc
+from artquant_plugin.prompting.prompter import Prompter
 from artquant_plugin.scoring.scorer import ArtQuantScorer
-from artquant_plugin.train.collate import count_passes, count_terms, count_tokens, with_passes
-from artquant_plugin.train.config import LossSection
-from artquant_plugin.train.losses import TERMS, LossParts, level_divergence, mean, moments, pair_fidelity, per_token
-from artquant_plugin.train.order import PaintingOrder
-from artquant_plugin.train.samples import SampleDataset
+from artquant_plugin.train import sharding
+from artquant_plugin.train.callbacks import EpochStart, SaveAndStop, Speed, StopRequest
+from artquant_plugin.train.collate import (
+    REPORT,
+    AnswerCollator,
+    BatchReport,
+    GuardedCollator,
+    count_passes,
+    count_terms,
+    count_tokens,
+    with_passes,
+)
+from artquant_plugin.train.config import ArtQuantConfig
+from artquant_plugin.train.data import EpochSampler, MixedSamples, ScoredPainting
+from artquant_plugin.train.evaluation import score_paintings
+from artquant_plugin.train.losses import TERMS, LossParts, batch_terms
+from artquant_plugin.train.memory import raise_if_memory
+from artquant_plugin.train.parts import add_adapter, checkpoint_activations, optimizer_groups, processor_of
+from artquant_plugin.train.pushing import push_checkpoint
+from artquant_plugin.train.stages import WHOLE_FILE, StageFolder
+from artquant_plugin.train.tables import StreamedSamples, Table, evaluation_paintings, training_samples
 
 
-class AestheticTrainer(Trainer):
-    """`transformers.Trainer` with the loss of the paper and evaluation by the scoring engine.
+class ArtQuantTrainer(Trainer):
+    """Trains a vision-language model to score paintings, and to describe them.
 
     Each term of the loss is a mean over its own samples or tokens in a whole optimisation step, of all micro-batches
-    and all processes, so that accumulating gradients and adding processes gives what one large batch gives.
+    and all processes, so that accumulating gradients and adding processes gives what one large batch gives. An
+    evaluation scores the paintings of `eval_dataset` with the engine that users score with, and gives SROCC and PLCC.
+    A checkpoint is a folder that `ArtQuantScorer` and lmms-eval load as it is.
 
     Args:
-        level_ids: token ids of the K levels.
-        loss_weights: what the terms weigh, and how they are computed.
-        spec: the scoring file that the checkpoint will carry.
-        validation: paintings that evaluation scores, with the dataset that they are of.
-        score_batch_size: images per forward pass in evaluation.
-        share_images: bring a painting's two samples into one batch, for a collator that lets them share its image.
-        trainer_arguments: passed on to `Trainer`.
+        model: Name or folder of a model, which `load_checkpoint` loads, or a loaded model of
+            `AutoModelForImageTextToText`, perhaps in a peft wrapper.
+        args: Arguments of the training, with the levels, the prompts and the loss.
+        train_dataset: A `datasets.Dataset`, or a streaming `datasets.IterableDataset`, whose columns `TableColumns`
+            describes; a stream needs `max_steps`. A run hands over the samples of its dataset folders.
+        eval_dataset: Such a dataset, or a list of `ScoredPainting`, to evaluate on. None for no evaluation.
+        processing_class: Processor of a loaded model; that of the name the model was loaded from when None.
+        peft_config: Adapter that is trained beside the model's own weights, which stay as they are except those of
+            `full_parts`. A `LoraConfig` without `target_modules` adapts every linear layer of the language model.
+        callbacks: Further callbacks, as transformers takes them.
+        optimizers: Optimizer and scheduler that are used instead of those of `args`.
+        prompter: Writes prompts and answers; made of the processor and `args` when None.
+        stop_request: Tells whether somebody asked training to stop, which then saves first; None where nobody can.
 
     Raises:
-        ArtQuantError: images are to be shared, and the architecture does not take images that are encoded already.
+        ArtQuantError: The model or a dataset does not fit, or the model does not take encoded images although they are
+            to be shared.
     """
 
+    args: ArtQuantConfig
     loss_is_scaled_for_ga = True  # `Trainer` must not divide by the number of micro-batches
 
     def __init__(
         self,
+        model: Any,
+        args: ArtQuantConfig,
+        train_dataset: MixedSamples | Table | None = None,
+        eval_dataset: Sequence[ScoredPainting] | Table | None = None,
         *,
-        level_ids: Sequence[int],
-        loss_weights: LossSection,
-        spec: ScoringSpec,
-        validation: Sequence[tuple[Dataset, Painting]],
-        score_batch_size: int,
-        share_images: bool = False,
-        **trainer_arguments: Any,
+        processing_class: Any = None,
+        peft_config: Any = None,
+        callbacks: Sequence[Any] = (),
+        optimizers: tuple[Any, Any] = (None, None),
+        prompter: Prompter | None = None,
+        stop_request: StopRequest | None = None,
     ) -> None:
-        super().__init__(**trainer_arguments)
-        self.level_ids = torch.tensor(level_ids)
-        self.loss_weights = loss_weights
-        self.spec = spec
-        self.validation = validation
-        self.score_batch_size = score_batch_size
-        self.share_images = share_images
-        self._sums, self._steps = torch.zeros(len(TERMS)), torch.zeros(len(TERMS))  # of the parts since the last log
-        if share_images and not takes_encoded_images(self.model):
+        if isinstance(model, str):
+            checkpoint = load_checkpoint(
+                model,
+                dtype=args.model_dtype,
+                attn=args.attn_implementation,
+                trust_remote_code=args.trust_remote_code,
+            )
+            model, processing_class = checkpoint.model, processing_class or checkpoint.processor
+        elif processing_class is None and prompter is None:
+            processing_class = processor_of(model, trust_remote_code=args.trust_remote_code)
+        model = add_adapter(model, peft_config, args.full_parts, seed=args.seed)
+        self.spec = args.scoring_spec()
+        prompter = prompter or Prompter(processing_class, self.spec.prompt, self.spec.scale)
+        self.prompter = prompter
+        self.level_ids = torch.tensor(prompter.level_ids)
+        self.loss_section = args.loss_section()
+        self.folder = StageFolder(Path(str(args.output_dir)))
+        self.skipped: dict[str, str] = {}
+        self._speed = Speed()
+        # Sums of the loss's terms, and the number of steps that had each, since the last line of the log.
+        self._sums, self._steps = torch.zeros(len(TERMS)), torch.zeros(len(TERMS))
+        self._epochs = EpochStart()
+        self._save_and_stop = SaveAndStop(args.early_stopping_patience, stop_request)
+        self._collator = AnswerCollator(prompter, share_images=args.share_images)
+        super().__init__(
+            model=model,
+            args=args,
+            data_collator=GuardedCollator(self._collator),
+            train_dataset=training_samples(train_dataset, args),
+            eval_dataset=cast(Any, None if eval_dataset is None else evaluation_paintings(eval_dataset)),
+            processing_class=processing_class,
+            callbacks=[*callbacks],
+            optimizers=optimizers,
+        )
+        if args.share_images and not takes_encoded_images(self.model):
             raise ArtQuantError(
                 f"{type(core(self.model)).__name__} does not take images that are encoded already; "
                 "set train.share_images: false"
             )
+        if args.activation_checkpointing:  # before training, so that a rehearsal needs as much memory as a step
+            checkpoint_activations(self.model, cast(dict[str, Any], args.activation_checkpointing_kwargs))
+        if self.is_fsdp_enabled:
+            sharding.name_layers(self.accelerator.state.fsdp_plugin, core(self.model))
+        self.add_callback(self._save_and_stop)
+        self.add_callback(self._epochs)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether training ended because somebody asked it to."""
+        return self._save_and_stop.stopped
+
+    @property
+    def is_sharded(self) -> bool:
+        """Whether the model's weights are spread over the processes."""
+        return bool(self.is_fsdp_enabled or self.is_deepspeed_enabled)
+
+    @property
+    def best_folder(self) -> Path | None:
+        """Folder of the best evaluation's weights; None where the last weights are kept, or nothing was evaluated."""
+        return self.folder.best if self.args.keep == "best" and self.folder.best.exists() else None
+
+    def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **options: Any) -> Any:
+        """Train, and end with the weights that `args.keep` names.
+
+        A model whose weights are spread over processes ends with the last weights; the best ones are in `best_folder`.
+
+        Args:
+            resume_from_checkpoint: Folder of a checkpoint to go on from, or True for the newest one that was written
+                whole. None and False begin anew.
+            args: Further positional arguments, which are handed to `Trainer.train` as they are.
+            options: Further keyword arguments, which are handed to `Trainer.train` as they are.
+
+        Raises:
+            ArtQuantError: There is no checkpoint to go on from, an image cannot be read, the loss is not finite, the
+                memory does not suffice, or a checkpoint could not be written.
+        """
+        if resume_from_checkpoint is True:
+            last = self.folder.last_checkpoint()
+            if last is None:
+                raise ArtQuantError(f"{self.folder.path} holds no whole checkpoint to go on from; train without it")
+            resume_from_checkpoint = str(last)
+        if not resume_from_checkpoint and self.args.should_save and self.folder.best.exists():
+            shutil.rmtree(self.folder.best)  # of an earlier training
+        self.accelerator.wait_for_everyone()
+        output = super().train(resume_from_checkpoint, *args, **options)
+        self.accelerator.wait_for_everyone()  # one process writes the best weights, all look for them
+        best = self.best_folder
+        if best is not None and not self.stopped and not self.is_sharded:
+            restore_weights(self.model, best)
+        self.accelerator.wait_for_everyone()
+        return output
+
+    # Batches
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
+        """An order that follows from seed and epoch alone, so that a resumed run finds it again."""
+        samples: Any = self.train_dataset if train_dataset is None else train_dataset
+        answer = self._collator.answer
+        sampler = EpochSampler(
+            samples,
+            self.args.seed if self.args.data_seed is None else self.args.data_seed,
+            batch_size=self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size,
+            length=(lambda sample: len(answer(sample).ids)) if self.args.group_by_length else None,
+            share_images=self.args.share_images,
+        )
+        # accelerate 1.15 does not reach the sampler of a loader that skips batches in several processes.
+        self._epochs.followers = [samples, sampler]
+        return sampler
+
+    def first_batch(self) -> dict[str, Any]:
+        """The first batch of this process, as the collator gives it."""
+        size, samples = self.args.train_batch_size, cast(Any, self.train_dataset)
+        if isinstance(samples, StreamedSamples):
+            return self.data_collator(list(itertools.islice(samples, size)))
+        indices = list(itertools.islice(self._get_train_sampler(), size))
+        return self.data_collator(samples.__getitems__(indices))
+
+    def rehearse(self) -> float:
+        """One forward and backward pass on the first batch, after which no weight and no gradient has changed.
+
+        Returns:
+            Seconds of the pass; on a GPU of the second one, as the first one is slower.
+
+        Raises:
+            ArtQuantError: The memory does not suffice, or an image of the batch cannot be read.
+        """
+        model, seconds = cast(Any, self.model), 0.0
+        model.train()
+        try:
+            for _ in range(1 if self.args.device.type == "cpu" else 2):
+                started = time.perf_counter()
+                batches, counts = self.get_batch_samples(iter([self.first_batch()]), 1, self.args.device)
+                inputs = self._prepare_inputs(batches[0])
+                for parts in self._groups(inputs["parts"]):  # as in a step: one part's activations at a time
+                    with self.accelerator.autocast():
+                        self.compute_loss(model, inputs | {"parts": parts}, num_items_in_batch=counts).backward()
+                synchronize(self.args.device)
+                seconds = time.perf_counter() - started
+        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+            raise_if_memory(error)
+            raise
+        finally:
+            for parameter in model.parameters():
+                parameter.grad = None
+        return seconds
 
     def get_batch_samples(
         self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
     ) -> tuple[list[Any], Tensor | None]:
         """The micro-batches of one optimisation step, and the counts that its loss is normalised with.
 
+        Args:
+            epoch_iterator: Batches of the epoch, as the collator makes them.
+            num_batches: How many micro-batches the step has.
+            device: Device that the counts are put on.
+
         Returns:
             The batches, and the counts of `count_terms` summed over all of them and over all processes, shape (4,);
-            what `Trainer` hands to `compute_loss` as `num_items_in_batch`.
+            `Trainer` hands the counts to `compute_loss` as `num_items_in_batch`.
+
+        Raises:
+            ArtQuantError: An image cannot be read and is not to be left out, no batch could be made, or a stream is
+                empty.
         """
-        batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
+        batches, _ = super().get_batch_samples(map(self._checked, epoch_iterator), num_batches, device)
+        if not batches:
+            raise ArtQuantError("train_dataset gives no sample; give one with paintings")
         counts = torch.stack([count_terms(batch) for batch in batches]).sum(dim=0).to(device)
         if self.accelerator.num_processes > 1:
             passes = torch.cat([count_passes(batch) for batch in batches]).to(device)
@@ -93,26 +273,22 @@ class AestheticTrainer(Trainer):
         self._steps += (counts > 0).cpu()
         return batches, counts
 
-    def training_step(
-        self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Tensor | int | None = None
-    ) -> Tensor:
-        """Forward and backward of a micro-batch, part by part: only one part's activations are held at a time.
+    def _checked(self, batch: dict[str, Any]) -> dict[str, Any]:
+        report: BatchReport = batch[REPORT]
+        for name, reason in report.unreadable:
+            if self.args.on_bad_sample == "stop":
+                raise ArtQuantError(f"sample {name}: {reason}; or leave such images out with train.on_bad_sample=skip")
+            self._skip(f"sample {name}", reason)
+        if report.failure is not None:
+            raise ArtQuantError(f"batch of {', '.join(report.names)}: {report.failure}")
+        return batch
 
-        Args:
-            model: wrapped for several processes or not.
-            inputs: a batch of `AnswerCollator`.
-            num_items_in_batch: counts of `get_batch_samples`.
-
-        Returns:
-            The batch's loss, without its graph.
-        """
-        groups = self._groups(inputs["parts"])
-        losses = []
-        for group in groups[:-1]:  # gradients are exchanged once, with the last
-            with self.accelerator.no_sync(model):
-                losses.append(super().training_step(model, inputs | {"parts": group}, num_items_in_batch))
-        losses.append(super().training_step(model, inputs | {"parts": groups[-1]}, num_items_in_batch))
-        return torch.stack(losses).sum()
+    def _skip(self, what: str, reason: str) -> None:
+        """Count an image that is left out, and warn when it is the first time."""
+        name = what.removeprefix("sample ")
+        if name not in self.skipped:
+            warnings.warn(f"{what} is left out: {reason}", ArtQuantWarning, stacklevel=2)
+        self.skipped[name] = reason
 
     def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
         """On the device; soft labels keep float32, where DeepSpeed has `Trainer` cast all numbers to the model's."""
@@ -122,9 +298,41 @@ class AestheticTrainer(Trainer):
             part["level_targets"] = targets.to(self.args.device)
         return prepared
 
+    # Steps
+
+    def training_step(
+        self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Tensor | int | None = None
+    ) -> Tensor:
+        """Forward and backward of a micro-batch, part by part: only one part's activations are held at a time.
+
+        Args:
+            model: The model, wrapped for several processes or not.
+            inputs: A batch of the collator.
+            num_items_in_batch: Counts of the whole step, as `get_batch_samples` gives them.
+
+        Returns:
+            The batch's loss without its graph, a scalar.
+
+        Raises:
+            ArtQuantError: The memory does not suffice, or the loss is not finite.
+        """
+        groups = self._groups(inputs["parts"])
+        losses = []
+        try:
+            for group in groups[:-1]:  # gradients are exchanged once, with the last
+                with self.accelerator.no_sync(model):
+                    losses.append(super().training_step(model, inputs | {"parts": group}, num_items_in_batch))
+            losses.append(super().training_step(model, inputs | {"parts": groups[-1]}, num_items_in_batch))
+        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+            raise_if_memory(error)
+            raise
+        report: BatchReport = inputs.get(REPORT, BatchReport())
+        self._speed.count(len(report.names), report.tokens)
+        return torch.stack(losses).sum()
+
     def _groups(self, parts: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
         """The parts that must go through backward together: those that share images, or are ranked against others."""
-        if self.loss_weights.k_ranking or self.accelerator.distributed_type == DistributedType.DEEPSPEED:
+        if self.loss_section.k_ranking or self.accelerator.distributed_type == DistributedType.DEEPSPEED:
             return [list(parts)]  # DeepSpeed takes a step of the optimiser in its own backward pass
         groups: list[list[dict[str, Any]]] = []
         for part in parts:
@@ -141,24 +349,28 @@ class AestheticTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: Tensor | int | None = None,
     ) -> Any:
-        """The loss of a batch of `AnswerCollator`.
+        """The loss of a batch.
 
         Args:
-            model: wrapped for several processes or not.
-            inputs: the batch.
-            return_outputs: whether to return the model's outputs of each part, too.
-            num_items_in_batch: counts of `get_batch_samples`; the batch's own when left out.
+            model: The model, wrapped for several processes or not.
+            inputs: A batch as `AnswerCollator` makes it.
+            return_outputs: Whether to return the model's outputs of each part, too.
+            num_items_in_batch: Counts of `get_batch_samples`; the batch's own when None.
 
         Returns:
-            This batch's share of the step's loss, times the number of processes, whose gradients are averaged.
+            This batch's share of the step's loss, a scalar, times the number of processes, whose gradients are
+            averaged.
+
+        Raises:
+            ArtQuantError: The loss is not finite.
         """
         if num_items_in_batch is None:
             counts, processes = count_terms(inputs), 1
         else:
             counts, processes = torch.as_tensor(num_items_in_batch), self.accelerator.num_processes
-        outputs = self._forward(model, inputs["parts"])
-        parts = self._loss_parts(inputs["parts"], [output.logits for output in outputs], counts / processes)
-        weights = self.loss_weights
+        outputs = self.forward_parts(model, inputs["parts"])
+        parts = self.loss_parts(inputs["parts"], [output.logits for output in outputs], counts / processes)
+        weights = self.loss_section
         loss = parts.total(k=weights.k, k_asl=weights.k_asl, k_ranking=weights.k_ranking)
         if not torch.isfinite(loss):
             raise ArtQuantError(
@@ -169,8 +381,13 @@ class AestheticTrainer(Trainer):
             self._sums += parts.stacked().cpu()
         return (loss, outputs) if return_outputs else loss
 
-    def _forward(self, model: nn.Module, parts: Sequence[dict[str, Any]]) -> list[Any]:
-        """The model's outputs of each part of a batch."""
+    def forward_parts(self, model: Any, parts: Sequence[dict[str, Any]]) -> list[Any]:
+        """The model's outputs of each part of a batch; a part that reuses images takes those encoded before it.
+
+        Args:
+            model: The model, wrapped for several processes or not.
+            parts: Parts of a batch of `AnswerCollator`, on the model's device.
+        """
         outputs: list[Any] = []
         for part in parts:
             inputs = dict(part["inputs"])
@@ -179,101 +396,98 @@ class AestheticTrainer(Trainer):
             outputs.append(model(**inputs, logits_to_keep=part["supervised"], use_cache=False))
         return outputs
 
-    def _loss_parts(self, parts: Sequence[dict[str, Any]], logits: Sequence[Tensor], counts: Tensor) -> LossParts:
+    def loss_parts(self, parts: Sequence[dict[str, Any]], logits: Sequence[Tensor], counts: Tensor) -> LossParts:
         """The terms of a batch's loss.
 
         Args:
-            parts: of the batch.
-            logits: of each part's supervised positions, shape (S, V).
-            counts: what each term's sum is divided by, in the order of `TERMS`.
+            parts: Parts of a batch as `AnswerCollator` makes it.
+            logits: Logits of each part's S supervised positions, shape (S, V).
+            counts: What each term's sum is divided by, shape (4,), in the order of `TERMS`.
         """
-        logits = [each.flatten(0, -2) for each in logits]
-        tokens = torch.cat([per_token(each, part["next_ids"]) for each, part in zip(logits, parts, strict=True)])
-        is_level = torch.cat([part["is_level"] for part in parts])
-        is_description = torch.cat([part["is_description"] for part in parts])
-        at_level = torch.cat([each[part["is_level"]] for each, part in zip(logits, parts, strict=True)])
-        targets = torch.cat([part["level_targets"] for part in parts])
-        level_ids = self.level_ids.to(at_level.device)
-        count = dict(zip(TERMS, counts.to(at_level.device).unbind(), strict=True))
-        whole = self.loss_weights.softmax == "vocabulary"
-        return LossParts(
-            ce_description=mean(tokens[is_description], count["ce_description"]),
-            ce_answer=mean(tokens[~is_level & ~is_description], count["ce_answer"]),
-            kl=level_divergence(
-                at_level if whole else at_level[:, level_ids],
-                targets,
-                level_ids=level_ids if whole else None,
-                count=count["kl"],
-            ),
-            ranking=self._ranking(at_level[:, level_ids], targets, count["ranking"]),
-        )
+        values, section = self.spec.scale.values, self.loss_section
+        return batch_terms(parts, logits, counts, section=section, level_ids=self.level_ids, level_values=values)
 
-    def _ranking(self, logits: Tensor, targets: Tensor, count: Tensor) -> Tensor:
-        """The fidelity loss of all pairs in a batch; soft labels tell the true scores and their spread."""
-        if self.loss_weights.k_ranking == 0:
-            return logits.new_zeros((), dtype=torch.float32)
-        values = torch.tensor(self.spec.scale.values, dtype=torch.float32, device=logits.device)
-        scores, variances = moments(logits.float().softmax(dim=-1), values)
-        true_scores, true_variances = moments(targets.float(), values)
-        continuous = self.loss_weights.ranking != "binary"
-        return pair_fidelity(
-            scores,
-            true_scores,
-            variances=variances if self.loss_weights.ranking == "predicted" else None,
-            true_variances=true_variances if continuous else None,
-            count=count,
-        )
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        """The optimizer of `args.optim`, whose groups follow the model's parts and whether weights decay.
+
+        Args:
+            model: The model; `self.model` when None.
+
+        Raises:
+            ArtQuantError: Parts have learning rates of their own, and the optimizer groups the weights itself.
+        """
+        model = self.model if model is None else model
+        if self.optimizer is None:
+            kind, options = self.get_optimizer_cls_and_kwargs(self.args, model)
+            rates = cast(dict[Any, float], self.args.part_learning_rates or {})
+            plain = isinstance(kind, type) and issubclass(kind, torch.optim.Optimizer)
+            if plain and not {"params", "model", "optimizer_dict"} & options.keys():
+                decayed = self.get_decay_parameter_names(model)
+                groups = optimizer_groups(model, decayed, weight_decay=self.args.weight_decay, rates=rates)
+                self.optimizer_cls_and_kwargs = kind, options | {"params": groups}
+            elif rates:
+                raise ArtQuantError(
+                    f"optim {self.args.optim} groups the weights itself and knows no learning rate by part; leave the "
+                    "parts' learning rates out, or take another optimizer such as adamw_torch_fused"
+                )
+        return super().create_optimizer(model)
 
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
-        """Of a batch's forward and backward pass, by `Trainer`'s own rule: six per token and weight."""
+        """Operations of a batch's forward and backward pass by `Trainer`'s own rule: six per token and weight."""
         return 6 * count_tokens(inputs) * self.accelerator.unwrap_model(self.model).num_parameters()
 
-    def _get_train_sampler(self, train_dataset: TorchDataset[Any] | None = None) -> Sampler[int] | None:
-        """`Trainer`'s own random order, unless paintings' samples are to meet."""
-        dataset = self.train_dataset if train_dataset is None else train_dataset
-        if self.share_images and isinstance(dataset, SampleDataset):
-            seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
-            return PaintingOrder(dataset.samples, seed)
-        return super()._get_train_sampler(train_dataset)
-
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Add the means of the loss's parts over the steps since the last line, each over the steps that had it."""
+        """Add speed, memory, and the loss's terms to a line that has the loss.
+
+        Args:
+            logs: The line. A term is the mean over the steps since the last line that had it.
+            start_time: Time at which training began, which is handed to `Trainer.log` as it is.
+        """
         if "loss" in logs:
+            logs |= self._speed.take(self.args)
+            if self.skipped:
+                logs["skipped"] = len(self.skipped)
             sums = self.accelerator.reduce(self._sums.to(self.args.device), reduction="mean").tolist()
             logs |= {
                 name: total / steps
                 for name, total, steps in zip(TERMS, sums, self._steps.tolist(), strict=True)
-                if steps and (name != "ranking" or self.loss_weights.k_ranking)
+                if steps and (name != "ranking" or self.loss_section.k_ranking)
             }
             self._sums.zero_()
             self._steps.zero_()
         super().log(logs, start_time)
 
-    def evaluate(self, *_: Any, metric_key_prefix: str = "eval", **__: Any) -> dict[str, float]:
-        """Score the validation paintings with the engine that users score with.
+    # Evaluation
+
+    def evaluate(
+        self,
+        eval_dataset: Sequence[ScoredPainting] | Table | None = None,
+        ignore_keys: list[str] | None = None,
+        metric_key_prefix: str = "eval",
+    ) -> dict[str, float]:
+        """Score paintings with the engine that users score with; during training, keep the best weights.
+
+        Args:
+            eval_dataset: Paintings to score, as in the constructor; those of the constructor when None.
+            ignore_keys: Not used; `Trainer` has it.
+            metric_key_prefix: Beginning of the metrics' names.
 
         Returns:
-            ``eval_srocc`` and ``eval_plcc``.
+            ``eval_srocc`` and ``eval_plcc``, NaN where they are not defined.
+
+        Raises:
+            ArtQuantError: There are no paintings, or an image cannot be read and is not to be left out.
         """
-        model = self.accelerator.unwrap_model(self.model)
-        was_training = model.training
-        model.eval()
-        checkpoint = Checkpoint(model=model, processor=self.processing_class, spec=self.spec, name="in training")
-        paths = [dataset.image_path(painting) for dataset, painting in self.validation]
-        # Processes share the paintings, unless they share the model: then all have to score all.
-        sharded = self.is_fsdp_enabled or self.is_deepspeed_enabled
-        start, step = (0, 1) if sharded else (self.args.process_index, self.args.world_size)
-        with self.accelerator.autocast():
-            scorer = ArtQuantScorer(checkpoint, batch_size=self.score_batch_size)
-            own = self._validate(scorer, paths[start::step])
-        model.train(was_training)
-        predictions = np.empty(len(paths))
-        if step == 1:
-            predictions[:] = own
-        else:
-            for rank, scores in enumerate(gather_object([own])):
-                predictions[rank::step] = scores
-        truths = np.array([painting.score for _, painting in self.validation])
+        paintings = cast(Any, self.eval_dataset) if eval_dataset is None else evaluation_paintings(eval_dataset)
+        if paintings is None:
+            raise ArtQuantError("there are no paintings to evaluate on; pass eval_dataset")
+        best = self.state.best_metric
+        # The engine enters the model below its root, whose own weights FSDP2 would leave in pieces.
+        root = self.model_wrapped if isinstance(self.model_wrapped, FSDPModule) else None
+        if root is not None:
+            root.unshard()
+        predictions = self._scores(paintings)
+        truths = np.array([painting.score for painting in paintings])
         known = ~np.isnan(predictions)
         metrics = {
             f"{metric_key_prefix}_srocc": srocc(predictions[known], truths[known]),
@@ -281,11 +495,104 @@ class AestheticTrainer(Trainer):
         }
         self.log({name: value for name, value in metrics.items() if math.isfinite(value)})
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        if root is not None:
+            root.reshard()
+        value = metrics[f"{metric_key_prefix}_srocc"]
+        if self.is_in_train and self.args.keep == "best" and (best is None or value > best):
+            self.save_model(str(self.folder.best), _internal_call=True)
+        self._speed.take(self.args)  # the time of evaluation is none of training's
         return metrics
 
-    def _validate(self, scorer: ArtQuantScorer, paths: Sequence[Path]) -> list[float]:
-        """A score per painting; NaN for one that is left out."""
-        return [score.score for score in scorer.score(paths)]
+    def _scores(self, paintings: Sequence[ScoredPainting]) -> np.ndarray:
+        """A score for each painting, shape (n,); NaN for one that is left out."""
+        model = self.accelerator.unwrap_model(self.model)
+        was_training = model.training
+        model.eval()
+        checkpoint = Checkpoint(model=model, processor=self.processing_class, spec=self.spec, name="in training")
+        # Processes share the paintings, unless they share the model: then all have to score all.
+        rank, processes = (0, 1) if self.is_sharded else (self.args.process_index, self.args.world_size)
+        leave_out = self._skip if self.args.on_bad_sample == "skip" else None
+        with self.accelerator.autocast():
+            scorer = ArtQuantScorer(checkpoint, batch_size=self.args.per_device_eval_batch_size)
+            scores = score_paintings(scorer, paintings, leave_out, rank=rank, processes=processes)
+        model.train(was_training)
+        return scores
+
+    # Checkpoints
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
+        """Write a checkpoint that scores."""
+        if state_dict is not None:
+            state_dict = sharding.whole_tensors(state_dict)
+        if not self.args.should_save:
+            return
+        model = self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
+        folder = Path(output_dir or str(self.args.output_dir))
+        try:
+            save_checkpoint(folder, model, self.processing_class, self.spec, state_dict)
+        except (OSError, SafetensorError) as error:
+            raise self._unwritten(folder, error) from error
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        """Write everything that is needed to go on; what was written before goes only when this is whole."""
+        folder = self.folder.path / f"checkpoint-{self.state.global_step}"
+        limit, self.args.save_total_limit = self.args.save_total_limit, None  # `Trainer` would remove them before
+        try:
+            super()._save_checkpoint(model, trial)
+            self.accelerator.wait_for_everyone()
+            if self.args.should_save:
+                (folder / WHOLE_FILE).touch()
+        except (OSError, RuntimeError) as error:  # torch turns a full disk into a RuntimeError
+            if isinstance(error, RuntimeError) and "write" not in str(error):
+                raise
+            raise self._unwritten(folder, error) from error
+        except ArtQuantError:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        finally:
+            self.args.save_total_limit = limit
+        if self.args.should_save and limit is not None:
+            self.folder.keep_newest(limit)
+
+    def _unwritten(self, folder: Path, error: Exception) -> ArtQuantError:
+        shutil.rmtree(folder, ignore_errors=True)
+        last = self.folder.last_checkpoint()
+        remains = f"{last} is whole" if last else "there is no earlier one"
+        return ArtQuantError(
+            f"checkpoint {folder} could not be written ({one_line(error)}); {remains}: make room on the disk and go "
+            "on with --resume"
+        )
+
+    def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
+        """Send what belongs to a checkpoint; the Trainer's own way would send the output folder, pickles included.
+
+        As there, none is sent while the one before is on its way.
+        """
+        if self.args.hub_strategy == "end" or not self.is_world_process_zero():
+            return
+        if self.push_in_progress and not self.push_in_progress.is_done():
+            return
+        state = f"{self.folder.path.name}, step {self.state.global_step}"
+        job: Any = push_checkpoint(Path(checkpoint_folder), str(self.hub_model_id), state)
+        # The annotations there say one job, or none at all; the code means several.
+        self.push_in_progress = cast(Any, PushInProgress(cast(Any, [job])))
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        """Put a checkpoint's weights back, rounding nothing."""
+        if self.is_sharded:
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+        else:
+            restore_weights(self.model, Path(resume_from_checkpoint))
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        """Put optimizer and scheduler back."""
+        folder = Path(checkpoint or "")
+        if checkpoint is None or not self.is_fsdp_enabled or not (folder / "optimizer.bin").is_file():
+            super()._load_optimizer_and_scheduler(checkpoint)
+            return
+        scheduler: Any = self.lr_scheduler
+        sharding.load_optimizer(self.model, self.optimizer, folder, is_main_process=self.accelerator.is_main_process)
+        scheduler.load_state_dict(torch.load(folder / "scheduler.pt", weights_only=True))
 
 
 def takes_encoded_images(model: Any) -> bool:

@@ -45,17 +45,18 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Train and say where the checkpoint is and how to evaluate it."""
-    from artquant_plugin.train.config import load_config
-
     if args.push_to_hub:
         args.overrides.append(f"train.push_to_hub={args.push_to_hub}")
-    config = load_config(args.config, args.overrides)
     if not args.resume:  # a finished run needs no data to be left as it is
         from artquant_plugin.data.find import find_dataset
+        from artquant_plugin.train.sections import read_data_sections
 
-        for section in config.data:  # before the seconds that importing the trainer takes
-            find_dataset(section.name)
+        for section in read_data_sections(args.config, args.overrides):  # before the seconds that the trainer's
+            find_dataset(section.name)  # imports take
+    from artquant_plugin.train.config import load_config
     from artquant_plugin.train.run import Stopped, dry_run, train
+
+    config = load_config(args.config, args.overrides)
 
     if args.dry_run:
         dry_run(config, print)

@@ -9,9 +9,10 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from artquant_plugin.common.errors import ArtQuantError
-from artquant_plugin.common.text import one_line
+from artquant_plugin.common.text import listed, one_line
 
 Config = TypeVar("Config", bound=BaseModel)
+KNOWN_KEYS = 25  # how many known keys a message names
 _NOT_ALONE = ("accelerate", "rad")  # folders of files that are no configurations by themselves
 
 
@@ -39,7 +40,7 @@ def read_config(kind: type[Config], paths: Path | Sequence[Path], overrides: Seq
     try:
         return kind.model_validate(content)
     except ValidationError as error:
-        raise ArtQuantError(f"{' + '.join(map(str, sources))}: {_explain(kind, error)}") from error
+        raise ArtQuantError(f"{' + '.join(map(str, sources))}: {explain(kind, error)}") from error
 
 
 def read_mapping(source: Path) -> dict[str, Any]:
@@ -106,15 +107,20 @@ def _override(content: dict[str, Any], override: str) -> None:
         raise ArtQuantError(f"--set {key}: {value!r} is not a YAML value") from error
 
 
-def _explain(kind: type[BaseModel], error: ValidationError) -> str:
-    """One problem as one line; an unknown key before all else, as it may explain the rest."""
+def explain(kind: type[BaseModel], error: ValidationError) -> str:
+    """One problem as one line, with the keys that lead to it; an unknown key comes first, as it may explain the rest.
+
+    Args:
+        kind: What the content was checked against.
+        error: All problems that were found.
+    """
     problem = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
     # A union's alternatives are no part of the user's file.
     place = ".".join(str(part) for part in problem["loc"] if not str(part).startswith(("literal[", "tuple[")))
     if problem["type"] == "extra_forbidden":
         known = _keys_at(kind, problem["loc"][:-1])
         near = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1)
-        remedy = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}"
+        remedy = f"did you mean {near[0]!r}?" if near else f"known here: {listed(known, KNOWN_KEYS)}"
         return f"unknown key {place!r}; {remedy}"
     if problem["type"] == "missing":
         return f"key {place!r} is missing; add it"

@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
-from transformers import TrainingArguments
 
 from artquant_plugin.backbones.interface import check_token_logits, last_hidden_states, token_logits
 from artquant_plugin.checkpoint import Checkpoint, ScoringSpec, load_checkpoint, save_checkpoint
@@ -14,9 +13,9 @@ from artquant_plugin.prompting.prompter import Prompter, PromptSpec, level_posit
 from artquant_plugin.scoring.generation import generate
 from artquant_plugin.scoring.scorer import ArtQuantScorer
 from artquant_plugin.train.collate import AnswerCollator
-from artquant_plugin.train.config import LossSection
-from artquant_plugin.train.samples import Sample
-from artquant_plugin.train.trainer import AestheticTrainer, takes_encoded_images
+from artquant_plugin.train.config import ArtQuantConfig
+from artquant_plugin.train.data import Sample
+from artquant_plugin.train.trainer import ArtQuantTrainer, takes_encoded_images
 from tests.backbones.families import FAMILIES, family
 from tests.backbones.tokenizers import DESCRIPTION
 from tests.tiny import pictures
@@ -116,15 +115,10 @@ def test_a_painting_s_samples_share_its_image_with_the_same_loss(name, tmp_path)
     if not takes_encoded_images(model):
         pytest.skip(f"{type(model).__name__} takes no encoded images, and sharing is refused")
     asks = prompter(name)
-    trainer = AestheticTrainer(
-        model=model,
-        args=TrainingArguments(output_dir=str(tmp_path / "run"), report_to="none", use_cpu=True),
+    trainer = ArtQuantTrainer(
+        model,
+        ArtQuantConfig(output_dir=str(tmp_path / "run"), report_to="none", use_cpu=True),
         processing_class=processor,
-        level_ids=asks.level_ids,
-        loss_weights=LossSection(),
-        spec=ScoringSpec(),
-        validation=[],
-        score_batch_size=2,
     )
     items = []
     for index in (1, 3):
@@ -142,16 +136,10 @@ def test_one_step_is_trained_and_the_saved_checkpoint_scores_alike(name, tmp_pat
     before = Checkpoint(model, processor, ScoringSpec(), "before")
     untrained = scores(before)
     asks = Prompter(processor, PromptSpec(), LevelScale())
-    arguments = TrainingArguments(output_dir=str(tmp_path / "run"), report_to="none", use_cpu=True)
-    trainer = AestheticTrainer(
-        model=model,
-        args=arguments,
+    trainer = ArtQuantTrainer(
+        model,
+        ArtQuantConfig(output_dir=str(tmp_path / "run"), report_to="none", use_cpu=True),
         processing_class=processor,
-        level_ids=asks.level_ids,
-        loss_weights=LossSection(),
-        spec=ScoringSpec(),
-        validation=[],
-        score_batch_size=2,
     )
     samples = [Sample("score", "a", None, label=LevelScale().soft_labels([8.0])[0])]
     samples += [Sample("describe", "b", None, description=DESCRIPTION)]

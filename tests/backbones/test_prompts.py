@@ -11,7 +11,7 @@ from artquant_plugin.prompting.chat import chat_inputs, render_chat
 from artquant_plugin.prompting.levels import LevelScale
 from artquant_plugin.prompting.prompter import Prompter, PromptSpec, level_positions
 from artquant_plugin.train.collate import AnswerCollator
-from artquant_plugin.train.samples import Sample
+from artquant_plugin.train.data import Sample
 from tests.backbones.families import FAMILIES, family
 from tests.backbones.tokenizers import DESCRIPTION
 from tests.tiny import pictures

@@ -12,8 +12,8 @@ from PIL import Image
 
 from artquant_plugin.checkpoint import ScoringSpec, save_checkpoint
 from artquant_plugin.common.library_messages import leave_out_library_messages
-from artquant_plugin.train.config import TrainedSection
 from artquant_plugin.train.parts import choose_trained
+from artquant_plugin.train.sections import TrainedSection
 from artquant_plugin.train.tiny import build_tiny_model
 from tests.backbones.families import family
 from tests.paths import ROOT

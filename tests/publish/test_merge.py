@@ -11,8 +11,8 @@ from artquant_plugin.checkpoint import ScoringSpec, load_checkpoint, save_checkp
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.publish.merge import merge_checkpoint
 from artquant_plugin.scoring.scorer import ArtQuantScorer
-from artquant_plugin.train.config import TrainedSection
 from artquant_plugin.train.parts import choose_trained
+from artquant_plugin.train.sections import TrainedSection
 from tests.backbones.families import family
 from tests.backbones.mplug_owl2.original_folders import write_base
 from tests.tiny import pictures

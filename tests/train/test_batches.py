@@ -12,10 +12,10 @@ from torch.nn import functional
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.prompting.levels import LevelScale
 from artquant_plugin.train.collate import count_terms
-from artquant_plugin.train.config import LossSection, TrainSection
+from artquant_plugin.train.config import TrainSection
+from artquant_plugin.train.data import PaintingOrder, Sample
 from artquant_plugin.train.losses import moments, pair_fidelity
-from artquant_plugin.train.order import PaintingOrder
-from artquant_plugin.train.samples import Sample
+from artquant_plugin.train.sections import LossSection
 from tests.backbones.mplug_owl2.parity import case
 from tests.paths import shared
 from tests.train.trainers import Gradients, pairs, recorded_part, recorded_trainer, samples, tiny_trainer
@@ -31,8 +31,8 @@ def test_the_released_preset_gives_the_released_code_s_losses_and_gradients(tmp_
     recorded = case("B")
     trainer = recorded_trainer(tmp_path, recorded, RELEASED)
     batch = as_batch(recorded_part(recorded, [0, 2]), recorded_part(recorded, [1, 3]))
-    outputs = trainer._forward(trainer.model, batch["parts"])
-    parts = trainer._loss_parts(batch["parts"], [output.logits for output in outputs], count_terms(batch))
+    outputs = trainer.forward_parts(trainer.model, batch["parts"])
+    parts = trainer.loss_parts(batch["parts"], [output.logits for output in outputs], count_terms(batch))
     wanted = recorded.expected["losses_train_sh"]
     assert parts.ce_description.item() == pytest.approx(wanted["description_ce"], rel=1e-5)
     assert parts.ce_answer.item() == pytest.approx(wanted["score_ce"], rel=1e-5)
@@ -75,8 +75,8 @@ def test_the_ranking_loss_is_deqa_s(tmp_path, code, continuous, fixed):
     values = torch.tensor(DEQA[code])
     trainer = recorded_trainer(tmp_path, recorded, RELEASED)
     part = recorded_part(recorded, [0, 2])
-    (output,) = trainer._forward(trainer.model, [part])
-    own = trainer._loss_parts([part], [output.logits], count_terms(as_batch(part)))
+    (output,) = trainer.forward_parts(trainer.model, [part])
+    own = trainer.loss_parts([part], [output.logits], count_terms(as_batch(part)))
     levels = output.logits[part["is_level"]][:, trainer.level_ids]
     scores, variances = moments(levels.softmax(-1), values)
     ranking = pair_fidelity(

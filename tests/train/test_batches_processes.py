@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import datasets
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -18,15 +19,32 @@ from tests.train.trainers import pairs, samples, tiny_trainer
 KINDS = ["score", "describe", "describe", "score"] * 2 + ["score", "score", "describe", "describe"] * 3
 
 
-def run(folder: Path, *, batch: int, accumulation: int, share: bool, **options: str) -> None:
-    """Two epochs; leaves weights and log of the first process."""
+def stream(folder: Path) -> datasets.IterableDataset:
+    """Ten rows of two samples each, of which the processes take their own."""
+    made = pairs(folder, 10)
+    content = {
+        "image": [str(sample.image) for sample in made[:10]],
+        "score": [1.5 + index for index in range(8)] + [2.0, 9.0],
+        "description": [sample.description for sample in made[10:]],
+    }
+    return datasets.Dataset.from_dict(content).to_iterable_dataset()
+
+
+def run(folder: Path, *, batch: int, accumulation: int, kind: str, **options: str) -> None:
+    """Two epochs, or as many steps of a stream; leaves weights and log of the first process."""
+    chosen = {
+        "apart": lambda: samples(folder / "data", KINDS),
+        "share": lambda: pairs(folder / "data", 10)[:-4],
+        "stream": lambda: stream(folder / "data"),
+    }
     trainer = tiny_trainer(
         folder,
-        pairs(folder / "data", 10)[:-4] if share else samples(folder / "data", KINDS),
+        chosen[kind](),
         batch=batch,
-        share_images=share,
+        share_images=kind == "share",
         gradient_accumulation_steps=accumulation,
         num_train_epochs=2,
+        max_steps=10 if kind == "stream" else -1,
         learning_rate=0.05,
         **options,
     )
@@ -37,20 +55,22 @@ def run(folder: Path, *, batch: int, accumulation: int, share: bool, **options: 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("batch", "accumulation", "share"), [(2, 1, False), (1, 2, False), (2, 1, True)])
-def test_two_processes_give_the_losses_and_weights_of_one(tmp_path, batch, accumulation, share):
-    run(tmp_path / "one", batch=4, accumulation=1, share=share)
+@pytest.mark.parametrize(
+    ("batch", "accumulation", "kind"), [(2, 1, "apart"), (1, 2, "apart"), (2, 1, "share"), (2, 1, "stream")]
+)
+def test_two_processes_give_the_losses_and_weights_of_one(tmp_path, batch, accumulation, kind):
+    run(tmp_path / "one", batch=4, accumulation=1, kind=kind)
     two = tmp_path / "two"
     two.mkdir()
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port"]
     command += [str(free_port()), "-m", "tests.train.test_batches_processes", str(two)]
-    command += [str(batch), str(accumulation), "share" if share else "apart"]
+    command += [str(batch), str(accumulation), kind]
     env = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
     logs = [json.loads((tmp_path / name / "log.json").read_text()) for name in ("one", "two")]
     steps = [[line for line in log if "loss" in line] for log in logs]
-    assert len(steps[0]) == len(steps[1]) == (8 if share else 10)
+    assert len(steps[0]) == len(steps[1]) == (8 if kind == "share" else 10)
     for one, other in zip(*steps, strict=True):
         for name in ("loss", "ce_description", "ce_answer", "kl"):
             assert (name in one) == (name in other)  # a step may have no score or no description
@@ -61,5 +81,5 @@ def test_two_processes_give_the_losses_and_weights_of_one(tmp_path, batch, accum
 
 
 if __name__ == "__main__":
-    place, size, steps, share = sys.argv[1:]
-    run(Path(place), batch=int(size), accumulation=int(steps), share=share == "share", ddp_backend="gloo")
+    place, size, steps, kind = sys.argv[1:]
+    run(Path(place), batch=int(size), accumulation=int(steps), kind=kind, ddp_backend="gloo")

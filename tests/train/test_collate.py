@@ -8,7 +8,7 @@ from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.prompting.levels import LevelScale
 from artquant_plugin.prompting.prompter import Prompter, PromptSpec, level_positions
 from artquant_plugin.train.collate import AnswerCollator, count_passes, count_terms, count_tokens, with_passes
-from artquant_plugin.train.samples import Sample, SampleDataset
+from artquant_plugin.train.data import Sample, SampleDataset
 from tests.tiny import pictures, tiny_llava
 
 

@@ -12,17 +12,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from artquant_plugin.checkpoint import ScoringSpec, load_checkpoint
+from artquant_plugin.checkpoint import load_checkpoint
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.prompting.levels import LevelScale
 from artquant_plugin.prompting.prompter import Prompter, PromptSpec
-from artquant_plugin.train.collate import AnswerCollator, count_terms
+from artquant_plugin.train.collate import REPORT, AnswerCollator, GuardedCollator, count_terms
 from artquant_plugin.train.config import load_config
-from artquant_plugin.train.guard import FACTS, GuardedCollator, GuardedSamples
-from artquant_plugin.train.mixture import load_material
+from artquant_plugin.train.data import MixedSamples, load_training_data
 from artquant_plugin.train.run import train
-from artquant_plugin.train.stage_trainer import StageTrainer
-from artquant_plugin.train.stages import StageFolder
+from artquant_plugin.train.trainer import ArtQuantTrainer
 from tests.paths import ROOT
 from tests.tiny import tiny_llava
 from tests.train.runs import LORA, write_config, write_small
@@ -87,18 +85,18 @@ def test_an_image_of_the_validation_split_is_left_out_and_counted_when_asked(tmp
     assert list(json.loads((tmp_path / "run" / "training.json").read_text())["skipped"]) == ["validation 20.png"]
 
 
-def guarded(data: Path) -> tuple[GuardedSamples, GuardedCollator]:
+def guarded(data: Path) -> tuple[MixedSamples, GuardedCollator]:
     config = load_config(write_config(data.parent / "configs", data, stages=ONE_STAGE))
     prompter = Prompter(tiny_llava()[1], PromptSpec(), LevelScale())
-    return GuardedSamples(load_material(config).mixed(("score",), 0)), GuardedCollator(AnswerCollator(prompter))
+    return load_training_data(config).mixed(("score",), 0), GuardedCollator(AnswerCollator(prompter))
 
 
 def test_what_is_left_out_is_replaced_by_nothing(broken):
     samples, collator = guarded(broken)
     whole = collator([samples[index] for index in (3, BAD, 8)])
     without = collator([samples[index] for index in (3, 8)])
-    assert whole[FACTS].names == without[FACTS].names == ("score 3", "score 8")
-    assert [name for name, _ in whole[FACTS].bad] == [f"score {BAD}"]
+    assert whole[REPORT].names == without[REPORT].names == ("score 3", "score 8")
+    assert [name for name, _ in whole[REPORT].unreadable] == [f"score {BAD}"]
     (one,), (other,) = whole["parts"], without["parts"]
     assert one["inputs"].keys() == other["inputs"].keys()
     assert all(torch.equal(one["inputs"][name], other["inputs"][name]) for name in one["inputs"])
@@ -109,35 +107,19 @@ def test_what_is_left_out_is_replaced_by_nothing(broken):
 def test_a_batch_of_which_nothing_can_be_read_moves_no_weight(broken, tmp_path):
     samples, collator = guarded(broken)
     batch = collator([samples[BAD]])
-    assert batch[FACTS].names == ()
+    assert batch[REPORT].names == ()
     assert count_terms(batch).tolist() == [0, 0, 0, 0]
 
-    from transformers import TrainingArguments
-
-    from artquant_plugin.train.callbacks import Flow, StopRequest
-    from artquant_plugin.train.config import LossSection
+    from artquant_plugin.train.config import ArtQuantConfig
     from artquant_plugin.train.tiny import build_tiny_model
     from tests.tiny import SIZES, tiny_texts
 
     model, processor = build_tiny_model(SIZES, tiny_texts(), seed=0)
-    trainer = StageTrainer(
-        model=model,
-        args=TrainingArguments(output_dir=str(tmp_path / "out"), report_to="none", use_cpu=True),
-        samples=samples.samples,
-        collator=collator,
-        folder=StageFolder(tmp_path / "out"),
-        rates={},
-        flow=Flow(StopRequest(), None),
-        keep_best=False,
-        skip_bad=True,
-        group_by_length=False,
-        save_total_limit=1,
+    trainer = ArtQuantTrainer(
+        model,
+        ArtQuantConfig(output_dir=str(tmp_path / "out"), report_to="none", use_cpu=True, on_bad_sample="skip"),
+        samples,
         processing_class=processor,
-        level_ids=collator.collator.prompter.level_ids,
-        loss_weights=LossSection(),
-        spec=ScoringSpec(),
-        validation=[],
-        score_batch_size=2,
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -160,7 +142,7 @@ def test_a_full_disk_leaves_the_checkpoint_of_before(kind, small, tmp_path, monk
     """A limit on the size of files stands in for the full disk: writing fails in the middle of a file."""
     changes = {"stages": ONE_STAGE, "trained": LORA if kind == "lora" else {}}
     config = write_config(tmp_path, small, train={"save_steps": 1}, **changes)
-    step = StageTrainer.training_step
+    step = ArtQuantTrainer.training_step
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
 
     def filling(self, *args, **options):
@@ -168,7 +150,7 @@ def test_a_full_disk_leaves_the_checkpoint_of_before(kind, small, tmp_path, monk
             resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
         return step(self, *args, **options)
 
-    monkeypatch.setattr(StageTrainer, "training_step", filling)
+    monkeypatch.setattr(ArtQuantTrainer, "training_step", filling)
     folder = tmp_path / "run" / "stages" / "only"
     try:
         with pytest.raises(ArtQuantError) as raised:

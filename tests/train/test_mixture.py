@@ -11,8 +11,7 @@ from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.data.dataset import Painting, write_dataset
 from artquant_plugin.prompting.levels import LevelScale
 from artquant_plugin.train.config import load_config
-from artquant_plugin.train.mixture import EpochSampler, MixedSamples, load_material
-from artquant_plugin.train.samples import Sample
+from artquant_plugin.train.data import EpochSampler, MixedSamples, Sample, load_training_data
 from tests.train.runs import write_config, write_small
 
 
@@ -93,7 +92,7 @@ def test_grouped_batches_mix_kinds_as_often_as_those_that_are_not():
 
 def test_a_paintings_samples_meet_in_a_batch_when_they_share_its_image(tmp_path):
     data = write_small(tmp_path / "data", count=10, validation=0)
-    material = load_material(load_config(write_config(tmp_path, data)))
+    material = load_training_data(load_config(write_config(tmp_path, data)))
     mixed = material.mixed(("describe", "score"), seed=0)
     sampler = EpochSampler(mixed, seed=0, share_images=True)
     orders = []
@@ -111,10 +110,9 @@ def test_datasets_are_mixed_by_the_configuration(tmp_path):
     one = write_small(tmp_path / "one", count=12, validation=4, name="one")
     two = write_small(tmp_path / "two", count=20, validation=0, name="two")
     data = [str(one), {"name": str(two), "weight": 0.5}]
-    material = load_material(load_config(write_config(tmp_path, one, data=data)))
+    material = load_training_data(load_config(write_config(tmp_path, one, data=data)))
     assert len(material.mixed(("describe", "score"), seed=0)) == 2 * (8 + 10)
-    assert len(material.validation) == 4
-    assert {dataset.info.name for dataset, _ in material.validation} == {"one"}
+    assert [len(paintings) for paintings in material.validation] == [4, 0]
 
 
 def test_labels_follow_the_configuration(tmp_path):
@@ -123,7 +121,7 @@ def test_labels_follow_the_configuration(tmp_path):
 
     def labels(**levels) -> np.ndarray:
         stages = [{"name": "s", "samples": ["score"], "epochs": 1}]
-        material = load_material(load_config(write_config(tmp_path, data, levels=levels, stages=stages)))
+        material = load_training_data(load_config(write_config(tmp_path, data, levels=levels, stages=stages)))
         return np.array([sample.label for sample in material.samples["score"][0]])
 
     scale = LevelScale()
@@ -143,7 +141,7 @@ def test_deviations_may_be_an_attribute_of_the_paintings(tmp_path):
             folder, name="d", score_range=(0, 10), splits={"train": rows}, image_root=".", source="", license=""
         )
         stages = [{"name": "s", "samples": ["score"], "epochs": 1}]
-        material = load_material(load_config(write_config(tmp_path, folder, levels=levels, stages=stages)))
+        material = load_training_data(load_config(write_config(tmp_path, folder, levels=levels, stages=stages)))
         return np.array([sample.label for sample in material.samples["score"][0]])
 
     expected = LevelScale().soft_labels([4.0, 5.0], "gaussian", deviations=[0.5, 1.5])

@@ -8,8 +8,8 @@ from artquant_plugin.backbones.interface import core
 from artquant_plugin.checkpoint import Checkpoint, ScoringSpec, load_checkpoint, restore_weights, save_checkpoint
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.scoring.scorer import ArtQuantScorer
-from artquant_plugin.train.config import TrainedSection
 from artquant_plugin.train.parts import choose_trained, count_trained, find_parts, lora_targets, optimizer_groups
+from artquant_plugin.train.sections import TrainedSection
 from tests.backbones.families import FAMILIES, family
 from tests.tiny import pictures
 

@@ -30,11 +30,11 @@ import sys, time
 from pathlib import Path
 import torch
 from artquant_plugin.cli import main
-from artquant_plugin.train.stage_trainer import StageTrainer
+from artquant_plugin.train.trainer import ArtQuantTrainer
 
 torch.set_num_threads(1)
 stage, step, ready = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
-training_step = StageTrainer.training_step
+training_step = ArtQuantTrainer.training_step
 
 def pausing(self, *args, **options):
     if Path(self.args.output_dir).name == stage and self.state.global_step == step and not ready.exists():
@@ -42,7 +42,7 @@ def pausing(self, *args, **options):
         time.sleep(float(sys.argv[4]))
     return training_step(self, *args, **options)
 
-StageTrainer.training_step = pausing
+ArtQuantTrainer.training_step = pausing
 sys.exit(main(["train", *sys.argv[5:]]))
 """
 
@@ -134,7 +134,10 @@ def test_a_run_goes_on_as_it_was_begun_or_not_at_all(data, tmp_path):
     process = begin(config, tmp_path, "mat", 1)
     process.kill()
     process.communicate()
-    with pytest.raises(ArtQuantError, match="has another train.learning_rate than the configuration now"):
+    with pytest.raises(
+        ArtQuantError,
+        match=r"was made from something else: train.learning_rate 0.001 -> 0.0001; resume with the configuration",
+    ):
         train(load_config(config, ["train.learning_rate=1e-4"]), resume=True)
     train(load_config(config, ["train.logging_steps=2"]), resume=True)  # decides nothing
     assert (tmp_path / "run" / "artquant.json").is_file()

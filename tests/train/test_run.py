@@ -16,9 +16,8 @@ from artquant_plugin.data.dataset import Dataset, Painting, write_dataset
 from artquant_plugin.data.images import sha256_file
 from artquant_plugin.metrics.agreement import srocc
 from artquant_plugin.scoring.scorer import ArtQuantScorer
-from artquant_plugin.train.arguments import check_gpus
 from artquant_plugin.train.config import load_config
-from artquant_plugin.train.run import dry_run, train
+from artquant_plugin.train.run import check_gpus, dry_run, train
 from tests.tiny import pictures
 from tests.train.runs import LORA, same, weights, write_config, write_small
 

@@ -2,20 +2,20 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import datasets
 import torch
 from torch import Tensor
-from transformers import TrainerCallback, TrainingArguments
+from transformers import TrainerCallback
 
-from artquant_plugin.checkpoint import ScoringSpec
 from artquant_plugin.prompting.levels import LevelScale
-from artquant_plugin.prompting.prompter import Prompter, PromptSpec
-from artquant_plugin.train.collate import AnswerCollator
-from artquant_plugin.train.config import LossSection
-from artquant_plugin.train.samples import Sample, SampleDataset
+from artquant_plugin.train.config import ArtQuantConfig
+from artquant_plugin.train.data import MixedSamples, Sample
+from artquant_plugin.train.sections import LossSection
 from artquant_plugin.train.tiny import build_tiny_model
-from artquant_plugin.train.trainer import AestheticTrainer
+from artquant_plugin.train.trainer import ArtQuantTrainer
 from tests.backbones.mplug_owl2.parity import Case
 from tests.tiny import SIZES, pictures, tiny_texts
 
@@ -61,22 +61,20 @@ def pairs(folder: Path, count: int) -> list[Sample]:
 
 def tiny_trainer(
     folder: Path,
-    chosen: Sequence[Sample],
+    chosen: Sequence[Sample] | datasets.IterableDataset,
     *,
     batch: int,
     loss: LossSection | None = None,
     share_images: bool = False,
     callbacks: Sequence[TrainerCallback] = (),
     **options: Any,
-) -> AestheticTrainer:
+) -> ArtQuantTrainer:
     """A trainer of a LLaVA of its own, always with the same weights; plain gradient descent without clipping."""
     model, processor = build_tiny_model(SIZES, tiny_texts(), seed=0)
-    prompter = Prompter(processor, PromptSpec(), LevelScale())
-    arguments = TrainingArguments(
+    arguments = ArtQuantConfig(
         output_dir=str(folder / "run"),
         per_device_train_batch_size=batch,
         report_to="none",
-        remove_unused_columns=False,
         save_strategy="no",
         logging_steps=1,
         optim="sgd",
@@ -84,34 +82,26 @@ def tiny_trainer(
         max_grad_norm=0,
         use_cpu=True,
         disable_tqdm=True,
+        loss=(loss or LossSection()).model_dump(),
+        share_images=share_images,
         **options,
     )
-    return AestheticTrainer(
-        model=model,
-        args=arguments,
-        train_dataset=SampleDataset(chosen),
-        data_collator=AnswerCollator(prompter, share_images=share_images),
+    return ArtQuantTrainer(
+        model,
+        arguments,
+        chosen if isinstance(chosen, datasets.IterableDataset) else MixedSamples([(chosen, 1.0)], seed=0),
         processing_class=processor,
-        level_ids=prompter.level_ids,
-        loss_weights=loss or LossSection(),
-        spec=ScoringSpec(),
-        validation=[],
-        score_batch_size=8,
-        share_images=share_images,
         callbacks=list(callbacks),
     )
 
 
-def recorded_trainer(folder: Path, recorded: Case, loss: LossSection, levels: LevelScale | None = None) -> Any:
-    """A trainer of a recorded model, in training mode as it was recorded."""
-    trainer = AestheticTrainer(
-        model=recorded.model(),
-        args=TrainingArguments(output_dir=str(folder), report_to="none", use_cpu=True),
-        level_ids=recorded.expected["level_ids"],
-        loss_weights=loss,
-        spec=ScoringSpec(scale=levels or LevelScale()),
-        validation=[],
-        score_batch_size=8,
+def recorded_trainer(folder: Path, recorded: Case, loss: LossSection) -> Any:
+    """A trainer of a recorded model, in training mode as it was recorded; its processor was not recorded."""
+    prompter: Any = SimpleNamespace(level_ids=recorded.expected["level_ids"])
+    trainer = ArtQuantTrainer(
+        recorded.model(),
+        ArtQuantConfig(output_dir=str(folder), report_to="none", use_cpu=True, loss=loss.model_dump()),
+        prompter=prompter,
     )
     trainer.model.train()
     return trainer

@@ -16,7 +16,7 @@ from artquant_plugin.data.dataset import Dataset, Painting, write_dataset
 from artquant_plugin.data.images import sha256_file
 from artquant_plugin.tasks import describing, scoring
 from artquant_plugin.train.config import load_config
-from artquant_plugin.train.mixture import load_material
+from artquant_plugin.train.data import load_training_data
 from artquant_plugin.train.rad import export as exporting
 from artquant_plugin.train.rad.export import export_run
 from artquant_plugin.train.rad.store import STORE_FILE, Change, RunStore
@@ -268,7 +268,7 @@ def test_training_takes_the_folder_as_it_is(run, tmp_path):
     assert record["data"]["rad-small"].keys() == {
         "dataset.json", *(f"data/{split}-00000-of-00001.parquet" for split in ("train", "validation", "test")),
     }  # fmt: skip
-    material = load_material(config)
+    material = load_training_data(config)
     # Every painting is scored, the five of six with a description are described as well.
     assert {kind: len(samples[0]) for kind, samples in material.samples.items()} == {"describe": 5, "score": 6}
     assert material.samples["describe"][0][3].description.startswith("Perception: perception 3: ")

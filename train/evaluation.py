@@ -1,0 +1,54 @@
+"""The scores of an evaluation's paintings, from the engine that users score with, over all processes."""
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from accelerate.utils import gather_object
+
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.data.images import ImageError
+from artquant_plugin.scoring.scorer import ArtQuantScorer
+from artquant_plugin.train.data import ScoredPainting, image_source
+
+
+def score_paintings(
+    scorer: ArtQuantScorer,
+    paintings: Sequence[ScoredPainting],
+    leave_out: Callable[[str, str], None] | None,
+    *,
+    rank: int,
+    processes: int,
+) -> np.ndarray:
+    """A score for each painting; the processes share the work, and each of them gets all scores.
+
+    Args:
+        scorer: Scores with the model as it is now.
+        paintings: The n paintings, the same ones in every process.
+        leave_out: Called with the name of a painting whose image cannot be read, and why; None has such an image end
+            the evaluation.
+        rank: Number of this process, from 0.
+        processes: Number of processes that share the paintings. With 1, this process scores all of them, as it has to
+            where the processes share one model.
+
+    Returns:
+        Shape (n,), float64, in the unit of the levels' values; NaN for a painting that was left out.
+
+    Raises:
+        ArtQuantError: An image cannot be read and is not to be left out, or the model gives no finite logits.
+    """
+    own = []
+    chosen = paintings[rank::processes]
+    results = scorer.score_each(image_source(painting.image) for painting in chosen)
+    for painting, result in zip(chosen, results, strict=True):
+        if isinstance(result, ImageError) and leave_out is not None:
+            leave_out(f"validation {painting.name}", str(result))
+            own.append(math.nan)
+        elif isinstance(result, ArtQuantError):
+            raise result
+        else:
+            own.append(result.score)
+    scores = np.empty(len(paintings))
+    for other, found in enumerate([own] if processes == 1 else gather_object([own])):
+        scores[other::processes] = found
+    return scores
