@@ -28,7 +28,7 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the checks and print their findings; return the exit code, 1 where there is a problem."""
     from artquant_plugin.environment.survey import survey
-    from artquant_plugin.report.formats import aligned
+    from artquant_plugin.report.table_formats import aligned
 
     if not args.quick:
         print("importing torch and lmms-eval in processes of their own (some seconds)", file=sys.stderr)

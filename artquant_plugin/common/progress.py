@@ -1,4 +1,4 @@
-"""The progress bar of every command: on terminals alone, with a unit and with counts behind it."""
+"""The progress bar of every command and model, with a unit and with counts behind it."""
 
 import time
 from collections.abc import Iterable, Iterator
@@ -10,18 +10,23 @@ Step = TypeVar("Step")
 
 
 class ProgressBar:
-    """A bar on the error stream; a context manager. Where that stream is no terminal, nothing is drawn.
+    """A bar on the error stream; a context manager.
 
     Args:
         title: a word before the bar that says what is being done, such as "score".
         unit: what is counted, in the singular.
         total: how many there are; None when that is not known, so that there is a count and no bar.
-        show: False draws nothing on a terminal either, as for all processes but the first.
+        show: False draws nothing at all, as for all processes but the first.
+        in_files: whether the bar is also written where the error stream is no terminal. Our commands write none there;
+            a model of lmms-eval does, as its other models do, since evaluations on clusters are watched in log files.
     """
 
-    def __init__(self, title: str, unit: str, total: int | None, *, show: bool = True) -> None:
+    def __init__(self, title: str, unit: str, total: int | None, *, show: bool = True, in_files: bool = False) -> None:
         self._started = time.monotonic()
-        self._bar = tqdm(total=total, desc=title, unit=unit, disable=None if show else True)
+        on_terminals_only = None  # how tqdm spells it
+        self._bar = tqdm(
+            total=total, desc=title, unit=unit, disable=(False if in_files else on_terminals_only) if show else True
+        )
 
     def __enter__(self) -> Self:
         return self

@@ -7,10 +7,10 @@ from functools import cached_property
 from typing import Any
 
 from lmms_eval.api.instance import Instance
-from tqdm import tqdm
 
 from artquant_plugin.checkpoint import Identity
 from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.progress import ProgressBar
 from artquant_plugin.harness.base import HarnessModel
 from artquant_plugin.harness.plugin import DESCRIBE_REQUEST, REQUEST, SCORE_REQUEST
 from artquant_plugin.prompting.descriptions import Description
@@ -92,10 +92,10 @@ class ArtQuant(HarnessModel):
     def generate_until(self, requests: list[Instance]) -> list[str]:
         """Answer requests in the order given: with JSON text for scores, with generated text otherwise."""
         answers: dict[int, str] = {}
-        with tqdm(total=len(requests), unit="image", desc="ArtQuant", disable=self.rank != 0) as progress:
+        with ProgressBar("ArtQuant", "image", len(requests), show=self.rank == 0, in_files=True) as bar:
             for index, answer in self._answers(requests):
                 answers[index] = answer
-                progress.update()
+                bar.advance()
         return [answers[index] for index in range(len(requests))]
 
     def _answers(self, requests: Sequence[Instance]) -> Iterator[tuple[int, str]]:

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 from lmms_eval.api.instance import Instance
-from tqdm import tqdm
 
 from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.progress import ProgressBar
 from artquant_plugin.common.text import one_line
 from artquant_plugin.data.images import open_image
 from artquant_plugin.harness.base import HarnessModel
@@ -85,8 +85,12 @@ class PyIQA(HarnessModel):
                     f"model 'pyiqa' answers no questions, as task {request.task_name!r} asks them; use --tasks apdd, "
                     "baid, vaps or artquant_demo"
                 )
-        bar = tqdm(requests, unit="image", desc=self._name, disable=self.rank != 0)
-        return [self._measure(request) for request in bar]
+        replies = []
+        with ProgressBar(self._name, "image", len(requests), show=self.rank == 0, in_files=True) as bar:
+            for request in requests:
+                replies.append(self._measure(request))
+                bar.advance()
+        return replies
 
     def _measure(self, request: Instance) -> str:
         """The reply to one request; for a painting that cannot be measured, a null score with the reason."""

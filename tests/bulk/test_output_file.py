@@ -12,8 +12,8 @@ from artquant_plugin.bulk.manifests import Manifest
 from artquant_plugin.bulk.output_file import score_to_file
 from artquant_plugin.bulk.rows import score_rows
 from artquant_plugin.common.errors import ArtQuantError
-from artquant_plugin.common.run_record import only_writer
 from tests.bulk.engines import Brightness
+from tests.locks import held_by_another_process
 
 SCORES = [float(index * 10) for index in range(10)]
 
@@ -107,7 +107,8 @@ def test_a_file_that_no_run_wrote_is_kept(paintings, tmp_path):
 
 def test_a_second_writer_stops(paintings, tmp_path):
     out = tmp_path / "s.csv"
-    with only_writer(tmp_path / ".s.csv.lock", out), pytest.raises(ArtQuantError, match="another process is writing"):
+    lock = tmp_path / ".s.csv.lock"
+    with held_by_another_process(lock), pytest.raises(ArtQuantError, match="another process is writing"):
         run(paintings, out)
     assert run(paintings, out).rows == 10
 

@@ -13,9 +13,9 @@ from artquant_plugin.bulk.inputs import find_inputs
 from artquant_plugin.bulk.shards import Share, score_to_folder, shard_path
 from artquant_plugin.cli import main
 from artquant_plugin.common.errors import ArtQuantError
-from artquant_plugin.common.run_record import only_writer
 from tests.bulk.engines import Brightness
 from tests.bulk.test_inputs import archive, png
+from tests.locks import held_by_another_process
 from tests.paths import ROOT
 
 
@@ -116,7 +116,7 @@ def test_another_shard_size_is_refused(paintings, tmp_path):
 def test_a_second_writer_stops_at_the_shard_that_is_being_made(paintings, tmp_path):
     out = tmp_path / "out"
     with (
-        only_writer(out / ".work" / "shard-000001.lock", out),
+        held_by_another_process(out / ".work" / "shard-000001.lock"),
         pytest.raises(ArtQuantError, match="another process is writing"),
     ):
         run(paintings, out)

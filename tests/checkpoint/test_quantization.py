@@ -10,7 +10,7 @@ from artquant_plugin.checkpoint.quantization import fits_cpu_kernels
 from artquant_plugin.cli import main
 from artquant_plugin.common.errors import ArtQuantError, ArtQuantWarning
 from artquant_plugin.scoring.scorer import ArtQuantScorer
-from artquant_plugin.train.config import TinyModel
+from artquant_plugin.train.sections import TinyModel
 from artquant_plugin.train.tiny import build_tiny_model
 from tests.tiny import SIZES, pictures, tiny_llava, tiny_texts
 

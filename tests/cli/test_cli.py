@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from artquant_plugin.cli import build_parser, main
+from artquant_plugin.data.dataset import Painting, write_dataset
 from tests.paths import shared
 
 
@@ -61,6 +62,15 @@ def fails(capsys, *args: str) -> str:
 def test_errors_are_one_line_with_exit_code_2(args, message, capsys, tmp_path, monkeypatch):
     monkeypatch.setenv("ARTQUANT_DATA", str(tmp_path))
     monkeypatch.chdir(tmp_path)
+    write_dataset(  # of the demo's configuration, whose data is looked for before its other keys are read
+        tmp_path / "artquant_demo",
+        name="artquant_demo",
+        score_range=(0, 10),
+        splits={"train": [Painting("a", "a.png", "", 5.0)]},
+        image_root=".",
+        source="",
+        license="",
+    )
     assert message in fails(capsys, *args)
 
 

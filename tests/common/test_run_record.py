@@ -6,6 +6,7 @@ import pytest
 
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.run_record import has_writer, only_writer, read_record, refuse_changes, write_record
+from tests.locks import held_by_another_process
 
 
 @pytest.mark.parametrize(
@@ -50,8 +51,10 @@ def test_a_comparison_names_three_changes_and_counts_the_others(tmp_path):
 def test_a_lock_has_one_holder(tmp_path):
     lock = tmp_path / "new" / "lock"
     assert not has_writer(lock)
-    with only_writer(lock, tmp_path):
+    with held_by_another_process(lock):
         assert has_writer(lock)
         with pytest.raises(ArtQuantError, match="another process is writing"), only_writer(lock, tmp_path):
             pass
     assert not has_writer(lock)
+    with only_writer(lock, tmp_path):
+        pass
