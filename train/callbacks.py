@@ -14,7 +14,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from artquant_plugin.common.device import peak_memory
 
 
-class HasEpochs(Protocol):
+class ChangesEachEpoch(Protocol):
     """Something that is different in each epoch, such as samples that are drawn or their order."""
 
     def set_epoch(self, epoch: int) -> None:
@@ -71,14 +71,14 @@ class SaveAndStop(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> TrainerControl:
         """Decide about saving and stopping after a step."""
-        through = state.global_step >= state.max_steps
-        if self._request is not None and not through and any_process(self._request.made):
+        at_last_step = state.global_step >= state.max_steps
+        if self._request is not None and not at_last_step and any_process(self._request.made):
             self.stopped = True
             control.should_save = control.should_training_stop = True
             control.should_evaluate = False
             return control
         at_end_of_epoch = state.epoch is not None and float(state.epoch).is_integer()
-        unwanted = through and self._request is not None
+        unwanted = at_last_step and self._request is not None
         if control.should_save and (unwanted or (at_end_of_epoch and args.eval_strategy == "epoch")):
             control.should_save = False
             self._save_later = not unwanted
@@ -110,11 +110,11 @@ class EpochStart(TrainerCallback):
     """Tells samples and sampler the number of the epoch that begins, or in which a resumed training goes on."""
 
     def __init__(self) -> None:
-        self.followers: list[HasEpochs] = []
+        self.told_epoch: list[ChangesEachEpoch] = []
 
     def on_epoch_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Pass the number on."""
-        for follower in self.followers:
+        for follower in self.told_epoch:
             follower.set_epoch(int(state.epoch or 0))
 
 

@@ -97,7 +97,7 @@ class AnswerCollator:
         answers = [self.answer(sample) for sample in samples]
         inputs = self.prompter.inputs([answer.text for answer in answers], [item["image"] for item in items])
         if reuses_images:
-            del inputs["pixel_values"]  # what else tells of the images, such as their grid, has its use without them
+            del inputs["pixel_values"]  # the other image inputs, such as the grid, are still needed
         ids = inputs["input_ids"]
         supervised = torch.zeros(ids.shape, dtype=torch.bool)
         is_level: list[bool] = []
@@ -180,7 +180,7 @@ def count_passes(batch: dict[str, Any]) -> Tensor:
 
 
 def with_passes(batch: dict[str, Any], passes: Tensor) -> dict[str, Any]:
-    """Pads the batch with unsupervised parts, so that every process makes the same number of forward passes.
+    """Pad the batch with unsupervised parts, so that every process makes the same number of forward passes.
 
     Models whose weights are spread over processes exchange them in every pass; a process that makes fewer passes than
     the others would leave them waiting.

@@ -444,7 +444,7 @@ def stage_arguments(
     """The trainer's arguments for one stage of a run.
 
     Args:
-        config: Configuration of the run that the stage is of.
+        config: Configuration of the whole run, one of whose stages this is.
         stage: The stage, whose epochs, samples and learning rate are taken.
         folder: Folder that the stage's checkpoints are written to; it need not exist.
         validated: Whether there are paintings to evaluate on.

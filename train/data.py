@@ -155,7 +155,7 @@ def description_samples(dataset: Dataset, paintings: Sequence[Painting]) -> list
     if not samples:
         raise ArtQuantError(
             f"dataset {dataset.folder} has no descriptions; train with stages of `samples: [score]`, or add "
-            "descriptions to its manifest"
+            "descriptions to its rows"
         )
     return samples
 
@@ -358,7 +358,7 @@ class PaintingOrder(Sampler[int]):
                 self.singles.extend(indices)
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose order comes next; the trainer calls it."""
+        """Choose the epoch whose order comes next."""
         self.epoch = epoch
 
     def __len__(self) -> int:

@@ -16,12 +16,12 @@ from artquant_plugin.train.sections import LossSection
 
 Count = Tensor | float
 
-TERMS = ("ce_description", "ce_answer", "kl", "ranking")  # the fields of `LossParts`, and the order of their counts
+TERMS = ("ce_description", "ce_answer", "kl", "ranking")  # the fields of `LossTerms`, and the order of their counts
 _TINY = 1e-12  # keeps the root of a variance that vanished from having no gradient
 
 
 @dataclass(frozen=True, slots=True)
-class LossParts:
+class LossTerms:
     """The terms of one batch's loss, each a float32 scalar; a term without samples is 0.
 
     Args:
@@ -54,7 +54,7 @@ def batch_terms(
     section: LossSection,
     level_ids: Tensor,
     level_values: Sequence[float],
-) -> LossParts:
+) -> LossTerms:
     """The terms of a batch's loss.
 
     Args:
@@ -78,7 +78,7 @@ def batch_terms(
         ranking = at_level.new_zeros((), dtype=torch.float32)
     else:
         ranking = _ranking(at_level[:, level_ids], targets, level_values, section.ranking, count["ranking"])
-    return LossParts(
+    return LossTerms(
         ce_description=mean(tokens[is_description], count["ce_description"]),
         ce_answer=mean(tokens[~is_level & ~is_description], count["ce_answer"]),
         kl=level_divergence(

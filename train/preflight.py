@@ -1,4 +1,4 @@
-"""Before the first step: does everything fit together, what will it cost, what is trained on."""
+"""Checks before the first step: the data, what is trained, memory and time."""
 
 import itertools
 import time

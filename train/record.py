@@ -26,7 +26,7 @@ RECORD_FILE = "training.json"
 CURVES_FILE = "training-curves.csv"
 PLOT_FILE = "training-curves.png"
 CONFIG_FILE = "config.train.yaml"
-# Of either kind of checkpoint; those of the other kind go when a run is written over.
+# Weight files of both kinds of checkpoint; overwriting a run removes those of the kind that it does not write.
 _WEIGHT_FILES = (
     "config.json",
     "model.safetensors",

@@ -45,8 +45,8 @@ Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Stopped:
-    """A run that was asked to end before it was through.
+class StoppedRun:
+    """A run that was asked to end before it was finished.
 
     Args:
         stage: Name of the stage in which it ended.
@@ -133,7 +133,7 @@ class PreparedRun:
 
 def train(
     config: TrainConfig, *, overwrite: bool = False, resume: bool = False, say: Say | None = None
-) -> RunSummary | Stopped:
+) -> RunSummary | StoppedRun:
     """Run all stages.
 
     Args:
@@ -154,10 +154,10 @@ def train(
     if (config.output / SCORING_FILE).exists() and not overwrite:
         if resume:
             return RunSummary.load(config.output)
-        raise ArtQuantError(f"{config.output} holds a finished checkpoint; pass --overwrite or another output")
+        raise ArtQuantError(f"{config.output} holds a finished checkpoint; pass --overwrite, or --set output=FOLDER")
     if run.begun and not (overwrite or resume):
         raise ArtQuantError(
-            f"{config.output} holds a run that is not through; go on with --resume or pass --overwrite"
+            f"{config.output} holds an unfinished run; pass --resume to continue it, or --overwrite to begin anew"
         )
     if run.begun and not overwrite:
         run.check(config)
@@ -165,7 +165,7 @@ def train(
     for line in _preflight(prepared, model):
         if say is not None and state.is_main_process:
             say(line)
-    state.wait_for_everyone()  # all have looked for a run of before when this one begins
+    state.wait_for_everyone()  # every process has looked for an earlier run before this one begins
     if state.is_main_process:
         if overwrite:
             run.clear()
@@ -181,9 +181,9 @@ def train(
                 restore_weights(model, folder.final)
             else:
                 if any_process(request.made):
-                    return Stopped(stage.name, None)
+                    return StoppedRun(stage.name, None)
                 trained = _run_stage(prepared, stage, model, folder, request)
-                if isinstance(trained, Stopped):
+                if isinstance(trained, StoppedRun):
                     return trained
                 model, result = trained
             results.append((stage.name, result))
@@ -317,13 +317,13 @@ def stage_steps(config: TrainConfig, stage: StageSection, samples: MixedSamples)
 
 def _run_stage(
     prepared: PreparedRun, stage: StageSection, model: Any, folder: StageFolder, request: StopRequest
-) -> tuple[Any, StageResult] | Stopped:
+) -> tuple[Any, StageResult] | StoppedRun:
     config = prepared.config
     trainer = prepared.trainer(stage, model, folder, request=request, callbacks=_tensorboard(config, stage))
     checkpoint = folder.last_checkpoint()
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     if trainer.stopped:
-        return Stopped(stage.name, folder.last_checkpoint())
+        return StoppedRun(stage.name, folder.last_checkpoint())
     best = trainer.best_folder
     trainer.accelerator.wait_for_everyone()  # one process moves the best weights away, all have looked for them
     if best is None:

@@ -8,18 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
-from artquant_plugin.common.config import read_config
+from artquant_plugin.common.config import Section, read_config
 from artquant_plugin.prompting.levels import ANSWER_PREFIX, LEVEL_NAMES, LEVEL_VALUES, LevelScale
 from artquant_plugin.prompting.prompter import PromptSpec
 from artquant_plugin.prompting.questions import DESCRIBE_QUESTION, SCORE_QUESTION
-
-
-class Section(BaseModel):
-    """A section of a configuration: unknown keys are errors, and its values do not change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class TinyModel(Section):

@@ -140,7 +140,7 @@ class RunFolder:
             file.write(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
 
     def clear(self) -> None:
-        """Remove everything."""
+        """Remove the folder `stages` with its checkpoints."""
         if self.path.is_dir():
             shutil.rmtree(self.path)
 
@@ -158,7 +158,7 @@ class RunFolder:
             self.path,
             _deciding(before),
             _deciding(config.model_dump(mode="json")),
-            remedy="resume with the configuration of before, or begin anew with --overwrite",
+            remedy="resume with the configuration that the run began with, or begin anew with --overwrite",
         )
 
 

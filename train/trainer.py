@@ -43,7 +43,7 @@ from artquant_plugin.train.collate import (
 from artquant_plugin.train.config import ArtQuantConfig
 from artquant_plugin.train.data import EpochSampler, MixedSamples, ScoredPainting
 from artquant_plugin.train.evaluation import score_paintings
-from artquant_plugin.train.losses import TERMS, LossParts, batch_terms
+from artquant_plugin.train.losses import TERMS, LossTerms, batch_terms
 from artquant_plugin.train.memory import raise_if_memory
 from artquant_plugin.train.parts import add_adapter, checkpoint_activations, optimizer_groups, processor_of
 from artquant_plugin.train.pushing import push_checkpoint
@@ -202,7 +202,7 @@ class ArtQuantTrainer(Trainer):
             share_images=self.args.share_images,
         )
         # accelerate 1.15 does not reach the sampler of a loader that skips batches in several processes.
-        self._epochs.followers = [samples, sampler]
+        self._epochs.told_epoch = [samples, sampler]
         return sampler
 
     def first_batch(self) -> dict[str, Any]:
@@ -278,16 +278,15 @@ class ArtQuantTrainer(Trainer):
         for name, reason in report.unreadable:
             if self.args.on_bad_sample == "stop":
                 raise ArtQuantError(f"sample {name}: {reason}; or leave such images out with train.on_bad_sample=skip")
-            self._skip(f"sample {name}", reason)
+            self._skip(name, reason)
         if report.failure is not None:
             raise ArtQuantError(f"batch of {', '.join(report.names)}: {report.failure}")
         return batch
 
-    def _skip(self, what: str, reason: str) -> None:
-        """Count an image that is left out, and warn when it is the first time."""
-        name = what.removeprefix("sample ")
+    def _skip(self, name: str, reason: str) -> None:
+        """Count a sample that is left out, and warn when it is the first time."""
         if name not in self.skipped:
-            warnings.warn(f"{what} is left out: {reason}", ArtQuantWarning, stacklevel=2)
+            warnings.warn(f"sample {name} is left out: {reason}", ArtQuantWarning, stacklevel=2)
         self.skipped[name] = reason
 
     def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
@@ -369,7 +368,7 @@ class ArtQuantTrainer(Trainer):
         else:
             counts, processes = torch.as_tensor(num_items_in_batch), self.accelerator.num_processes
         outputs = self.forward_parts(model, inputs["parts"])
-        parts = self.loss_parts(inputs["parts"], [output.logits for output in outputs], counts / processes)
+        parts = self.loss_terms(inputs["parts"], [output.logits for output in outputs], counts / processes)
         weights = self.loss_section
         loss = parts.total(k=weights.k, k_asl=weights.k_asl, k_ranking=weights.k_ranking)
         if not torch.isfinite(loss):
@@ -396,7 +395,7 @@ class ArtQuantTrainer(Trainer):
             outputs.append(model(**inputs, logits_to_keep=part["supervised"], use_cache=False))
         return outputs
 
-    def loss_parts(self, parts: Sequence[dict[str, Any]], logits: Sequence[Tensor], counts: Tensor) -> LossParts:
+    def loss_terms(self, parts: Sequence[dict[str, Any]], logits: Sequence[Tensor], counts: Tensor) -> LossTerms:
         """The terms of a batch's loss.
 
         Args:

@@ -1,1 +1,1 @@
-"""Scoring many images: what is named on the command line -> items -> scores -> files that a rerun completes."""
+"""Scoring many images: finds the inputs, scores their images, and writes results that a rerun completes."""

@@ -81,6 +81,7 @@ class CheckpointEngine:
         """The model's name, and a key of each file that it is loaded from."""
         files = sorted(file for file in self._folder.iterdir() if file.suffix in MODEL_SUFFIXES and file.is_file())
         kept = [file for file in files if not file.name.startswith(".") and file.name != "training.json"]
+        # training.json is left out because it records the training and changes no score.
         local = Path(self.model).expanduser()
         name = str(local.resolve()) if local.is_dir() else self.model
         return {"name": name, "files": {file.name: content_key(str(file)) for file in kept}}

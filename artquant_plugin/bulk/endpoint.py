@@ -226,7 +226,7 @@ class EndpointEngine:
                 f"the server refuses the request ({error.detail}); look at the image's size and format"
             )
         remedy = "run again to go on"
-        if isinstance(error, RequestRefused) and error.status in ONE_IMAGE:
+        if self.ask == "prefill" and isinstance(error, RequestRefused) and error.status in ONE_IMAGE:
             remedy = "if it does not know continue_final_message, pass --prompt word"
         raise EndpointDown(f"'{self.url}' answers {error.status} ({error.detail}); {remedy}") from error
 

@@ -22,7 +22,7 @@ class NamedImage:
     content: Path | bytes | ArtQuantError
 
 
-class ImageSource(Protocol):
+class ImageInput(Protocol):
     """A part of the input that can be read on its own: a folder, a table, one archive.
 
     A source gives references, which are cheap to pass over when a run goes on with earlier rows. A reference becomes
@@ -31,7 +31,7 @@ class ImageSource(Protocol):
 
     @property
     def label(self) -> str:
-        """What messages and the run's record call the source."""
+        """What messages call the input."""
         ...
 
     def references(self) -> Iterator[Any]:

@@ -21,14 +21,14 @@ from artquant_plugin.bulk.files import (
     TarArchive,
     list_remote,
 )
-from artquant_plugin.bulk.images import ImageSource, NamedImage
+from artquant_plugin.bulk.images import ImageInput, NamedImage
 from artquant_plugin.bulk.library_datasets import LibraryDataset, is_saved_dataset, library_sources
 from artquant_plugin.bulk.manifests import IMAGE_COLUMN, ImageColumns, Manifest, ParquetTable
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.locations import is_remote, suffix
 from artquant_plugin.data.dataset import INFO_FILE, SPLITS, Dataset, data_home
 
-ImageReference = tuple[ImageSource, int, Any]  # a source, a position in it from 0, and what it holds there
+ImageReference = tuple[ImageInput, int, Any]  # a source, a position in it from 0, and what it holds there
 TABLE_SUFFIXES = (".jsonl", ".csv", ".parquet", ".tar")
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
 
@@ -41,7 +41,7 @@ class Inputs:
         sources: read one after the other; their rows stand in this order.
     """
 
-    sources: tuple[ImageSource, ...]
+    sources: tuple[ImageInput, ...]
 
     @property
     def file_per_shard(self) -> bool:
@@ -69,7 +69,7 @@ class Inputs:
         return [source.identity() for source in self.sources]
 
 
-def references_of(source: ImageSource) -> Iterator[ImageReference]:
+def references_of(source: ImageInput) -> Iterator[ImageReference]:
     """A reference to every image of a source, in order."""
     return ((source, index, reference) for index, reference in enumerate(source.references()))
 
@@ -96,7 +96,7 @@ def find_inputs(names: Sequence[str], *, split: str | None = None, columns: Imag
     return Inputs(tuple(chain.from_iterable(_sources(name, split, columns) for name in names)))
 
 
-def _sources(name: str, split: str | None, columns: ImageColumns) -> Iterable[ImageSource]:
+def _sources(name: str, split: str | None, columns: ImageColumns) -> Iterable[ImageInput]:
     if is_remote(name):
         return _remote(name, columns)
     path = Path(name).expanduser()
@@ -122,7 +122,7 @@ def _sources(name: str, split: str | None, columns: ImageColumns) -> Iterable[Im
     )
 
 
-def _file(location: str, columns: ImageColumns) -> ImageSource:
+def _file(location: str, columns: ImageColumns) -> ImageInput:
     kind = suffix(location)
     if kind == ".jsonl":
         path = Path(location)
@@ -138,14 +138,14 @@ def _file(location: str, columns: ImageColumns) -> ImageSource:
     return NamedFile(location)
 
 
-def _imported(folder: Path, split: str) -> ImageSource:
+def _imported(folder: Path, split: str) -> ImageInput:
     dataset = Dataset.load(folder)
     if split not in dataset.info.splits:
         raise ArtQuantError(f"dataset '{folder}' has no split {split!r}; it has {', '.join(dataset.info.splits)}")
     return ImportedSplit(str(folder), split)
 
 
-def _folder(path: Path, split: str | None, columns: ImageColumns) -> Iterable[ImageSource]:
+def _folder(path: Path, split: str | None, columns: ImageColumns) -> Iterable[ImageInput]:
     if (path / INFO_FILE).is_file():
         return [_imported(path, split or "test")]
     if is_saved_dataset(path):
@@ -166,7 +166,7 @@ def _folder(path: Path, split: str | None, columns: ImageColumns) -> Iterable[Im
     )
 
 
-def _remote(location: str, columns: ImageColumns) -> Iterable[ImageSource]:
+def _remote(location: str, columns: ImageColumns) -> Iterable[ImageInput]:
     found = list_remote(location)
     tables = [name for name in found if suffix(name) in TABLE_SUFFIXES]
     images = tuple(name for name in found if suffix(name) in IMAGE_SUFFIXES)

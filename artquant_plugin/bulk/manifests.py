@@ -84,7 +84,7 @@ class Manifest:
         return sum(1 for _ in self.references())
 
     def identity(self) -> dict[str, Any]:
-        """ImageColumns, and a hash of the whole file."""
+        """The location, the columns, and a hash of the whole file."""
         return self.columns.identity(self.location) | {"content": content_key(self.location, whole=True)}
 
 
@@ -124,7 +124,7 @@ class ParquetTable:
         return cell_image(image.as_py(), fallback=place, root=root, name=None if name is None else name.as_py())
 
     def count(self) -> int | None:
-        """Number of rows, as the file's footer says; None for a broken file, whose fault reading it tells."""
+        """Number of rows, as the file's footer says; None for a broken file, whose reading raises the error."""
         import pyarrow
         from pyarrow import parquet
 
@@ -135,7 +135,7 @@ class ParquetTable:
                 return None
 
     def identity(self) -> dict[str, Any]:
-        """ImageColumns, and a key of the file's size and samples of its content."""
+        """The location, the columns, and a key of the file's size and of samples of its content."""
         return self.columns.identity(self.location) | {"content": content_key(self.location)}
 
 
@@ -143,11 +143,11 @@ def cell_image(value: Any, *, fallback: str, root: Path | None, name: Any = None
     """The image in a cell of an image column.
 
     Args:
-        value: a path, an encoded image, or ``{"bytes": …, "path": …}`` as `datasets` writes it. Anything else gives an
-            item without an image, which holds the reason.
-        fallback: what the item is called when neither an id nor a path names it.
+        value: a path, an encoded image, or ``{"bytes": …, "path": …}`` as `datasets` writes it. Anything else gives a
+            `NamedImage` that holds the reason instead of an image.
+        fallback: what the image is called when neither an id nor a path names it.
         root: folder of relative paths; None where paths mean nothing, as in a table on the Hub.
-        name: the item's name from an id column; None where there is none.
+        name: the image's name from an id column; None where there is none.
     """
     called = None if name is None else str(name)
     if isinstance(value, dict):

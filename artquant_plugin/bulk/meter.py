@@ -7,7 +7,7 @@ from artquant_plugin.common.progress import ProgressBar
 
 
 @dataclass
-class Summary:
+class ScoreSummary:
     """What a bulk run did.
 
     Args:
@@ -40,7 +40,7 @@ class Summary:
         return lines
 
 
-class Meter:
+class ScoreMeter:
     """Counts rows and shows them as a progress bar.
 
     Args:
@@ -54,7 +54,7 @@ class Meter:
     REASONS = 3
 
     def __init__(self, total: int | None, *, show: bool) -> None:
-        self.summary = Summary()
+        self.summary = ScoreSummary()
         self._bar = ProgressBar("score", "image", total, show=show)
 
     def earlier(self, rows: int, failed: int) -> None:
@@ -101,7 +101,7 @@ class Meter:
         if self.summary.failed:
             self._bar.tell(failed=self.summary.failed)
 
-    def close(self) -> Summary:
+    def close(self) -> ScoreSummary:
         """Stop counting.
 
         Returns:

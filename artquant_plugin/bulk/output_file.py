@@ -12,11 +12,11 @@ from types import TracebackType
 from typing import IO, Any
 
 from artquant_plugin.bulk.inputs import ImageReference, Inputs, referenced
-from artquant_plugin.bulk.meter import Meter, Summary
+from artquant_plugin.bulk.meter import ScoreMeter, ScoreSummary
 from artquant_plugin.bulk.rows import ScoreColumns, ScoreRow, ScoringEngine, score_rows
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.files import atomic_write
-from artquant_plugin.common.run_record import Wanted, only_writer, read_record, refuse_other, write_record
+from artquant_plugin.common.run_record import MadeFrom, only_writer, read_record, refuse_other, write_record
 
 SUFFIXES = (".parquet", ".csv", ".jsonl")
 ROWS_AT_ONCE = 10_000  # of a Parquet row group
@@ -52,7 +52,7 @@ def is_folder(out: str) -> bool:
     return out.endswith("/") or Path(out).expanduser().is_dir()
 
 
-def wanted(inputs: Inputs, engine: ScoringEngine, options: dict[str, Any] | None = None) -> Wanted:
+def made_from(inputs: Inputs, engine: ScoringEngine, options: dict[str, Any] | None = None) -> MadeFrom:
     """What a run is about to compute, for its record.
 
     Args:
@@ -60,12 +60,12 @@ def wanted(inputs: Inputs, engine: ScoringEngine, options: dict[str, Any] | None
         engine: the checkpoint or server that gives the scores.
         options: what else the output depends on, besides the engine's own options.
     """
-    return Wanted(inputs.identity(), engine.identity(), engine.options | (options or {}))
+    return MadeFrom(inputs.identity(), engine.identity(), engine.options | (options or {}))
 
 
 def score_to_file(
     inputs: Inputs, engine: ScoringEngine, out: Path, *, overwrite: bool = False, show: bool = True
-) -> Summary:
+) -> ScoreSummary:
     """Score everything into one file.
 
     Args:
@@ -82,7 +82,7 @@ def score_to_file(
     record_path = out.with_name(f"{out.name}.run.json")
     journal_path = out.with_name(f".{out.name}.partial.jsonl")
     with only_writer(out.with_name(f".{out.name}.lock"), out):
-        now = wanted(inputs, engine)
+        now = made_from(inputs, engine)
         if overwrite:
             for path in (record_path, journal_path, out):
                 path.unlink(missing_ok=True)
@@ -92,13 +92,13 @@ def score_to_file(
                 refuse_other(record, now, out)
             if record["result"] is not None and out.is_file():
                 result = record["result"]
-                return Summary(rows=result["rows"], failed=result["failed"], finished=True)
+                return ScoreSummary(rows=result["rows"], failed=result["failed"], finished=True)
         elif out.exists():
             raise ArtQuantError(
                 f"'{out}' exists and no record of a run is beside it; pass --overwrite or another --out"
             )
         write_record(record_path, now)
-        meter = Meter(inputs.count(), show=show)
+        meter = ScoreMeter(inputs.count(), show=show)
         complete(out, journal_path, engine, inputs.references(), meter)
         summary = meter.close()
         result = {"rows": summary.rows, "failed": summary.failed, "seconds": round(summary.seconds, 1)}
@@ -112,7 +112,7 @@ def complete(
     journal_path: Path,
     engine: ScoringEngine,
     references: Iterator[ImageReference],
-    meter: Meter,
+    meter: ScoreMeter,
     *,
     allow_empty: bool = False,
 ) -> None:

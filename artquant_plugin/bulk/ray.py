@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from artquant_plugin.bulk.inputs import Inputs
-from artquant_plugin.bulk.meter import Meter, Summary
-from artquant_plugin.bulk.output_file import EMPTY, wanted
+from artquant_plugin.bulk.meter import ScoreMeter, ScoreSummary
+from artquant_plugin.bulk.output_file import EMPTY, made_from
 from artquant_plugin.bulk.rows import ScoringEngine
 from artquant_plugin.bulk.shards import (
     Share,
@@ -70,7 +70,7 @@ class ShardScorer:
         for found, references in self._shards:
             self._position = found + 1
             if found == index:
-                score_shard(self.out, index, self.engine, references, Meter(None, show=False))
+                score_shard(self.out, index, self.engine, references, ScoreMeter(None, show=False))
                 return
 
 
@@ -82,7 +82,7 @@ def score_on_ray(
     shard_size: int,
     actors: int | None = None,
     overwrite: bool = False,
-) -> Summary:
+) -> ScoreSummary:
     """Score into a folder of shards on the cluster that this machine belongs to, or on this machine alone.
 
     The shards are those that `artquant_plugin.bulk.shards.score_to_folder` writes, and either can go on with the
@@ -110,14 +110,14 @@ def score_on_ray(
         ) from error
 
     out = out.absolute()
-    finished = begin(out, wanted(inputs, engine, layout(inputs, shard_size)), overwrite=overwrite, share=Share())
+    finished = begin(out, made_from(inputs, engine, layout(inputs, shard_size)), overwrite=overwrite, share=Share())
     if finished is not None:
         return finished
     shards = count_shards(inputs, shard_size)
     if not shards:
         raise ArtQuantError(EMPTY)
     total = inputs.count()
-    meter = Meter(total, show=True)
+    meter = ScoreMeter(total, show=True)
     open_shards = []
     for index in range(shards):
         if shard_path(out, index).is_file():

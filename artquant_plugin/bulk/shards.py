@@ -10,12 +10,12 @@ from typing import Any
 from filelock import FileLock
 
 from artquant_plugin.bulk.inputs import ImageReference, Inputs, references_of
-from artquant_plugin.bulk.meter import Meter, Summary
-from artquant_plugin.bulk.output_file import EMPTY, complete, has_rows, wanted
+from artquant_plugin.bulk.meter import ScoreMeter, ScoreSummary
+from artquant_plugin.bulk.output_file import EMPTY, complete, has_rows, made_from
 from artquant_plugin.bulk.rows import ScoringEngine
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.files import atomic_write
-from artquant_plugin.common.run_record import Wanted, only_writer, read_record, refuse_other, write_record
+from artquant_plugin.common.run_record import MadeFrom, only_writer, read_record, refuse_other, write_record
 from artquant_plugin.common.text import first_line
 
 RECORD_FILE = "_run.json"  # readers of Parquet folders pass over names that begin with _
@@ -53,7 +53,7 @@ def score_to_folder(
     share: Share | None = None,
     overwrite: bool = False,
     show: bool = True,
-) -> Summary:
+) -> ScoreSummary:
     """Score into a folder of Parquet shards.
 
     Args:
@@ -74,10 +74,10 @@ def score_to_folder(
             is making the same shard; the inputs have no rows or cannot be read; the engine cannot be used.
     """
     share = share or Share()
-    finished = begin(out, wanted(inputs, engine, layout(inputs, shard_size)), overwrite=overwrite, share=share)
+    finished = begin(out, made_from(inputs, engine, layout(inputs, shard_size)), overwrite=overwrite, share=share)
     if finished is not None:
         return finished
-    meter = Meter(inputs.count() if share.world == 1 else None, show=show)
+    meter = ScoreMeter(inputs.count() if share.world == 1 else None, show=show)
     shards = 0
     for index, references in shards_of(inputs, shard_size, out, share):
         shards = index + 1
@@ -94,7 +94,7 @@ def layout(inputs: Inputs, shard_size: int) -> dict[str, Any]:
     return {"rows_per_shard": "as the input's files" if inputs.file_per_shard else shard_size}
 
 
-def begin(out: Path, now: Wanted, *, overwrite: bool, share: Share) -> Summary | None:
+def begin(out: Path, now: MadeFrom, *, overwrite: bool, share: Share) -> ScoreSummary | None:
     """Check an output folder against its record, or begin it.
 
     Args:
@@ -137,7 +137,7 @@ def begin(out: Path, now: Wanted, *, overwrite: bool, share: Share) -> Summary |
     result = json.loads((out / DONE_FILE).read_text(encoding="utf-8"))
     if not all(shard_path(out, index).is_file() for index in range(result["shards"])):
         return None  # somebody removed one
-    return Summary(rows=result["rows"], failed=result["failed"], finished=True)
+    return ScoreSummary(rows=result["rows"], failed=result["failed"], finished=True)
 
 
 def shards_of(inputs: Inputs, size: int, out: Path, share: Share) -> Iterator[tuple[int, Iterator[ImageReference]]]:
@@ -171,7 +171,7 @@ def shards_of(inputs: Inputs, size: int, out: Path, share: Share) -> Iterator[tu
 
 
 def score_shard(
-    out: Path, index: int, engine: ScoringEngine, references: Iterator[ImageReference], meter: Meter
+    out: Path, index: int, engine: ScoringEngine, references: Iterator[ImageReference], meter: ScoreMeter
 ) -> None:
     """Score one shard, unless its file is there.
 

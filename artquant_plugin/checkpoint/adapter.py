@@ -192,7 +192,9 @@ def restore_adapter(model: Any, folder: Path) -> None:
     parameters = {_base_name(name): parameter for name, parameter in model.get_base_model().named_parameters()}
     if set(weights) != set(own) or not set(extra) <= set(parameters):
         odd = listed(sorted((set(weights) ^ set(own)) | (set(extra) - set(parameters))), 2)
-        raise ArtQuantError(f"{folder} does not fit the model ({odd}); resume with the configuration of before")
+        raise ArtQuantError(
+            f"{folder} does not fit the model ({odd}); resume with the configuration that the run began with"
+        )
     set_peft_model_state_dict(model, weights)
     for name, value in extra.items():
         parameters[name].data.copy_(value)

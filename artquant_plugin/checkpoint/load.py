@@ -96,7 +96,7 @@ def load_checkpoint(
     folder = locate(pretrained)
     if is_original(folder):
         if quantization is not None:
-            raise ArtQuantError(f"{pretrained!r} is not quantised as it is; convert it first, with `artquant convert`")
+            raise _not_quantisable(pretrained)
         return _load_original(pretrained, base, dtype, device, attn)
     spec = ScoringSpec.load(folder)
     is_adapter = (folder / ADAPTER_CONFIG_FILE).is_file()
@@ -110,7 +110,7 @@ def load_checkpoint(
     options = _loading_options(dtype, attn)
     if is_original(base_folder):  # the adapter was trained on the published base model, which has no processor of ours
         if quantization is not None:
-            raise _no_base(base)
+            raise _not_quantisable(base)
         model = _load_original_base(base, options)
         processor = load_processor(folder, folder, pretrained, trust_remote_code)
     else:
@@ -265,6 +265,13 @@ def _load_original_base(base: str, options: dict[str, Any]) -> Any:
     model, _, _ = load_original(folder, None, options)
     _set_origin(model, base, folder)
     return model
+
+
+def _not_quantisable(name: str) -> ArtQuantError:
+    return ArtQuantError(
+        f"{name!r} is in the layout of the paper's code, which cannot be quantised while it is loaded; convert it "
+        "first, with `artquant convert`"
+    )
 
 
 def _no_base(base: str) -> ArtQuantError:

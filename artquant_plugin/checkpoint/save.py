@@ -61,5 +61,6 @@ def restore_weights(model: Any, folder: Path) -> None:
         model.load_state_dict(saved.state_dict())
     except RuntimeError as error:
         raise ArtQuantError(
-            f"{folder} does not fit the model ({one_line(error)}); resume with the configuration of before"
+            f"{folder} does not fit the model ({one_line(error)}); resume with the configuration that the run "
+            "began with"
         ) from error

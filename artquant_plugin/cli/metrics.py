@@ -11,7 +11,7 @@ from artquant_plugin.common.text import listed
 
 if TYPE_CHECKING:
     from artquant_plugin.metrics.agreement import Agreement
-    from artquant_plugin.metrics.predictions import Joined
+    from artquant_plugin.metrics.predictions import JoinedPredictions
 
 SHOWN = 5  # images of each problem that are named on the terminal; --json names all of them
 
@@ -79,7 +79,7 @@ def run(args: argparse.Namespace) -> None:
     print(_as_json(joined, agreement) if args.json else "\n".join(_as_text(joined, agreement)))
 
 
-def _problems(joined: "Joined") -> dict[str, list[str]]:
+def _problems(joined: "JoinedPredictions") -> dict[str, list[str]]:
     return {
         "without prediction": joined.missing,
         "unparsable prediction": joined.unparsable,
@@ -88,7 +88,7 @@ def _problems(joined: "Joined") -> dict[str, list[str]]:
     }
 
 
-def _as_text(joined: "Joined", agreement: "Agreement") -> list[str]:
+def _as_text(joined: "JoinedPredictions", agreement: "Agreement") -> list[str]:
     lines = [f"n      {agreement.n:,} of {joined.n_truth:,}"]
     for problem, names in _problems(joined).items():
         if names:
@@ -103,7 +103,7 @@ def _as_text(joined: "Joined", agreement: "Agreement") -> list[str]:
     return lines
 
 
-def _as_json(joined: "Joined", agreement: "Agreement") -> str:
+def _as_json(joined: "JoinedPredictions", agreement: "Agreement") -> str:
     content = {
         "n": agreement.n,
         "n_truth": joined.n_truth,

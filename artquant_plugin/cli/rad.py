@@ -41,13 +41,19 @@ def _add_generate(commands: Any) -> None:
     )
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="run directory")
     add_overrides(parser)
-    parser.add_argument("--split", action="append", metavar="NAME", help="this split alone; may be repeated")
-    parser.add_argument("--limit", type=int, metavar="N", help="the first N paintings alone, finished ones counted")
+    parser.add_argument("--split", action="append", metavar="NAME", help="describe this split alone; may be repeated")
+    parser.add_argument(
+        "--limit", type=int, metavar="N", help="describe the first N paintings alone; finished ones count"
+    )
     parser.add_argument(
         "--max-cost", type=float, metavar="SUM", help="stop before the run has cost more, at the configured prices"
     )
     parser.add_argument("--retry-failed", action="store_true", help="ask again about paintings that failed")
-    parser.add_argument("--batch", action="store_true", help="through the provider's Batch API")
+    parser.add_argument(
+        "--batch",
+        action="store_true",
+        help="send requests through the Batch API of each side whose configuration has `batch: true`",
+    )
     parser.add_argument(
         "--dry-run", action="store_true", help="show one painting's prompts and what all would cost; send nothing"
     )

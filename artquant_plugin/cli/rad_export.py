@@ -16,11 +16,18 @@ def add_parser(commands: Any) -> None:
         "take. Every painting has a row; one without an accepted description has its score and the reason.",
         epilog="example: artquant rad export runs/rad-apdd --out data/rad-apdd",
     )
-    parser.add_argument("folder", type=Path, metavar="RUN", help="of `artquant rad generate`; see --form")
+    parser.add_argument(
+        "folder",
+        type=Path,
+        metavar="RUN",
+        help="run directory of `artquant rad generate`; with --form published also a dataset folder",
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER")
     parser.add_argument("--data", type=Path, metavar="FOLDER", help="the run's dataset, where it was moved")
     parser.add_argument("--with-images", action="store_true", help="embed the pictures; needs --confirm-license")
-    parser.add_argument("--confirm-license", metavar="NAME", help="of the pictures, as the dataset names it")
+    parser.add_argument(
+        "--confirm-license", metavar="NAME", help="the pictures' license, exactly as the dataset names it"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace another export in --out")
     parser.add_argument(
         "--form",
@@ -34,7 +41,7 @@ def add_parser(commands: Any) -> None:
         type=float,
         nargs=5,
         metavar="VALUE",
-        help="of --form published, best first (default: the dataset's, or 10 7.5 5 3.5 1)",
+        help="level values for --form published, best first (default: the dataset's, or 10 7.5 5 3.5 1)",
     )
     parser.set_defaults(run=run)
 

@@ -18,9 +18,14 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("folder", type=Path, metavar="RUN", help="of `artquant rad generate`; it may still be running")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE.html", help="replaced when it is there")
     parser.add_argument("--data", type=Path, metavar="FOLDER", help="the run's dataset, where it was moved")
-    parser.add_argument("--examples", type=int, default=20, metavar="N", help="(default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of examples and bootstrap (default: %(default)s)")
-    parser.add_argument("--resamples", type=int, default=2000, help="of the bootstrap (default: %(default)s)")
+    parser.add_argument("--examples", type=int, default=20, metavar="N", help="random examples (default: %(default)s)")
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        help="seed of the examples, the hashes of near-duplicates and the bootstrap (default: %(default)s)",
+    )
+    parser.add_argument("--resamples", type=int, default=2000, help="bootstrap resamples (default: %(default)s)")
     parser.set_defaults(run=run)
 
 

@@ -12,7 +12,7 @@ from artquant_plugin.cli.options import positive, whole_number
 from artquant_plugin.common.errors import ArtQuantError
 
 if TYPE_CHECKING:
-    from artquant_plugin.bulk.meter import Summary
+    from artquant_plugin.bulk.meter import ScoreSummary
     from artquant_plugin.bulk.rows import ScoreColumns, ScoreRow, ScoringEngine
 
 DESCRIPTION = """Score images. Each one gives a row with path, score, the probability of every level, entropy and
@@ -237,7 +237,7 @@ def _print_table(columns: "ScoreColumns", rows: Iterable["ScoreRow"], *, strict:
     _check_strict(total, failed, strict=strict)
 
 
-def _print_summary(summary: "Summary", out: Path, rank: int, world: int) -> None:
+def _print_summary(summary: "ScoreSummary", out: Path, rank: int, world: int) -> None:
     prefix = f"rank {rank}: " if world > 1 else ""
     for line in [*summary.lines(), str(out)]:
         print(f"{prefix}{line}")

@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> None:
         for section in read_data_sections(args.config, args.overrides):  # before the seconds that the trainer's
             find_dataset(section.name)  # imports take
     from artquant_plugin.train.config import load_config
-    from artquant_plugin.train.run import Stopped, dry_run, train
+    from artquant_plugin.train.run import StoppedRun, dry_run, train
 
     config = load_config(args.config, args.overrides)
 
@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> None:
     result = train(config, overwrite=args.overwrite, resume=args.resume, say=partial(print, flush=True))
     if int(os.environ.get("RANK", "0")):
         return  # the first process speaks for all
-    if isinstance(result, Stopped):
+    if isinstance(result, StoppedRun):
         where = f"{result.checkpoint} is written" if result.checkpoint else f"stage {result.stage} was not begun"
         print(f"stopped as asked, {where}; go on with")
         print(f"  {_command(args)}")

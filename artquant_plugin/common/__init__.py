@@ -1,1 +1,1 @@
-"""What every room uses and what knows nothing of art: files, errors, the Hub, configurations, records of runs."""
+"""Code that every room uses and that knows nothing of paintings: files, errors, the Hub, configurations, records."""

@@ -1,4 +1,4 @@
-"""Reading a configuration: YAML files over each other, overrides over them, checked whole."""
+"""Reading a configuration: YAML files are merged, overrides are applied, and the result is checked."""
 
 import difflib
 from collections.abc import Sequence
@@ -6,10 +6,17 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.text import listed, one_line
+
+
+class Section(BaseModel):
+    """A section of a configuration: unknown keys are errors, and its values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
 
 Config = TypeVar("Config", bound=BaseModel)
 KNOWN_KEYS = 25  # how many known keys a message names

@@ -13,7 +13,7 @@ def json_values(text: str, *, strict: bool, decoder: json.JSONDecoder = _DECODER
 
     Args:
         text: the contents of a file, or a model's reply. It may be empty; then there is no value.
-        strict: True where the text must consist of JSON: one value, several values behind each other (with white
+        strict: True where the text must consist of JSON: one value, several values one after another (with white
             space, line ends or a comma between them), or a list, whose elements are then the values. False where
             JSON objects stand in prose or in a code fence: only objects are returned, and everything else is passed
             over, an object that is cut off included (complete objects inside of it are returned).

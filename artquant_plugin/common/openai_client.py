@@ -62,7 +62,7 @@ class OpenAIServer:
         model: the name by which the server knows the model.
         url_option: the option or setting that holds `url`.
         model_option: the option or setting that holds `model`.
-        key: sent with every request as a bearer token; None for a server that wants none. No message has it.
+        key: sent with every request as a bearer token; None for a server that wants none. No message contains it.
         key_variable: the environment variable that holds the key; None where none is configured.
         key_option: the setting that names the variable; it stands in messages where `key_variable` is None.
         role: what the server is used for, as in "no answer from judge"; empty where there is one server alone.

@@ -6,7 +6,7 @@ from typing import Self, TypeVar
 
 from tqdm import tqdm
 
-Step = TypeVar("Step")
+Item = TypeVar("Item")
 
 
 class ProgressBar:
@@ -80,7 +80,7 @@ class ProgressBar:
         return time.monotonic() - self._started
 
 
-def progress(items: Iterable[Step], title: str, unit: str, total: int | None) -> Iterator[Step]:
+def progress(items: Iterable[Item], title: str, unit: str, total: int | None) -> Iterator[Item]:
     """Pass items on and show how many were taken.
 
     Args:

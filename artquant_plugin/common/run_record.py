@@ -24,12 +24,12 @@ SHOWN = 3  # differences that a refusal names; it says how many others there are
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class MadeFrom:
     """What a bulk run is about to compute: the sections of its record that a rerun must share.
 
     Args:
-        inputs: one object per table, folder, archive or file that is scored, with what identifies its content. JSON
-            types only, as in the other two.
+        inputs: one object per table, folder, archive or file that is scored, with what identifies its content. All
+            three fields hold JSON types only.
         model: name and hashes of the weights that score, or the name by which a server knows its model.
         options: every other setting on which scores or the layout of the files depend.
     """
@@ -70,23 +70,25 @@ def read_record(
     except (ValueError, KeyError, TypeError) as error:
         raise ArtQuantError(f"'{path}' is no {kind} ({error!r}); {remedy}") from error
     if form_version is not None and version != form_version:
-        raise ArtQuantError(f"'{path}' has form version {version}, this release reads {form_version}")
+        raise ArtQuantError(
+            f"'{path}' has form version {version}, this release reads {form_version}; update artquant-plugin"
+        )
     missing = [repr(name) for name in fields if name not in record]
     if missing:
         raise ArtQuantError(f"'{path}' is no {kind} (it lacks {listed(missing, SHOWN)}); {remedy}")
     return record
 
 
-def write_record(path: Path, content: Wanted | Mapping[str, Any], *, result: dict[str, Any] | None = None) -> None:
+def write_record(path: Path, content: MadeFrom | Mapping[str, Any], *, result: dict[str, Any] | None = None) -> None:
     """Write a record in one step, so that a reader finds the earlier file or the whole new one.
 
     Args:
         path: the record's file; it is replaced when it exists.
-        content: the fields that follow `form_version`, in their order. A `Wanted` is written with the versions of the
-            installed packages, the commit of this package's checkout, and `result`.
-        result: counts of a finished run; None while a run is under way. It belongs to a `Wanted` alone.
+        content: the fields that follow `form_version`, in their order. A `MadeFrom` is written with the versions of
+            the installed packages, the commit of this package's checkout, and `result`.
+        result: counts of a finished run; None while a run is under way. It belongs to a `MadeFrom` alone.
     """
-    if isinstance(content, Wanted):
+    if isinstance(content, MadeFrom):
         content = {**asdict(content), **made_with(), "result": result}
     with atomic_write(path) as file:
         record = {"form_version": FORM_VERSION, **content}
@@ -98,11 +100,11 @@ def made_with() -> dict[str, Any]:
     return {"versions": versions(), "git_commit": git_commit()}
 
 
-def refuse_other(record: Mapping[str, Any], wanted: Wanted, out: Path) -> None:
+def refuse_other(record: Mapping[str, Any], wanted: MadeFrom, out: Path) -> None:
     """Stop when the earlier results of a bulk run were made from something else.
 
     Args:
-        record: of the earlier run, from `read_record`.
+        record: the earlier run's record, from `read_record`.
         wanted: what the present run is about to compute.
         out: the file or folder with the earlier results.
 

@@ -33,9 +33,9 @@ class SplitInfo:
 
     Args:
         n: the number of paintings in the split.
-        mean: of their scores; None when there is no painting.
-        median: of their scores; None when there is no painting.
-        variance: of their scores as of a whole population, divided by n; None when there is no painting.
+        mean: the mean of the paintings' scores; None when there is no painting.
+        median: the median of the paintings' scores; None when there is no painting.
+        variance: the population variance of the paintings' scores (divided by n); None when there is no painting.
         missing: count by reason, such as ``{"missing": 3, "broken": 1}``.
     """
 
@@ -78,7 +78,7 @@ class DatasetInfo:
 
 
 class Dataset:
-    """A dataset folder, opened for reading; manifests are read when they are asked for.
+    """A dataset folder, opened for reading; rows are read when they are asked for.
 
     Args:
         folder: the one that holds dataset.json.
@@ -103,7 +103,9 @@ class Dataset:
             content = json.loads(path.read_text(encoding="utf-8"))
             version = content["form_version"]
             if version != FORM_VERSION:
-                raise ArtQuantError(f"'{path}' has form version {version}, this release reads {FORM_VERSION}")
+                raise ArtQuantError(
+                    f"'{path}' has form version {version}, this release reads {FORM_VERSION}; update artquant-plugin"
+                )
             low, high = content["score_range"]
             content["score_range"] = (float(low), float(high))
             content["splits"] = {name: SplitInfo(**split) for name, split in content["splits"].items()}
@@ -144,8 +146,8 @@ class Dataset:
         """The paintings of a split, checked, one after the other.
 
         Raises:
-            ArtQuantError: no such split, a row that is not of the form (file and line are named), or fewer or more of
-                them than dataset.json says.
+            ArtQuantError: no such split, a row that is not of the form (file and line are named), or another number
+                of rows than dataset.json gives.
         """
         files = self.files(name)
         number = 0

@@ -30,7 +30,7 @@ def check_disk(name: str, folder: Path, remedy: str, *, little: float = LITTLE, 
         message = f"'{existing}' cannot be written"
         return [Finding("problem", "disk", name, found, "", message, remedy)]
     if usage.free < little:
-        message = f"{usage.free / 1e9:.1f} GB are free at '{folder}'; a large model takes up to {LITTLE / 1e9:.0f} GB"
+        message = f"{usage.free / 1e9:.1f} GB are free at '{folder}'; a large model takes up to {little / 1e9:.0f} GB"
         return [Finding("problem" if usage.free < full else "note", "disk", name, found, "", message, remedy)]
     return [Finding("ok", "disk", name, found)]
 
@@ -92,7 +92,7 @@ def _dataset_finding(folder: Path) -> Finding:
         for split in dataset.info.splits:
             dataset.files(split)
     except ArtQuantError as error:
-        message, _, remedy = str(error).rpartition("; ")
+        message, _, remedy = str(error).partition("; ")
         return Finding("problem", "data", folder.name, "broken", "", message or str(error), remedy)
     counts = ", ".join(f"{split.n:,} {name}" for name, split in dataset.info.splits.items())
     if not dataset.image_root.is_dir():

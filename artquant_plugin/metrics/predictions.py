@@ -25,7 +25,7 @@ class Truth:
 
 
 @dataclass(frozen=True, slots=True)
-class Joined:
+class JoinedPredictions:
     """Predictions that have a truth, and everything that does not fit.
 
     Args:
@@ -87,7 +87,7 @@ def join_predictions(
     image_column: str = "image",
     prediction_column: str = "prediction",
     shorten: Callable[[str], str] = str,
-) -> Joined:
+) -> JoinedPredictions:
     """Join predictions with human scores by image name.
 
     Args:
@@ -113,7 +113,7 @@ def join_predictions(
             f"no image of '{path}' has both a prediction and a human score ({len(rows)} predicted, "
             f"{len(truth.scores)} scored); check --image-column, --prediction-column and --truth"
         )
-    return Joined(
+    return JoinedPredictions(
         images=[image for image, _ in pairs],
         predictions=[value for _, value in pairs],
         truths=[truth.scores[image] for image, _ in pairs],

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.data.dataset import Painting
-from artquant_plugin.metrics.predictions import Joined, Truth, join_predictions, read_truth
+from artquant_plugin.metrics.predictions import JoinedPredictions, Truth, join_predictions, read_truth
 from artquant_plugin.report.prediction_sources import PredictionSource
 from artquant_plugin.report.run_details import RunDetails
 from artquant_plugin.report.task_runs import LoggedSample
@@ -147,7 +147,7 @@ class PredictionFileReader:
         Raises:
             ArtQuantError: the file cannot be read, lacks a column, or names no painting that has a human score.
         """
-        best: tuple[Joined, dict[str, str]] | None = None
+        best: tuple[JoinedPredictions, dict[str, str]] | None = None
         error: ArtQuantError | None = None
         for keys, shorten in self._naming:
             scores = {key: self.truth[painting_id] for key, painting_id in keys.items()}

@@ -50,10 +50,10 @@ class BatchSize:
             self._ceiling = AUTO_START if torch.device(device).type != "cuda" else ceiling or AUTO_CEILING
             self._searches = int(searches or 1)
             self.current = min(AUTO_START, self._ceiling)
-        elif text.removeprefix("-").isdecimal() and int(text) > 0:
+        elif text.isdecimal() and int(text) > 0:
             self._ceiling = self.current = int(text)
         else:
-            raise ArtQuantError(f"batch size {text} is not positive; use 1 or more, auto or auto:N")
+            raise ArtQuantError(f"batch size {text} is neither a number from 1 nor auto nor auto:N; use one of these")
         self._growing = True
         self._fitted = 0  # full batches that fitted since the last one that did not
 

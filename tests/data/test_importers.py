@@ -216,7 +216,11 @@ def test_a_table_without_splits_gets_a_seeded_one(tmp_path):
             {},
             r"score 99 is outside \[0, 10\]; mend the table or pass another --score-range",
         ),
-        ("image,score\na.jpg,1\n", {"score_range": (0, float("inf"))}, "score range 0 inf is not of two numbers"),
+        (
+            "image,score\na.jpg,1\n",
+            {"score_range": (0, float("inf"))},
+            "score range 0 inf has an end that is not finite",
+        ),
         ("image,score\na.jpg,1\n", {"delimiter": ";;"}, "delimiter ';;' is not one character"),
         ("image,score\na.jpg,1\n", {"delimiter": ""}, "delimiter '' is not one character"),
         ("image,score\na.jpg,1\n", {"name": "../d"}, "dataset name '../d' is no plain name"),

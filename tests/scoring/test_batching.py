@@ -69,7 +69,7 @@ def test_what_is_no_size_is_refused(text):
     if text == "auto:":  # an empty number is none given
         assert BatchSize(text, device="cpu").current == 8
         return
-    with pytest.raises(ArtQuantError, match="is not positive; use 1 or more, auto or auto:N"):
+    with pytest.raises(ArtQuantError, match="is neither a number from 1 nor auto nor auto:N; use one of these"):
         BatchSize(text, device="cpu")
 
 

@@ -32,7 +32,7 @@ def test_the_released_preset_gives_the_released_code_s_losses_and_gradients(tmp_
     trainer = recorded_trainer(tmp_path, recorded, RELEASED)
     batch = as_batch(recorded_part(recorded, [0, 2]), recorded_part(recorded, [1, 3]))
     outputs = trainer.forward_parts(trainer.model, batch["parts"])
-    parts = trainer.loss_parts(batch["parts"], [output.logits for output in outputs], count_terms(batch))
+    parts = trainer.loss_terms(batch["parts"], [output.logits for output in outputs], count_terms(batch))
     wanted = recorded.expected["losses_train_sh"]
     assert parts.ce_description.item() == pytest.approx(wanted["description_ce"], rel=1e-5)
     assert parts.ce_answer.item() == pytest.approx(wanted["score_ce"], rel=1e-5)
@@ -76,7 +76,7 @@ def test_the_ranking_loss_is_deqa_s(tmp_path, code, continuous, fixed):
     trainer = recorded_trainer(tmp_path, recorded, RELEASED)
     part = recorded_part(recorded, [0, 2])
     (output,) = trainer.forward_parts(trainer.model, [part])
-    own = trainer.loss_parts([part], [output.logits], count_terms(as_batch(part)))
+    own = trainer.loss_terms([part], [output.logits], count_terms(as_batch(part)))
     levels = output.logits[part["is_level"]][:, trainer.level_ids]
     scores, variances = moments(levels.softmax(-1), values)
     ranking = pair_fidelity(

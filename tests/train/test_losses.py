@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from artquant_plugin.train.losses import LossParts, level_divergence, moments, pair_fidelity, token_cross_entropy
+from artquant_plugin.train.losses import LossTerms, level_divergence, moments, pair_fidelity, token_cross_entropy
 
 
 def test_cross_entropy_is_the_mean_over_tokens():
@@ -48,7 +48,7 @@ def test_half_precision_logits_are_summed_in_float32():
 
 
 def test_total_weights_the_parts_as_the_paper_does():
-    parts = LossParts(torch.tensor(2.0), torch.tensor(3.0), torch.tensor(5.0), torch.tensor(7.0))
+    parts = LossTerms(torch.tensor(2.0), torch.tensor(3.0), torch.tensor(5.0), torch.tensor(7.0))
     assert parts.total(k=0.5, k_asl=0.1).item() == pytest.approx(2 + 0.1 * (3 + 0.5 * 5))
     assert parts.total(k=0.5, k_asl=0.1, k_ranking=2).item() == pytest.approx(2 + 0.1 * (3 + 0.5 * 5) + 2 * 7)
 

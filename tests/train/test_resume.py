@@ -98,7 +98,7 @@ def test_a_run_killed_in_the_middle_of_an_epoch_ends_with_the_same_weights(
     last = output / "stages" / stage / f"checkpoint-{step}"
     assert (last / "whole").is_file()
     load_checkpoint(str(last))  # what can be gone on from can be scored with
-    with pytest.raises(ArtQuantError, match="holds a run that is not through; go on with --resume"):
+    with pytest.raises(ArtQuantError, match="holds an unfinished run; pass --resume to continue it"):
         train(load_config(config))
     train(load_config(config), resume=True)
     assert same(output, uninterrupted)

@@ -84,7 +84,7 @@ def test_one_gpu_for_each_process_is_what_is_asked_for():
 
 def test_a_finished_run_is_not_trained_over_unless_asked(finished, data, tmp_path):
     path = config_file(tmp_path, data, output=str(finished))
-    with pytest.raises(ArtQuantError, match="holds a finished checkpoint; pass --overwrite or another output"):
+    with pytest.raises(ArtQuantError, match="holds a finished checkpoint; pass --overwrite, or --set output=FOLDER"):
         train(load_config(path))
 
 

@@ -140,7 +140,7 @@ class Batches:
                 if isinstance(picture, ArtQuantError):
                     failed = self.steps.unreadable(item, picture)
                     self.store.write([], [failed])
-                    self.meter.change(failed, begun=item.rounds > 0)
+                    self.meter.count_change(failed, begun=item.rounds > 0)
                     continue
                 if isinstance(picture, BaseException):
                     raise picture
@@ -271,9 +271,9 @@ class Batches:
         self.store.write(exchanges, [change for change, _ in changes])
         for exchange in exchanges:
             self.budget.spent += exchange.cost
-            self.meter.exchange(exchange.cost)
+            self.meter.count_exchange(exchange.cost)
         for change, begun in changes:
-            self.meter.change(change, begun=begun)
+            self.meter.count_change(change, begun=begun)
         self.meter.draw()
         return len(changes)
 

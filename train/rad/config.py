@@ -3,17 +3,15 @@
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
+
+from artquant_plugin.common.config import Section
 
 _OURS = ("model", "messages", "response_format", "stream", "n")  # fields of a request that are set here
 _CAPS = ("max_completion_tokens", "max_tokens")
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class PriceSection(_Section):
+class PriceSection(Section):
     """What tokens cost, in any currency, the same for both sides.
 
     Args:
@@ -27,7 +25,7 @@ class PriceSection(_Section):
     batch: float = Field(1.0, gt=0, le=1)
 
 
-class EndpointSection(_Section):
+class EndpointSection(Section):
     """One side of the conversation: an OpenAI-compatible endpoint and how it may be used.
 
     Args:
@@ -41,7 +39,8 @@ class EndpointSection(_Section):
         requests_per_minute: the most requests per minute; None for no cap. The client's own retries are not counted.
         tokens_per_minute: the most tokens of prompts and replies together per minute; None for no cap.
         timeout: seconds that one attempt may take, above 0.
-        max_retries: of the client, for 408, 409, 429, 5xx and lost connections, with its own waits.
+        max_retries: how often the client repeats a request after 408, 409, 429, 5xx or a lost connection, with its own
+            waits in between.
         batch: whether ``--batch`` takes this side's Batch API; otherwise it is asked live even then.
         price: what this side's tokens cost; 0 where it is left out.
     """
@@ -102,7 +101,7 @@ class JudgeSection(EndpointSection):
     tolerance: float = Field(0.5, gt=0)
 
 
-class ImagesSection(_Section):
+class ImagesSection(Section):
     """How paintings are sent.
 
     Args:
@@ -116,7 +115,7 @@ class ImagesSection(_Section):
     tokens: int = Field(1105, ge=0)
 
 
-class BatchSection(_Section):
+class BatchSection(Section):
     """The Batch API, below the provider's limits.
 
     Args:
@@ -132,7 +131,7 @@ class BatchSection(_Section):
     window: Literal["24h"] = "24h"
 
 
-class RadConfig(_Section):
+class RadConfig(Section):
     """A RAD run.
 
     Args:

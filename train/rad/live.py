@@ -209,7 +209,7 @@ class LiveEngine:
         finally:
             self.budget.settle(worst, cost)
             pace.count(request.tokens, used)
-        self.meter.exchange(cost)
+        self.meter.count_exchange(cost)
         return _Outcome(request, reply, {"cost": cost, "seconds": time.monotonic() - started, "at": time.time()})
 
     def _hold(self, endpoint: Endpoint, failed: Change, item: WorkItem, error: RequestFailed) -> None:
@@ -228,7 +228,7 @@ class LiveEngine:
     async def _write(self, exchanges: Sequence[Exchange], change: Change | None, item: WorkItem) -> None:
         await self.writer.write(exchanges, [] if change is None else [change])
         if change is not None:
-            self.meter.change(change, begun=item.rounds > 0)
+            self.meter.count_change(change, begun=item.rounds > 0)
 
     def _end(self, error: ArtQuantError) -> None:
         self._down = self._down or error

@@ -86,16 +86,16 @@ class RadMeter:
         self._drawn = 0
         self._bar = ProgressBar("rad", "painting", total, show=show)
 
-    def exchange(self, cost: float) -> None:
-        """Count a request that is through.
+    def count_exchange(self, cost: float) -> None:
+        """Count a request that has ended.
 
         Args:
-            cost: of it, in the configuration's currency.
+            cost: what the request cost, in the configuration's currency.
         """
         self.requests += 1
         self.cost += cost
 
-    def change(self, change: Change, *, begun: bool) -> None:
+    def count_change(self, change: Change, *, begun: bool) -> None:
         """Count a painting whose new state is written.
 
         Args:

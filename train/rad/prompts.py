@@ -12,9 +12,9 @@ from typing import Any, Literal
 import numpy as np
 from jinja2 import StrictUndefined, Template, TemplateError, UndefinedError, meta
 from jinja2.sandbox import ImmutableSandboxedEnvironment
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
-from artquant_plugin.common.config import find_shipped, read_config
+from artquant_plugin.common.config import Section, find_shipped, read_config
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.data.dataset import DatasetInfo, Painting
 from artquant_plugin.prompting.questions import DESCRIPTION_LEVELS, join_description
@@ -93,11 +93,7 @@ def statistics_by_split(splits: Mapping[str, Sequence[Painting]], scope: Scope) 
     return dict.fromkeys(splits, told)
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class RequestTemplate(_Section):
+class RequestTemplate(Section):
     """The templates of a request's two messages.
 
     Args:
@@ -109,7 +105,7 @@ class RequestTemplate(_Section):
     user: str
 
 
-class Standing(_Section):
+class RankPhrase(Section):
     """Words for a place among the others.
 
     Args:
@@ -121,7 +117,7 @@ class Standing(_Section):
     words: str
 
 
-class Feedback(_Section):
+class Feedback(Section):
     """Templates of what the generator is told about a description that was sent back.
 
     Args:
@@ -139,7 +135,7 @@ class Feedback(_Section):
     malformed: str
 
 
-class PromptFile(_Section):
+class PromptFile(Section):
     """The content of a file of prompts; the head of the one that ships says which variables templates may use.
 
     Args:
@@ -152,7 +148,7 @@ class PromptFile(_Section):
     """
 
     levels: dict[str, str]
-    standing: tuple[Standing, ...]
+    standing: tuple[RankPhrase, ...]
     generator: RequestTemplate
     consistency: RequestTemplate
     blind: RequestTemplate
@@ -167,7 +163,7 @@ class PromptFile(_Section):
 
     @field_validator("standing")
     @classmethod
-    def _up_to_the_top(cls, standing: tuple[Standing, ...]) -> tuple[Standing, ...]:
+    def _up_to_the_top(cls, standing: tuple[RankPhrase, ...]) -> tuple[RankPhrase, ...]:
         bounds = [item.below for item in standing]
         if not bounds or bounds != sorted(set(bounds)) or bounds[-1] <= 100:
             raise ValueError("`below` must rise, and the last one must be above 100")

@@ -84,7 +84,8 @@ def generate(
 def _begin(planned: RadPlan, run: Path) -> None:
     """Make the run directory, or go on with one that was made from the same.
 
-    If the earlier run never got a reply, it starts over, so that correcting a wrong model name needs no new `--out`.
+    If no request of the earlier run was answered or paid for, and no batch file was uploaded, the run starts over, so
+    that correcting a wrong model name needs no new `--out`.
 
     Raises:
         ArtQuantError: the directory holds replies to a run that was made from something else.

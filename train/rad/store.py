@@ -294,7 +294,7 @@ class RunStore:
 
         Args:
             name: the fact's name, such as ``structured.judge``.
-            value: replaces the one of before.
+            value: the text; it replaces the earlier value of this name.
         """
         self._connection.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, value))
 
@@ -372,8 +372,8 @@ class RunStore:
 
         Args:
             number: the part's number, as `open_parts` gives it.
-            file: id of the uploaded file; None keeps the one of before.
-            batch: id of the batch; None keeps the one of before.
+            file: id of the uploaded file; None keeps the earlier id.
+            batch: id of the batch; None keeps the earlier id.
         """
         query = "UPDATE parts SET file = coalesce(?, file), batch = coalesce(?, batch) WHERE number = ?"
         self._connection.execute(query, (file, batch, number))
@@ -439,7 +439,6 @@ class StoreWriter:
     What comes within a few milliseconds is written in one commit, so that hundreds of replies a second cost about a
     hundred commits.
 
-
     Args:
         store: open for writing; nobody else uses it until the writer is closed.
     """
@@ -464,7 +463,6 @@ class StoreWriter:
         Args:
             exchanges: requests that are through, with their replies.
             changes: the paintings' new states; a painting that has one is in no batch any more.
-
 
         Raises:
             ArtQuantError: the file cannot be written, such as on a full disk.

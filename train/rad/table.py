@@ -18,15 +18,19 @@ ExportRow = dict[str, Any]
 
 # Column, type, what it holds; `attributes` and `image` come on top where there are any.
 COLUMNS: tuple[tuple[str, str, str], ...] = (
-    ("id", "string", "of the painting, unique in the dataset"),
-    ("file_name", "string", "of the picture, relative to the dataset's image folder"),
-    ("sha256", "string", "of the picture's file; empty where it was never there"),
-    ("dataset", "string", "that the painting is of"),
+    ("id", "string", "the painting's id, unique in the dataset"),
+    ("file_name", "string", "path of the picture, relative to the dataset's image folder"),
+    ("sha256", "string", "hash of the picture's file; empty where the dataset does not know it"),
+    ("dataset", "string", "name of the source dataset"),
     ("split", "string", "as in that dataset"),
     ("score", "float64", "mean human score, in the dataset's range"),
     ("category", "string", "as in the dataset"),
     ("comment", "string", "a rater's words, as in the dataset"),
-    ("perception", "string", "what is seen; null, as the next three, where no description was accepted"),
+    (
+        "perception",
+        "string",
+        "what is seen; null, as the other texts are, where none was accepted",
+    ),
     ("cognition", "string", "what it means"),
     ("emotion", "string", "what it makes one feel"),
     ("description", "string", "the three levels as one text, which a model learns to write"),
@@ -34,8 +38,8 @@ COLUMNS: tuple[tuple[str, str, str], ...] = (
     ("reason", "string", "why it failed"),
     ("rounds", "int32", "descriptions that were asked for"),
     ("judge_score", "float64", "the judge's own estimate from the text; in blind mode alone"),
-    ("generator", "string", "model that wrote; null where nothing was asked"),
-    ("judge", "string", "model that judged"),
+    ("generator", "string", "name of the model that describes; null where nothing was asked"),
+    ("judge", "string", "name of the model that judges"),
 )
 # A picture that stands in several splits stays in the one that is measured most strictly.
 RANKS = {"train": 0, "validation": 1, "test": 2}

@@ -51,7 +51,7 @@ class Annotations:
 
 
 @dataclass(frozen=True, slots=True)
-class Imported:
+class ImportResult:
     """What an import did.
 
     Args:
@@ -65,7 +65,7 @@ class Imported:
 
 def import_dataset(
     annotations: Annotations, images: Path, out: Path, *, allow_missing: bool = False, workers: int | None = None
-) -> Imported:
+) -> ImportResult:
     """Check every image and write the dataset.
 
     Args:
@@ -84,7 +84,7 @@ def import_dataset(
         raise ArtQuantError(
             f"image folder '{images}' {'is a file' if images.exists() else 'does not exist'}; mend --images"
         )
-    check_unique(annotations.splits)  # before an hour of opening images
+    check_unique(annotations.splits)  # first, since opening all images may take an hour
     places = [(split, painting) for split, rows in annotations.splits.items() for painting in rows]
     hashes = _hashes(images, [painting.image for _, painting in places], workers)
     kept: dict[str, list[Painting]] = {split: [] for split in annotations.splits}
@@ -123,7 +123,7 @@ def import_dataset(
         split_seed=annotations.split_seed,
         folds=annotations.folds,
     )
-    return Imported(dataset, tuple(notes))
+    return ImportResult(dataset, tuple(notes))
 
 
 def check_name(name: str) -> None:
@@ -150,7 +150,7 @@ def check_range(score_range: tuple[float, float]) -> None:
     """
     low, high = score_range
     if not (math.isfinite(low) and math.isfinite(high)):
-        raise ArtQuantError(f"score range {low:g} {high:g} is not of two numbers; give --score-range LOW HIGH")
+        raise ArtQuantError(f"score range {low:g} {high:g} has an end that is not finite; give --score-range LOW HIGH")
     if not low < high:
         raise ArtQuantError(f"score range {low:g} {high:g} is empty; give --score-range LOW HIGH, lowest first")
 

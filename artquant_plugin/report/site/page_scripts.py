@@ -25,7 +25,7 @@ _ESCAPES = {"<": r"\u003c", ">": r"\u003e", "&": r"\u0026", "\u2028": r"\u2028",
 
 
 @dataclass(frozen=True, slots=True)
-class PaintingOrder:
+class PageOrder:
     """The paintings in the order of a page: by human score, then by id.
 
     Args:
@@ -37,11 +37,11 @@ class PaintingOrder:
     places: list[int]
 
 
-def painting_order(analysis: Analysis) -> PaintingOrder:
+def painting_order(analysis: Analysis) -> PageOrder:
     """Sort the paintings of a board for its page, with the lowest human score first."""
     board = analysis.board
     places = sorted(range(len(board.ids)), key=lambda place: (board.truth[place], board.ids[place]))
-    return PaintingOrder([board.ids[place] for place in places], places)
+    return PageOrder([board.ids[place] for place in places], places)
 
 
 def cases(analysis: Analysis) -> set[str]:
