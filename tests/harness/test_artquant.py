@@ -111,7 +111,7 @@ def test_a_text_request_that_does_not_fit_is_halved_and_marked_when_it_is_alone(
         ("", "names no checkpoint"),
         ("runs/demo", "'runs/demo' is not of the form NAME=VALUE"),
         ("pretrained=none", "'none' is no folder and no Hub id"),
-        ("pretrained=none,batch_size=many", "batch size many is not positive"),
+        ("pretrained=none,batch_size=many", "batch size many is neither a number from 1"),
     ],
 )
 def test_arguments_are_checked_before_anything_is_loaded(arguments, message):

@@ -91,7 +91,7 @@ def test_nothing_gives_nothing(scorer):
 
 
 def test_a_batch_size_of_zero_is_refused(scorer):
-    with pytest.raises(ArtQuantError, match="batch size 0 is not positive"):
+    with pytest.raises(ArtQuantError, match="batch size 0 is neither a number from 1"):
         ArtQuantScorer(scorer.checkpoint, batch_size=0)
 
 

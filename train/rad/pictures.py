@@ -108,7 +108,7 @@ def check_images(root: Path, items: list[WorkItem]) -> None:
     with ThreadPoolExecutor(os.cpu_count() or 1) as threads:
         unreadable = [item for item, is_bad in zip(items, threads.map(bad, items), strict=True) if is_bad]
     if unreadable:
-        others = f" ({len(unreadable) - 1} other images cannot be read either)" if len(unreadable) > 1 else ""
+        others = f" ({len(unreadable) - 1} more cannot be read)" if len(unreadable) > 1 else ""
         try:
             open_image(resolve_inside(root, unreadable[0].image))
         except ArtQuantError as error:

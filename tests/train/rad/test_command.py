@@ -57,7 +57,7 @@ def test_missing_images(tmp_path, data, capsys):
     for number in (1, 4):
         (data / "images" / f"{number}.jpg").unlink()
     line = refused(capsys, tmp_path, data)
-    assert "1.jpg' does not exist" in line and "(1 others likewise)" in line
+    assert "1.jpg' does not exist" in line and "(1 more cannot be read)" in line
 
 
 @pytest.mark.parametrize("score", [None, float("nan"), "high", 11.0])
