@@ -65,7 +65,8 @@ demo: $(INSTALLED)  ## paintings and scores in, SROCC and PLCC out, in minutes (
 	$(call step,4/4,artquant results runs/demo-results --plot runs/demo-results/scatter.png)
 
 test: lint typecheck  ## lint, check types, run the tests that take minutes at most
-	$(BIN)/python -m pytest -m "not slow and not gpu" --numprocesses $(TEST_PROCESSES) --dist loadfile
+	$(BIN)/python -m pytest -m "not slow and not gpu" --numprocesses $(TEST_PROCESSES) --dist loadfile \
+		--no-loadscope-reorder
 
 test-slow: $(INSTALLED)  ## the tests that need a clean venv, the whole harness or the whole demo
 	$(BIN)/python -m pytest -m "slow and not gpu"
@@ -82,7 +83,8 @@ format: $(INSTALLED)  ## rewrite the code in the house's format
 typecheck: $(INSTALLED)
 	@rm -rf $(TYPED) && mkdir -p $(TYPED)/artquant_plugin
 	@ln -s $(CURDIR)/artquant_plugin/* $(CURDIR)/tasks $(CURDIR)/train $(CURDIR)/configs $(TYPED)/artquant_plugin/
-	cd $(TYPED) && $(abspath $(BIN))/mypy --config-file $(CURDIR)/pyproject.toml -p artquant_plugin
+	cd $(TYPED) && $(abspath $(BIN))/mypy --config-file $(CURDIR)/pyproject.toml --cache-dir $(CURDIR)/.mypy_cache \
+		-p artquant_plugin
 
 benchmarks: $(INSTALLED)  ## print the tables of benchmarks/
 	for file in benchmarks/[a-z]*.py; do $(BIN)/python $$file || exit 1; done

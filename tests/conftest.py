@@ -19,7 +19,11 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(items):
-    """A test that waits for a signal or a server that never comes fails after its limit."""
+    """Limit each test's time, so that one that waits for ever fails, and begin with the files that take longest.
+
+    Where several processes share the tests file by file, a long file at the end would leave the others waiting.
+    """
+    items.sort(key=lambda item: "tests/train/" not in item.path.as_posix())
     for item in items:
         if item.get_closest_marker("timeout") is None:
             slow = item.get_closest_marker("slow") is not None
