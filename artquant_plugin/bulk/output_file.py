@@ -16,6 +16,7 @@ from artquant_plugin.bulk.meter import ScoreMeter, ScoreSummary
 from artquant_plugin.bulk.rows import ScoreColumns, ScoreRow, ScoringEngine, score_rows
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.files import atomic_write
+from artquant_plugin.common.locations import is_remote
 from artquant_plugin.common.run_record import MadeFrom, only_writer, read_record, refuse_other, write_record
 
 SUFFIXES = (".parquet", ".csv", ".jsonl")
@@ -35,7 +36,7 @@ def check_output(out: str) -> Path:
     Raises:
         ArtQuantError: a suffix that is not known, or a remote location.
     """
-    if "://" in out:
+    if is_remote(out):
         raise ArtQuantError(f"--out '{out}' is not a local path; write here and upload, for example with `hf upload`")
     path = Path(out).expanduser()
     if is_folder(out):

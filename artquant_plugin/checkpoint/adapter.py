@@ -7,7 +7,7 @@ from typing import Any
 
 from artquant_plugin.checkpoint.locate import ADAPTER_CONFIG_FILE
 from artquant_plugin.common.errors import ArtQuantError
-from artquant_plugin.common.hub import split_revision
+from artquant_plugin.common.hub import is_hub_id, split_revision
 from artquant_plugin.common.text import listed, one_line
 
 ADAPTER_FILE = "adapter_model.safetensors"
@@ -41,7 +41,7 @@ def base_of(folder: Path, pretrained: str) -> str:
         if candidate.is_dir():
             return str(candidate)
     identifier, own_revision = split_revision(name)
-    if identifier.count("/") != 1 or identifier.startswith((".", "/", "~")):
+    if not is_hub_id(identifier):
         raise ArtQuantError(
             f"the base {name!r} of adapter {pretrained!r} is no folder and no Hub id; mend "
             f"base_model_name_or_path in {path}"

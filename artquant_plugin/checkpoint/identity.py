@@ -4,7 +4,7 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from artquant_plugin.common.hub import commit_of
+from artquant_plugin.common.hub import commit_of, split_revision
 from artquant_plugin.data.images import sha256_file
 
 
@@ -31,7 +31,7 @@ def identify(pretrained: str, folder: Path) -> Identity:
         folder: the local folder that `locate` returned for it.
     """
     revision = commit_of(folder)
-    name = pretrained.partition("@")[0] if revision else folder.resolve().name
+    name = split_revision(pretrained)[0] if revision else folder.resolve().name
     return Identity(name, revision, weights_hash(folder))
 
 

@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from artquant_plugin.cli.options import add_column_options
 from artquant_plugin.common.errors import ArtQuantError
 
 if TYPE_CHECKING:
@@ -34,17 +35,7 @@ def add_source_options(parser: Any, formats: Sequence[str]) -> None:
     parser.add_argument(
         "--image-column", default="image", help="column of the CSV files that names the image (default: %(default)s)"
     )
-    parser.add_argument(
-        "--prediction-column", default="prediction", help="column of the predicted score (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--truth-image-column",
-        default="image",
-        help="column of a truth file that names the image (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--score-column", default="score", help="column of a truth file with the human score (default: %(default)s)"
-    )
+    add_column_options(parser)
     parser.add_argument(
         "--resamples",
         type=int,

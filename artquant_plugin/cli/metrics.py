@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from artquant_plugin.cli.options import add_column_options
 from artquant_plugin.common.text import listed
 
 if TYPE_CHECKING:
@@ -34,17 +35,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--image-column", default="image", help="column of the predictions that names the image (default: %(default)s)"
     )
-    parser.add_argument(
-        "--prediction-column", default="prediction", help="column of the predicted score (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--truth-image-column",
-        default="image",
-        help="column of a truth file that names the image (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--score-column", default="score", help="column of a truth file with the human score (default: %(default)s)"
-    )
+    add_column_options(parser)
     parser.add_argument(
         "--resamples",
         type=int,

@@ -46,3 +46,18 @@ def add_overrides(parser: Any) -> None:
         metavar="KEY=VALUE",
         help="override a key of the configuration, section.key=value; may be repeated",
     )
+
+
+def add_column_options(parser: Any) -> None:
+    """Add the options that name the columns of predicted scores and of a table of human scores."""
+    parser.add_argument(
+        "--prediction-column", default="prediction", help="column of the predicted score (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--truth-image-column",
+        default="image",
+        help="column of a truth file that names the image (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--score-column", default="score", help="column of a truth file with the human score (default: %(default)s)"
+    )
