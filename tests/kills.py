@@ -1,0 +1,188 @@
+"""Kills at every file operation of an action, so that a test can see what each of them leaves on the disk.
+
+An action runs in a forked process, where Python's audit events report each operation that changes a file or folder
+below the watched one: opening for writing, renaming, removing, linking, making and removing of folders. At the chosen
+operation the process ends at once, as ``kill -9`` ends it: no ``finally`` runs, and what was not flushed is lost.
+Libraries that write without Python (safetensors, pyarrow, SQLite) raise no events of their own. What they wrote counts
+as done at the next event, and as not begun right after the event before it.
+"""
+
+import os
+import pickle
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+KILLED = 137
+"""Exit status of a process that was ended at the chosen operation."""
+
+_WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+_CHANGES = ("os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.link", "os.symlink", "os.truncate")
+
+Side = Literal["before", "after"]
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One operation that changes the file system.
+
+    Attributes:
+        number: its place among the operations of the action, from 0.
+        name: the audit event, for example ``os.rename``.
+        paths: the files or folders that it names, relative to the watched folder where they lie in it.
+    """
+
+    number: int
+    name: str
+    paths: tuple[str, ...]
+
+
+def operations(action: Callable[[], Any], folder: Path) -> list[Operation]:
+    """Run an action to its end in a forked process and list the operations by which it changed a folder.
+
+    Args:
+        action: what is run; whatever it changes in memory is lost, what it writes stays.
+        folder: operations that name no path below this folder are not listed.
+
+    Returns:
+        The operations, in the order in which they happened.
+
+    Raises:
+        AssertionError: the action raised an exception; its traceback is in the message.
+    """
+    status, report = _fork(action, folder, None)
+    assert status == 0, f"the action failed by itself:\n{report}"
+    return pickle.loads(report)
+
+
+def killed(action: Callable[[], Any], folder: Path, number: int, side: Side) -> Operation:
+    """Run an action in a forked process that ends at one operation.
+
+    Args:
+        action: what is run.
+        folder: the watched folder, as in `operations`.
+        number: which operation, as `operations` counts them.
+        side: ``before`` ends the process before the operation takes place, ``after`` right after it.
+
+    Returns:
+        The operation at which the process ended.
+
+    Raises:
+        AssertionError: the action ended before this operation was reached.
+    """
+    status, report = _fork(action, folder, (number, side))
+    assert status == KILLED, f"the action ended with {status} before operation {number}:\n{report}"
+    return pickle.loads(report)[-1]
+
+
+def kills(action: Callable[[], Any], folder: Path, renew: Callable[[], None]) -> Iterator[tuple[Operation, Side]]:
+    """Kill an action before and after each of its operations; after each kill the test looks at what is left.
+
+    Args:
+        action: what is run.
+        folder: the watched folder, as in `operations`.
+        renew: brings the folder back to the state from which the action starts; called before every run.
+
+    Yields:
+        The operation of each kill and its side, with the folder as the kill left it.
+    """
+    renew()
+    count = len(operations(action, folder))
+    assert count, "the action changes nothing below the watched folder"
+    for number in range(count):
+        sides: tuple[Side, Side] = ("before", "after")
+        for side in sides:
+            renew()
+            yield killed(action, folder, number, side), side
+
+
+def _fork(action: Callable[[], Any], folder: Path, kill: tuple[int, Side] | None) -> tuple[int, Any]:
+    """Run in a child process; returns its exit status and what it reported (bytes of a pickle, or a traceback)."""
+    reader, writer = os.pipe()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    child = os.fork()
+    if child == 0:
+        os.close(reader)
+        status = 1
+        try:
+            signal.alarm(0)  # a time limit of the test suite is the parent's
+            watch = _Watch(folder, writer, kill)
+            sys.addaudithook(watch)
+            action()
+            watch.report()
+            status = 0
+        except BaseException:
+            os.write(writer, traceback.format_exc().encode()[-4000:])
+        os._exit(status)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as pipe:
+        report = pipe.read()
+    _, waited = os.waitpid(child, 0)
+    status = os.waitstatus_to_exitcode(waited)
+    return status, report if status in (0, KILLED) else report.decode(errors="replace")
+
+
+class _Watch:
+    """The audit hook of the child process."""
+
+    def __init__(self, folder: Path, writer: int, kill: tuple[int, Side] | None) -> None:
+        self.folder = os.path.abspath(folder)
+        self.writer = writer
+        self.kill = kill
+        self.seen: list[Operation] = []
+
+    def __call__(self, event: str, arguments: tuple[Any, ...]) -> None:
+        if event == "open":
+            path, _, flags = arguments
+            if not isinstance(flags, int) or not flags & _WRITES:
+                return
+            paths: list[tuple[Any, Any]] = [(path, -1)]
+        elif event in ("os.rename", "os.link"):
+            source, target, source_folder, target_folder = arguments
+            paths = [(source, source_folder), (target, target_folder)]
+        elif event == "os.symlink":
+            paths = [(arguments[1], arguments[2])]
+        elif event in _CHANGES:
+            paths = [(arguments[0], arguments[-1] if event != "os.truncate" else -1)]
+        else:
+            return
+        named = [self._relative(path, at) for path, at in paths]
+        if all(name is None for name in named):
+            return
+        operation = Operation(len(self.seen), event, tuple(name or "elsewhere" for name in named))
+        self.seen.append(operation)
+        if self.kill is None or operation.number != self.kill[0]:
+            return
+        if self.kill[1] == "before":
+            self._end()
+        # The hook runs before the operation. The next event of the interpreter, whichever it is, comes after it.
+        sys.setprofile(self._ended)
+
+    def report(self) -> None:
+        """Send the operations to the parent process."""
+        data = pickle.dumps(self.seen)
+        while data:
+            data = data[os.write(self.writer, data) :]
+
+    def _ended(self, frame: Any, event: str, argument: Any) -> None:
+        if frame.f_code is not _Watch.__call__.__code__:
+            self._end()
+
+    def _end(self) -> None:
+        self.report()
+        os._exit(KILLED)
+
+    def _relative(self, path: Any, folder: int) -> str | None:
+        """A path below the watched folder, or None; `folder` is the descriptor to which it is relative, or -1."""
+        if not isinstance(path, str | bytes | os.PathLike):
+            return None
+        name = os.fsdecode(path)
+        if folder != -1 and not os.path.isabs(name):
+            name = os.path.join(os.readlink(f"/proc/self/fd/{folder}"), name)
+        name = os.path.abspath(name)
+        return os.path.relpath(name, self.folder) if name.startswith(self.folder + os.sep) else None
