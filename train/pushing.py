@@ -86,7 +86,7 @@ def push_last(config: TrainConfig) -> None:
     if name is None:
         return
     try:
-        with hub_errors(Target(name)):
+        with hub_errors(Target(name), writes=True):
             HfApi().create_repo(name, private=True, exist_ok=True)
         _push(config.output, name, "the last one")
     except ArtQuantError as error:

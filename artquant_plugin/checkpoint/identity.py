@@ -4,8 +4,8 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from artquant_plugin.common.hashes import digest_of_kept
 from artquant_plugin.common.hub import commit_of, split_revision
-from artquant_plugin.data.images import sha256_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,5 +44,5 @@ def weights_hash(folder: Path) -> str:
     """SHA-256, in hexadecimal, over the names and contents of a folder's weight files, extra weights included."""
     digest = hashlib.sha256()
     for path in weight_files(folder):
-        digest.update(f"{path.name} {sha256_file(path)}\n".encode())
+        digest.update(f"{path.name} {digest_of_kept(path).sha256}\n".encode())
     return digest.hexdigest()

@@ -5,9 +5,12 @@ import re
 from pathlib import Path
 
 from artquant_plugin.common.errors import ArtQuantError
-from artquant_plugin.common.text import first_line
+from artquant_plugin.common.hashes import Digest, digest_of_kept
+from artquant_plugin.common.progress import ProgressBar
+from artquant_plugin.common.text import first_line, listed
 
 _DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_LONG_CHECK = 2**30  # bytes; hashing that many takes about a second, so that a progress bar is due
 
 
 def is_hub_id(name: str) -> bool:
@@ -34,7 +37,10 @@ def fetch_snapshot(
     ignore: list[str] | None = None,
     only: list[str] | None = None,
 ) -> Path:
-    """Fetch a repository's files where they are not in the cache yet.
+    """Fetch a repository's files where they are not in the cache yet, and check the contents of all of them.
+
+    The Hub names every file by a hash of its content, and its client keeps the file under that name without hashing
+    it. A proxy or a mirror that sends other bytes is found here.
 
     Args:
         repo: Hub id with an optional revision, such as ``namespace/name@v1``; without one the main branch.
@@ -46,12 +52,21 @@ def fetch_snapshot(
         The folder in the cache that holds the files of the revision's commit.
 
     Raises:
-        ArtQuantError: the Hub has no such repository or revision, or it cannot be reached; or the disk is full.
+        ArtQuantError: the Hub has no such repository or revision, or it cannot be reached; the disk is full; or a
+            file's content is not the one that the Hub names.
     """
+    folder = _fetch(repo, kind=kind, ignore=ignore, only=only)
+    _check_contents(folder, repo)
+    return folder
+
+
+def _fetch(repo: str, *, kind: str, ignore: list[str] | None, only: list[str] | None) -> Path:
+    """Have the Hub's client fetch a repository, and say in one line why it could not."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
         HfHubHTTPError,
         HFValidationError,
+        HTTPError,
         LocalEntryNotFoundError,
         RepositoryNotFoundError,
         RevisionNotFoundError,
@@ -68,7 +83,7 @@ def fetch_snapshot(
         raise ArtQuantError(f"{kind} {name!r} has no revision {revision!r}; name a branch, tag or commit") from error
     except HFValidationError as error:
         raise ArtQuantError(f"{repo!r} is no folder and no Hub id; mend the path") from error
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+    except (HfHubHTTPError, HTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
         reason = first_line(error)
         if isinstance(error, OSError) and error.errno in _DISK_IS_FULL:
             from huggingface_hub.constants import HF_HUB_CACHE
@@ -80,3 +95,45 @@ def fetch_snapshot(
         raise ArtQuantError(
             f"{repo!r} is no folder, and could not be fetched from the Hub ({reason}); mend the path or try again"
         ) from error
+
+
+def _check_contents(folder: Path, repo: str) -> None:
+    """Compare the files of a snapshot with the hashes by which the Hub names them.
+
+    The client's cache keeps each content under that hash, which a link in the snapshot's folder leads to. On a file
+    system without symbolic links the files themselves lie in the folder, and there is nothing to compare them with.
+
+    Args:
+        folder: the snapshot's folder in the cache.
+        repo: Hub id as the user gave it, for the message.
+
+    Raises:
+        ArtQuantError: contents differ from their hashes. They are removed from the cache, so that they are fetched
+            again next time.
+    """
+    links = [path for path in sorted(folder.rglob("*")) if path.is_symlink() and path.is_file()]
+    named = [path for path in links if re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", path.resolve().name)]
+    total = sum(path.stat().st_size for path in named)
+    wrong = []
+    with ProgressBar("check contents", "file", len(named), show=total >= _LONG_CHECK) as bar:
+        for path in named:
+            if not _is_named(digest_of_kept(path), path.resolve().name):
+                wrong.append(path)
+            bar.advance()
+    if wrong:
+        names = listed([str(path.relative_to(folder)) for path in wrong])
+        for path in wrong:
+            path.resolve().unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
+        raise ArtQuantError(
+            f"{repo!r}: what arrived as {names} is not what the Hub lists by its hash; it was removed from the cache: "
+            "run again, and if that does not help, look at what stands between here and the Hub (HF_ENDPOINT, a "
+            "proxy)"
+        )
+
+
+def _is_named(digest: Digest, name: str) -> bool:
+    """Whether a content has the hash that it is named by: a SHA-256 of 64 digits, or a git blob's SHA-1 of 40."""
+    if len(name) == 64:
+        return name == digest.sha256
+    return digest.git is None or name == digest.git  # the Hub names no content of that size by a git hash

@@ -13,9 +13,9 @@ from artquant_plugin.checkpoint.adapter import base_of
 from artquant_plugin.checkpoint.identity import weight_files
 from artquant_plugin.checkpoint.locate import ADAPTER_CONFIG_FILE
 from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.hashes import digest_of
 from artquant_plugin.common.hub import split_revision
 from artquant_plugin.common.text import one_line
-from artquant_plugin.publish.hashes import digest_of
 from artquant_plugin.publish.hub_errors import Target, hub_errors
 from artquant_plugin.publish.model_card import License
 from artquant_plugin.publish.scrub import scrub

@@ -14,9 +14,9 @@ from artquant_plugin.checkpoint.adapter import EXTRA_FILE
 from artquant_plugin.checkpoint.identity import weights_hash
 from artquant_plugin.checkpoint.locate import ADAPTER_CONFIG_FILE, CONFIG_FILE
 from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.hashes import FileContent
 from artquant_plugin.common.text import one_line
 from artquant_plugin.publish.base_model import TRAINING_FILE, BaseCheckpoint, find_base, training_record
-from artquant_plugin.publish.hashes import FileContent
 from artquant_plugin.publish.hub_errors import Target, hub_errors
 from artquant_plugin.publish.model_card import PLOT_FILE, License, ModelCardFields, model_card, scatter
 from artquant_plugin.publish.scoring_code import LoadingRecipe, scoring_code

@@ -48,19 +48,22 @@ class Target:
 
 
 @contextmanager
-def hub_errors(target: Target) -> Iterator[None]:
+def hub_errors(target: Target, *, writes: bool = False) -> Iterator[None]:
     """Turn errors of the Hub's client into an ArtQuantError of one line, which never shows the token.
 
     Args:
         target: the repository that the requests are about, which the error names.
+        writes: whether the requests change the repository; without it they only look at it, and an error does not
+            speak of an upload.
 
     Raises:
         ArtQuantError: the code within the context raised an error of the Hub's client, of the network or of a file.
     """
     from huggingface_hub import get_token
-    from huggingface_hub.errors import HfHubHTTPError, HTTPError, LocalTokenNotFoundError
+    from huggingface_hub.constants import ENDPOINT
+    from huggingface_hub.errors import HfHubHTTPError, HTTPError, LocalTokenNotFoundError, OfflineModeIsEnabled
 
-    again = "run the same command again: what has arrived is not sent twice"
+    again = "run the same command again: what has arrived is not sent twice" if writes else "try again later"
     where = f"{target.kind} {target.name!r}"
     try:
         yield
@@ -78,6 +81,11 @@ def hub_errors(target: Target) -> Iterator[None]:
             raise ArtQuantError(
                 f"the Hub {has} for {where} (401); log in with `hf auth login`, or set HF_TOKEN"
             ) from error
+        if status == 403 and not writes:
+            raise ArtQuantError(
+                f"you may not read {where} (403: {_safe(told)}); accept its terms on the Hub, or use a token that may "
+                "read it"
+            ) from error
         if status == 403:
             raise ArtQuantError(
                 f"you may not write to {where} (403: {_safe(told)}); name a repository of your own, or use a token "
@@ -90,10 +98,21 @@ def hub_errors(target: Target) -> Iterator[None]:
         if status == 412:
             raise ArtQuantError(f"{where} was changed by somebody else meanwhile (412); {again}") from error
         raise ArtQuantError(f"the Hub answers {status} for {where} ({_safe(told or str(error))}); {again}") from error
+    except OfflineModeIsEnabled as error:
+        raise ArtQuantError(
+            f"{where} cannot be looked up while HF_HUB_OFFLINE is set; unset it, and run the same command again"
+        ) from error
     except (OSError, RuntimeError, ValueError, HTTPError) as error:
         cause = error.__cause__ or error
         reason = _safe(str(cause)) or type(cause).__name__
-        raise ArtQuantError(f"{where}: the upload broke off ({reason}); {again}") from error
+        if writes:
+            raise ArtQuantError(f"{where}: the upload broke off ({reason}); {again}") from error
+        if isinstance(error, HTTPError):
+            raise ArtQuantError(
+                f"the Hub at {_safe(ENDPOINT)} cannot be reached for {where} ({reason}); look at the network and at "
+                "HF_ENDPOINT, and run the same command again"
+            ) from error
+        raise ArtQuantError(f"{where} cannot be looked up on the Hub ({reason}); {again}") from error
 
 
 def _safe(text: str) -> str:

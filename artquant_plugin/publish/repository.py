@@ -14,17 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.hashes import Digest, FileContent, digest_of, size_of
 from artquant_plugin.common.text import listed, one_line
-from artquant_plugin.publish.hashes import (
-    RECORD_FILE,
-    Digest,
-    FileContent,
-    digest_of,
-    read_record,
-    record_content,
-    size_of,
-)
 from artquant_plugin.publish.hub_errors import Target, hub_errors
+from artquant_plugin.publish.published_record import RECORD_FILE, read_record, record_content
 from artquant_plugin.publish.whitelist import Whitelist
 
 _HUBS_OWN = (".gitattributes",)  # files that the Hub itself puts into a new repository
@@ -147,12 +140,12 @@ class Publication:
             ArtQuantError: the Hub does not answer, or refuses.
         """
         state = self._state()
-        target, api = self._target, _api()
+        target = self._target
         if state is None:
             return {}
         with hub_errors(target):
             return {
-                name: Path(api.hf_hub_download(target.name, name, revision=state.head, repo_type=target.kind))
+                name: _download(target, state.files[name], state.head)
                 for name in self._kept(state)
                 if name.endswith(ending)
             }
@@ -242,7 +235,7 @@ class Publication:
         target = self._target
         plan = self.plan()
         api = _api()
-        with hub_errors(target):
+        with hub_errors(target, writes=True):
             if not plan.exists:
                 # None, not False: an organisation may have set private as the default of its repositories.
                 api.create_repo(target.name, repo_type=target.kind, private=target.private or None, exist_ok=True)
@@ -306,8 +299,7 @@ class Publication:
             files = {item.path: item for item in listing if isinstance(item, RepoFile)}
             written = {}
             if RECORD_FILE in files:
-                path = api.hf_hub_download(target.name, RECORD_FILE, revision=info.sha, repo_type=target.kind)
-                written = read_record(Path(path), target.name)
+                written = read_record(_download(target, files[RECORD_FILE], info.sha), target.name)
             return _State(info.sha, bool(info.private), files, _tags(target), written)
 
 
@@ -316,6 +308,18 @@ def _api() -> Any:
     from huggingface_hub import HfApi
 
     return HfApi(library_name="artquant-plugin")
+
+
+def _download(target: Target, remote: Any, commit: str) -> Path:
+    """Download one file, a `RepoFile` of the Hub's list, and see that its content is the one that is listed."""
+    path = Path(_api().hf_hub_download(target.name, remote.path, revision=commit, repo_type=target.kind))
+    if not digest_of(path).same(remote):
+        path.resolve().unlink()
+        raise ArtQuantError(
+            f"{target.kind} {target.name!r}: what arrived as {remote.path} is not what the Hub lists by its hash; run "
+            "again, and if that does not help, look at what stands between here and the Hub (HF_ENDPOINT, a proxy)"
+        )
+    return path
 
 
 def _tags(target: Target) -> dict[str, str]:

@@ -52,7 +52,7 @@ class LocalHub:
         faults: list of [regex, what, times left] for matching lines "METHOD path". What is a status that is answered
             instead; "cut": some of the body is read, then the connection is closed; "hang": some of the body is read,
             then nothing happens until the client goes away; "lost": all is done as asked, and the connection is closed
-            instead of an answer.
+            instead of an answer; any other text: a redirect (302) to that address.
         hanging: set while a request hangs.
     """
 
@@ -134,6 +134,9 @@ class LocalHub:
                 if isinstance(fault[1], int):
                     status = fault[1]
                     return web.json_response({"error": "injected fault"}, status=status)
+                if fault[1] not in ("cut", "hang", "lost"):
+                    status = 302
+                    return web.Response(status=302, headers={"Location": fault[1]})
                 if fault[1] in ("cut", "hang"):
                     await request.content.readany()
                 if fault[1] == "hang":
@@ -521,7 +524,7 @@ class LocalHub:
             exc = hub_error(404, "EntryNotFound", "Entry not found")
             exc.headers["X-Repo-Commit"] = oid
             raise exc
-        headers = {"X-Repo-Commit": oid, "ETag": f'"{f["oid"]}"', "Accept-Ranges": "bytes"}
+        headers = {"X-Repo-Commit": oid, "ETag": f'"{f["oid"]}"'}
         if f["lfs"]:
             headers |= {
                 "X-Linked-Etag": f'"{f["sha256"]}"',
@@ -536,7 +539,8 @@ class LocalHub:
                     "Link": f'<{self.url}/api/{kind}/{repo_id}/xet-read-token/{oid}>; rel="xet-auth"',
                 }
             return web.Response(status=302, headers=headers)
-        return web.FileResponse(self.store.object(f["sha256"]), headers=headers)
+        # A FileResponse would put an ETag of its own in the place of the git hash.
+        return web.Response(body=self.store.object(f["sha256"]).read_bytes(), headers=headers)
 
     async def cdn(self, request):
         path = self.store.object(request.match_info["sha"])

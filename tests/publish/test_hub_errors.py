@@ -258,3 +258,32 @@ def test_a_full_disk_while_downloading_is_one_line(desk, tmp_path):
         assert "No space left on device" in error and "make room" in error
     finally:
         subprocess.run(["umount", str(home)], check=True)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            {"HF_HUB_OFFLINE": "1"},
+            "model 'me/offline' cannot be looked up while HF_HUB_OFFLINE is set; unset it, and run the same command "
+            "again",
+        ),
+        (
+            {"HF_ENDPOINT": "http://127.0.0.1:9"},
+            "the Hub at http://127.0.0.1:9 cannot be reached for model 'me/offline'",
+        ),
+    ],
+)
+def test_a_hub_that_cannot_be_reached_is_no_upload_that_broke_off(desk, model, tmp_path, settings, message):
+    command = ["publish", "model", str(model), "--repo", "me/offline", "--license", "mit", "--dry-run"]
+    finished = subprocess.run(
+        [sys.executable, "-m", "artquant_plugin", *command],
+        env=environment(desk.hub.url, tmp_path / "home", TOKEN, **settings),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert finished.returncode == 2
+    line = finished.stderr.splitlines()[-1]
+    assert line.startswith(f"artquant: error: {message}") and "upload" not in line

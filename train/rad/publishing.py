@@ -13,12 +13,12 @@ from typing import Any
 import yaml
 
 from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.hashes import FileContent
 from artquant_plugin.common.run_record import read_record
 from artquant_plugin.data.dataset import INFO_FILE, Dataset, DatasetInfo
 from artquant_plugin.data.hub_rad import RAD_FILE
 from artquant_plugin.data.paintings import PARQUET_FOLDER
 from artquant_plugin.publish.checkpoint_files import check_no_home_folders
-from artquant_plugin.publish.hashes import FileContent
 from artquant_plugin.publish.hub_errors import Target
 from artquant_plugin.publish.repository import Publication
 from artquant_plugin.publish.whitelist import Whitelist
