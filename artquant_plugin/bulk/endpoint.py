@@ -16,7 +16,8 @@ from artquant_plugin.bulk.logprobs import Ask, listed_tokens, score_listed
 from artquant_plugin.bulk.rows import ScoreColumns
 from artquant_plugin.checkpoint import ScoringSpec
 from artquant_plugin.common.errors import ArtQuantError
-from artquant_plugin.common.openai_client import EndpointDown, OpenAIServer, RequestFailed, RequestRefused
+from artquant_plugin.common.openai_client import EndpointDown, OpenAIServer, RequestFailed
+from artquant_plugin.common.openai_features import MAY_BE_UNSUPPORTED, dropped_text, unsupported_feature
 from artquant_plugin.data.images import Handling, open_image
 from artquant_plugin.prompting.questions import one_level
 
@@ -25,6 +26,13 @@ LISTED = 20  # tokens per position: the protocol's limit, and vLLM's default one
 AHEAD = 4  # times the concurrency: images taken while an earlier one is still being answered, as rows keep their order
 ONE_IMAGE = (400, 413, 415, 422)  # statuses that are about one image, once the server has answered for another one
 # vLLM and SGLang: go on with the assistant's last words instead of opening a new turn, with a thinking mode off.
+# What to do about a feature that the server does not support, by `Feature.key`.
+REMEDIES = {
+    "prefill": "pass --prompt word",
+    "logprobs": "use a server that lists them, such as vLLM or SGLang, or score with the checkpoint itself",
+    "pictures": "use a server and a model that take pictures",
+    "lists": "use a server and a model that take pictures",
+}
 PREFILL = {
     "add_generation_prompt": False,
     "continue_final_message": True,
@@ -63,7 +71,7 @@ class EndpointEngine:
     min_mass: float = 0.1
     extra_body: dict[str, Any] | None = None
     key: str | None = field(default=None, repr=False)
-    _answered: bool = field(default=False, init=False, repr=False)
+    _answered_body: dict[str, Any] | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         names = self.spec.scale.names
@@ -168,6 +176,11 @@ class EndpointEngine:
             loop.close()
 
     @property
+    def _answered(self) -> bool:
+        """Whether one image has a score, so that server, model and options are all right."""
+        return self._answered_body is not None
+
+    @property
     def _server(self) -> OpenAIServer:
         return OpenAIServer(
             self.url,
@@ -185,27 +198,69 @@ class EndpointEngine:
         try:
             async with free:
                 url = await asyncio.to_thread(_data_uri, image, self.spec.images)
-                reply = await self._server.complete(client, self.body(url))
+                body = self.body(url)
+                complete = self._server.complete if self._answered else self._first_reply
+                reply = await complete(client, body)
         except EndpointDown:
             raise
         except ArtQuantError as error:
             return error
         except RequestFailed as error:
-            return self._about_one_image(error)
-        listed = listed_tokens(reply)
-        if listed is None:
-            raise EndpointDown(
-                f"'{self.url}' lists no log-probabilities for '{self.model}', and scores are read from them; use a "
-                "server that does, such as vLLM or SGLang, or score with the checkpoint itself"
-            )
-        self._answered = True
-        scale = self.spec.scale
+            return await self._about_one_image(client, error)
         try:
-            score = score_listed(
-                listed, scale, tokens=self.tokens or scale.names, ask=self.ask, min_mass=self.min_mass
+            result = self._read(reply, body)
+            self._answered_body = body
+            return result
+        except EndpointDown:
+            raise
+        except ArtQuantError as error:  # which may repeat what the server wrote
+            return ArtQuantError(self._server.without_key(error))
+
+    async def _first_reply(self, client: Any, body: dict[str, Any]) -> Any:
+        """The reply to the first request of a run; when there is none, what the server does not support is looked for.
+
+        Raises:
+            RequestFailed: no usable reply came, and nothing that the request uses is to blame.
+            EndpointDown: the server does not support something that the request uses.
+        """
+        try:
+            return await self._server.complete(client.with_options(max_retries=0), body)
+        except RequestFailed as error:
+            if error.reason == "no_completion":
+                raise
+            if error.status in MAY_BE_UNSUPPORTED:
+                feature = await unsupported_feature(self._server, client, body)
+                if feature is not None:
+                    raise EndpointDown(
+                        f"'{self.url}' with '{self.model}' does not support {feature.words}: it answers "
+                        f"{error.status} ({error.detail}), and is fine without; {REMEDIES[feature.key]}"
+                    ) from error
+        return await self._server.complete(client, body)
+
+    def _read(self, reply: Any, body: dict[str, Any]) -> dict[str, Any]:
+        """The score in a reply.
+
+        Raises:
+            EndpointDown: no reply of this server will have a score.
+            ArtQuantError: this reply has none.
+        """
+        prompt_tokens = getattr(getattr(reply, "usage", None), "prompt_tokens", None)
+        if length := dropped_text(body, prompt_tokens):
+            raise self._unless_answered(
+                f"the server counts {prompt_tokens} tokens for a prompt with {length} characters of text, which "
+                "it cannot have given to the model; look at its chat template"
             )
-        except ArtQuantError as error:
-            return error
+        listed = listed_tokens(reply)
+        if listed is None and _is_empty(reply):
+            raise ArtQuantError("the server's reply is empty; the model ended its answer before the first word")
+        if listed is None:
+            raise self._unless_answered(
+                "the reply lists no log-probabilities, and scores are read from them; use a server that lists them, "
+                "such as vLLM or SGLang, or score with the checkpoint itself"
+            )
+        scale = self.spec.scale
+        tokens = self.tokens or scale.names
+        score = score_listed(listed, scale, tokens=tokens, ask=self.ask, min_mass=self.min_mass)
         return {
             "score": score.score,
             "levels": score.levels,
@@ -213,22 +268,44 @@ class EndpointEngine:
             "extras": {"level_mass": score.level_mass, "score_bound": score.score_bound},
         }
 
-    def _about_one_image(self, error: RequestFailed) -> ArtQuantError:
+    def _unless_answered(self, message: str) -> ArtQuantError:
+        """The end of the run while no reply had a score; afterwards the reason of one image."""
+        return (
+            ArtQuantError(message) if self._answered else EndpointDown(f"'{self.url}' with '{self.model}': {message}")
+        )
+
+    async def _about_one_image(self, client: Any, error: RequestFailed) -> ArtQuantError:
         """The reason why an image has no score, where a failed request says nothing about the other images.
+
+        A failure that may be the server's as well is told by asking again for an image that had a score before.
 
         Raises:
             EndpointDown: the failure is the server's, so that the run ends.
         """
-        if error.status is None:
-            raise self._server.no_answer(error.detail) from error
-        if error.status in ONE_IMAGE and self._answered:
+        if self._answered and error.status in ONE_IMAGE:
             return ArtQuantError(
                 f"the server refuses the request ({error.detail}); look at the image's size and format"
             )
-        remedy = "run again to go on"
-        if self.ask == "prefill" and isinstance(error, RequestRefused) and error.status in ONE_IMAGE:
-            remedy = "if it does not know continue_final_message, pass --prompt word"
-        raise EndpointDown(f"'{self.url}' answers {error.status} ({error.detail}); {remedy}") from error
+        if self._answered_body is not None and (error.reason in ("no_completion", "timeout") or error.status == 500):
+            try:
+                await self._server.complete(client.with_options(max_retries=0), self._answered_body)
+            except RequestFailed:
+                pass
+            else:
+                return ArtQuantError(f"the server has no answer for this image, and has for others ({error.detail})")
+        if error.status is None:
+            raise self._server.no_answer(error.detail) from error
+        plain = ", to plain text as well" if not self._answered and error.status in MAY_BE_UNSUPPORTED else ""
+        raise EndpointDown(
+            f"'{self.url}' answers {error.status}{plain} ({error.detail}); run again to go on"
+        ) from error
+
+
+def _is_empty(reply: Any) -> bool:
+    """Whether a reply has a message without text, so that there is no position to list log-probabilities for."""
+    choices = getattr(reply, "choices", None) or []
+    logprobs = getattr(choices[0], "logprobs", None) if choices else None
+    return bool(choices) and getattr(logprobs, "content", None) == []
 
 
 def _data_uri(image: Path | bytes, handling: Handling) -> str:

@@ -110,8 +110,9 @@ def test_a_server_without_log_probabilities_costs_one_request(paintings):
     [
         ((401, "no key"), r"wants a key in \$OPENAI_API_KEY \(", 1),
         ((404, "no model"), r"knows no model 'm' \(.*mend --model, or end --endpoint with /v1", 1),
-        ((422, "unknown field"), r"answers 422 \(.*unknown field.*pass --prompt word", 1),
-        ((500, "crash"), r"answers 500 \(.*run again to go on", 6),  # the client's own five retries
+        # The request, four smaller ones, and the request again with the client's own five retries after 500.
+        ((422, "unknown field"), r"answers 422, to plain text as well \(.*unknown field", 6),
+        ((500, "crash"), r"answers 500, to plain text as well \(.*run again to go on", 11),
     ],
 )
 def test_a_refused_first_request_stops_the_run(answer, message, requests, monkeypatch):
@@ -120,6 +121,84 @@ def test_a_refused_first_request_stops_the_run(answer, message, requests, monkey
         list(engine(server).results(map(encoded, pictures(3))))
     assert len(server.bodies) == requests
     assert "\n" not in str(stopped.value)
+
+
+def has_lists(body):
+    return isinstance(body["messages"][0]["content"], list)
+
+
+def has_pictures(body):
+    return has_lists(body) and any(part["type"] == "image_url" for part in body["messages"][0]["content"])
+
+
+@pytest.mark.parametrize("status", [400, 422, 500, 501])
+@pytest.mark.parametrize(
+    ("uses", "message", "requests"),
+    [
+        (lambda body: "continue_final_message" in body, r"does not support an answer that .*pass --prompt word", 2),
+        (lambda body: "logprobs" in body, "does not support log-probabilities: .*; use a server that lists them", 3),
+        (has_pictures, "does not support pictures: .*; use a server and a model that take pictures", 4),
+        (has_lists, "does not support messages whose content is a list, which pictures need", 5),
+    ],
+    ids=["prefill", "logprobs", "pictures", "lists"],
+)
+def test_what_a_server_does_not_support_is_found_without_retries(uses, message, requests, status):
+    def answer(body):
+        return (status, "internal") if uses(body) else [(" good", -0.1)]
+
+    with LogprobServer(answer) as server, pytest.raises(EndpointDown, match=message):
+        list(engine(server).results(map(encoded, pictures(3))))
+    assert len(server.bodies) == requests
+
+
+def test_an_error_500_that_passes_costs_one_more_request(monkeypatch):
+    monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.001)
+    failures = iter([(500, "loading")] * 5)
+    with LogprobServer(lambda body: next(failures, None) or by_brightness(body)) as server:
+        results = list(engine(server).results(map(encoded, pictures(2))))
+    assert len(results) == 2 and all(isinstance(result, dict) for result in results)
+
+
+@pytest.mark.parametrize("bad", [[], None, (500, "decoder"), "no completion"], ids=["empty", "none", "500", "text"])
+def test_a_reply_without_a_score_is_one_images_reason(bad, paintings, monkeypatch):
+    monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.001)
+
+    def answer(body):
+        return bad if picture_of(body).getpixel((0, 0))[0] == 50 else by_brightness(body)
+
+    with LogprobServer(answer) as server:
+        rows = list(score_rows(engine(server), find_inputs([str(paintings)]).images()))
+    assert [index for index, row in enumerate(rows) if row["score"] is None] == [5]
+    assert rows[5]["reason"].startswith(("the server", "the reply lists no log-probabilities"))
+
+
+def test_an_empty_first_reply_is_one_images_reason(paintings):
+    def answer(body):
+        return [] if picture_of(body).getpixel((0, 0))[0] == 0 else by_brightness(body)
+
+    with LogprobServer(answer) as server:
+        rows = list(score_rows(engine(server), find_inputs([str(paintings)]).images()))
+    assert [index for index, row in enumerate(rows) if row["score"] is None] == [0]
+    assert rows[0]["reason"] == "the server's reply is empty; the model ended its answer before the first word"
+
+
+def test_a_server_that_drops_the_text_ends_the_run(monkeypatch):
+    # The question has 48 characters and the answer's first words have 30, more than 7 tokens hold.
+    usage = {"prompt_tokens": 7, "completion_tokens": 1, "total_tokens": 8}
+    monkeypatch.setattr("tests.peers.logprob_server.USAGE", usage)
+    with (
+        LogprobServer(by_brightness) as server,
+        pytest.raises(EndpointDown, match="counts 7 tokens for a prompt with 78 char"),
+    ):
+        list(engine(server).results(map(encoded, pictures(3))))
+    assert len(server.bodies) == 1
+
+
+def test_a_key_among_the_listed_tokens_does_not_come_into_a_reason(paintings):
+    listed = [("s3cr3t-key", math.log(0.9)), (" good", math.log(0.01))]
+    with LogprobServer(lambda body: listed) as server:
+        rows = list(score_rows(engine(server, key="s3cr3t-key"), find_inputs([str(paintings)]).images()))
+    assert all(row["score"] is None and "'[key]' 0.90" in row["reason"] for row in rows)
 
 
 def test_a_wrong_key_is_told_from_a_missing_one():

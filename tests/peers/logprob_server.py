@@ -1,7 +1,8 @@
 """An OpenAI-compatible server on loopback that lists log-probabilities, for tests; real HTTP, scripted answers.
 
-`answer(body)` gives for each request the listed tokens ``[(text, logprob), …]``, or None for a reply without
-log-probabilities, or ``(status, message)`` for an error, or a text that is sent as it is, which is no completion.
+`answer(body)` gives for each request the listed tokens ``[(text, logprob), …]``, or an empty list for a reply without
+a token, or None for a reply without log-probabilities, or ``(status, message)`` for an error, or a text that is sent
+as it is, which is no completion.
 """
 
 import base64
@@ -14,6 +15,8 @@ from typing import Any
 
 import torch
 from PIL import Image
+
+USAGE = {"prompt_tokens": 100, "completion_tokens": 1, "total_tokens": 101}
 
 
 class LogprobServer:
@@ -89,7 +92,9 @@ def error(message: str) -> dict:
 def completion(model: str, listed: list[tuple[str, float]] | None) -> dict:
     logprobs = None
     text = "?"
-    if listed is not None:
+    if listed == []:
+        text, logprobs = "", {"content": [], "refusal": None}
+    elif listed is not None:
         text = listed[0][0]
         entries = [{"token": token, "logprob": value, "bytes": list(token.encode())} for token, value in listed]
         logprobs = {"content": [{**entries[0], "top_logprobs": entries}], "refusal": None}
@@ -100,7 +105,7 @@ def completion(model: str, listed: list[tuple[str, float]] | None) -> dict:
         "created": 1,
         "model": model,
         "choices": [{"index": 0, "finish_reason": "length", "message": message, "logprobs": logprobs}],
-        "usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2},
+        "usage": USAGE,
     }
 
 
