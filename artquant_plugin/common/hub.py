@@ -1,6 +1,7 @@
 """Repositories on the Hugging Face Hub: their names, and their files in the cache of the Hub's client."""
 
 import errno
+import os
 import re
 from pathlib import Path
 
@@ -111,20 +112,24 @@ def _check_contents(folder: Path, repo: str) -> None:
         ArtQuantError: contents differ from their hashes. They are removed from the cache, so that they are fetched
             again next time.
     """
-    links = [path for path in sorted(folder.rglob("*")) if path.is_symlink() and path.is_file()]
-    named = [path for path in links if re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", path.resolve().name)]
-    total = sum(path.stat().st_size for path in named)
+    named = []
+    for path in sorted(folder.rglob("*")):
+        # The link names the hash. What it leads to may be a link once more, into a store that repositories share.
+        name = os.path.basename(os.readlink(path)) if path.is_symlink() and path.is_file() else ""
+        if re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", name):
+            named.append((path, name))
+    total = sum(path.stat().st_size for path, _ in named)
     wrong = []
     with ProgressBar("check contents", "file", len(named), show=total >= _LONG_CHECK) as bar:
-        for path in named:
-            if not _is_named(digest_of_kept(path), path.resolve().name):
+        for path, name in named:
+            if not _is_named(digest_of_kept(path), name):
                 wrong.append(path)
             bar.advance()
     if wrong:
         names = listed([str(path.relative_to(folder)) for path in wrong])
         for path in wrong:
-            path.resolve().unlink(missing_ok=True)
-            path.unlink(missing_ok=True)
+            for place in (path.resolve(), path.parent / os.readlink(path), path):
+                place.unlink(missing_ok=True)
         raise ArtQuantError(
             f"{repo!r}: what arrived as {names} is not what the Hub lists by its hash; it was removed from the cache: "
             "run again, and if that does not help, look at what stands between here and the Hub (HF_ENDPOINT, a "
