@@ -1,6 +1,7 @@
 """The model card: metadata that the Hub reads, and text that tells people how to use the checkpoint."""
 
 import math
+import re
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -190,29 +191,40 @@ def _texts(fields: ModelCardFields) -> dict[str, Any]:
         "low": f"{low:g}",
         "high": f"{high:g}",
         "levels": ", ".join(
-            f"{name} {value:g}" for name, value in zip(fields.spec.scale.names, fields.spec.scale.values, strict=True)
+            f"{_as_text(name)} {value:g}"
+            for name, value in zip(fields.spec.scale.names, fields.spec.scale.values, strict=True)
         ),
-        "question": fields.spec.prompt.question,
-        "prefix": fields.spec.prompt.answer_prefix,
+        "question": _as_text(fields.spec.prompt.question),
+        "prefix": _as_text(fields.spec.prompt.answer_prefix),
         "results": markdown_table(rows) if rows else None,
-        "measured": [_measured(result) for result in fields.results],
-        "limited": ", ".join(limited),
+        "measured": [_as_text(_measured(result)) for result in fields.results],
+        "limited": _as_text(", ".join(limited)),
         "plot": PLOT_FILE if rows else None,
-        "trained_on": ", ".join(names) or None,
+        "trained_on": _as_text(", ".join(names)) or None,
         # RAD describes the paintings of another dataset, and has that dataset's scores and terms.
         "terms": [
             _TERMS[name] for name in dict.fromkeys(name.removeprefix("rad-") for name in names) if name in _TERMS
         ],
-        "recipe": _recipe(fields.training),
+        "recipe": [(name, _as_text(value)) for name, value in _recipe(fields.training)],
     }
+
+
+def _as_text(value: str) -> str:
+    r"""A text that shows as it is within a line or a table cell of Markdown, whatever it holds.
+
+    Example:
+        >>> _as_text("a <b>\n| [c](d) `e`")
+        'a \\<b> \\| \\[c](d) \\`e\\`'
+    """
+    return re.sub(r"([\\`<|\[])", r"\\\1", " ".join(value.split()))
 
 
 def _measured(result: TaskResult) -> str:
     """Which weights a result was measured on, and when."""
     checkpoint = result.run.checkpoint or {}
     revision = checkpoint.get("revision")
-    where = f"{checkpoint['name']} at commit `{revision}`" if revision else "the checkpoint before it was published"
-    return f"{result.run.task}: {where}, weights `{str(checkpoint.get('weights'))[:16]}`, {result.run.date[:8]}"
+    where = f"{checkpoint['name']} at commit {revision}" if revision else "the checkpoint before it was published"
+    return f"{result.run.task}: {where}, weights {str(checkpoint.get('weights'))[:16]}, {result.run.date[:8]}"
 
 
 def _recipe(record: dict[str, Any] | None) -> list[tuple[str, str]]:

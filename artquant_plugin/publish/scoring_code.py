@@ -83,7 +83,8 @@ def scoring_code(loading: LoadingRecipe, processor: Any, spec: ScoringSpec) -> s
     image = f"Image.open({_quoted(IMAGE_NAME)})"
     prompter = Prompter(processor, spec.prompt, spec.scale)
     text, options, back = _request(prompter)
-    ids, words, values = list(prompter.level_ids), ", ".join(spec.scale.names), list(spec.scale.values)
+    words = " ".join(", ".join(spec.scale.names).split())  # they stand in a comment, which a line break would end
+    ids, values = list(prompter.level_ids), list(spec.scale.values)
     score = [
         f'image = {f"ImageOps.exif_transpose({image})" if as_shown else image}.convert("RGB")',
         f"text = {_quoted(text)}",

@@ -10,8 +10,13 @@ import pytest
 import yaml
 from huggingface_hub import ModelCard
 
+from artquant_plugin.checkpoint import ScoringSpec
 from artquant_plugin.checkpoint.identity import weights_hash
 from artquant_plugin.metrics.agreement import evaluate
+from artquant_plugin.prompting.levels import LevelScale
+from artquant_plugin.prompting.prompter import PromptSpec
+from artquant_plugin.publish.hub_errors import Target
+from artquant_plugin.publish.model_card import License, ModelCardFields, model_card
 from tests.publish.test_checkpoint_files import TRAINED
 
 N = 40
@@ -124,6 +129,17 @@ def test_a_model_of_rad_names_its_repository_and_its_sources_terms(desk, tmp_pat
     text = desk.files("me/of-rad")["README.md"].decode()
     assert yaml.safe_load(text.split("---")[1])["datasets"] == ["me/RAD"]
     assert "- Terms of the data, which forbid commercial use: APDDv2: CC BY-NC-ND 4.0" in text
+
+
+def test_texts_of_a_checkpoint_stay_texts_on_the_card():
+    hostile = "fine\n```\n[x](http://evil)<script>|`"
+    scale = LevelScale(("good", hostile), (2.0, 1.0))
+    spec = ScoringSpec(scale, PromptSpec(question=hostile, answer_prefix=hostile))
+    fields = ModelCardFields(Target("me/x"), None, None, False, License("mit"), spec, None, (), "print(1)", True)
+    text = model_card(fields)
+    shown = r"fine \`\`\` \[x](http://evil)\<script>\|\`"
+    assert f"(good 2, {shown} 1)" in text and f'the question "{shown}"' in text
+    assert "\n```\n[x]" not in text and "<script>" not in text.replace(r"\<script>", "")
 
 
 def test_a_card_reads_well(desk, tmp_path, weights):
