@@ -11,7 +11,7 @@ from typing import Literal
 
 from artquant_plugin.replies import vocabulary as words
 from artquant_plugin.replies.numbers import USUAL_TOPS, number_value
-from artquant_plugin.replies.rules import VERB_OF_RATING, WORD_END, WORD_START, Reader, Statement
+from artquant_plugin.replies.statements import VERB_OF_RATING, WORD_END, WORD_START, Reader, Statement
 
 Effect = Literal["dropped", "of an aspect", "yields", "malformed", "ambiguous"]
 

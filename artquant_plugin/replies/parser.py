@@ -8,7 +8,10 @@ from artquant_plugin.replies.level_words import read_level
 from artquant_plugin.replies.prose import read_prose
 from artquant_plugin.replies.refusals import refuses
 from artquant_plugin.replies.reply import DETAIL_WIDTH, ParsedReply
-from artquant_plugin.replies.text import plain, request_failed, without_thinking
+from artquant_plugin.replies.text import first_answer, plain, request_failed
+
+# What a model writes for one painting is shorter by far. The time that reading takes is bounded with it.
+LONGEST_ANSWER = 50_000
 
 
 def parse_reply(
@@ -41,9 +44,12 @@ def parse_reply(
         return ParsedReply(reason="empty")
     if request_failed(text):
         return ParsedReply(reason="failed_request", detail=one_line(text, DETAIL_WIDTH))
-    answer = without_thinking(text)
+    answer = first_answer(text)
     if not answer:
         return ParsedReply(reason="empty")
+    if len(answer) > LONGEST_ANSWER:
+        detail = f"an answer of {len(answer):,} characters is not read; at most {LONGEST_ANSWER:,} are"
+        return ParsedReply(reason="malformed", detail=detail)
     reply = read_object(answer, score_range, level_values)
     if reply is None:
         answer = plain(answer)

@@ -8,7 +8,8 @@ from artquant_plugin.replies import vocabulary as words
 from artquant_plugin.replies.exclusions import exclusions_for
 from artquant_plugin.replies.numbers import NUMBER, USUAL_TOPS, WrittenNumber, find_numbers, number_value
 from artquant_plugin.replies.reply import DETAIL_WIDTH, ParsedReply, Reason, within
-from artquant_plugin.replies.rules import Rule, Statement, find_statements, rules_for
+from artquant_plugin.replies.rules import rules_for
+from artquant_plugin.replies.statements import Rule, Statement, find_statements
 
 _RULES = tuple(rule for rule in rules_for("reply") if not rule.fallback)
 _FALLBACKS = tuple(rule for rule in rules_for("reply") if rule.fallback)

@@ -4,7 +4,8 @@ import pytest
 
 from artquant_plugin.replies.exclusions import EXCLUSIONS
 from artquant_plugin.replies.numbers import find_english_numbers, find_numbers, number_value, top_value
-from artquant_plugin.replies.rules import RULES, find_statements, rules_for
+from artquant_plugin.replies.rules import RULES, rules_for
+from artquant_plugin.replies.statements import find_statements
 
 FINDERS = {"reply": find_numbers, "description": find_english_numbers}
 RULE_EXAMPLES = [
