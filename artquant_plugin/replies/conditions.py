@@ -15,7 +15,11 @@ _CLAUSE_ENDS = re.compile(
 )
 _BOUND = re.compile(rf"{WORD_START}(?:{words.BOUNDS})(?:\s+an?)?\s*\Z", re.IGNORECASE)
 _CJK_POINTS = frozenset("分点點점")
-_FRACTION = re.compile(r"\d\s*/\s*\d")
+_FRACTION = re.compile(
+    r"\d\s*/\s*\d|\b(?:\d|zero|one|two|three|four|five|six|seven|eight|nine|ten)[\s-]+out[\s-]+of\b", re.IGNORECASE
+)
+_SMALL_NUMBER = re.compile(r"(?<![\d.,])\d{1,3}(?:[.,]\d+)?(?!\d)")
+_USUAL_SCALES = (5.0, 10.0, 100.0)
 
 
 def counts_nothing_else(statement: Statement) -> bool:
@@ -36,7 +40,33 @@ def ends_in_cjk_points(statement: Statement) -> bool:
 
 def is_the_only_fraction(statement: Statement) -> bool:
     """The number has a scale behind it, and no second fraction stands in the text."""
-    return statement.number.top is not None and len(_FRACTION.findall(statement.text)) == 1
+    if statement.number.top is None:
+        return False
+    first = _FRACTION.search(statement.text)
+    return first is not None and _FRACTION.search(statement.text, first.end()) is None
+
+
+def is_the_only_fraction_of_a_usual_scale(statement: Statement) -> bool:
+    """The number has a scale to 5, 10 or 100 behind it and ends its clause, and no second fraction is in the text."""
+    top = statement.number.top
+    if top is None or top_value(top) not in _USUAL_SCALES or not statement.followed_by(_CLAUSE_ENDS):
+        return False
+    return is_the_only_fraction(statement)
+
+
+def is_the_only_number(statement: Statement) -> bool:
+    """No other number with three digits at most stands in the text."""
+    first = _SMALL_NUMBER.search(statement.text)
+    return (
+        first is not None
+        and first.start() == statement.number.start
+        and not _SMALL_NUMBER.search(statement.text, statement.number.end)
+    )
+
+
+def counts_nothing_else_in_words(statement: Statement) -> bool:
+    """The number is written in words, and has a scale or ends its clause."""
+    return statement.number.in_words and counts_nothing_else(statement)
 
 
 # Conditions of rules for descriptions.

@@ -8,7 +8,7 @@ from artquant_plugin.replies.level_words import read_level
 from artquant_plugin.replies.prose import read_prose
 from artquant_plugin.replies.refusals import refuses
 from artquant_plugin.replies.reply import DETAIL_WIDTH, ParsedReply
-from artquant_plugin.replies.text import first_answer, plain, request_failed
+from artquant_plugin.replies.text import first_answer, plain, request_failed, without_struck_out
 
 # What a model writes for one painting is shorter by far. The time that reading takes is bounded with it.
 LONGEST_ANSWER = 50_000
@@ -50,7 +50,7 @@ def parse_reply(
     if len(answer) > LONGEST_ANSWER:
         detail = f"an answer of {len(answer):,} characters is not read; at most {LONGEST_ANSWER:,} are"
         return ParsedReply(reason="malformed", detail=detail)
-    reply = read_object(answer, score_range, level_values)
+    reply, answer = read_object(without_struck_out(answer), score_range, level_values)
     if reply is None:
         answer = plain(answer)
         reply = read_prose(answer, score_range)

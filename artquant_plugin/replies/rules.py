@@ -27,11 +27,12 @@ _NOTE = r"(?:\s*[(\[](?P<note>[^()\[\]\n]{1,40})[)\]])?"
 _SCALE_BEFORE_COLON = (
     rf"(?:[^\d\n:=.!?]{{0,25}}?(?:(?P<low>{NUMBER})(?:{words.TO}))?(?P<high>\d+)[^\d\n:=.!?]{{0,12}}(?=[:=]))?"
 )
-_LABEL_LINK = re.compile(
+_WORD_NEXT = r"(?=(?:zero|one|two|three|four|five|six|seven|eight|nine|ten)\b)"
+_LABEL_LINK_START = (
     rf"[\"')\]>]*{_NOTE}(?:\s+(?:{words.OBJECT})){{0,8}}{_SCALE_BEFORE_COLON}\s*(?:(?:{words.CONNECTORS})\s*){{0,3}}"
-    rf"[\"'(\[★☆⭐ ]*(?:(?:{words.ABOUT})\s*){{0,2}}{_NUMBER_NEXT}",
-    re.IGNORECASE,
+    rf"[\"'(\[★☆⭐ ]*(?:(?:{words.ABOUT})\s*){{0,2}}"
 )
+_LABEL_LINK = re.compile(_LABEL_LINK_START + _NUMBER_NEXT, re.IGNORECASE)
 _REMARK = r"(?:\s*[(\[,:–—-]\s*[^\W\d]{2,20}(?: [^\W\d]{2,20})?)?[\s\"')\]|.,;!]*"  # "7.5 (good)"
 # Between a word of rating and its number in English: "a rating of about 7", "scored only a 6".
 _ENGLISH_LINK = (
@@ -77,6 +78,66 @@ RULES = (
         ("I give 2 reasons: colour and line.", "I'd give it at least 7", "They gave up. 7"),
         cue=_pattern(rf"{WORD_START}(?:{words.VERBS}){WORD_END}"),
         link=_pattern(rf"(?P<between>[^\d\n.!?;:]{{0,40}}?){_NUMBER_NEXT}"),
+        condition=conditions.counts_nothing_else,
+    ),
+    Rule(
+        "a word for a score, and a number in words",
+        ("reply",),
+        {"Score: ten": 10, "a rating of seven out of ten": 7, "Score: seven point five": 7.5},
+        ("Score: one of the best", "The score of seven singers", "Score: 7"),
+        cue=_pattern(rf"{WORD_START}(?:{words.LABELS}){WORD_END}"),
+        link=re.compile(_LABEL_LINK_START + _WORD_NEXT, re.IGNORECASE),
+        condition=conditions.counts_nothing_else_in_words,
+    ),
+    Rule(
+        f"{VERB_OF_RATING}, and a number in words",
+        ("reply",),
+        {"I'd give it a seven.": 7, "I rate this painting seven out of ten": 7},
+        ("I rate two of them.", "They gave it four stars and left", "I'd give it a 7."),
+        cue=_pattern(rf"{WORD_START}(?:{words.VERBS}){WORD_END}"),
+        link=_pattern(rf"(?P<between>[^\d\n.!?;:]{{0,40}}?)(?<![^\W\d_]){_WORD_NEXT}"),
+        condition=conditions.counts_nothing_else_in_words,
+    ),
+    Rule(
+        "the painting is a number",
+        ("reply",),
+        {
+            "It's a 7.": 7,
+            "This painting is a solid 6.5.": 6.5,
+            "That's an 8 for me.": 8,
+            "It is a seven out of ten.": 7,
+        },
+        ("It's a 7 metre wide canvas.", "This is 7.", "It's 7 in the evening."),
+        cue=_pattern(
+            r"\b(?:it|this|that|(?:this|the) (?:painting|picture|image|artwork|work|piece))"
+            r"(?:'s|\s+(?:is|gets|earns|deserves|would be|comes out (?:as|at)))"
+        ),
+        link=_pattern(
+            rf"\s+(?:(?:definitely|clearly|easily|probably|about|around|only|just|for me)\s+){{0,2}}an?\s+"
+            rf"(?:(?:solid|strong|weak|good|firm|low|high|respectable|clear|modest|decent)\s+)?(?:{_NUMBER_NEXT}|{_WORD_NEXT})"
+        ),
+        condition=conditions.counts_nothing_else,
+    ),
+    Rule(
+        "a number for the whole",
+        ("reply",),
+        {"9 for colour, 7 overall": 7, "so 7.5 all in all": 7.5, "that makes an 8 altogether": 8},
+        ("ranked 3 overall", "7 boats overall"),
+        cue=_pattern(r"(?:\b(?:so|and|but|an?|is|as|at)(?=\s)|[,:(\n–—]|\A)\s*"),
+        of_the_whole=True,
+        behind=_pattern(r"\s+(?:overall|in total|altogether|all in all|in all|as a whole|insgesamt)\b"),
+    ),
+    Rule(
+        "what comes out when points are added or taken away",
+        ("reply",),
+        {"I rate it 8, minus 1 for composition, so 7": 7, "8 plus 0.5 for the frame, which makes 8.5.": 8.5},
+        ("There are 8 boats, so 7 more came.", "minus 1 for composition"),
+        cue=_pattern(
+            r"\b(?:minus|plus|less|deduct\w*|subtract\w*|add\w*|tak(?:e|ing) (?:off|away)|los(?:e|ing))\b(?:[^.\n;]|\.(?=\d)){0,60}?"
+            r"\b(?:so|thus|hence|therefore|makes?|making|leaves?|leaving|gives?|giving|equals?|totals?|comes? to|lands? at)\b"
+        ),
+        of_the_whole=True,
+        link=_pattern(rf"[\s,:]*(?:(?:it|me|us|with|at|of|to|an?|is)\s+){{0,3}}{_NUMBER_NEXT}"),
         condition=conditions.counts_nothing_else,
     ),
     Rule(
@@ -150,6 +211,34 @@ RULES = (
         cue=re.compile(r"\A[\s\"'(\[|]*"),
         behind=re.compile(rf"(?=\s*[–—:;,.(-]){_REMARK}"),
         condition=conditions.is_the_only_fraction,
+        fallback=True,
+    ),
+    Rule(
+        "the only fraction of a usual scale, behind an article",
+        ("reply",),
+        {"A solid 7 out of 10.": 7, "This is a strong 7/10.": 7, "An eight out of ten, I think.": 8},
+        ("A 7/8 portrait", "a 9/10 chance of rain", "7/10 of the canvas", "a 7/10, or an 8/10"),
+        cue=_pattern(rf"\ban?\s+(?:(?!{_WORD_NEXT})[^\W\d]+\s+)?"),
+        condition=conditions.is_the_only_fraction_of_a_usual_scale,
+        fallback=True,
+    ),
+    Rule(
+        "the only number, on the last line",
+        ("reply",),
+        {"A lake at dusk.\n7.5": 7.5, "Warm, of 1889.\n7": 7},
+        ("7\nIt is calm.", "1\nPerception\n2", "8\n7"),
+        cue=re.compile(r"\n[ \"'(\[|]*"),
+        behind=re.compile(rf"{_REMARK}\Z"),
+        condition=conditions.is_the_only_number,
+        fallback=True,
+    ),
+    Rule(
+        "the mark of an answer in data sets of mathematics, on the last line",
+        ("reply",),
+        {"#### 7.5": 7.5, "8 + 7 = 15, halved\n#### 7.5": 7.5},
+        ("#### 1\nPerception", "#### 3 boats"),
+        cue=re.compile(r"^#{4}\s*", re.MULTILINE),
+        behind=re.compile(rf"{_REMARK}\Z"),
         fallback=True,
     ),
     Rule(

@@ -53,6 +53,12 @@ class Statement:
         """The text in front of the statement, its last `width` characters."""
         return self.text[max(0, self.start - width) : self.start]
 
+    def sentence_before(self, width: int = 120) -> str:
+        """What stands in front of the statement in its own sentence, its last `width` characters."""
+        before = self.before(width)
+        ends = [end.end() for end in _SENTENCE_ENDS.finditer(before)]
+        return before[ends[-1] :] if ends else before
+
     def followed_by(self, pattern: re.Pattern[str]) -> bool:
         """Whether a pattern matches directly behind the number."""
         return pattern.match(self.text, self.number.end) is not None
@@ -62,6 +68,8 @@ class Statement:
         """The statement as it stands in the text."""
         return self.text[self.start : self.end]
 
+
+_SENTENCE_ENDS = re.compile(r"[.!?;](?=\s)|[。！？；\n]")
 
 Condition = Callable[[Statement], bool]
 
@@ -93,6 +101,8 @@ class Rule:
         fallback: whether the rule counts only in a text in which no other rule has found a score.
         before_plural: whether the rule counts in a description even where a word follows that may be a noun in the
             plural ("the average of 5.4 shows"), so that the number might count it.
+        of_the_whole: whether the rule's own words say that the number is the whole painting's, so that an aspect may be
+            named in front of them ("9 for colour, 7 overall").
     """
 
     name: str
@@ -105,6 +115,7 @@ class Rule:
     condition: Condition = always
     fallback: bool = False
     before_plural: bool = False
+    of_the_whole: bool = False
 
 
 def find_statements(

@@ -63,7 +63,7 @@ _LATEX = (
     (re.compile(r"\${1,2}(?=[^\s$])([^$\n]{1,60}?)(?<=[^\s$])\${1,2}(?!\d)"), r"\1"),
 )
 # Stars that are drawn, of five or ten in all: "★★★★☆" is 4/5.
-_DRAWN_STARS = re.compile(r"(?<![★☆⭐])([★⭐]{0,10})(☆{0,10})(?![★☆⭐])")
+_DRAWN_STARS = re.compile(r"(?<![★☆⭐])(?=[★☆⭐])([★⭐]{0,10})(☆{0,10})(?![★☆⭐])")
 
 
 def request_failed(text: str) -> bool:
@@ -121,6 +121,11 @@ def first_answer(text: str) -> str:
     return cut_at_words(without_unmarked_thinking(cut_at_tokens(without_marked_thinking(text))))
 
 
+def without_struck_out(text: str) -> str:
+    """A text without the words that are struck out, in Markdown, HTML, LaTeX or by characters over others."""
+    return _STRUCK_OUT.sub(" ", text)
+
+
 def plain(text: str) -> str:
     """A text in half-width characters, without LaTeX, without what is struck out and without marks of emphasis.
 
@@ -132,7 +137,7 @@ def plain(text: str) -> str:
         'Score: 7.5'
     """
     text = html.unescape(text)
-    text = _STRUCK_OUT.sub(" ", _INVISIBLE.sub("", text))
+    text = without_struck_out(_INVISIBLE.sub("", text))
     text = re.sub("[“”„«»]", '"', text.translate(_WIDTH).replace("’", "'"))
     if "\\" in text or "$" in text:
         for pattern, replacement in _LATEX:
