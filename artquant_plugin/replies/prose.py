@@ -15,6 +15,9 @@ from artquant_plugin.replies.statements import WORD_END, WORD_START, Rule, State
 # The lower end of a scale, None where a text names none, and the upper end; None where a text names no scale.
 Scale = tuple[float | None, float] | None
 
+# A reply with more numbers is a table or a loop. The time that reading takes is bounded with it.
+MOST_NUMBERS = 200
+
 _RULES = tuple(rule for rule in rules_for("reply") if not rule.fallback)
 _FALLBACKS = tuple(rule for rule in rules_for("reply") if rule.fallback)
 _DROPPED = exclusions_for("reply", "dropped")
@@ -73,6 +76,10 @@ def read_prose(text: str, score_range: tuple[float, float]) -> ParsedReply | Non
     """
     text = _WORKED_OUT.sub("", _BETWEEN.sub(r"\1-", text))
     numbers = find_numbers(text)
+    if len(numbers) > MOST_NUMBERS:
+        return ParsedReply(
+            reason="ambiguous", detail=f"{len(numbers)} numbers; at most {MOST_NUMBERS} are looked through"
+        )
     statements, others = _scores(text, numbers, _RULES)
     if not statements:
         statements, further = _scores(text, numbers, _FALLBACKS)
