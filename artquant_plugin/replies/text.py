@@ -75,23 +75,6 @@ def request_failed(text: str) -> bool:
     return _FAILURE.search(text) is not None
 
 
-def without_thinking(text: str) -> str:
-    """A reply without what the model thought before its answer.
-
-    Args:
-        text: the reply. Thinking may be marked as ``<think>``, ``[THINK]``, ``◁think▷`` or as a channel of gpt-oss.
-            Where it never ends, nothing of the reply is left.
-
-    Returns:
-        The answer, without blanks around it; empty where the reply has none.
-
-    Example:
-        >>> without_thinking("<think>Perhaps a 3?</think> Score: 8")
-        'Score: 8'
-    """
-    return without_unmarked_thinking(without_marked_thinking(text))
-
-
 def without_marked_thinking(text: str) -> str:
     """A reply without the thinking whose beginning is marked."""
     for block in _THINKING:
@@ -108,7 +91,9 @@ def first_answer(text: str) -> str:
     """The answer of a reply: the model's first turn, without thinking and without the tokens of a chat format.
 
     Args:
-        text: the reply. It may begin with the prompt, and go on with turns that the model made up.
+        text: the reply. It may begin with the prompt, and go on with turns that the model made up. Thinking may be
+            marked as ``<think>``, ``[THINK]``, ``◁think▷`` or as a channel of gpt-oss; where it never ends, nothing of
+            the reply is left.
 
     Returns:
         The answer, without blanks around it; empty where the reply has none.
