@@ -6,16 +6,16 @@ from typing import Any
 
 from artquant_plugin.common.json_text import only_object
 from artquant_plugin.data.dataset import Dataset
-from artquant_plugin.data.find import find_dataset
+from artquant_plugin.data.paintings import Painting
 from artquant_plugin.metrics.diversity import distinct
 from artquant_plugin.prompting.descriptions import read_description
 from artquant_plugin.prompting.questions import join_description
-from artquant_plugin.replies import request_failed, without_thinking
-from artquant_plugin.tasks.scoring import SPLIT, doc_to_visual, failed, manifest, missing
+from artquant_plugin.replies import first_answer, request_failed
+from artquant_plugin.tasks.documents import Columns, Document, Documents, manifest
+from artquant_plugin.tasks.scoring import doc_to_visual, failed, missing
 
 __all__ = ["doc_to_visual", "failed", "missing"]  # the YAMLs name them here, with the rest
 
-Document = dict[str, Any]  # one painting, as lmms-eval passes it to a task: the columns of `_documents`
 Described = dict[str, Any]  # one painting's result, as the samples file keeps it: `described` of `process_results`
 
 
@@ -25,38 +25,20 @@ def __getattr__(name: str) -> Any:
     if dataset and kind == "file":
         return manifest(dataset)
     if dataset and kind == "docs":
-        return _documents(dataset)
+        return Documents(dataset, _columns)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-def _documents(dataset: str) -> Callable[[Any], Any]:
-    """A function that gives lmms-eval the documents of a dataset in the place of the rows that it loaded.
+def _columns(dataset: Dataset, paintings: Sequence[Painting]) -> Columns:
+    """The column `reference`: what descriptions are compared with, which is empty where a painting has nothing.
 
-    A document has the painting's `id`, `category` and `image` (the path of the file), the `reference` that
-    descriptions are compared with (a description, else a rater's comment, else an empty text), and `missing`: how many
-    paintings of the split could not be used at import, the same number in every document.
+    It is the painting's description, or else a rater's comment, which is no description, but is what people wrote.
     """
-
-    def documents(rows: Any) -> Any:
-        from datasets import Dataset as Table
-
-        loaded = Dataset.load(find_dataset(dataset))
-        paintings = loaded.split(SPLIT)
-        unusable = sum(loaded.info.splits[SPLIT].missing.values())
-        columns: dict[str, list[Any]] = {
-            "id": [painting.id for painting in paintings],
-            "category": [painting.category for painting in paintings],
-            "image": [str(loaded.image_path(painting)) for painting in paintings],
-            # A rater's comment is no description, but it is what people wrote about the painting.
-            "reference": [
-                join_description(painting.description) if painting.description else painting.comment or ""
-                for painting in paintings
-            ],
-            "missing": [unusable] * len(paintings),
-        }
-        return Table.from_dict(columns)
-
-    return documents
+    references = [
+        join_description(painting.description) if painting.description else painting.comment or ""
+        for painting in paintings
+    ]
+    return {"reference": references}
 
 
 def doc_to_text(doc: Document, lmms_eval_specific_kwargs: dict[str, str] | None = None) -> str:
@@ -124,7 +106,7 @@ def _read(reply: str | None) -> tuple[str | None, str | None]:
         content = {}
     if "description" in content and content["description"] is None:
         return None, str(content.get("reason") or "not described")
-    text = without_thinking(reply)
+    text = first_answer(reply)
     return (text, None) if text else (None, "empty")
 
 

@@ -13,18 +13,16 @@ from typing import Any
 
 from PIL import Image
 
-from artquant_plugin.common.errors import ArtQuantError
-from artquant_plugin.data.dataset import INFO_FILE, Dataset
-from artquant_plugin.data.find import find_dataset
+from artquant_plugin.data.dataset import Dataset
 from artquant_plugin.data.images import open_image
+from artquant_plugin.data.paintings import Painting
 from artquant_plugin.metrics.agreement import RESAMPLES, Agreement, evaluate
 from artquant_plugin.metrics.unscored import at_median
 from artquant_plugin.prompting.levels import LEVEL_NAMES, LEVEL_VALUES
 from artquant_plugin.prompting.questions import one_level
 from artquant_plugin.replies import REASONS, Measurement, ParsedReply, parse_reply
+from artquant_plugin.tasks.documents import Columns, Document, Documents, manifest
 
-SPLIT = "test"
-Document = dict[str, Any]  # one painting, as lmms-eval passes it to a task: the columns of `_documents`
 Scored = dict[str, Any]  # one painting's result, as the samples file keeps it: `scored` of `process_results`
 
 
@@ -34,60 +32,22 @@ def __getattr__(name: str) -> Any:
     if dataset and kind == "file":
         return manifest(dataset)
     if dataset and kind == "docs":
-        return _documents(dataset)
+        return Documents(dataset, _columns)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-def manifest(dataset: str) -> str:
-    """The path of a file that lmms-eval can load for a dataset: dataset.json, the smallest one.
+def _columns(dataset: Dataset, paintings: Sequence[Painting]) -> Columns:
+    """The columns of tasks that ask for a score.
 
-    lmms-eval insists on loading a file. The documents do not come from it: `_documents` makes them from what `Dataset`
-    reads, so that the rows are checked and may stand in JSON lines or in Parquet files.
-
-    Args:
-        dataset: the dataset's name, or the path of its folder.
-
-    Raises:
-        ArtQuantError: the dataset is not there, or has no painting in its test split.
+    They are the human `score`, the dataset's `score_range` (lowest and highest) and `level_values` (one per level
+    word, in the order of `LEVEL_NAMES`).
     """
-    folder = find_dataset(dataset)
-    split = Dataset.load(folder).info.splits.get(SPLIT)
-    if split is None or not split.n:
-        raise ArtQuantError(
-            f"dataset '{folder}' has no painting in its {SPLIT} split; import it again with its images"
-        )
-    return str(folder / INFO_FILE)
-
-
-def _documents(dataset: str) -> Callable[[Any], Any]:
-    """A function that gives lmms-eval the documents of a dataset in the place of the rows that it loaded.
-
-    A document has the painting's `id`, `score`, `category` and `image` (the path of the file), the dataset's
-    `score_range` (lowest and highest) and `level_values` (one per level word, in the order of `LEVEL_NAMES`), and
-    `missing`: how many paintings of the split could not be used at import, the same number in every document.
-    """
-
-    def documents(rows: Any) -> Any:
-        from datasets import Dataset as Table
-
-        loaded = Dataset.load(find_dataset(dataset))
-        missing = sum(loaded.info.splits[SPLIT].missing.values())
-        paintings = loaded.split(SPLIT)
-        paths = [str(loaded.image_path(painting)) for painting in paintings]
-        low, high = loaded.info.score_range
-        values = loaded.info.level_values or LEVEL_VALUES
-        columns = {
-            "id": [painting.id for painting in paintings],
-            "score": [float(painting.score) for painting in paintings],
-            "category": [painting.category for painting in paintings],
-            "image": paths,
-            "score_range": [[low, high]] * len(paths),
-            "level_values": [list(values)] * len(paths),
-            "missing": [missing] * len(paths),
-        }
-        return Table.from_dict(columns)
-
-    return documents
+    values = dataset.info.level_values or LEVEL_VALUES
+    return {
+        "score": [float(painting.score) for painting in paintings],
+        "score_range": [list(dataset.info.score_range)] * len(paintings),
+        "level_values": [list(values)] * len(paintings),
+    }
 
 
 def doc_to_visual(doc: Document) -> list[Image.Image]:

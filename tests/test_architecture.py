@@ -29,7 +29,7 @@ ALLOWED = {
     "tasks": {"common", "data", "metrics", "prompting", "replies"},
     "artquant_plugin": {"prompting", "scoring"},
     "bulk": {"checkpoint", "common", "data", "prompting", "scoring"},
-    "harness": {"checkpoint", "common", "data", "environment", "prompting", "replies", "scoring"},
+    "harness": {"artquant_plugin", "checkpoint", "common", "data", "environment", "prompting", "replies", "scoring"},
     "report": {"artquant_plugin", "common", "data", "harness", "metrics"},
     "publish": {"backbones", "checkpoint", "common", "data", "metrics", "prompting", "report"},
     "train": {"backbones", "checkpoint", "common", "data", "metrics", "prompting", "publish", "scoring"},

@@ -1,6 +1,7 @@
 """The identity of a checkpoint's weights, by which results tell what they were measured on."""
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,4 +46,21 @@ def weights_hash(folder: Path) -> str:
     digest = hashlib.sha256()
     for path in weight_files(folder):
         digest.update(f"{path.name} {digest_of_kept(path).sha256}\n".encode())
+    return digest.hexdigest()
+
+
+def files_hash(folders: Iterable[Path]) -> str:
+    """SHA-256, in hexadecimal, over the names and contents of the files that a score depends on.
+
+    Weights alone do not decide a score: the scoring file, the processor, the tokenizer and the chat template do, too.
+
+    Args:
+        folders: the checkpoint's folder, and the one of its base model where it has one. All files that lie in them
+            count, and those in their sub-folders do not.
+    """
+    digest = hashlib.sha256()
+    for folder in folders:
+        digest.update(b"folder\n")
+        for path in sorted(path for path in folder.iterdir() if path.is_file()):
+            digest.update(f"{path.name} {sha256_file(path)}\n".encode())
     return digest.hexdigest()

@@ -12,7 +12,7 @@ from artquant_plugin.checkpoint.adapter import (
     load_extra_weights,
     mark_trained,
 )
-from artquant_plugin.checkpoint.identity import Identity, identify
+from artquant_plugin.checkpoint.identity import Identity, files_hash, identify
 from artquant_plugin.checkpoint.library_errors import library_errors_in_one_line
 from artquant_plugin.checkpoint.locate import ADAPTER_CONFIG_FILE, OTHER_WEIGHTS, locate
 from artquant_plugin.checkpoint.processor import load_processor
@@ -35,6 +35,7 @@ class Checkpoint:
         spec: the contents of the scoring file; the defaults where the checkpoint has none.
         name: what the user typed to name the checkpoint, a folder or a Hub id.
         folder: the local folder that it was loaded from; None for a model that was never saved.
+        base_folder: the local folder of the base model that an adapter was put on; None where there is none.
     """
 
     model: Any
@@ -42,6 +43,7 @@ class Checkpoint:
     spec: ScoringSpec
     name: str
     folder: Path | None = None
+    base_folder: Path | None = None
 
     @property
     def identity(self) -> Identity:
@@ -53,6 +55,17 @@ class Checkpoint:
         if self.folder is None:
             raise ArtQuantError(f"checkpoint {self.name!r} is in no folder; save it first")
         return identify(self.name, self.folder)
+
+    @property
+    def files_hash(self) -> str:
+        """Hash of all files that a score depends on; each call reads them to the end.
+
+        Raises:
+            ArtQuantError: the checkpoint was not loaded from a folder.
+        """
+        if self.folder is None:
+            raise ArtQuantError(f"checkpoint {self.name!r} is in no folder; save it first")
+        return files_hash([self.folder] if self.base_folder is None else [self.folder, self.base_folder])
 
 
 def load_checkpoint(
@@ -124,7 +137,8 @@ def load_checkpoint(
         mark_trained(model, extra)
     if quantization is None:
         model = _place(model, dtype, device)
-    return Checkpoint(model=model.eval(), processor=processor, spec=spec, name=pretrained, folder=folder)
+    base_of_adapter = base_folder if is_adapter else None
+    return Checkpoint(model.eval(), processor, spec, name=pretrained, folder=folder, base_folder=base_of_adapter)
 
 
 def locate_original(pretrained: str, base: str | None) -> tuple[Path, Path | None]:
@@ -252,7 +266,7 @@ def _load_original(pretrained: str, base: str | None, dtype: str, device: str, a
     model, processor, spec = load_original(folder, base_folder, options)
     if base_folder is None:
         _set_origin(model, pretrained, folder)
-    return Checkpoint(_place(model, dtype, device).eval(), processor, spec, pretrained, folder)
+    return Checkpoint(_place(model, dtype, device).eval(), processor, spec, pretrained, folder, base_folder)
 
 
 def _load_original_base(base: str, options: dict[str, Any]) -> Any:

@@ -6,6 +6,8 @@ from typing import Any
 
 _DECODER = json.JSONDecoder()
 _BLANK = " \t\r\n"
+# Where braces stand in prose that often, as in LaTeX or in a loop, the search for objects ends, as each try takes time.
+_MOST_FAILURES = 200
 
 
 def json_values(text: str, *, strict: bool, decoder: json.JSONDecoder = _DECODER) -> Iterator[tuple[int, Any]]:
@@ -16,7 +18,8 @@ def json_values(text: str, *, strict: bool, decoder: json.JSONDecoder = _DECODER
         strict: True where the text must consist of JSON: one value, several values one after another (with white
             space, line ends or a comma between them), or a list, whose elements are then the values. False where
             JSON objects stand in prose or in a code fence: only objects are returned, and everything else is passed
-            over, an object that is cut off included (complete objects inside of it are returned).
+            over, an object that is cut off included (complete objects inside of it are returned). After 200 braces
+            that begin no object the rest of the text is passed over as well.
         decoder: decodes each value; one of the caller's may refuse what JSON allows, such as a repeated key, with a
             `ValueError`.
 
@@ -76,12 +79,12 @@ def _all_values(text: str, decoder: json.JSONDecoder) -> Iterator[tuple[int, Any
 
 
 def _objects_in_prose(text: str, decoder: json.JSONDecoder) -> Iterator[tuple[int, Any]]:
-    at = text.find("{")
-    while at >= 0:
+    at, failed = text.find("{"), 0
+    while at >= 0 and failed < _MOST_FAILURES:
         try:
             value, end = _decode(text, at, decoder)
         except json.JSONDecodeError:
-            end = at + 1
+            end, failed = at + 1, failed + 1
         else:
             yield at, value
         at = text.find("{", end)

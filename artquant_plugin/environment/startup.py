@@ -1,15 +1,19 @@
-"""The check of versions when lmms-eval loads our plugin: one line for each package outside our bounds.
+"""How errors are said on lmms-eval's own command line: one line on stderr, and exit code 1.
 
-Where a package does not suit lmms-eval, it logs a traceback and exits with 0. Our entry point is loaded before an
-evaluation starts. It reads metadata alone, which takes some milliseconds, and says what is wrong and how to mend it.
+lmms-eval logs a traceback for any error and exits with 0. Our entry point is loaded before an evaluation starts: it
+reads the metadata of packages, which takes some milliseconds, and says which are outside our bounds and how to mend it.
+Our other errors end the evaluation in the same way.
 """
 
 import importlib.util
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.text import one_line
 from artquant_plugin.environment.requirements import requirements, unmet
 
 # Private modules of other packages that lmms-eval 0.7.3 imports when an evaluation starts (evaluator.py,
@@ -45,6 +49,25 @@ def check_versions(arguments: Sequence[str]) -> None:
             line = f"artquant: {kind}: {requirement.complaint}: {effect}; mend it with `{requirement.remedy}`"
             sys.stderr.write(line + "\n")
     if ends:
+        sys.exit(1)
+
+
+@contextmanager
+def errors_end_evaluation() -> Iterator[None]:
+    """End an evaluation on lmms-eval's command line with one line, where one of our errors is raised in the block.
+
+    Further runs that a file of ``--config`` lists do not take place. A program that imports lmms-eval as a library gets
+    the error as it is.
+
+    Raises:
+        SystemExit: with code 1, after the line on stderr.
+    """
+    try:
+        yield
+    except ArtQuantError as error:
+        if not is_evaluation(sys.argv):
+            raise
+        sys.stderr.write(f"artquant: error: {one_line(error)}\n")
         sys.exit(1)
 
 

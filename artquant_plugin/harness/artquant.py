@@ -8,6 +8,7 @@ from typing import Any
 
 from lmms_eval.api.instance import Instance
 
+from artquant_plugin import __version__
 from artquant_plugin.checkpoint import Identity
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.progress import ProgressBar
@@ -79,6 +80,11 @@ class ArtQuant(HarnessModel):
         """The checkpoint's identity for score replies, once: hashing the weights of a large model takes seconds."""
         return self._scorer.checkpoint.identity
 
+    @cached_property
+    def response_identity(self) -> str:
+        """Hash of the checkpoint's files and its base model's, and our version, as it decides how images are read."""
+        return f"{self._scorer.checkpoint.files_hash} {__version__}"
+
     @property
     def batch_size(self) -> int:
         """The number of images in the next forward pass."""
@@ -89,7 +95,7 @@ class ArtQuant(HarnessModel):
         self.__dict__.pop("_scorer", None)
         super().clean()
 
-    def generate_until(self, requests: list[Instance]) -> list[str]:
+    def answer(self, requests: list[Instance]) -> list[str]:
         """Answer requests in the order given: with JSON text for scores, with generated text otherwise."""
         answers: dict[int, str] = {}
         with ProgressBar("ArtQuant", "image", len(requests), show=self.rank == 0, in_files=True) as bar:

@@ -1,18 +1,22 @@
 """The base class of our lmms-eval models: the check of their arguments, their process rank and their device."""
 
+import abc
 import difflib
 import inspect
 from typing import Any, ClassVar, Self
 
 import torch
 from accelerate import Accelerator
+from lmms_eval.api.instance import Instance
 from lmms_eval.api.model import lmms
 
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.library_messages import leave_out_library_messages
+from artquant_plugin.environment.startup import errors_end_evaluation
+from artquant_plugin.harness.response_cache import IdentifiedModel
 
 
-class HarnessModel(lmms):
+class HarnessModel(lmms, IdentifiedModel):
     """A model of lmms-eval with one process per GPU, whose ``--model_args`` are checked before anything is loaded.
 
     Args:
@@ -45,10 +49,26 @@ class HarnessModel(lmms):
             additional_config: further arguments that lmms-eval's command line collects, such as the batch size.
 
         Raises:
-            ArtQuantError: an argument does not exist, or the required one is missing.
+            ArtQuantError: an argument does not exist, the required one is missing, or the model cannot be loaded.
+            SystemExit: the same, on lmms-eval's command line, after a line that says so.
         """
-        check_arguments(cls, arg_string, required=cls.REQUIRED, missing=cls.MISSING)
-        return super().create_from_arg_string(arg_string, additional_config)
+        with errors_end_evaluation():
+            check_arguments(cls, arg_string, required=cls.REQUIRED, missing=cls.MISSING)
+            return super().create_from_arg_string(arg_string, additional_config)
+
+    def generate_until(self, requests: list[Instance]) -> list[str]:
+        """Answer requests, in the order given; lmms-eval calls this.
+
+        Raises:
+            ArtQuantError: the requests cannot be answered, for a reason that is not one painting's.
+            SystemExit: the same, on lmms-eval's command line, after a line that says so.
+        """
+        with errors_end_evaluation():
+            return self.answer(requests)
+
+    @abc.abstractmethod
+    def answer(self, requests: list[Instance]) -> list[str]:
+        """Answer requests, in the order given."""
 
     @property
     def device(self) -> torch.device:

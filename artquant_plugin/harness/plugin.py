@@ -19,7 +19,8 @@ from types import ModuleType
 from typing import Any
 
 from artquant_plugin.common.errors import ArtQuantError
-from artquant_plugin.environment.startup import check_versions
+from artquant_plugin.environment.startup import check_versions, errors_end_evaluation
+from artquant_plugin.harness.response_cache import patch_response_cache
 
 MODEL_ID, PYIQA_ID = "artquant", "pyiqa"
 OWN_QUESTION = (MODEL_ID, PYIQA_ID)  # models that do not read a task's question to score a painting
@@ -65,7 +66,11 @@ def register_tasks() -> None:
 
 
 def _patch_task_manager(module: ModuleType) -> None:
-    """Have `TaskManager` index our task folder, look for our datasets early, and raise our errors as they are."""
+    """Have `TaskManager` index our task folder, look for our datasets early, and raise our errors as they are.
+
+    The cache of responses is imported with the tasks and not by the model, so that it is patched here for all models.
+    """
+    patch_response_cache(importlib.import_module("lmms_eval.caching.response_cache"))
     original = module.TaskManager.initialize_tasks
     if getattr(original, "_artquant", False):
         return
@@ -81,12 +86,13 @@ def _patch_task_manager(module: ModuleType) -> None:
 
     @functools.wraps(load)
     def load_task_or_group(self: Any, *args: Any, **options: Any) -> Any:
-        try:
-            return load(self, *args, **options)
-        except ImportError as error:  # lmms-eval's YAML loader raises it for any error in a `!function`
-            if isinstance(error.__cause__, ArtQuantError):
-                raise error.__cause__ from None
-            raise
+        with errors_end_evaluation():
+            try:
+                return load(self, *args, **options)
+            except ImportError as error:  # lmms-eval's YAML loader raises it for any error in a `!function`
+                if isinstance(error.__cause__, ArtQuantError):
+                    raise error.__cause__ from None
+                raise
 
     module.TaskManager.load_task_or_group = load_task_or_group
     match = module.TaskManager.match_tasks
@@ -94,8 +100,9 @@ def _patch_task_manager(module: ModuleType) -> None:
     @functools.wraps(match)
     def match_tasks(self: Any, task_list: Sequence[str]) -> Any:
         names = match(self, task_list)
-        for name in names:
-            _find_data(self.task_index[name])
+        with errors_end_evaluation():
+            for name in names:
+                _find_data(self.task_index[name])
         return names
 
     module.TaskManager.match_tasks = match_tasks

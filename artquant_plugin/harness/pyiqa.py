@@ -4,12 +4,14 @@ import difflib
 import inspect
 import json
 import math
+from importlib import metadata
 from typing import Any
 
 import numpy as np
 import torch
 from lmms_eval.api.instance import Instance
 
+from artquant_plugin import __version__
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.progress import ProgressBar
 from artquant_plugin.common.text import one_line
@@ -62,12 +64,17 @@ class PyIQA(HarnessModel):
         self._options = {} if task is None else {"task_": task}
         self._name = metric if task is None else f"{metric}:{task}"
 
+    @property
+    def response_identity(self) -> str:
+        """The versions of pyiqa, which decides on a metric's weights, and of ours, which decides how images are read."""
+        return f"{metadata.version('pyiqa')} {__version__}"
+
     def clean(self) -> None:
         """Free the metric's memory; lmms-eval calls this after the last request."""
         self.__dict__.pop("metric", None)
         super().clean()
 
-    def generate_until(self, requests: list[Instance]) -> list[str]:
+    def answer(self, requests: list[Instance]) -> list[str]:
         """Measure the paintings of requests, in the order given.
 
         Args:

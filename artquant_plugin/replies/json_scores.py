@@ -1,26 +1,105 @@
 """The score in a JSON object that stands anywhere in a reply."""
 
+import json
 import math
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from artquant_plugin.common.json_text import json_values
 from artquant_plugin.common.text import one_line
+from artquant_plugin.replies import vocabulary as words
+from artquant_plugin.replies.exclusions import introduces_something_else, names_something_else, takes_back
 from artquant_plugin.replies.level_words import read_level
 from artquant_plugin.replies.prose import read_prose
 from artquant_plugin.replies.reply import DETAIL_WIDTH, ParsedReply, within
 from artquant_plugin.replies.text import plain
 
-_SCALE_KEYS = ("scale", "max", "max_score", "maximum", "out_of")
+_SCALE_KEYS = (
+    "scale",
+    "max",
+    "max_score",
+    "max_rating",
+    "maximum",
+    "maximum_score",
+    "out_of",
+    "range",
+    "score_range",
+    "total",
+)
+# The words of a key that names a score: one of the first set, and any of the others. "visitor_score" names another one.
+_SCORE_WORDS = {"score", "rating", "grade", "mos"}
+_PAINTING_WORDS = {
+    "aesthetic",
+    "aesthetics",
+    "painting",
+    "image",
+    "picture",
+    "artwork",
+    "art",
+    "quality",
+    "beauty",
+    "my",
+    "the",
+}
+_PAINTING_WORDS |= {"predicted", "estimated", "numeric", "value", "overall", "total"}
+_LAST_WORDS = {"final", "revised", "corrected", "updated", "adjusted"}
+# Keys that say what the score beside them rates. The first always name an aspect, except for the whole painting.
+_ASPECT_KEYS = {"aspect", "dimension", "criterion", "criteria", "attribute", "metric"}
+_SUBJECT_KEYS = {
+    "source",
+    "user",
+    "rater",
+    "reviewer",
+    "by",
+    "critic",
+    "author",
+    "person",
+    "role",
+    "who",
+    "label",
+    "name",
+    "type",
+}
+_SUBJECT_KEYS |= {"stage", "step", "kind", "title", "category", "subject", "painting", "image", "note", "comment"}
+_WHOLE = re.compile(r"overall|final|total|aesthetics?|quality|score|rating|painting|whole", re.IGNORECASE)
+_WORDS_OF_KEY = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+|[^\W\d_a-zA-Z]+")
+_REVISED = re.compile(
+    rf"(?<![^\W\d_])(?:{words.REVISED}|{words.FINAL}|no|sorry)(?![^\W\d_])|{words.FINAL_CJK}", re.IGNORECASE
+)
 
 
-def read_object(text: str, score_range: tuple[float, float], level_values: Mapping[str, float]) -> ParsedReply | None:
-    """The score of the last JSON object of a reply that has one.
+@dataclass(frozen=True, slots=True)
+class _Repeated:
+    """The values of a key that stands several times in one object."""
 
-    The key is ``score`` in upper or lower case. The object with that key may stand inside another object or a list;
-    where one outer object holds several of them, the reply is ambiguous.
+    values: list[Any]
+
+
+def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """An object in which a key that stands several times with different values has all of them."""
+    content: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in content and content[key] != value:
+            before = content[key]
+            value = _Repeated([*(before.values if isinstance(before, _Repeated) else [before]), value])
+        content[key] = value
+    return content
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_once)
+
+
+def read_object(
+    text: str, score_range: tuple[float, float], level_values: Mapping[str, float]
+) -> tuple[ParsedReply | None, str]:
+    """The score of the JSON objects of a reply that have one.
+
+    The key is ``score``, ``rating``, ``overall_score`` or one like them, in upper or lower case; ``final_score`` goes
+    before the others, and keys such as ``initial_score`` or ``visitor_rating`` name other scores. The object with the
+    key may stand inside another object or a list. An object that is introduced as an example, as an aspect's, as
+    somebody else's or as an earlier answer is passed over.
 
     Args:
         text: the reply without what the model thought.
@@ -28,25 +107,79 @@ def read_object(text: str, score_range: tuple[float, float], level_values: Mappi
         level_values: the score of each level word, for a score such as ``"good"``.
 
     Returns:
-        A score in the range, or the reason why the value under ``score`` is none: it is null, is not finite, is no
-        number, or the object names a scale that ends elsewhere than the dataset's (``"out_of": 5``). None where no
-        object has a score.
+        A score in the range, or the reason why the value is none: it is null, is not finite, is no number, or the
+        object names a scale that ends elsewhere than the dataset's (``"out_of": 5``); ambiguous where objects or keys
+        give several scores. The later of two objects counts where words between them say that it corrects the earlier
+        one. None where no object has the painting's score. Beside it, the text without the objects that were passed
+        over.
     """
-    found = [holders for _, value in json_values(text, strict=False) if (holders := list(_holders(value)))]
-    if not found:
-        return None
-    holders = found[-1]
-    if len(holders) > 1:
-        scores = ", ".join(str(holder["score"]) for holder in holders)
-        detail = one_line(f"several scores in one object: {scores}", DETAIL_WIDTH)
-        return ParsedReply(reason="ambiguous", detail=detail)
-    return _read(holders[0], score_range, level_values)
+    readings: list[tuple[ParsedReply, str]] = []
+    passed_over: list[tuple[int, int]] = []
+    behind = 0
+    for start, end, value in _objects(text):
+        holders = list(_holders(value))
+        before, behind = text[behind:start], end
+        if not holders:
+            continue
+        own = [holder for holder in holders if not holder.is_something_else]
+        if not own or introduces_something_else(plain(before[-200:])) or takes_back(plain(text[end : end + 200])):
+            passed_over.append((start, end))
+            continue
+        if len(own) > 1:
+            detail = f"several scores in one object: {', '.join(map(str, (each.values for each in own)))}"
+            readings.append((ParsedReply(reason="ambiguous", detail=one_line(detail, DETAIL_WIDTH)), before))
+            continue
+        readings.append((_read(own[0], score_range, level_values), before))
+    rest = text
+    for start, end in reversed(passed_over):
+        rest = f"{rest[:start]} {rest[end:]}"
+    if not readings:
+        if passed_over and not re.search(r"\d", rest):
+            return ParsedReply(
+                reason="ambiguous", detail=one_line(f"of something else only: {text}", DETAIL_WIDTH)
+            ), rest
+        return None, rest
+    reply, before = readings[-1]
+    different = {(each.score, each.reason) for each, _ in readings}
+    if len(different) > 1 and not _REVISED.search(plain(before[-80:])):
+        told = ", ".join(f"{each.score:g}" if each.score is not None else str(each.reason) for each, _ in readings)
+        reply = ParsedReply(reason="ambiguous", detail=one_line(f"several objects with a score: {told}", DETAIL_WIDTH))
+    return reply, rest
 
 
-def _read(content: dict[str, Any], score_range: tuple[float, float], level_values: Mapping[str, float]) -> ParsedReply:
-    score = content["score"]
+@dataclass(frozen=True, slots=True)
+class _Holder:
+    """An object with a score.
+
+    Args:
+        content: the object, its keys in lower case.
+        values: what stands under its keys for a score; of several keys, those that name the last word.
+        is_something_else: whether the object says that its score is an aspect's, somebody else's or an example.
+    """
+
+    content: dict[str, Any]
+    values: list[Any]
+    is_something_else: bool
+
+
+def _read(holder: _Holder, score_range: tuple[float, float], level_values: Mapping[str, float]) -> ParsedReply:
+    replies = [_read_value(value, holder.content, score_range, level_values) for value in holder.values]
+    if len({(reply.score, reply.reason) for reply in replies}) > 1:
+        told = ", ".join(map(str, holder.values))
+        return ParsedReply(reason="ambiguous", detail=one_line(f"several scores in one object: {told}", DETAIL_WIDTH))
+    return replies[0]
+
+
+def _read_value(
+    score: Any, content: dict[str, Any], score_range: tuple[float, float], level_values: Mapping[str, float]
+) -> ParsedReply:
     if score is None:
         return ParsedReply(reason="unscored", detail=str(content.get("reason") or ""))
+    if isinstance(score, _Repeated):
+        told = ", ".join(map(str, score.values))
+        return ParsedReply(
+            reason="ambiguous", detail=one_line(f"a key for a score several times: {told}", DETAIL_WIDTH)
+        )
     if isinstance(score, str):
         written = plain(score).strip()
         reply = read_prose(f"score: {written}", score_range) or read_level(written, score_range, level_values)
@@ -71,7 +204,7 @@ def _read(content: dict[str, Any], score_range: tuple[float, float], level_value
 def _other_scale(content: Mapping[str, Any], high: float) -> str | None:
     """A key that gives the score's scale another top than the dataset's; a proportion of it would be a guess."""
     for key in _SCALE_KEYS:
-        numbers = re.findall(r"\d+(?:\.\d+)?", str(content.get(key, "")))
+        numbers = re.findall(r"\d+(?:\.\d+)?", str(content.get(key, ""))[:100])
         if numbers and float(numbers[-1]) != high:
             return key
     return None
@@ -83,15 +216,49 @@ def _levels(levels: Any) -> dict[str, float] | None:
     return levels
 
 
-def _holders(value: Any) -> Iterator[dict[str, Any]]:
-    """The outermost objects with a score in a value; keys in any case."""
+def _objects(text: str) -> Iterator[tuple[int, int, Any]]:
+    """Start, end and value of each object of a text that does not stand inside another one."""
+    for start, value in json_values(text, strict=False, decoder=_DECODER):
+        yield start, _DECODER.raw_decode(text, start)[1], value
+
+
+def _holders(value: Any, *, within_something_else: bool = False) -> Iterator[_Holder]:
+    """The outermost objects with a score in a value."""
     if isinstance(value, dict):
-        keys = {key.lower(): item for key, item in value.items()}
-        if "score" in keys:
-            yield keys
-        else:
-            for item in value.values():
-                yield from _holders(item)
+        values = _scores(value)
+        if values:
+            content = {key.lower(): item for key, item in value.items()}
+            yield _Holder(content, values, within_something_else or _is_something_else(content))
+            return
+        for key, item in value.items():
+            other = within_something_else or names_something_else(" ".join(_key_words(key)))
+            yield from _holders(item, within_something_else=other)
     elif isinstance(value, list):
         for item in value:
-            yield from _holders(item)
+            yield from _holders(item, within_something_else=within_something_else)
+
+
+def _scores(content: Mapping[str, Any]) -> list[Any]:
+    """What stands under the keys that name the painting's score; those that name the last word go before the others."""
+    named: dict[bool, list[Any]] = {True: [], False: []}
+    for key, item in content.items():
+        parts = set(_key_words(key))
+        if parts & _SCORE_WORDS and parts <= _SCORE_WORDS | _PAINTING_WORDS | _LAST_WORDS:
+            if not isinstance(item, dict | list) or parts == {"score"}:
+                named[bool(parts & _LAST_WORDS)].append(item)
+    return named[True] or named[False]
+
+
+def _key_words(key: str) -> list[str]:
+    return [part.lower() for part in _WORDS_OF_KEY.findall(key[:60])]
+
+
+def _is_something_else(content: Mapping[str, Any]) -> bool:
+    for key, item in content.items():
+        if not isinstance(item, str) or len(item) > 60:
+            continue
+        if key in _ASPECT_KEYS and not _WHOLE.search(item):
+            return True
+        if key in _SUBJECT_KEYS | _ASPECT_KEYS and names_something_else(item) and not _WHOLE.match(item):
+            return True
+    return False

@@ -3,13 +3,21 @@
 import re
 from collections.abc import Mapping
 
+from artquant_plugin.replies import vocabulary as words
+from artquant_plugin.replies.exclusions import introduces_something_else
 from artquant_plugin.replies.reply import ParsedReply, within
+from artquant_plugin.replies.statements import WORD_END, WORD_START
 
 _EDGES = " \t\n.,;:!\"'()[]<>|-–—"
 _SUBJECT = (
     r"(?:quality|rating|rated?|level|score|grade|answer|verdict|overall|category|assessment|painting|artwork|image"
     r"|picture|work|piece|it|this)"
 )
+
+_LABEL = rf"\b{_SUBJECT}\b[\"'\s]*[:=|][\"'\s]*"
+# "good balance" says nothing of the whole, and "good, then bad" is changed behind.
+_WORD_ENDS = r"\b(?![^\S\n]+[a-z])(?!\s*,?\s*(?:then|but|or|and|to|now|→|->)[^\W_]*\b)"
+_FINAL = re.compile(rf"{WORD_START}(?:{words.FINAL}){WORD_END}|{words.FINAL_CJK}", re.IGNORECASE)
 
 
 def read_level(text: str, score_range: tuple[float, float], level_values: Mapping[str, float]) -> ParsedReply | None:
@@ -49,9 +57,18 @@ def _stated(text: str, word: str) -> set[str]:
         text: the reply, simplified in the same way.
         word: a pattern for any level word, as a group named `word`.
     """
-    labelled = re.findall(rf"\b{_SUBJECT}\b[\"'\s]*[:=|][\"'\s]*{word}\b(?!\s+[a-z])", text, re.IGNORECASE)
+    labelled = [
+        (
+            match["word"].lower(),
+            _FINAL.search(f"{text[max(0, match.start() - 20) : match.start()]}{match[0]}") is not None,
+        )
+        for match in re.finditer(_LABEL + word + _WORD_ENDS, text, re.IGNORECASE)
+        if not introduces_something_else(text[max(0, match.start() - 80) : match.start()])
+    ]
     if labelled:
-        return {labelled[-1].lower()}
+        return {level for level, final in labelled if final} or {level for level, _ in labelled}
+    if re.search(_LABEL + word, text, re.IGNORECASE):
+        return set()
     sentences = [part for part in re.split(r"(?<=[.!?])\s+|\n+", text) if part.strip(_EDGES)]
     found = set()
     for sentence in (sentences[0], sentences[-1]):

@@ -28,7 +28,7 @@ _NUMBER = re.compile(
     rf"(?<![\d.,/])(?P<value>[-+]?{NUMBER}){_UPPER}"
     rf"(?:\s?(?P<percent>{words.PERCENT})"
     rf"|\s?(?P<unit>{words.UNITS}|{words.STARS})(?:{_scale_end('top_of_units')})?"
-    rf"|{_scale_end('top')}|{_NOT_CUT})",
+    rf"|{_scale_end('top')}(?:\s?(?:{words.STARS}|{words.UNITS}))?|{_NOT_CUT})",
     re.IGNORECASE,
 )
 
@@ -40,6 +40,7 @@ _ENGLISH_TOP = (
     r"(?:\s*/\s*(?P<slash>\d+)(?!/)"
     rf"|[\s-]+out[\s-]+of[\s-]+(?P<top>\d+|{_WORD}|a\s+hundred|a\s+possible\s+\w+))?"
 )
+_IN_WORDS_OF_A_REPLY = re.compile(rf"(?<![\w.,-]){_IN_WORDS}{_ENGLISH_TOP}(?![\w-])", re.IGNORECASE)
 _ENGLISH_NUMBER = re.compile(rf"(?<![\w.,])(?:{_DIGITS}|{_IN_WORDS}){_ENGLISH_TOP}(?!\w|[.,]\d)", re.IGNORECASE)
 
 
@@ -87,7 +88,9 @@ class WrittenNumber:
 
 
 def find_numbers(text: str) -> list[WrittenNumber]:
-    """The numbers in digits of a text in any language, in their order.
+    """The numbers of a text in any language, in their order: those in digits, and those in English words.
+
+    The word "one" is a number only where a scale follows it ("one out of ten"); it is a pronoun most often.
 
     Args:
         text: a text, as `artquant_plugin.replies.text.plain` has simplified it.
@@ -111,7 +114,12 @@ def find_numbers(text: str) -> list[WrittenNumber]:
             by_slash=top is not None and "/" in match[0],
         )
         found.append(number)
-    return found
+    in_words = [_number_in_words(match) for match in _IN_WORDS_OF_A_REPLY.finditer(text)]
+    in_words = [number for number in in_words if number.top or number.value != "1"]
+    if not in_words:
+        return found
+    tops = {place for number in in_words for place in range(number.bare_end, number.end)}  # "seven out of 10"
+    return sorted([*(number for number in found if number.start not in tops), *in_words], key=lambda each: each.start)
 
 
 def find_english_numbers(text: str) -> list[WrittenNumber]:
@@ -123,23 +131,35 @@ def find_english_numbers(text: str) -> list[WrittenNumber]:
     """
     found = []
     for match in _ENGLISH_NUMBER.finditer(text):
-        value = match["digits"]
-        if value is None:
-            digits = "".join(str(_digit(word)) for word in re.split(r"[\s-]+", match["decimals"] or "") if word)
-            value = f"{_digit(match['whole'])}.{digits}" if digits else str(_digit(match["whole"]))
+        if match["digits"] is None:
+            found.append(_number_in_words(match))
+            continue
         found.append(
             WrittenNumber(
                 start=match.start(),
                 end=match.end(),
-                bare_end=max(match.end("digits"), match.end("whole"), match.end("decimals")),
-                value=value,
+                bare_end=match.end("digits"),
+                value=match["digits"],
                 top=match["slash"] or match["top"],
-                in_words=match["digits"] is None,
                 ordinal=match["ordinal"] is not None,
                 by_slash=match["slash"] is not None,
             )
         )
     return found
+
+
+def _number_in_words(match: re.Match[str]) -> WrittenNumber:
+    decimals = "".join(str(_digit(word)) for word in re.split(r"[\s-]+", match["decimals"] or "") if word)
+    whole = str(_digit(match["whole"]))
+    return WrittenNumber(
+        start=match.start(),
+        end=match.end(),
+        bare_end=max(match.end("whole"), match.end("decimals")),
+        value=f"{whole}.{decimals}" if decimals else whole,
+        top=match["slash"] or match["top"],
+        in_words=True,
+        by_slash=match["slash"] is not None,
+    )
 
 
 def number_value(written: str) -> float:

@@ -8,7 +8,10 @@ from artquant_plugin.replies.level_words import read_level
 from artquant_plugin.replies.prose import read_prose
 from artquant_plugin.replies.refusals import refuses
 from artquant_plugin.replies.reply import DETAIL_WIDTH, ParsedReply
-from artquant_plugin.replies.text import plain, request_failed, without_thinking
+from artquant_plugin.replies.text import first_answer, plain, request_failed, without_struck_out
+
+# In characters. What a model thinks and answers for one painting is shorter by far, and reading takes bounded time.
+LONGEST_REPLY, LONGEST_ANSWER = 500_000, 30_000
 
 
 def parse_reply(
@@ -17,9 +20,10 @@ def parse_reply(
     """The score that a reply gives, or the reason why it gives none.
 
     The forms are tried in this order, and the first one that is there decides: lmms-eval's own texts about failures;
-    JSON with a ``score``, also inside prose or a code fence; the last number that prose tells as a score
+    JSON with a ``score``, also inside prose or a code fence; the number that prose tells as the score
     ("Score: 7.5/10", "rating = 68 out of 100", "评分：7.5"), converted when it names another scale than the dataset's;
-    a level word that stands as the answer. What a model thought before its answer is not read.
+    a level word that stands as the answer. Of several scores the one that is called final or corrects the others
+    counts. What a model thought before its answer, and turns of a conversation that it made up behind it, are not read.
 
     Args:
         text: the reply; None where an endpoint answered without content, which counts as an empty reply.
@@ -41,10 +45,14 @@ def parse_reply(
         return ParsedReply(reason="empty")
     if request_failed(text):
         return ParsedReply(reason="failed_request", detail=one_line(text, DETAIL_WIDTH))
-    answer = without_thinking(text)
+    if len(text) > LONGEST_REPLY:
+        return _too_long("a reply", text, LONGEST_REPLY)
+    answer = first_answer(text)
     if not answer:
         return ParsedReply(reason="empty")
-    reply = read_object(answer, score_range, level_values)
+    if len(answer) > LONGEST_ANSWER:
+        return _too_long("an answer", answer, LONGEST_ANSWER)
+    reply, answer = read_object(without_struck_out(answer), score_range, level_values)
     if reply is None:
         answer = plain(answer)
         reply = read_prose(answer, score_range)
@@ -53,3 +61,9 @@ def parse_reply(
     if reply is not None:
         return reply
     return ParsedReply(reason="refusal" if refuses(answer) else "no_number", detail=one_line(answer, DETAIL_WIDTH))
+
+
+def _too_long(what: str, text: str, most: int) -> ParsedReply:
+    return ParsedReply(
+        reason="malformed", detail=f"{what} of {len(text):,} characters is not read; {most:,} are the most"
+    )

@@ -1,19 +1,27 @@
 """The score that a reply tells in prose: "Score: 7.5/10", "I'd give it a 7", "評価：8点", or a number alone."""
 
+import math
 import re
 from collections.abc import Sequence
 
 from artquant_plugin.common.text import one_line
 from artquant_plugin.replies import vocabulary as words
 from artquant_plugin.replies.exclusions import exclusions_for
-from artquant_plugin.replies.numbers import NUMBER, USUAL_TOPS, WrittenNumber, find_numbers, number_value
+from artquant_plugin.replies.numbers import NUMBER, USUAL_TOPS, WrittenNumber, find_numbers, number_value, top_value
 from artquant_plugin.replies.reply import DETAIL_WIDTH, ParsedReply, Reason, within
-from artquant_plugin.replies.rules import Rule, Statement, find_statements, rules_for
+from artquant_plugin.replies.rules import rules_for
+from artquant_plugin.replies.statements import WORD_END, WORD_START, Rule, Statement, find_statements
+
+# The lower end of a scale, None where a text names none, and the upper end; None where a text names no scale.
+Scale = tuple[float | None, float] | None
+
+# A reply with more numbers is a table or a loop. The time that reading takes is bounded with it.
+MOST_NUMBERS = 200
 
 _RULES = tuple(rule for rule in rules_for("reply") if not rule.fallback)
 _FALLBACKS = tuple(rule for rule in rules_for("reply") if rule.fallback)
 _DROPPED = exclusions_for("reply", "dropped")
-_OF_AN_ASPECT = exclusions_for("reply", "of an aspect")
+_OF_SOMETHING_ELSE = exclusions_for("reply", "of something else")
 _YIELDING = exclusions_for("reply", "yields")
 _UNREADABLE = exclusions_for("reply", "malformed", "ambiguous")
 
@@ -30,6 +38,17 @@ _SLASH_FIRST = re.compile(r"\s*/\s*\d")
 _SCALE_BEHIND = re.compile(
     rf"\s*,?\s*(?:[(\[](?P<note>[^()\[\]\n]{{1,40}})[)\]]"
     rf"|(?:on|in|auf|sur|en|na|su|по|using)\b(?P<scale>[^\d\n.!?]{{0,30}}{NUMBER}[^\n.!?;,]{{0,25}}))",
+    re.IGNORECASE,
+)
+# "8 / Total: 10", "Score: 4, max: 5"
+_TOP_BEHIND = re.compile(
+    r"[\s,;/(|]*(?:total|max(?:imum)?|possible)(?: possible)?(?: scores?| points?)?\s*[:=|]\s*(?P<top>\d+)(?![\d.,])",
+    re.IGNORECASE,
+)
+_FINAL = re.compile(rf"{WORD_START}(?:{words.FINAL}){WORD_END}|{words.FINAL_CJK}", re.IGNORECASE)
+_REVISED = re.compile(rf"{WORD_START}(?:{words.REVISED})", re.IGNORECASE)
+_REVISED_TO = re.compile(
+    rf"{WORD_START}(?:{words.REVISED})[^\n]{{0,50}}?(?<![\d.,/])\d{{1,3}}(?:[.,]\d+)?(?=\s*(?:\Z|[.,;:!?)\n/]|is\b))",
     re.IGNORECASE,
 )
 _STARS = re.compile(words.STARS, re.IGNORECASE)
@@ -57,37 +76,77 @@ def read_prose(text: str, score_range: tuple[float, float]) -> ParsedReply | Non
     """
     text = _WORKED_OUT.sub("", _BETWEEN.sub(r"\1-", text))
     numbers = find_numbers(text)
-    statements, aspects = _scores(text, numbers, _RULES)
+    if len(numbers) > MOST_NUMBERS:
+        return ParsedReply(
+            reason="ambiguous", detail=f"{len(numbers)} numbers; at most {MOST_NUMBERS} are looked through"
+        )
+    statements, others = _scores(text, numbers, _RULES)
     if not statements:
-        statements, further_aspects = _scores(text, numbers, _FALLBACKS)
-        aspects += further_aspects
+        statements, further = _scores(text, numbers, _FALLBACKS)
+        others += further
     if not statements:
-        if not aspects:
+        if not others:
             return None
-        told = ", ".join(one_line(aspect.words, 40) for aspect in aspects)
-        return ParsedReply(reason="ambiguous", detail=one_line(f"of aspects only: {told}", DETAIL_WIDTH))
+        told = ", ".join(one_line(other.words, 40) for other in others)
+        return ParsedReply(reason="ambiguous", detail=one_line(f"of something else only: {told}", DETAIL_WIDTH))
     own = [each for each in statements if not any(exclusion.applies(each) for exclusion in _YIELDING)] or statements
-    last = max(each.number.start for each in own)
-    # Several rules may find the same number; the statement that knows the number's scale counts.
-    found = [(each, _scale(each)) for each in own if each.number.start == last]
-    return _parsed(*min(found, key=lambda pair: pair[1] is None), score_range)
+    return _last_word(_by_place(own), score_range)
+
+
+def _by_place(statements: Sequence[Statement]) -> list[tuple[Statement, Scale]]:
+    """The statements in their order, each with its scale; of several about one number, one that knows the scale."""
+    found: dict[int, tuple[Statement, Scale]] = {}
+    for statement in statements:
+        scale = _scale(statement)
+        place = statement.number.start
+        if place not in found or (found[place][1] is None and scale is not None):
+            found[place] = (statement, scale)
+    return [found[place] for place in sorted(found)]
+
+
+def _last_word(found: Sequence[tuple[Statement, Scale]], score_range: tuple[float, float]) -> ParsedReply:
+    """What the last statement says, or the last one that is called final.
+
+    Ambiguous where another statement gives another score and nothing says which one holds, and where words behind the
+    last one change it in a way that no rule reads.
+    """
+    final = [each for each in found if _is_final(each[0])]
+    readings = [(statement, _parsed(statement, scale, score_range)) for statement, scale in final or found]
+    statement, reply = readings[-1]
+    scores = {each.score for _, each in readings if each.score is not None}
+    if reply.score is not None and len(scores) > 1:
+        before = statement.text[readings[-2][0].number.end : statement.number.start][-80:]
+        if not _REVISED.search(before):
+            told = ", ".join(one_line(each.words, 40) for each, _ in readings)
+            return ParsedReply(reason="ambiguous", detail=one_line(f"several scores: {told}", DETAIL_WIDTH))
+    if reply.score is not None and (change := _REVISED_TO.search(statement.text, statement.number.end)):
+        detail = one_line(f"{statement.words}, and then {change[0]}", DETAIL_WIDTH)
+        return ParsedReply(reason="ambiguous", detail=detail)
+    return reply
+
+
+def _is_final(statement: Statement) -> bool:
+    """Whether a statement calls its score final, or is a key of an object that is no JSON."""
+    before = statement.text[: statement.start]
+    in_object = before.rfind("{") > before.rfind("}")
+    return in_object or _FINAL.search(f"{statement.sentence_before(40)}{statement.words}") is not None
 
 
 def _scores(
     text: str, numbers: Sequence[WrittenNumber], rules: Sequence[Rule]
 ) -> tuple[list[Statement], list[Statement]]:
-    """The statements that are scores of the painting, and those that score one aspect of it."""
+    """The statements that are scores of the painting, and those that score something else."""
     scores: list[Statement] = []
-    aspects: list[Statement] = []
+    others: list[Statement] = []
     for statement in find_statements(text, numbers, rules):
         if any(exclusion.applies(statement) for exclusion in _DROPPED):
             continue
-        of_an_aspect = any(exclusion.applies(statement) for exclusion in _OF_AN_ASPECT)
-        (aspects if of_an_aspect else scores).append(statement)
-    return scores, aspects
+        is_other = any(exclusion.applies(statement) for exclusion in _OF_SOMETHING_ELSE)
+        (others if is_other else scores).append(statement)
+    return scores, others
 
 
-def _scale(statement: Statement) -> tuple[float | None, float] | None:
+def _scale(statement: Statement) -> Scale:
     """The ends of the scale that the text names for a statement's number; the lower one is None where it names none.
 
     What stands directly behind the number ("7/10", "70 %") goes before what stands in front of it or in brackets.
@@ -96,7 +155,10 @@ def _scale(statement: Statement) -> tuple[float | None, float] | None:
     if number.percent:
         return None, 100.0
     if number.top is not None:
-        return None, number_value(number.top)
+        top = top_value(number.top)
+        return (None, math.nan) if top is None else (None, top)
+    if top_behind := _TOP_BEHIND.match(statement.text, number.end):
+        return None, float(top_behind["top"])
     if statement.high is not None:
         return None if statement.low is None else number_value(statement.low), number_value(statement.high)
     if (scale := _scale_in(statement.note)) is not None:
@@ -107,7 +169,7 @@ def _scale(statement: Statement) -> tuple[float | None, float] | None:
     return _scale_in(behind["note"] or behind["scale"])
 
 
-def _scale_in(remark: str) -> tuple[float | None, float] | None:
+def _scale_in(remark: str) -> Scale:
     """The ends of the scale that a remark names: "1-10", "out of 10", "満点10点", "/10"; None where it names none."""
     if both := _BOTH_ENDS.search(remark):
         return number_value(both[1]), float(both[2])
@@ -117,9 +179,7 @@ def _scale_in(remark: str) -> tuple[float | None, float] | None:
     return None
 
 
-def _parsed(
-    statement: Statement, scale: tuple[float | None, float] | None, score_range: tuple[float, float]
-) -> ParsedReply:
+def _parsed(statement: Statement, scale: Scale, score_range: tuple[float, float]) -> ParsedReply:
     number = statement.number
     written = number.value if number.upper is None else f"{number.value}-{number.upper}"
     for exclusion in _UNREADABLE:

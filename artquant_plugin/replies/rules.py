@@ -12,261 +12,11 @@ stands in `artquant_plugin.replies.exclusions`.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
 
+from artquant_plugin.replies import conditions
 from artquant_plugin.replies import vocabulary as words
-from artquant_plugin.replies.numbers import NUMBER, WrittenNumber, top_value
-
-Reader = Literal["reply", "description"]
-
-# The rule whose subject may be somebody else than the model, which `exclusions` asks for.
-VERB_OF_RATING = "a verb of rating, in the same clause"
-
-# The ends of a word. "\b" would take "_" for a letter, and models write "score_7".
-WORD_START, WORD_END = r"(?<![^\W\d_])", r"(?![^\W\d_])"
-
-
-@dataclass(frozen=True, slots=True)
-class Statement:
-    """A place of a text where a rule has found a number that is used as a score.
-
-    Args:
-        rule: the rule that has found the number.
-        text: the whole text in which the number stands.
-        number: the number with its unit and scale.
-        start: the place of the first character of the words that make it a score.
-        end: the place behind them; they may go on behind the number, as in "a 7 rating".
-        between: words between the cue and the number that the rule leaves open ("gave the composition a"); empty where
-            it leaves none open.
-        note: what stands in brackets behind the cue, without the brackets; empty where nothing does.
-        low: the lower end of the scale that stands in front of the number, in digits; None where none does.
-        high: the upper end of that scale, in digits.
-        dataset_high: the highest score of the dataset.
-    """
-
-    rule: "Rule"
-    text: str
-    number: WrittenNumber
-    start: int
-    end: int
-    between: str = ""
-    note: str = ""
-    low: str | None = None
-    high: str | None = None
-    dataset_high: float | None = None
-
-    def before(self, width: int) -> str:
-        """The text in front of the statement, its last `width` characters."""
-        return self.text[max(0, self.start - width) : self.start]
-
-    def followed_by(self, pattern: re.Pattern[str]) -> bool:
-        """Whether a pattern matches directly behind the number."""
-        return pattern.match(self.text, self.number.end) is not None
-
-    @property
-    def words(self) -> str:
-        """The statement as it stands in the text."""
-        return self.text[self.start : self.end]
-
-
-Condition = Callable[[Statement], bool]
-
-
-def always(statement: Statement) -> bool:
-    """The condition of a rule that asks for nothing else."""
-    return True
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """One way in which a text tells a score.
-
-    A rule finds a number when `cue` matches somewhere in front of it, `link` matches from there to the number,
-    `behind` matches directly behind the number, and `condition` holds.
-
-    Args:
-        name: the rule in a few words.
-        readers: for which texts it holds: replies, descriptions, or both.
-        examples: for each of some texts, the value of the number that the rule finds in it, as it is written and
-            without its scale; the last one where it finds several.
-        counterexamples: texts with similar words in which the rule finds nothing.
-        cue: the words that announce a score; None where the number needs none. Its groups `low` and `high`, where it
-            has them, are the ends of a scale.
-        link: what may stand between the cue and the number, up to the number's first character. Its groups `low`,
-            `high`, `note` and `between` are those of `Statement`.
-        behind: what has to stand behind the number.
-        condition: what else has to hold.
-        fallback: whether the rule counts only in a text in which no other rule has found a score.
-        before_plural: whether the rule counts in a description even where a word follows that may be a noun in the
-            plural ("the average of 5.4 shows"), so that the number might count it.
-    """
-
-    name: str
-    readers: tuple[Reader, ...]
-    examples: Mapping[str, float]
-    counterexamples: tuple[str, ...] = ()
-    cue: re.Pattern[str] | None = None
-    link: re.Pattern[str] = field(default_factory=lambda: re.compile(""))
-    behind: re.Pattern[str] = field(default_factory=lambda: re.compile(""))
-    condition: Condition = always
-    fallback: bool = False
-    before_plural: bool = False
-
-
-def find_statements(
-    text: str, numbers: Sequence[WrittenNumber], rules: Sequence[Rule], dataset_high: float | None = None
-) -> Iterator[Statement]:
-    """What the rules find in a text, rule by rule.
-
-    Args:
-        text: the text in which the numbers stand.
-        numbers: its numbers, in their order.
-        rules: the rules that are tried, one after the other.
-        dataset_high: the highest score of the dataset, for rules that ask for the number's scale; None where it is not
-            known.
-    """
-    for rule in rules:
-        for number, start, groups in _announced(text, numbers, rule.cue, rule.link):
-            behind = rule.behind.match(text, number.end)
-            if behind is None:
-                continue
-            statement = Statement(
-                rule,
-                text,
-                number,
-                start,
-                behind.end(),
-                between=groups.get("between") or "",
-                note=groups.get("note") or "",
-                low=groups.get("low"),
-                high=groups.get("high"),
-                dataset_high=dataset_high,
-            )
-            if rule.condition(statement):
-                yield statement
-
-
-def _announced(
-    text: str, numbers: Sequence[WrittenNumber], cues: re.Pattern[str] | None, links: re.Pattern[str]
-) -> Iterator[tuple[WrittenNumber, int, dict[str, str | None]]]:
-    """The numbers that cues announce, each with the place of its cue and with the groups of both patterns.
-
-    A cue announces one number at most. Where a rule has no cues, every number is its own announcement.
-    """
-    if cues is None:
-        yield from ((number, number.start, {}) for number in numbers)
-        return
-    by_start = {number.start: number for number in numbers}
-    for cue in _overlapping(cues, text):
-        link = links.match(text, cue.end())
-        if link is not None and (number := by_start.get(link.end())):
-            yield number, cue.start(), cue.groupdict() | link.groupdict()
-
-
-def _overlapping(pattern: re.Pattern[str], text: str) -> Iterator[re.Match[str]]:
-    """The matches of a pattern, of which one may begin within another."""
-    start = 0
-    while start <= len(text) and (match := pattern.search(text, start)):
-        yield match
-        start = match.start() + 1
-
-
-# Conditions of rules for replies.
-
-_CLAUSE_ENDS = re.compile(
-    r"\s*(?:\Z|\n|[.,;:!()\[\]{}\"'|<>]|[–—-]\s|[^\x00-\x7f]"
-    r"|(?:for|because|out|as|due|since|with|overall|based|given|on|and|but|in|für|weil|pour|car|porque|por|per)\b)",
-    re.IGNORECASE,
-)
-_BOUND = re.compile(rf"{WORD_START}(?:{words.BOUNDS})(?:\s+an?)?\s*\Z", re.IGNORECASE)
-_CJK_POINTS = frozenset("分点點점")
-_FRACTION = re.compile(r"\d\s*/\s*\d")
-
-
-def counts_nothing_else(statement: Statement) -> bool:
-    """The number has a scale or a unit, or ends its clause, and is not a bound ("I give 2 reasons", "at least 7")."""
-    complete = statement.number.has_scale_or_unit or statement.followed_by(_CLAUSE_ENDS)
-    return complete and not _BOUND.search(statement.between)
-
-
-def in_cjk_points_or_of_a_scale(statement: Statement) -> bool:
-    """The number counts points in Chinese, Japanese or Korean, or stands in front of a slash and its scale."""
-    return statement.number.by_slash or statement.number.unit in _CJK_POINTS
-
-
-def ends_in_cjk_points(statement: Statement) -> bool:
-    """The number, with its scale where it has one, ends in the word for points in Chinese, Japanese or Korean."""
-    return statement.text[statement.number.end - 1] in _CJK_POINTS
-
-
-def is_the_only_fraction(statement: Statement) -> bool:
-    """The number has a scale behind it, and no second fraction stands in the text."""
-    return statement.number.top is not None and len(_FRACTION.findall(statement.text)) == 1
-
-
-# Conditions of rules for descriptions.
-
-# Where a number stands for itself: "give it a 7.", "a solid 6 at best"; not "gives it a 3 dimensional look".
-_STANDS_ALONE = re.compile(
-    r"\s*(?:[.;:!?)]?$|[.,;:!?)](?!\d)|(?:overall|at\s+(?:best|most)|on\s+(?:this|the|a|its)\s+scale)\b)",
-    re.IGNORECASE,
-)
-_WHAT_IS_RATED = re.compile(r"\s+[a-z]+ed\b|\s+or\b", re.IGNORECASE)  # "scored one painted half", "rated two or three"
-_PART = re.compile(r"/|\s+of\b", re.IGNORECASE)
-
-
-def in_digits(statement: Statement) -> bool:
-    """The number is written in digits, and is no ordinal."""
-    return not statement.number.in_words and not statement.number.ordinal
-
-
-def in_digits_or_ordinal(statement: Statement) -> bool:
-    """The number is written in digits; "83rd" is as good as "83"."""
-    return not statement.number.in_words
-
-
-def in_words(statement: Statement) -> bool:
-    """The number is written in words, and what follows does not make it the number of something else."""
-    return statement.number.in_words and not statement.followed_by(_WHAT_IS_RATED)
-
-
-def stands_alone(statement: Statement) -> bool:
-    """The number has no scale, is neither an ordinal nor the pronoun "one", and its clause ends behind it."""
-    number = statement.number
-    is_pronoun = number.in_words and number.value == "1"
-    return not (number.top or number.ordinal or is_pronoun) and statement.followed_by(_STANDS_ALONE)
-
-
-def is_precise(statement: Statement) -> bool:
-    """The number is written in digits, two at least, and is not a percentage: an average that counts nothing."""
-    number = statement.number
-    has_two_digits = number.has_decimals or len(number.value) > 1
-    return in_digits(statement) and has_two_digits and statement.text[number.end : number.end + 1] not in ("%", "-")
-
-
-def has_decimals(statement: Statement) -> bool:
-    """The number is written in digits with decimals."""
-    return in_digits(statement) and statement.number.has_decimals
-
-
-def is_a_fraction_of_a_scale(statement: Statement) -> bool:
-    """The number's scale stands behind a slash, ends at 10, at 100 or where the dataset's does, and has no parts."""
-    number = statement.number
-    if number.top is None or not number.by_slash or statement.followed_by(_PART):
-        return False
-    return top_value(number.top) in (10.0, 100.0, statement.dataset_high)
-
-
-def is_out_of_a_scale(statement: Statement) -> bool:
-    """The number's scale stands behind "out of", and ends at 5, 10, 100 or where the dataset's does."""
-    number = statement.number
-    if number.top is None or number.by_slash:
-        return False
-    usual = (5.0, 10.0, 100.0, statement.dataset_high)
-    return number.top.lower().startswith("a possible") or top_value(number.top) in usual
-
+from artquant_plugin.replies.numbers import NUMBER
+from artquant_plugin.replies.statements import VERB_OF_RATING, WORD_END, WORD_START, Reader, Rule
 
 # Pieces of patterns.
 
@@ -277,11 +27,12 @@ _NOTE = r"(?:\s*[(\[](?P<note>[^()\[\]\n]{1,40})[)\]])?"
 _SCALE_BEFORE_COLON = (
     rf"(?:[^\d\n:=.!?]{{0,25}}?(?:(?P<low>{NUMBER})(?:{words.TO}))?(?P<high>\d+)[^\d\n:=.!?]{{0,12}}(?=[:=]))?"
 )
-_LABEL_LINK = re.compile(
+_WORD_NEXT = r"(?=(?:zero|one|two|three|four|five|six|seven|eight|nine|ten)\b)"
+_LABEL_LINK_START = (
     rf"[\"')\]>]*{_NOTE}(?:\s+(?:{words.OBJECT})){{0,8}}{_SCALE_BEFORE_COLON}\s*(?:(?:{words.CONNECTORS})\s*){{0,3}}"
-    rf"[\"'(\[★☆⭐ ]*(?:(?:{words.ABOUT})\s*){{0,2}}{_NUMBER_NEXT}",
-    re.IGNORECASE,
+    rf"[\"'(\[★☆⭐ ]*(?:(?:{words.ABOUT})\s*){{0,2}}"
 )
+_LABEL_LINK = re.compile(_LABEL_LINK_START + _NUMBER_NEXT, re.IGNORECASE)
 _REMARK = r"(?:\s*[(\[,:–—-]\s*[^\W\d]{2,20}(?: [^\W\d]{2,20})?)?[\s\"')\]|.,;!]*"  # "7.5 (good)"
 # Between a word of rating and its number in English: "a rating of about 7", "scored only a 6".
 _ENGLISH_LINK = (
@@ -309,7 +60,7 @@ RULES = (
         ("Score: seven", "It was painted in 1889.", "The score reflects a 19th-century work"),
         cue=_pattern(rf"{WORD_START}(?:{words.LABELS}){WORD_END}|{words.LABELS_CJK}"),
         link=_LABEL_LINK,
-        condition=in_digits,
+        condition=conditions.in_digits,
     ),
     Rule(
         "a word that may name a score, where the number ends the clause or has a scale",
@@ -318,7 +69,7 @@ RULES = (
         ("Note: 3 boats in the harbour",),
         cue=_pattern(rf"{WORD_START}(?:{words.WEAK_LABELS}){WORD_END}"),
         link=_LABEL_LINK,
-        condition=counts_nothing_else,
+        condition=conditions.counts_nothing_else,
     ),
     Rule(
         VERB_OF_RATING,
@@ -327,7 +78,67 @@ RULES = (
         ("I give 2 reasons: colour and line.", "I'd give it at least 7", "They gave up. 7"),
         cue=_pattern(rf"{WORD_START}(?:{words.VERBS}){WORD_END}"),
         link=_pattern(rf"(?P<between>[^\d\n.!?;:]{{0,40}}?){_NUMBER_NEXT}"),
-        condition=counts_nothing_else,
+        condition=conditions.counts_nothing_else,
+    ),
+    Rule(
+        "a word for a score, and a number in words",
+        ("reply",),
+        {"Score: ten": 10, "a rating of seven out of ten": 7, "Score: seven point five": 7.5},
+        ("Score: one of the best", "The score of seven singers", "Score: 7"),
+        cue=_pattern(rf"{WORD_START}(?:{words.LABELS}){WORD_END}"),
+        link=re.compile(_LABEL_LINK_START + _WORD_NEXT, re.IGNORECASE),
+        condition=conditions.counts_nothing_else_in_words,
+    ),
+    Rule(
+        f"{VERB_OF_RATING}, and a number in words",
+        ("reply",),
+        {"I'd give it a seven.": 7, "I rate this painting seven out of ten": 7},
+        ("I rate two of them.", "They gave it four stars and left", "I'd give it a 7."),
+        cue=_pattern(rf"{WORD_START}(?:{words.VERBS}){WORD_END}"),
+        link=_pattern(rf"(?P<between>[^\d\n.!?;:]{{0,40}}?)(?<![^\W\d_]){_WORD_NEXT}"),
+        condition=conditions.counts_nothing_else_in_words,
+    ),
+    Rule(
+        "the painting is a number",
+        ("reply",),
+        {
+            "It's a 7.": 7,
+            "This painting is a solid 6.5.": 6.5,
+            "That's an 8 for me.": 8,
+            "It is a seven out of ten.": 7,
+        },
+        ("It's a 7 metre wide canvas.", "This is 7.", "It's 7 in the evening."),
+        cue=_pattern(
+            r"\b(?:it|this|that|(?:this|the) (?:painting|picture|image|artwork|work|piece))"
+            r"(?:'s|\s+(?:is|gets|earns|deserves|would be|comes out (?:as|at)))"
+        ),
+        link=_pattern(
+            rf"\s+(?:(?:definitely|clearly|easily|probably|about|around|only|just|for me)\s+){{0,2}}an?\s+"
+            rf"(?:(?:solid|strong|weak|good|firm|low|high|respectable|clear|modest|decent)\s+)?(?:{_NUMBER_NEXT}|{_WORD_NEXT})"
+        ),
+        condition=conditions.counts_nothing_else,
+    ),
+    Rule(
+        "a number for the whole",
+        ("reply",),
+        {"9 for colour, 7 overall": 7, "so 7.5 all in all": 7.5, "that makes an 8 altogether": 8},
+        ("ranked 3 overall", "7 boats overall"),
+        cue=_pattern(r"(?:\b(?:so|and|but|an?|is|as|at)(?=\s)|[,:(\n–—]|\A)\s*"),
+        of_the_whole=True,
+        behind=_pattern(r"\s+(?:overall|in total|altogether|all in all|in all|as a whole|insgesamt)\b"),
+    ),
+    Rule(
+        "what comes out when points are added or taken away",
+        ("reply",),
+        {"I rate it 8, minus 1 for composition, so 7": 7, "8 plus 0.5 for the frame, which makes 8.5.": 8.5},
+        ("There are 8 boats, so 7 more came.", "minus 1 for composition"),
+        cue=_pattern(
+            r"\b(?:minus|plus|less|deduct\w*|subtract\w*|add\w*|tak(?:e|ing) (?:off|away)|los(?:e|ing))\b(?:[^.\n;]|\.(?=\d)){0,60}?"
+            r"\b(?:so|thus|hence|therefore|makes?|making|leaves?|leaving|gives?|giving|equals?|totals?|comes? to|lands? at)\b"
+        ),
+        of_the_whole=True,
+        link=_pattern(rf"[\s,:]*(?:(?:it|me|us|with|at|of|to|an?|is)\s+){{0,3}}{_NUMBER_NEXT}"),
+        condition=conditions.counts_nothing_else,
     ),
     Rule(
         "a Chinese verb of rating, with points or a scale",
@@ -336,7 +147,7 @@ RULES = (
         ("给我3幅画",),
         cue=re.compile(words.VERBS_CJK),
         link=re.compile(rf"(?P<between>[^\d\n。!?.]{{0,16}}?){_NUMBER_NEXT}"),
-        condition=in_cjk_points_or_of_a_scale,
+        condition=conditions.in_cjk_points_or_of_a_scale,
     ),
     Rule(
         "points, and a Japanese or Korean verb behind them",
@@ -344,7 +155,7 @@ RULES = (
         {"これは7.5点です": 7.5, "이 그림에 8점을 주겠습니다.": 8},
         ("7点の絵",),
         behind=re.compile(words.CLOSINGS_CJK),
-        condition=ends_in_cjk_points,
+        condition=conditions.ends_in_cjk_points,
     ),
     Rule(
         "a scale that is called so, in the same sentence",
@@ -355,7 +166,7 @@ RULES = (
             rf"(?:{words.SCALE})[^\d\n.!?]{{0,15}}?(?<![\d.,])(?:(?P<low>{NUMBER})(?:{words.TO}))?(?P<high>\d+)"
         ),
         link=_pattern(rf"(?P<between>[^\d\n.!?。]{{0,80}}?){_NUMBER_NEXT}"),
-        condition=counts_nothing_else,
+        condition=conditions.counts_nothing_else,
     ),
     Rule(
         "the end of a scale that is called so behind its number, in the same sentence",
@@ -364,7 +175,7 @@ RULES = (
         ("10点の絵は8点",),
         cue=re.compile(r"(?<![\d.,])(?P<high>\d+)[分点點점]?\s*(?:满分|滿分|満点|만점|中|중)"),
         link=re.compile(rf"(?P<between>[^\d\n.!?。]{{0,80}}?){_NUMBER_NEXT}"),
-        condition=counts_nothing_else,
+        condition=conditions.counts_nothing_else,
     ),
     Rule(
         "a box, as in mathematical answers",
@@ -389,7 +200,7 @@ RULES = (
         ("The colours are warm.\n7\nIt is calm.", "8/10\n\n6/10 for colour"),
         cue=re.compile(r"^[ \"'(\[|]*", re.MULTILINE),
         behind=re.compile(rf"{_REMARK}$", re.MULTILINE),
-        condition=is_the_only_fraction,
+        condition=conditions.is_the_only_fraction,
         fallback=True,
     ),
     Rule(
@@ -399,7 +210,35 @@ RULES = (
         ("10/10 would hang in my room", "8/10, with 6/10 for colour"),
         cue=re.compile(r"\A[\s\"'(\[|]*"),
         behind=re.compile(rf"(?=\s*[–—:;,.(-]){_REMARK}"),
-        condition=is_the_only_fraction,
+        condition=conditions.is_the_only_fraction,
+        fallback=True,
+    ),
+    Rule(
+        "the only fraction of a usual scale, behind an article",
+        ("reply",),
+        {"A solid 7 out of 10.": 7, "This is a strong 7/10.": 7, "An eight out of ten, I think.": 8},
+        ("A 7/8 portrait", "a 9/10 chance of rain", "7/10 of the canvas", "a 7/10, or an 8/10"),
+        cue=_pattern(rf"\ban?\s+(?:(?!{_WORD_NEXT})[^\W\d]+\s+)?"),
+        condition=conditions.is_the_only_fraction_of_a_usual_scale,
+        fallback=True,
+    ),
+    Rule(
+        "the only number, on the last line",
+        ("reply",),
+        {"A lake at dusk.\n7.5": 7.5, "Warm, of 1889.\n7": 7},
+        ("7\nIt is calm.", "1\nPerception\n2", "8\n7"),
+        cue=re.compile(r"\n[ \"'(\[|]*"),
+        behind=re.compile(rf"{_REMARK}\Z"),
+        condition=conditions.is_the_only_number,
+        fallback=True,
+    ),
+    Rule(
+        "the mark of an answer in data sets of mathematics, on the last line",
+        ("reply",),
+        {"#### 7.5": 7.5, "8 + 7 = 15, halved\n#### 7.5": 7.5},
+        ("#### 1\nPerception", "#### 3 boats"),
+        cue=re.compile(r"^#{4}\s*", re.MULTILINE),
+        behind=re.compile(rf"{_REMARK}\Z"),
         fallback=True,
     ),
     Rule(
@@ -407,7 +246,7 @@ RULES = (
         ("description",),
         {"It merits 7 / 10, no more": 7, "68/100 shows it": 68},
         ("some 2/3 of its height", "7/10 of the canvas", "3/4 time", "7 out of 10"),
-        condition=is_a_fraction_of_a_scale,
+        condition=conditions.is_a_fraction_of_a_scale,
         before_plural=True,
     ),
     Rule(
@@ -415,7 +254,7 @@ RULES = (
         ("description",),
         {"68 out of 100": 68, "a seven out of ten": 7, "a 7-out-of-10 sky": 7, "9 out of a possible dozen": 9},
         ("7 out of 12 heads", "7/10", "7 out of the blue"),
-        condition=is_out_of_a_scale,
+        condition=conditions.is_out_of_a_scale,
     ),
     Rule(
         "an English word of rating, and a number in digits",
@@ -424,7 +263,7 @@ RULES = (
         ("rated seven", "It rates the light, 7 in all"),
         cue=_pattern(r"\b(?:scor(?:e[sd]?|ing)|rat(?:e[sd]?|ings?)|mark(?:s|ed)?|grade[sd]?)"),
         link=_pattern(_ENGLISH_LINK),
-        condition=in_digits,
+        condition=conditions.in_digits,
     ),
     Rule(
         "an English word of rating, and a number in words",
@@ -433,7 +272,7 @@ RULES = (
         ("rated two or three times", "It marks seven."),
         cue=_pattern(r"\b(?:score[sd]?|rat(?:e[sd]|ings?))"),
         link=_pattern(_ENGLISH_LINK),
-        condition=in_words,
+        condition=conditions.in_words,
     ),
     Rule(
         "something gets a number, which stands alone",
@@ -442,7 +281,7 @@ RULES = (
         ("Haze gives it a 3 dimensional depth", "gave the sky two moons", "gives it one."),
         cue=_pattern(r"\b(?:g[ai]ven?|gives|giving|award(?:s|ed)?)\s+(?:it|this|the\s+\w+)"),
         link=_pattern(r"\s+(?:(?:an?|only|about)\s+)*"),
-        condition=stands_alone,
+        condition=conditions.stands_alone,
     ),
     Rule(
         "something deserves a number, which stands alone",
@@ -451,7 +290,7 @@ RULES = (
         ("It deserves one.", "It earns 6 medals"),
         cue=_pattern(r"\b(?:deserve[sd]?|earn(?:s|ed)?|merit(?:s|ed)?)"),
         link=_pattern(r"\s+(?:(?:an?|only|about)\s+)*"),
-        condition=stands_alone,
+        condition=conditions.stands_alone,
     ),
     Rule(
         "a number of a certain strength, which stands alone",
@@ -460,7 +299,7 @@ RULES = (
         ("A strong one, and a solid 5 metre wall.",),
         cue=_pattern(r"\ba\s+(?:solid|strong|weak|mere|modest|firm)"),
         link=_pattern(r"\s+"),
-        condition=stands_alone,
+        condition=conditions.stands_alone,
     ),
     Rule(
         "a rating that is named behind its number",
@@ -470,7 +309,7 @@ RULES = (
         cue=_pattern(r"\ban?"),
         link=_pattern(r"\s+"),
         behind=_pattern(r"[\s-]+(?:rating|score|grade|mark)\b"),
-        condition=in_digits,
+        condition=conditions.in_digits,
     ),
     Rule(
         "an average of scores",
@@ -479,7 +318,7 @@ RULES = (
         ("The average viewer", "an average of 3 per wall", "an average of 20% of it"),
         cue=_pattern(r"\b(?:average|mean|median|variance)"),
         link=_pattern(rf"\s*\(|{_ENGLISH_LINK}"),
-        condition=is_precise,
+        condition=conditions.is_precise,
         before_plural=True,
     ),
     Rule(
@@ -488,7 +327,7 @@ RULES = (
         {"6.5 points would be fair": 6.5, "4.5 stars": 4.5},
         ("Five stars over a point of light.", "5 points"),
         behind=_pattern(r"\s+(?:points?|stars?|marks?)\b"),
-        condition=has_decimals,
+        condition=conditions.has_decimals,
         before_plural=True,
     ),
     Rule(
@@ -497,7 +336,7 @@ RULES = (
         {"in the 83rd percentile": 83, "the 9-percentile": 9},
         ("the 83rd of them",),
         behind=_pattern(r"[\s-]+percentile\b"),
-        condition=in_digits_or_ordinal,
+        condition=conditions.in_digits_or_ordinal,
         before_plural=True,
     ),
     Rule(
@@ -507,7 +346,7 @@ RULES = (
         ("every percentile counts",),
         cue=_pattern(r"\bpercentile"),
         link=_pattern(_ENGLISH_LINK),
-        condition=in_digits_or_ordinal,
+        condition=conditions.in_digits_or_ordinal,
         before_plural=True,
     ),
 )

@@ -1,6 +1,9 @@
-"""A reply's text before it is read: texts about failures, thinking, character widths and marks of emphasis."""
+"""A reply's text before it is read: texts about failures, thinking, words that are struck out, LaTeX and emphasis."""
 
+import html
 import re
+
+from artquant_plugin.replies.turns import cut_at_tokens, cut_at_words
 
 # lmms-eval 0.7.3 returns a request that failed as text (models/chat/openai.py, async_openai.py, gemini.py). The second
 # form is what async_openai makes of an answer without content (`all_response += last_response` on None).
@@ -12,9 +15,12 @@ _THINKING = (
     re.compile(r"◁think▷.*?(?:◁/think▷|\Z)", re.DOTALL),
     re.compile(r"\[THINK\].*?(?:\[/THINK\]|\Z)", re.DOTALL),
     re.compile(r"<\|channel\|>(?!final\b).*?(?:(?=<\|channel\|>final\b)|\Z)", re.DOTALL),
-    # Templates may open the block within the prompt, so that the reply has its end alone.
-    re.compile(rf"\A.*(?:</(?:{_TAGS})>|◁/think▷|\[/THINK\])", re.DOTALL | re.IGNORECASE),
+    re.compile(r"<\|channel>\s*thought\b.*?(?:<channel\|>|\Z)", re.DOTALL),
+    # The channels of gpt-oss where the decoder has left out the tokens around their names.
+    re.compile(r"\Aanalysis.*?assistant(?:commentary.*?assistant)?final", re.DOTALL),
 )
+# Templates may open the block within the prompt, so that the reply has its end alone.
+_THINKING_ENDS = re.compile(rf"\A.*(?:</(?:{_TAGS})>|◁/think▷|\[/THINK\])", re.DOTALL | re.IGNORECASE)
 
 # Full-width forms of ASCII, which East Asian text uses; signs that other scripts have for ours.
 _WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {
@@ -24,8 +30,40 @@ _FRACTIONS = {"½": ".5", "¼": ".25", "¾": ".75"}
 _HALF = re.compile(r"(?<=\d) (?:1/2(?![\d/])|(?:and a half|einhalb|et demie?|y medi[oa]|e mezzo)\b)", re.IGNORECASE)
 _TIMES = re.compile(r"(?<=\d) ?\* ?(?=\d)")  # a product, where other stars are marks of emphasis
 _MARKUP = re.compile(
-    r"</?(?:b|strong|i|em|u|p|br|span|div|h[1-6])\b[^<>]*>|[*`]+|(?<![^\W_])_+|_+(?![^\W_])", re.IGNORECASE
+    r"</?(?:b|strong|i|em|u|p|br|span|div|h[1-6]|ins|mark|code|pre|font|center|small|big|li|ul|ol)\b[^<>\n]{0,200}>"
+    r"|[*`]+|(?<![^\W_])_+|_+(?![^\W_])|^[^\S\n]*#{1,3}(?=[^\S\n])",
+    re.IGNORECASE | re.MULTILINE,
 )
+# Characters without a width of their own, and those that a keycap is made of.
+_INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u2060\ufe0e\ufe0f\ufeff\u20e3]")
+_STRUCK_OUT = re.compile(
+    r"~~[^~\n]{1,300}~~|(?<![~\w])~(?=\S)[^~\n]{1,40}(?<=\S)~(?![~\w])"
+    r"|<(?P<tag>del|s|strike)\b[^<>\n]{0,200}>.{0,300}?</(?P=tag)>"
+    r"|\\(?:sout|st|x?cancel|bcancel|hcancel)\{[^{}\n]{1,300}\}|(?:[^\n][\u0335-\u0338])+",
+    re.IGNORECASE | re.DOTALL,
+)
+# LaTeX that stands around numbers. The first entries make what is inside plain for those behind them.
+_LATEX = (
+    (
+        re.compile(
+            r"\\(?:text|mathrm|mathbf|mathit|mathsf|textbf|textit|mbox|bf|emph|operatorname)\{([^{}\n]{0,100})\}"
+        ),
+        r"\1",
+    ),
+    (re.compile(r"\\[,;:!]|\\ |\\q?quad\b|(?<=\d)\\?~(?=/)"), " "),
+    (re.compile(r"(?<=\d)\{([.,])\}(?=\d)"), r"\1"),
+    (re.compile(r"\\[dt]?frac\s*\{\s*([^{}\n]{1,20}?)\s*\}\s*\{\s*([^{}\n]{1,20}?)\s*\}"), r"\1/\2"),
+    (re.compile(r"\\(?:left|right|displaystyle)\b"), ""),
+    (re.compile(r"\\(?:approx|simeq)\b"), "≈"),
+    (re.compile(r"\\sim\b"), "~"),
+    (re.compile(r"\\(?:times|cdot)\b"), "×"),
+    (re.compile(r"\\(?:to|rightarrow|Rightarrow|implies)\b"), "→"),
+    (re.compile(r"\\%"), "%"),
+    (re.compile(r"\\[()\[\]]"), " "),
+    (re.compile(r"\${1,2}(?=[^\s$])([^$\n]{1,60}?)(?<=[^\s$])\${1,2}(?!\d)"), r"\1"),
+)
+# Stars that are drawn, of five or ten in all: "★★★★☆" is 4/5.
+_DRAWN_STARS = re.compile(r"(?<![★☆⭐])(?=[★☆⭐])([★⭐]{0,10})(☆{0,10})(?![★☆⭐])")
 
 
 def request_failed(text: str) -> bool:
@@ -37,36 +75,64 @@ def request_failed(text: str) -> bool:
     return _FAILURE.search(text) is not None
 
 
-def without_thinking(text: str) -> str:
-    """A reply without what the model thought before its answer.
-
-    Args:
-        text: the reply. Thinking may be marked as ``<think>``, ``[THINK]``, ``◁think▷`` or as a channel of gpt-oss.
-            Where it never ends, nothing of the reply is left.
-
-    Returns:
-        The answer, without blanks around it; empty where the reply has none.
-
-    Example:
-        >>> without_thinking("<think>Perhaps a 3?</think> Score: 8")
-        'Score: 8'
-    """
+def without_marked_thinking(text: str) -> str:
+    """A reply without the thinking whose beginning is marked."""
     for block in _THINKING:
         text = block.sub("", text)
     return text.strip()
 
 
-def plain(text: str) -> str:
-    """A text in half-width characters, without marks of emphasis, with single spaces and single line ends.
+def without_unmarked_thinking(text: str) -> str:
+    """A reply without the thinking of which only the end is marked."""
+    return _THINKING_ENDS.sub("", text).strip()
 
-    One pattern then reads all spellings, and long runs of blanks cost it nothing. Typographic quotes become plain
-    ones, and halves and quarters become decimals.
+
+def first_answer(text: str) -> str:
+    """The answer of a reply: the model's first turn, without thinking and without the tokens of a chat format.
+
+    Args:
+        text: the reply. It may begin with the prompt, and go on with turns that the model made up. Thinking may be
+            marked as ``<think>``, ``[THINK]``, ``◁think▷`` or as a channel of gpt-oss; where it never ends, nothing of
+            the reply is left.
+
+    Returns:
+        The answer, without blanks around it; empty where the reply has none.
 
     Example:
-        >>> plain("**Score：**  ７½")
+        >>> first_answer("<think>A 6?</think>7.5<|im_end|>\\n<|im_start|>user\\nAnd this?<|im_end|> 4")
+        '7.5'
+    """
+    # Thinking may quote a user's words, and a turn behind the first one may think.
+    return cut_at_words(without_unmarked_thinking(cut_at_tokens(without_marked_thinking(text))))
+
+
+def without_struck_out(text: str) -> str:
+    """A text without the words that are struck out, in Markdown, HTML, LaTeX or by characters over others."""
+    return _STRUCK_OUT.sub(" ", text)
+
+
+def plain(text: str) -> str:
+    """A text in half-width characters, without LaTeX, without what is struck out and without marks of emphasis.
+
+    Blanks and line ends stand alone, so that one pattern reads all spellings, and long runs of blanks cost it nothing.
+    Typographic quotes become plain ones, halves and quarters become decimals, and drawn stars a fraction.
+
+    Example:
+        >>> plain("**Score：**  ~~８~~ $７½$")
         'Score: 7.5'
     """
+    text = html.unescape(text)
+    text = without_struck_out(_INVISIBLE.sub("", text))
     text = re.sub("[“”„«»]", '"', text.translate(_WIDTH).replace("’", "'"))
+    if "\\" in text or "$" in text:
+        for pattern, replacement in _LATEX:
+            text = pattern.sub(replacement, text)
     text = re.sub(r"(?<=\d) ?[½¼¾]", lambda match: _FRACTIONS[match[0].strip()], text)
+    text = _DRAWN_STARS.sub(_counted_stars, text)
     text = _MARKUP.sub("", _TIMES.sub("×", _HALF.sub(".5", text)))
-    return re.sub(r"[^\S\n]+", " ", re.sub(r"\s*\n\s*", "\n", text))
+    return re.sub(r" ?\n[ \n]*", "\n", re.sub(r"[^\S\n]+", " ", text))
+
+
+def _counted_stars(drawn: re.Match[str]) -> str:
+    full, total = len(drawn[1]), len(drawn[0])
+    return f"{full}/{total}" if total in (5, 10) and drawn[2] else drawn[0]

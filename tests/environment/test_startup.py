@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-from artquant_plugin.environment.startup import is_evaluation
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.environment.startup import errors_end_evaluation, is_evaluation
 from tests.environment.distributions import write_filelock_without_api, write_metadata
 
 LINE = (
@@ -72,3 +73,19 @@ def test_bounds_that_cannot_be_read_stop_nothing(tmp_path):
         tmp_path, "-c", "from artquant_plugin.harness.plugin import model_manifest; print(len(model_manifest()))"
     )
     assert (done.returncode, done.stdout) == (0, "2\n")
+
+
+@pytest.mark.parametrize("program", ["lmms-eval", "/x/lmms_eval/__main__.py"])
+def test_an_error_ends_an_evaluation_with_one_line(program, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", [program, "--model", "artquant", "--tasks", "baid"])
+    with pytest.raises(SystemExit) as ended, errors_end_evaluation():
+        raise ArtQuantError("dataset 'baid' is not there;\nmake it")
+    assert ended.value.code == 1
+    assert capsys.readouterr().err == "artquant: error: dataset 'baid' is not there; make it\n"
+
+
+def test_a_program_gets_the_error_itself(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["mine.py", "--model", "artquant"])
+    with pytest.raises(ArtQuantError, match="not there"), errors_end_evaluation():
+        raise ArtQuantError("not there")
+    assert not capsys.readouterr().err

@@ -27,7 +27,6 @@ JSON = {
     '{"perception": {"score": 8}, "emotion": {"score": 6}, "score": 7}': 7,
     '{"result": {"score": 7}}': 7,
     '[{"score": 7}]': 7,
-    '[{"score": 7}, {"score": 3}]': 3,  # the last, as of several objects in prose
     '{"score": 2} no, {"score": 4}': 4,
     '{"score": "good"}': 7.5,
     '<think>{"score": 1}</think>{"score": 9}': 9,
@@ -121,6 +120,8 @@ ENGLISH = {
     "Score: 7 1/2": 7.5,
     "Score: 7 and a half": 7.5,
     "Score: 80 percent": 8,
+    "I would give this a score of seven out of 10.": 7,  # the 10 is the scale's
+    "Score: seven": 7,
     # A number alone, as the question's own label counts.
     "7": 7,
     " **7.5** \n": 7.5,
@@ -222,6 +223,7 @@ UNSCORED = {
     '{"score": 7.': "malformed",
     "Score: 1,000": "malformed",
     '{"a": {"score": 7}, "b": {"score": 3}}': "ambiguous",
+    '[{"score": 7}, {"score": 3}]': "ambiguous",  # of two aspects, or of two paintings
     "Composition score: 8, colour score: 6": "ambiguous",
     "I'd give the composition 8.": "ambiguous",
     "Score: 7/8": "ambiguous",  # seven of eight, or seven to eight
@@ -238,7 +240,6 @@ UNSCORED = {
     "Score: 5 + 2": "ambiguous",
     "Key points: 3": "ambiguous",
     "It was painted in 1889.": "no_number",
-    "I would give this a score of seven out of 10.": "no_number",  # the 10 is the scale's
     "The score is not 3 but 7.": "no_number",
     "I wouldn't rate it 9, more like a 6.": "no_number",
     "This painting deserves more than a 5.": "no_number",
@@ -255,7 +256,6 @@ UNSCORED = {
     "Score: less than 5": "no_number",
     "Please send the painting. For example, Score: 7 would mean a good one.": "ambiguous",  # it has a level word
     "Score breakdown:\n- Composition: 8\n- Colour: 7\nAverage: 8": "no_number",
-    "Score: seven": "no_number",
     "Note: 3 boats in the harbour": "no_number",
     "I give 2 reasons: colour and line.": "no_number",
     "The rating is based on 3 criteria": "no_number",

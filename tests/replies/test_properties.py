@@ -134,3 +134,35 @@ def test_long_replies_cost_little(piece):
     for text in (piece * 3000, f"score{piece * 3000}x"):
         parse_reply(text, score_range=(0, 10), level_values=LEVELS)
     assert time.process_time() - started < 2
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "9",
+        "{",
+        '{"a":',
+        '[{"a":',
+        "7/10\n",
+        "score: 7 ",
+        "<",
+        "<s>",
+        "[INST]",
+        "~~8",
+        "$7$ ",
+        "\n7",
+        " ",
+        "\n",
+        "score: 1) ",
+    ],
+)
+def test_the_time_for_a_reply_is_bounded(piece):
+    """What is read of a reply of any length takes at most as long as the longest answer, and a longer reply no time."""
+    import time
+
+    started = time.process_time()
+    reply = parse_reply(piece * (1_000_000 // len(piece)), score_range=(0, 10), level_values=LEVELS)
+    assert time.process_time() - started < 0.1
+    assert reply.score is None
+    parse_reply((piece * 30_000)[:30_000], score_range=(0, 10), level_values=LEVELS)
+    assert time.process_time() - started < 3

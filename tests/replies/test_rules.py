@@ -4,7 +4,8 @@ import pytest
 
 from artquant_plugin.replies.exclusions import EXCLUSIONS
 from artquant_plugin.replies.numbers import find_english_numbers, find_numbers, number_value, top_value
-from artquant_plugin.replies.rules import RULES, find_statements, rules_for
+from artquant_plugin.replies.rules import RULES, rules_for
+from artquant_plugin.replies.statements import find_statements
 
 FINDERS = {"reply": find_numbers, "description": find_english_numbers}
 RULE_EXAMPLES = [
@@ -89,7 +90,7 @@ def test_a_number_has_its_unit_and_scale(text, value, upper, top, unit):
     assert (number.start, number.end) == (0, len(text))
 
 
-@pytest.mark.parametrize("text", ["", "19th", "3-part", "7.5.3", "10/10/1889", "x/3", "seven"])
+@pytest.mark.parametrize("text", ["", "19th", "3-part", "7.5.3", "10/10/1889", "x/3", "seventy", "one"])
 def test_parts_of_words_and_dates_are_no_numbers(text):
     assert not find_numbers(text)
 

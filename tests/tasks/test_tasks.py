@@ -223,12 +223,43 @@ def test_other_tasks_are_answered_with_text(checkpoint):
         generate(tiny_checkpoint(), [{"role": "user", "content": [{"type": "video", "url": "x"}]}], {})
 
 
-def command_line(folder: Path, home: Path, *options: str) -> str:
-    """lmms-eval as a user runs it; its standard error, as it exits with 0 whatever happened."""
+def run_command_line(folder: Path, home: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """lmms-eval as a user runs it."""
     environment = os.environ | {"ARTQUANT_DATA": str(home), "HF_HOME": str(folder / "hf")}
     command = [Path(sys.executable).parent / "lmms-eval", *options]
     command += ["--log_samples", "--output_path", str(folder / "out")]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True).stderr
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+
+
+def command_line(folder: Path, home: Path, *options: str) -> str:
+    """lmms-eval as a user runs it; its standard error, as it exits with 0 whatever happened."""
+    return run_command_line(folder, home, *options).stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("task", "arguments", "message"),
+    [
+        ("vaps", "pretrained=CHECKPOINT", "dataset 'vaps' is not in "),
+        ("baid", "pretrained=none", "'none' is no folder and no Hub id"),
+        ("baid", "pretrained=CHECKPOINT,batchsize=4", "did you mean 'batch_size'?"),
+        ("baid,nothing", "pretrained=CHECKPOINT", None),
+    ],
+)
+def test_an_error_of_ours_is_one_line_and_exit_code_1(task, arguments, message, home, checkpoint, tmp_path):
+    """Other errors are lmms-eval's own: a traceback, and 0."""
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "baid").symlink_to(home / "baid")
+    arguments = arguments.replace("CHECKPOINT", str(checkpoint))
+    done = run_command_line(tmp_path, data, "--model", "artquant", "--model_args", arguments, "--tasks", task)
+    said = [line for line in done.stderr.splitlines() if line.startswith("artquant: error: ")]
+    if message is None:
+        assert (done.returncode, said) == (0, [])
+        return
+    assert done.returncode == 1
+    assert len(said) == 1 and message in said[0]
+    assert "Traceback" not in done.stderr + done.stdout
 
 
 @pytest.mark.slow

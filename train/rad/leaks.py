@@ -8,7 +8,8 @@ perspective") are part of what a painting shows.
 
 from artquant_plugin.replies.exclusions import exclusions_for
 from artquant_plugin.replies.numbers import WrittenNumber, find_english_numbers, number_value
-from artquant_plugin.replies.rules import find_statements, rules_for
+from artquant_plugin.replies.rules import rules_for
+from artquant_plugin.replies.statements import find_statements
 
 _RULES = rules_for("description")
 _DROPPED = exclusions_for("description", "dropped")
