@@ -180,10 +180,13 @@ def _by_processes(
     )
     with _quiet_tokenizers():
         results = iter(loader)
-    for result in results:
-        if isinstance(result, MachineError):
-            raise result
-        yield sampler.sent.popleft(), result
+    try:
+        for result in results:
+            if isinstance(result, MachineError):
+                raise result
+            yield sampler.sent.popleft(), result
+    finally:
+        del results  # ends the workers now; the traceback of an error would keep them to the end of the process
 
 
 @contextmanager
