@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.errors import ArtQuantError, MachineError
 from artquant_plugin.data.dataset import Painting
 from artquant_plugin.data.images import sha256_file
 from artquant_plugin.data.importers.importing import MANY_FILES, Annotations, import_dataset, seeded_split
@@ -90,6 +90,19 @@ def test_many_images_are_checked_in_processes_with_the_same_result(images, tmp_p
     imported = import_dataset(annotated(*names), images, tmp_path / "out", allow_missing=True, workers=2)
     assert [painting.image for painting in imported.dataset.split("train")] == names[:-1]
     assert imported.dataset.info.splits["train"].missing == {"missing": 1}
+
+
+@pytest.mark.parametrize("count", [2, MANY_FILES])
+def test_a_disk_that_fails_stops_the_import_and_leaves_no_painting_out(count, tmp_path):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    names = [f"{index}.png" for index in range(count)]
+    for name in names[1:]:
+        Image.new("RGB", (4, 4)).save(folder / name)
+    (folder / names[0]).symlink_to("/proc/self/mem")  # reading it fails with EIO
+    with pytest.raises(MachineError, match="0.png' cannot be read: Input/output error; look for errors of the disk"):
+        import_dataset(annotated(*names), folder, tmp_path / "out", allow_missing=True)
+    assert not (tmp_path / "out").exists()
 
 
 def test_nothing_usable_is_an_error_even_when_missing_is_allowed(images, tmp_path):

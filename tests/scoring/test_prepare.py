@@ -1,12 +1,14 @@
+import multiprocessing
 import os
 import signal
 import time
+from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
 
-from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.errors import ArtQuantError, MachineError
 from artquant_plugin.data.images import ImageError
 from artquant_plugin.scoring.batching import Batch, BatchSize, batches
 from artquant_plugin.scoring.prepare import Preparer, dead_workers_are_errors, default_workers, prepare_ahead
@@ -66,6 +68,30 @@ def test_an_image_that_fails_leaves_its_error_in_its_place(workers, files):
     assert "'<8 bytes>' is no image" in str(second.errors[0])
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_fault_of_the_machine_ends_the_stream_with_one_line(workers, files):
+    # The kernel answers a read of this file's first bytes with EIO, as a disk does that breaks.
+    sources = [*files, Path("/proc/self/mem"), *files]
+    with pytest.raises(MachineError, match="'/proc/self/mem' cannot be read: Input/output error") as raised:
+        list(prepare_ahead(cut(sources), Preparer(means), workers=workers))
+    assert "\n" not in str(raised.value)
+    assert not multiprocessing.active_children()
+
+
+def no_memory(images):
+    raise MemoryError
+
+
+def no_memory_says_torch(images):
+    torch.empty(2**62, dtype=torch.uint8)
+
+
+@pytest.mark.parametrize("starved", [no_memory, no_memory_says_torch])
+def test_too_little_memory_for_a_batch_is_no_images_fault(starved):
+    with pytest.raises(MachineError, match="a batch of images cannot be prepared: Cannot allocate memory; use fewer"):
+        Preparer(starved)(pictures(2))
+
+
 def test_an_image_that_the_processor_refuses_spoils_no_other():
     images = [*pictures(2), Image.new("RGB", (200, 2))]
     ready = Preparer(refuse_wide)(images)
@@ -119,8 +145,6 @@ def test_other_errors_of_the_model_are_not_taken_for_dead_workers():
 
 
 def test_a_consumer_that_stops_early_leaves_no_process_behind(files):
-    import multiprocessing
-
     before = set(multiprocessing.active_children())
     results = prepare_ahead(cut(files * 10), Preparer(means), workers=2)
     next(results)
@@ -130,8 +154,6 @@ def test_a_consumer_that_stops_early_leaves_no_process_behind(files):
 
 
 def test_a_few_images_start_no_process(files):
-    import multiprocessing
-
     results = prepare_ahead([Batch([0], [files[0]]), Batch([1], [files[1]])], Preparer(means), workers=2)
     before = set(multiprocessing.active_children())
     next(results)
