@@ -19,6 +19,7 @@ from typing import IO, Any
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.json_text import json_values
 from artquant_plugin.common.locations import open_binary, suffix
+from artquant_plugin.common.machine import is_machine_fault, machine_error
 from artquant_plugin.common.text import first_line, listed, one_line
 
 UTF8 = "utf-8-sig"  # UTF-8, with a byte-order mark at the beginning or without
@@ -133,7 +134,11 @@ def read_table(
     elif kind == ".parquet":
         number = 0
         for batch in parquet_batches(location, columns, optional=optional, remedy=remedy):
-            for values in batch.to_pylist():
+            try:
+                rows = batch.to_pylist()
+            except UnicodeDecodeError as error:
+                raise _broken_parquet(location, error) from error
+            for values in rows:
                 number += 1
                 yield TableRow(f"{location}, row {number}", values)
     else:
@@ -209,10 +214,14 @@ def parquet_batches(
             table = parquet.ParquetFile(file)
             wanted = _positions(location, table.schema_arrow.names, columns, optional, remedy)
             yield from table.iter_batches(batch_size=rows_at_once, columns=list(wanted))
-        except pyarrow.ArrowException as error:
-            raise ArtQuantError(
-                f"'{location}' is no whole Parquet file ({first_line(error)}); fetch or write it again"
-            ) from error
+        except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:  # OSError: what it says of broken pages
+            if is_machine_fault(error):
+                raise machine_error(error, f"'{location}' cannot be read") from error
+            raise _broken_parquet(location, error) from error
+
+
+def _broken_parquet(location: str, error: Exception) -> ArtQuantError:
+    return ArtQuantError(f"'{location}' is no whole Parquet file ({first_line(error)}); fetch or write it again")
 
 
 def missing_column(place: str, column: str, present: Sequence[str], remedy: str) -> ArtQuantError:

@@ -1,10 +1,15 @@
 """One output file: rows, formats, resuming, refusing."""
 
 import csv
+import errno
 import json
 import os
+import resource
+from contextlib import contextmanager
 
+import pyarrow
 import pytest
+from PIL import Image
 from pyarrow import parquet
 
 from artquant_plugin.bulk.inputs import find_inputs
@@ -12,6 +17,7 @@ from artquant_plugin.bulk.manifests import Manifest
 from artquant_plugin.bulk.output_file import score_to_file
 from artquant_plugin.bulk.rows import score_rows
 from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.data.dataset import Painting, write_dataset
 from tests.bulk.engines import Brightness
 from tests.locks import held_by_another_process
 
@@ -96,6 +102,126 @@ def test_another_model_or_input_is_refused_and_named(paintings, tmp_path):
         run(paintings, out)
     assert run(paintings, out, overwrite=True).rows == 9
     assert len(out.read_text().splitlines()) == 9
+
+
+def test_rows_of_another_model_are_refused_when_only_the_hidden_journal_is_left(paintings, tmp_path):
+    out = tmp_path / "s.csv"
+    with pytest.raises(KeyboardInterrupt):
+        run(paintings, out, Brightness(stop_after=6))
+    (tmp_path / "s.csv.run.json").unlink()
+    with pytest.raises(ArtQuantError, match=r"\.s\.csv\.partial\.jsonl' was made from something else: model.name bri"):
+        run(paintings, out, Brightness(name="other"))
+    engine = Brightness()
+    assert run(paintings, out, engine).rows == 10  # the same model goes on with its rows
+    assert engine.asked == 4
+
+
+def test_rows_of_an_unknown_run_are_refused_and_overwritten_when_asked(paintings, tmp_path):
+    out = tmp_path / "s.csv"
+    row = {"path": "a", "score": 1.0, "light": 0.5, "dark": 0.5, "entropy": 0.5, "reason": None}
+    (tmp_path / ".s.csv.partial.jsonl").write_text(json.dumps(row) + "\n" + json.dumps(row) + "\n")
+    with pytest.raises(ArtQuantError, match="does not say what they were made from; pass --overwrite"):
+        run(paintings, out)
+    assert run(paintings, out, overwrite=True).computed == 10
+
+
+def test_a_journal_that_a_crash_of_the_machine_spoilt_keeps_the_rows_before(paintings, tmp_path):
+    out = tmp_path / "s.jsonl"
+    with pytest.raises(KeyboardInterrupt):
+        run(paintings, out, Brightness(stop_after=6))
+    journal = tmp_path / ".s.jsonl.partial.jsonl"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join(lines[:4]) + b"\0" * 50 + b"\n" + lines[5])
+    assert run(paintings, out).computed == 7  # three rows stand behind the first line, the record
+    run(paintings, tmp_path / "whole.jsonl")
+    assert out.read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
+
+
+@pytest.mark.parametrize("name", [".s.csv.partial.jsonl", ".s.csv.lock"])
+def test_a_link_in_the_place_of_a_hidden_file_is_refused(paintings, tmp_path, name):
+    precious = tmp_path / "precious"
+    precious.write_text("mine")
+    (tmp_path / name).symlink_to(precious)
+    for overwrite in (False, True):
+        if overwrite and name.endswith(".jsonl"):  # --overwrite removes the link itself
+            assert run(paintings, tmp_path / "s.csv", overwrite=True).rows == 10
+        else:
+            with pytest.raises(ArtQuantError, match="is a symbolic link to .*precious'.*; remove the link"):
+                run(paintings, tmp_path / "s.csv", overwrite=overwrite)
+        assert precious.read_text() == "mine"
+
+
+def test_a_second_name_and_a_pipe_in_the_place_of_the_journal_are_refused(paintings, tmp_path):
+    journal = tmp_path / ".s.csv.partial.jsonl"
+    (tmp_path / "precious").write_text("")
+    os.link(tmp_path / "precious", journal)
+    with pytest.raises(ArtQuantError, match="has a second name"):
+        run(paintings, tmp_path / "s.csv")
+    journal.unlink()
+    os.mkfifo(journal)
+    with pytest.raises(ArtQuantError, match="is no ordinary file"):
+        run(paintings, tmp_path / "s.csv")
+
+
+def _bmp(path, value):
+    Image.new("RGB", (200, 200), (value,) * 3).save(path)  # without compression: all values give the same size
+
+
+@pytest.mark.parametrize("form", ["folder", "file", "csv", "jsonl", "parquet", "dataset"])
+def test_a_picture_that_changed_in_its_place_is_noticed(form, tmp_path, monkeypatch):
+    monkeypatch.setenv("ARTQUANT_DATA", str(tmp_path / "home"))
+    folder = tmp_path / "in"
+    folder.mkdir()
+    _bmp(folder / "a.bmp", 1)
+    _bmp(folder / "b.bmp", 2)
+    given = {"folder": folder, "file": folder / "a.bmp", "dataset": "mine"}.get(form, folder / f"m.{form}")
+    rows = [{"image": "a.bmp"}, {"image": "b.bmp"}]
+    (folder / "m.csv").write_text("image\na.bmp\nb.bmp\n")
+    (folder / "m.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    parquet.write_table(pyarrow.Table.from_pylist(rows), folder / "m.parquet")
+    paintings = [Painting(id=name, image=f"{name}.bmp", sha256="", score=5) for name in "ab"]
+    options = {"score_range": (0, 10), "image_root": str(folder), "source": "", "license": ""}
+    write_dataset(tmp_path / "home/mine", name="mine", splits={"test": paintings}, **options)
+    out = tmp_path / "s.csv"
+    with pytest.raises(KeyboardInterrupt):
+        run(given, out, Brightness(stop_after=0 if form == "file" else 1))
+    if form == "file":
+        run(given, out)
+    _bmp(folder / "a.bmp", 3)
+    with pytest.raises(ArtQuantError, match="was made from something else: .*(content|pictures)"):
+        run(given, out)
+
+
+@contextmanager
+def _files_of_at_most(size):
+    """Writing beyond this size fails, as it fails on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
+def test_a_disk_that_is_full_names_the_file_and_a_rerun_goes_on(paintings, tmp_path, form):
+    run(paintings, tmp_path / f"whole.{form}")
+    out, failed = tmp_path / f"s.{form}", set()
+    journal = tmp_path / f".s.{form}.partial.jsonl"
+    for size in range(1000, 5000, 100):  # the record and the journal's first line have about 1000 bytes
+        with _files_of_at_most(size):
+            try:
+                if run(paintings, out).finished:
+                    break
+            except OSError as error:
+                assert error.errno == errno.EFBIG
+                failed.add(os.path.basename(error.filename))
+    assert run(paintings, out).finished
+    assert {out.name, journal.name} & failed  # which of them is longer depends on the format
+    assert out.read_bytes() == (tmp_path / f"whole.{form}").read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith(f".s.{form}")) == [
+        f".s.{form}.lock"
+    ]
 
 
 def test_a_file_that_no_run_wrote_is_kept(paintings, tmp_path):

@@ -3,13 +3,13 @@
 import hashlib
 import os
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
 
 from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.workers import process_pool
 from artquant_plugin.data.images import ImageError, header_size, open_image
 
 THUMBNAIL, PREVIEW = 240, 960  # pixels of the longer side
@@ -54,7 +54,7 @@ def write_pictures(
     todo = [item for item in work if not _written(item[2], item[3], folder)]
     processes = min(workers or os.cpu_count() or 1, len(todo))
     if processes > 1:
-        with ProcessPoolExecutor(processes) as pool:
+        with process_pool(processes) as pool:
             done = list(pool.map(_write, todo, chunksize=32))
     else:
         done = [_write(item) for item in todo]
