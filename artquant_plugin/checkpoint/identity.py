@@ -62,5 +62,5 @@ def files_hash(folders: Iterable[Path]) -> str:
     for folder in folders:
         digest.update(b"folder\n")
         for path in sorted(path for path in folder.iterdir() if path.is_file()):
-            digest.update(f"{path.name} {sha256_file(path)}\n".encode())
+            digest.update(f"{path.name} {digest_of_kept(path).sha256}\n".encode())
     return digest.hexdigest()
