@@ -129,6 +129,17 @@ def test_a_batch_of_which_nothing_can_be_read_moves_no_weight(broken, tmp_path):
     assert gradients and not any(gradient.any() for gradient in gradients)
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_disk_that_fails_stops_the_run_also_where_bad_images_are_left_out(workers, tmp_path):
+    data = write_small(tmp_path / "small", count=70, validation=0)
+    (data / f"{BAD}.png").unlink()
+    (data / f"{BAD}.png").symlink_to("/proc/self/mem")  # reading it fails with EIO
+    options = {"on_bad_sample": "skip", "dataloader_num_workers": workers, "per_device_train_batch_size": 8}
+    with pytest.raises(ArtQuantError, match=rf"{BAD}\.png' cannot be read: Input/output error; look for") as raised:
+        train(load_config(write_config(tmp_path, data, stages=ONE_STAGE, train=options)))
+    assert "\n" not in str(raised.value)
+
+
 def test_an_image_that_the_first_check_finds_stops_before_the_model_is_trained(tmp_path):
     data = write_small(tmp_path / "data")
     (data / "0.png").write_text("no image")

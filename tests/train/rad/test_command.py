@@ -53,6 +53,13 @@ def test_an_unreadable_image(tmp_path, data, capsys):
     assert "3.jpg' is no image but" in line and "--allow-missing" in line
 
 
+def test_a_disk_that_fails_is_no_paintings_fault(tmp_path, data, capsys):
+    (data / "images" / "3.jpg").unlink()
+    (data / "images" / "3.jpg").symlink_to("/proc/self/mem")  # reading it fails with EIO
+    line = refused(capsys, tmp_path, data)
+    assert "3.jpg' cannot be read: Input/output error" in line and "--allow-missing" not in line
+
+
 def test_missing_images(tmp_path, data, capsys):
     for number in (1, 4):
         (data / "images" / f"{number}.jpg").unlink()

@@ -1,16 +1,21 @@
 """Rounds, judges, endpoints and their faults, live, through a real server."""
 
+import base64
+import io
 import json
 
 import pytest
 from PIL import Image
 
-from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.errors import ArtQuantError, MachineError
+from artquant_plugin.data.colour import display_profile
+from artquant_plugin.train.rad.pictures import data_uri
 from tests.peers.llm_answers import Cuts, Fails, Says
 from tests.peers.local_llm import LocalLLM
 from tests.train.rad.runs import (
     CONSENT,
     LEVELS,
+    config,
     count,
     dataset,
     exchanges,
@@ -189,6 +194,30 @@ def test_pictures_are_scaled_and_those_that_fit_go_unchanged(tmp_path, data):
     with LocalLLM(script(generator)) as llm:
         rad(data, tmp_path / "run", llm.url, "images.longest_side=30")
     assert set(seen) == {(30, 10), *((8 + number, 8) for number in range(1, 6))}
+
+
+def test_a_picture_with_a_colour_profile_is_sent_as_a_viewer_shows_it(data):
+    path = data / "images" / "0.jpg"
+    section = config("http://localhost").images
+    grey = Image.new("RGB", (8, 8), (55, 55, 55))
+    for profile, value in ((None, 55), (display_profile(1.0, (0.3127, 0.329, 0.64, 0.33, 0.3, 0.6, 0.15, 0.06)), 128)):
+        grey.save(path, quality=100, icc_profile=profile)
+        content = base64.b64decode(data_uri(path, "", section).partition(",")[2])
+        assert (content == path.read_bytes()) == (profile is None)
+        with Image.open(io.BytesIO(content)) as sent:  # 55 of an intensity that is linear is 128 in sRGB
+            assert abs(sent.getpixel((4, 4))[0] - value) <= 1
+
+
+def test_a_disk_that_fails_during_a_run_ends_it_and_no_painting_fails(tmp_path, data):
+    def generator(body):
+        path = data / "images" / "5.jpg"
+        path.unlink(missing_ok=True)
+        path.symlink_to("/proc/self/mem")  # reading it fails with EIO
+        return levels(body)
+
+    with LocalLLM(script(generator)) as llm, pytest.raises(MachineError, match="5.jpg' cannot be read: Input/output"):
+        rad(data, tmp_path / "run", llm.url, "generator.concurrency=1", "judge.concurrency=1")
+    assert not [result for result in results(tmp_path / "run") if result.state == "failed"]
 
 
 def test_an_image_that_is_another_one_now_fails_alone_and_is_not_sent(tmp_path, data):
