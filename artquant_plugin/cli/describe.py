@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.text import visible
 
 
 def add_parser(subparsers: Any) -> None:
@@ -46,7 +47,8 @@ def run(args: argparse.Namespace) -> None:
         raise ArtQuantError(f"'{args.out}' exists; pass --overwrite or another --out")
     inputs = find_inputs(args.inputs, split=args.split)
     from artquant_plugin.bulk.rows import describe_rows
-    from artquant_plugin.common.files import atomic_write
+    from artquant_plugin.common.files import atomic_write, remove_leftovers
+    from artquant_plugin.common.run_record import only_writer
     from artquant_plugin.scoring.scorer import ArtQuantScorer
 
     scorer = ArtQuantScorer.from_pretrained(
@@ -55,10 +57,12 @@ def run(args: argparse.Namespace) -> None:
     rows = describe_rows(scorer, inputs.images(), max_new_tokens=args.max_new_tokens)
     counts = {True: 0, False: 0}  # by whether an image has a description
     if args.out:
-        with atomic_write(args.out) as file:
-            for row in rows:
-                counts[row["reason"] is None] += 1
-                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+        with only_writer(args.out.with_name(f".{args.out.name}.lock"), args.out):
+            remove_leftovers(args.out)
+            with atomic_write(args.out) as file:
+                for row in rows:
+                    counts[row["reason"] is None] += 1
+                    file.write(json.dumps(row, ensure_ascii=False) + "\n")
         print(f"described {counts[True]:,}, failed {counts[False]:,}")
         if passed_over := inputs.passed_over():
             print(passed_over)
@@ -66,7 +70,8 @@ def run(args: argparse.Namespace) -> None:
     else:
         for row in rows:
             counts[row["reason"] is None] += 1
-            print(f"{row['path']}\n{row['text'] if row['reason'] is None else row['reason']}\n", flush=True)
+            text = visible(row["text"] if row["reason"] is None else row["reason"], keep="\n\t")
+            print(f"{visible(row['path'])}\n{text}\n", flush=True)
     if args.strict and counts[False]:
         total = sum(counts.values())
         raise ArtQuantError(f"{counts[False]:,} of {total:,} images have no description; see the reasons (--strict)")

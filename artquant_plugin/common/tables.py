@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import IO, Any
 
+from artquant_plugin.common.csv_text import original
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.json_text import json_values
 from artquant_plugin.common.locations import open_binary, suffix
@@ -281,7 +282,7 @@ def _text_rows(
             # Without `strict`, a quote that is never closed takes in the rest of the file without a word.
             reader = csv.reader(chain([first], file), delimiter=delimiter, strict=True)
             begins += passed
-            header = [name.strip() for name in next(reader, [])]
+            header = [original(name.strip()) for name in next(reader, [])]
             other = _delimiter(first)
             if has_options and len(header) == 1 and other != delimiter and header[0] not in columns:
                 remedy = f"its fields are set apart by {other!r}: pass --delimiter {other!r}"
@@ -293,7 +294,9 @@ def _text_rows(
                     continue
                 if len(fields) != len(header):
                     raise _other_length(place, len(fields), len(header), delimiter)
-                yield TableRow(place, {column: fields[position].strip() for column, position in positions.items()})
+                yield TableRow(
+                    place, {column: original(fields[position].strip()) for column, position in positions.items()}
+                )
         except csv.Error as error:
             raise ArtQuantError(f"{location}:{begins}: {error}; mend the line") from error
         except UnicodeDecodeError:
