@@ -51,7 +51,7 @@ class EndpointEngine:
         key: sent as a bearer token; None for a server that wants none.
 
     Raises:
-        ArtQuantError: `tokens` has not one token for each level.
+        ArtQuantError: `tokens` has not one token for each level, or has an empty one or the same one twice.
     """
 
     url: str
@@ -70,6 +70,11 @@ class EndpointEngine:
         if self.tokens is not None and len(self.tokens) != len(names):
             raise ArtQuantError(
                 f"{len(self.tokens)} level tokens for {len(names)} levels; give one for each of {', '.join(names)}"
+            )
+        tokens = [token.lower() if self.ask == "word" else token for token in self.tokens or names]
+        if len(set(tokens)) != len(tokens) or not all(token.strip() for token in tokens):
+            raise ArtQuantError(
+                f"level tokens {', '.join(map(repr, tokens))} are empty or repeat one; tell levels apart"
             )
 
     @property
@@ -192,7 +197,10 @@ class EndpointEngine:
             return error
         except RequestFailed as error:
             return self._about_one_image(error)
-        listed = listed_tokens(reply)
+        try:
+            listed = listed_tokens(reply)
+        except ArtQuantError as error:
+            return error
         if listed is None:
             raise EndpointDown(
                 f"'{self.url}' lists no log-probabilities for '{self.model}', and scores are read from them; use a "

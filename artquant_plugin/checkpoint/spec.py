@@ -53,9 +53,9 @@ class ScoringSpec:
             folder: the local folder of the checkpoint; without a scoring file in it, the result has the defaults.
 
         Raises:
-            ArtQuantError: the file is no scoring file: it is not JSON in UTF-8, has a version that this release does not
-                read, names a key or a level word twice, or holds levels or prompts that `LevelScale` or `PromptSpec`
-                refuses. The message names the file.
+            ArtQuantError: the file is no scoring file: it is not JSON in UTF-8, has a version that this release does
+                not read, names a key or a level word twice, or holds levels or prompts that `LevelScale` or
+                `PromptSpec` refuses. The message names the file.
         """
         path = folder / SCORING_FILE
         if not path.exists() and not path.is_symlink():

@@ -70,8 +70,8 @@ def read_object(path: Path, *, remedy: str, strict: bool = False) -> dict[str, A
     Args:
         path: the file, in UTF-8.
         remedy: what the user can do where the file holds something else, such as "fetch it again".
-        strict: whether a key that stands twice in one object, and numbers that are not finite (``NaN``, ``1e999``), are
-            errors. Without it the last value of a repeated key counts, as in other programs that read the file.
+        strict: whether a key that stands twice in one object, and a number that is not finite (``NaN``, ``1e999``),
+            are errors. Without it the last value of a repeated key counts, as in other programs that read the file.
 
     Raises:
         ArtQuantError: the file is missing, empty, a Git LFS pointer or a web page; it is not UTF-8, not JSON, nested

@@ -15,9 +15,9 @@ from artquant_plugin.common.errors import ArtQuantError
 
 FloatArray = NDArray[np.float64]
 
-# DeQA's own numbers (GitHub zhiyuanyou/DeQA-Score at 8e4abc8), in units of the mean distance between two levels: with a
-# smaller standard deviation, or a larger error of the expectation once negative probabilities are cut, the two levels
-# around the score share it.
+# DeQA's own numbers (GitHub zhiyuanyou/DeQA-Score at 8e4abc8), in units of the mean distance between two levels. With
+# a smaller standard deviation, or a larger error of the expectation once negative probabilities are cut, the two
+# levels around the score share it.
 SMALLEST_DEVIATION = 0.2
 LARGEST_ERROR = 0.1
 
