@@ -98,7 +98,7 @@ def read_object(path: Path, *, remedy: str, strict: bool = False) -> dict[str, A
         if _behind_blanks(text, end) < len(text):
             raise json.JSONDecodeError("more text behind the value", text, end)
     except json.JSONDecodeError as error:
-        raise ArtQuantError(f"{path} is not JSON as it should be ({one_line(error)}); {remedy}") from error
+        raise ArtQuantError(f"{path} is not JSON ({one_line(error)}); {remedy}") from error
     if not isinstance(content, dict):
         raise ArtQuantError(f"{path} holds no JSON object, but a {_KINDS[type(content)]}; {remedy}")
     return content

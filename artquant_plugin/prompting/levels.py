@@ -61,9 +61,7 @@ class LevelScale:
         try:
             values = np.asarray([float(value) for value in self.values], dtype=np.float64)
         except OverflowError as error:
-            raise ArtQuantError(
-                "a level value is too large for a number; use a smaller one"
-            ) from error
+            raise ArtQuantError("a level value is too large for a number; use a smaller one") from error
         if not np.all(np.isfinite(values)) or not np.all(np.diff(values) < 0):
             raise ArtQuantError(f"level values {list(self.values)} must be finite and descend, best level first")
         object.__setattr__(self, "values", tuple(values.tolist()))
