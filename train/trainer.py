@@ -20,7 +20,7 @@ from torch.utils.data import Sampler
 from transformers import Trainer
 from transformers.utils import PushInProgress
 
-from artquant_plugin.backbones.interface import core
+from artquant_plugin.backbones.interface import core, damaged_weights
 from artquant_plugin.checkpoint import Checkpoint, load_checkpoint, restore_weights, save_checkpoint
 from artquant_plugin.common.device import synchronize
 from artquant_plugin.common.errors import ArtQuantError, ArtQuantWarning
@@ -43,7 +43,7 @@ from artquant_plugin.train.collate import (
 from artquant_plugin.train.config import ArtQuantConfig
 from artquant_plugin.train.data import EpochSampler, MixedSamples, ScoredPainting
 from artquant_plugin.train.evaluation import score_paintings
-from artquant_plugin.train.losses import TERMS, LossTerms, batch_terms
+from artquant_plugin.train.losses import LOGGED, TERMS, LossTerms, batch_terms
 from artquant_plugin.train.memory import raise_if_memory
 from artquant_plugin.train.parts import add_adapter, checkpoint_activations, optimizer_groups, processor_of
 from artquant_plugin.train.pushing import push_checkpoint
@@ -56,7 +56,8 @@ class ArtQuantTrainer(Trainer):
 
     Each term of the loss is a mean over its own samples or tokens in a whole optimisation step, of all micro-batches
     and all processes, so that accumulating gradients and adding processes gives what one large batch gives. An
-    evaluation scores the paintings of `eval_dataset` with the engine that users score with, and gives SROCC and PLCC.
+    evaluation scores the paintings of `eval_dataset` with the engine that users score with, and gives SROCC, PLCC and
+    the level words' mean probability among all tokens.
     A checkpoint is a folder that `ArtQuantScorer` and lmms-eval load as it is.
 
     Args:
@@ -115,8 +116,8 @@ class ArtQuantTrainer(Trainer):
         self.folder = StageFolder(Path(str(args.output_dir)))
         self.skipped: dict[str, str] = {}
         self._speed = Speed()
-        # Sums of the loss's terms, and the number of steps that had each, since the last line of the log.
-        self._sums, self._steps = torch.zeros(len(TERMS)), torch.zeros(len(TERMS))
+        # Sums of what the log shows of the loss, and the number of steps that had each term, since its last line.
+        self._sums, self._steps = torch.zeros(len(LOGGED)), torch.zeros(len(TERMS))
         self._epochs = EpochStart()
         self._save_and_stop = SaveAndStop(args.early_stopping_patience, stop_request)
         self._collator = AnswerCollator(prompter, share_images=args.share_images)
@@ -370,11 +371,13 @@ class ArtQuantTrainer(Trainer):
         outputs = self.forward_parts(model, inputs["parts"])
         parts = self.loss_terms(inputs["parts"], [output.logits for output in outputs], counts / processes)
         weights = self.loss_section
-        loss = parts.total(k=weights.k, k_asl=weights.k_asl, k_ranking=weights.k_ranking)
+        loss = parts.total(k=weights.k, k_asl=weights.k_asl, k_mass=weights.k_mass, k_ranking=weights.k_ranking)
         if not torch.isfinite(loss):
+            # After the first step, weights that are not finite are what training made of them.
+            damage = damaged_weights(model) if self.state.global_step == 0 and not self.is_sharded else None
             raise ArtQuantError(
                 f"the loss became {loss.item()} at step {self.state.global_step} with "
-                f"{', '.join(inputs['paintings'])}; lower train.learning_rate"
+                f"{', '.join(inputs['paintings'])}; {damage or 'lower train.learning_rate'}"
             )
         if num_items_in_batch is not None:
             self._sums += parts.stacked().cpu()
@@ -449,8 +452,8 @@ class ArtQuantTrainer(Trainer):
             sums = self.accelerator.reduce(self._sums.to(self.args.device), reduction="mean").tolist()
             logs |= {
                 name: total / steps
-                for name, total, steps in zip(TERMS, sums, self._steps.tolist(), strict=True)
-                if steps and (name != "ranking" or self.loss_section.k_ranking)
+                for (name, count), total in zip(LOGGED.items(), sums, strict=True)
+                if (steps := self._steps[count].item()) and (name != "ranking" or self.loss_section.k_ranking)
             }
             self._sums.zero_()
             self._steps.zero_()
@@ -472,7 +475,8 @@ class ArtQuantTrainer(Trainer):
             metric_key_prefix: Beginning of the metrics' names.
 
         Returns:
-            ``eval_srocc`` and ``eval_plcc``, NaN where they are not defined.
+            ``eval_srocc`` and ``eval_plcc``, and ``eval_level_mass``, the mean probability that the level words have
+            together among all tokens; NaN where they are not defined.
 
         Raises:
             ArtQuantError: There are no paintings, or an image cannot be read and is not to be left out.
@@ -485,12 +489,13 @@ class ArtQuantTrainer(Trainer):
         root = self.model_wrapped if isinstance(self.model_wrapped, FSDPModule) else None
         if root is not None:
             root.unshard()
-        predictions = self._scores(paintings)
+        predictions, masses = self._scores(paintings).T
         truths = np.array([painting.score for painting in paintings])
         known = ~np.isnan(predictions)
         metrics = {
             f"{metric_key_prefix}_srocc": srocc(predictions[known], truths[known]),
             f"{metric_key_prefix}_plcc": plcc(predictions[known], truths[known]),
+            f"{metric_key_prefix}_level_mass": float(masses[known].mean()) if known.any() else math.nan,
         }
         self.log({name: value for name, value in metrics.items() if math.isfinite(value)})
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
@@ -503,7 +508,7 @@ class ArtQuantTrainer(Trainer):
         return metrics
 
     def _scores(self, paintings: Sequence[ScoredPainting]) -> np.ndarray:
-        """A score for each painting, shape (n,); NaN for one that is left out."""
+        """Score and level mass of each painting, shape (n, 2); NaN for one that is left out."""
         model = self.accelerator.unwrap_model(self.model)
         was_training = model.training
         model.eval()
@@ -512,7 +517,7 @@ class ArtQuantTrainer(Trainer):
         rank, processes = (0, 1) if self.is_sharded else (self.args.process_index, self.args.world_size)
         leave_out = self._skip if self.args.on_bad_sample == "skip" else None
         with self.accelerator.autocast():
-            scorer = ArtQuantScorer(checkpoint, batch_size=self.args.per_device_eval_batch_size)
+            scorer = ArtQuantScorer(checkpoint, batch_size=self.args.per_device_eval_batch_size, level_mass=True)
             scores = score_paintings(scorer, paintings, leave_out, rank=rank, processes=processes)
         model.train(was_training)
         return scores
