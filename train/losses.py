@@ -67,6 +67,7 @@ def batch_terms(
     section: LossSection,
     level_ids: Tensor,
     level_values: Sequence[float],
+    others: Sequence[Tensor | None] = (),
 ) -> LossTerms:
     """The terms of a batch's loss.
 
@@ -77,6 +78,8 @@ def batch_terms(
         section: Forms of the terms; its weights are not applied here.
         level_ids: Token ids of the K levels, shape (K,), long.
         level_values: Score that each level stands for, length K.
+        others: For each part, what `OtherTokens` computed at its level positions; empty, or None for a part, where the
+            loss of the level words' mass is to reach the hidden states.
     """
     logits = [each.flatten(0, -2) for each in logits]
     tokens = torch.cat([per_token(each, part["next_ids"]) for each, part in zip(logits, parts, strict=True)])
@@ -87,7 +90,10 @@ def batch_terms(
     level_ids = level_ids.to(at_level.device)
     count = dict(zip(TERMS, counts.to(at_level.device).unbind(), strict=True))
     whole = section.softmax == "vocabulary"
-    outside = mass_cross_entropy(at_level if section.k_mass else at_level.detach(), level_ids)
+    again = [each for each in others if each is not None]
+    outside = mass_cross_entropy(
+        at_level if section.k_mass else at_level.detach(), level_ids, others=torch.cat(again) if again else None
+    )
     if section.k_ranking == 0:
         ranking = at_level.new_zeros((), dtype=torch.float32)
     else:
@@ -134,7 +140,7 @@ def per_token(logits: Tensor, targets: Tensor) -> Tensor:
     return functional.cross_entropy(logits.float(), targets, reduction="none")
 
 
-def mass_cross_entropy(logits: Tensor, level_ids: Tensor) -> Tensor:
+def mass_cross_entropy(logits: Tensor, level_ids: Tensor, *, others: Tensor | None = None) -> Tensor:
     """-log of the probability that the level words have together among all tokens, in float32.
 
     The KL divergence over the whole vocabulary is the one over the level words plus this.
@@ -142,6 +148,8 @@ def mass_cross_entropy(logits: Tensor, level_ids: Tensor) -> Tensor:
     Args:
         logits: Logits over a vocabulary of V tokens, shape (n, V), of any floating type.
         level_ids: Token ids of the K levels, shape (K,), long.
+        others: The same logits with another graph, shape (n, V). Those of the tokens that are no levels are then taken
+            from here, and no gradient reaches `logits`.
 
     Returns:
         Shape (n,), at least 0.
@@ -151,8 +159,10 @@ def mass_cross_entropy(logits: Tensor, level_ids: Tensor) -> Tensor:
         >>> mass_cross_entropy(torch.zeros(1, 4), torch.tensor([1, 3])).item()  # log 2
         0.6931471824645996
     """
-    logits = logits.float()
-    return (logits.logsumexp(dim=-1) - logits[:, level_ids].logsumexp(dim=-1)).clamp_min(0)
+    levels = logits[:, level_ids].float().logsumexp(dim=-1)
+    rest = logits if others is None else others
+    outside = rest.float().index_fill(1, level_ids, -torch.inf).logsumexp(dim=-1)
+    return functional.softplus(outside - (levels if others is None else levels.detach()))  # -log of e^l / (e^l + e^o)
 
 
 def level_divergence(

@@ -88,10 +88,18 @@ def test_mass_is_what_the_levels_have_together_among_all_tokens():
     # Of four tokens the levels are 3 and 0: 0.4 + 0.1 of 1.
     logits = torch.tensor([[1.0, 2.0, 3.0, 4.0]]).log()
     assert mass_cross_entropy(logits, torch.tensor([3, 0])).tolist() == pytest.approx([-math.log(0.5)])
-    # Beside it, nothing is left: rounding does not make a negative loss of it.
-    certain = torch.tensor([[50.0, 50.0, -50.0, -50.0]])
-    assert mass_cross_entropy(certain, torch.tensor([0, 1])).tolist() == [0]
+    certain = torch.tensor([[50.0, 50.0, -50.0, -50.0]])  # 1 - m is e^-100, which 1 - m in float32 would lose
+    assert mass_cross_entropy(certain, torch.tensor([0, 1])).tolist() == pytest.approx([math.exp(-100)], rel=1e-3)
     assert mass_cross_entropy(logits[:0], torch.tensor([3, 0])).tolist() == []
+
+
+def test_the_mass_of_other_logits_sends_no_gradient_to_the_levels():
+    logits, others = (torch.tensor([[1.0, 2.0, 3.0, 4.0]]).log().requires_grad_(True) for _ in range(2))
+    loss = mass_cross_entropy(logits, torch.tensor([3, 0]), others=others).sum()
+    assert loss.item() == pytest.approx(math.log(2))
+    loss.backward()
+    assert logits.grad is None
+    torch.testing.assert_close(others.grad, torch.tensor([[0.0, 0.2, 0.3, 0.0]]))  # their own probabilities
 
 
 def test_the_divergence_over_the_vocabulary_is_that_over_the_levels_and_the_mass():
