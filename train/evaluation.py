@@ -20,10 +20,10 @@ def score_paintings(
     rank: int,
     processes: int,
 ) -> np.ndarray:
-    """A score for each painting; the processes share the work, and each of them gets all scores.
+    """Score and level mass of each painting; the processes share the work, and each of them gets all of them.
 
     Args:
-        scorer: Scores with the model as it is now.
+        scorer: Scores with the model as it is now, made with `level_mass`.
         paintings: The n paintings, the same ones in every process.
         leave_out: Called with the name of a painting whose image cannot be read, and why; None has such an image end
             the evaluation.
@@ -32,7 +32,8 @@ def score_paintings(
             where the processes share one model.
 
     Returns:
-        Shape (n,), float64, in the unit of the levels' values; NaN for a painting that was left out.
+        Shape (n, 2), float64: the score in the unit of the levels' values, and the probability that the level words
+        have together among all tokens; NaN for a painting that was left out.
 
     Raises:
         ArtQuantError: An image cannot be read and is not to be left out, or the model gives no finite logits.
@@ -43,12 +44,12 @@ def score_paintings(
     for painting, result in zip(chosen, results, strict=True):
         if isinstance(result, ImageError) and leave_out is not None:
             leave_out(f"validation {painting.name}", str(result))
-            own.append(math.nan)
+            own.append((math.nan, math.nan))
         elif isinstance(result, ArtQuantError):
             raise result
         else:
-            own.append(result.score)
-    scores = np.empty(len(paintings))
+            own.append((result.score, result.level_mass))
+    scores = np.empty((len(paintings), 2))
     for other, found in enumerate([own] if processes == 1 else gather_object([own])):
-        scores[other::processes] = found
+        scores[other::processes] = np.reshape(found, (-1, 2))  # of a process without paintings, too
     return scores

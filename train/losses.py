@@ -1,5 +1,8 @@
 """The losses of multi-task aesthetic training (ArtQuant, Eqs. 2, 6-8), as pure functions of logits and targets.
 
+The paper's form says nothing of how probable the level words are among all tokens, because its softmax runs over the
+level words alone. `LossTerms.ce_mass` says it, and trains it where the configuration gives it a weight.
+
 Every term is a sum divided by a count. Left out, the count is the batch's own; given, it is that of a whole
 optimisation step, so that micro-batches add up to exactly what one large batch gives.
 """
@@ -16,7 +19,8 @@ from artquant_plugin.train.sections import LossSection
 
 Count = Tensor | float
 
-TERMS = ("ce_description", "ce_answer", "kl", "ranking")  # the fields of `LossTerms`, and the order of their counts
+TERMS = ("ce_description", "ce_answer", "kl", "ranking")  # the order of the counts that the terms are divided by
+LOGGED = {"ce_description": 0, "ce_answer": 1, "kl": 2, "ce_mass": 2, "level_mass": 2, "ranking": 3}  # which count
 _TINY = 1e-12  # keeps the root of a variance that vanished from having no gradient
 
 
@@ -29,21 +33,30 @@ class LossTerms:
         ce_answer: mean over the tokens of score answers, the level token left out (L_ce in Eq. 7).
         kl: mean over score samples of KL(target ‖ predicted) at the level token (Eq. 6).
         ranking: mean over pairs of score samples of their fidelity loss; not part of the paper's loss.
+        ce_mass: mean over score samples of -log m, where m is the probability at the level token that all level words
+            have together among all tokens; not part of the paper's loss.
+        level_mass: mean of m itself, which is watched and not trained on.
     """
 
     ce_description: Tensor
     ce_answer: Tensor
     kl: Tensor
     ranking: Tensor
+    ce_mass: Tensor
+    level_mass: Tensor
 
-    def total(self, *, k: float, k_asl: float, k_ranking: float = 0.0) -> Tensor:
-        """L_MAT = L_CE + k_ASL · (L_ce + k · L_kl) (Eqs. 7 and 8), and k_ranking times the ranking loss."""
-        total = self.ce_description + k_asl * (self.ce_answer + k * self.kl)
+    def total(self, *, k: float, k_asl: float, k_mass: float = 0.0, k_ranking: float = 0.0) -> Tensor:
+        """L_CE + k_ASL · (L_ce + k · L_kl + k_mass · L_mass) + k_ranking · L_ranking.
+
+        With k_mass and k_ranking 0, which leaves these terms out, it is the paper's L_MAT (Eqs. 7 and 8).
+        """
+        levels = self.ce_answer + k * self.kl
+        total = self.ce_description + k_asl * (levels if k_mass == 0 else levels + k_mass * self.ce_mass)
         return total if k_ranking == 0 else total + k_ranking * self.ranking
 
     def stacked(self) -> Tensor:
-        """The parts without their graph, shape (4,), in the order of `TERMS`."""
-        return torch.stack([self.ce_description, self.ce_answer, self.kl, self.ranking]).detach()
+        """What the log shows, without its graph, shape (6,), in the order of `LOGGED`."""
+        return torch.stack([getattr(self, name) for name in LOGGED]).detach()
 
 
 def batch_terms(
@@ -54,6 +67,7 @@ def batch_terms(
     section: LossSection,
     level_ids: Tensor,
     level_values: Sequence[float],
+    others: Sequence[Tensor | None] = (),
 ) -> LossTerms:
     """The terms of a batch's loss.
 
@@ -64,6 +78,8 @@ def batch_terms(
         section: Forms of the terms; its weights are not applied here.
         level_ids: Token ids of the K levels, shape (K,), long.
         level_values: Score that each level stands for, length K.
+        others: For each part, what `OtherTokens` computed at its level positions; empty, or None for a part, where the
+            loss of the level words' mass is to reach the hidden states.
     """
     logits = [each.flatten(0, -2) for each in logits]
     tokens = torch.cat([per_token(each, part["next_ids"]) for each, part in zip(logits, parts, strict=True)])
@@ -74,6 +90,10 @@ def batch_terms(
     level_ids = level_ids.to(at_level.device)
     count = dict(zip(TERMS, counts.to(at_level.device).unbind(), strict=True))
     whole = section.softmax == "vocabulary"
+    again = [each for each in others if each is not None]
+    outside = mass_cross_entropy(
+        at_level if section.k_mass else at_level.detach(), level_ids, others=torch.cat(again) if again else None
+    )
     if section.k_ranking == 0:
         ranking = at_level.new_zeros((), dtype=torch.float32)
     else:
@@ -88,6 +108,8 @@ def batch_terms(
             count=count["kl"],
         ),
         ranking=ranking,
+        ce_mass=mean(outside, count["kl"]),
+        level_mass=mean(outside.detach().neg().exp(), count["kl"]),
     )
 
 
@@ -118,25 +140,29 @@ def per_token(logits: Tensor, targets: Tensor) -> Tensor:
     return functional.cross_entropy(logits.float(), targets, reduction="none")
 
 
-def token_cross_entropy(logits: Tensor, targets: Tensor, count: Count | None = None) -> Tensor:
-    """Mean cross-entropy over tokens, in float32.
+def mass_cross_entropy(logits: Tensor, level_ids: Tensor, *, others: Tensor | None = None) -> Tensor:
+    """-log of the probability that the level words have together among all tokens, in float32.
+
+    The KL divergence over the whole vocabulary is the one over the level words plus this.
 
     Args:
         logits: Logits over a vocabulary of V tokens, shape (n, V), of any floating type.
-        targets: Token ids that are to be predicted, shape (n,), long.
-        count: What the sum is divided by, above 0; n when None.
+        level_ids: Token ids of the K levels, shape (K,), long.
+        others: The same logits with another graph, shape (n, V). Those of the tokens that are no levels are then taken
+            from here, and no gradient reaches `logits`.
 
     Returns:
-        Scalar; 0 (attached to the graph) when n is 0.
+        Shape (n,), at least 0.
 
     Example:
         >>> import torch
-        >>> token_cross_entropy(torch.zeros(2, 4), torch.tensor([0, 3])).item()  # log 4
-        1.3862943649291992
-        >>> token_cross_entropy(torch.zeros(0, 4), torch.zeros(0, dtype=torch.long)).item()
-        0.0
+        >>> mass_cross_entropy(torch.zeros(1, 4), torch.tensor([1, 3])).item()  # log 2
+        0.6931471824645996
     """
-    return mean(per_token(logits, targets), count)
+    levels = logits[:, level_ids].float().logsumexp(dim=-1)
+    rest = logits if others is None else others
+    outside = rest.float().index_fill(1, level_ids, -torch.inf).logsumexp(dim=-1)
+    return functional.softplus(outside - (levels if others is None else levels.detach()))  # -log of e^l / (e^l + e^o)
 
 
 def level_divergence(

@@ -1,7 +1,6 @@
 """What to do when a training step needs more memory than there is."""
 
-import torch
-
+from artquant_plugin.common.device import is_out_of_memory
 from artquant_plugin.common.errors import ArtQuantError
 
 LESS_MEMORY = (
@@ -19,6 +18,5 @@ def raise_if_memory(error: BaseException) -> None:
     Raises:
         ArtQuantError: The error is about memory.
     """
-    said = ("allocate memory", "MPS backend out of memory")  # by torch on a CPU and on a Mac's GPU
-    if isinstance(error, torch.OutOfMemoryError | MemoryError) or any(words in str(error) for words in said):
+    if is_out_of_memory(error):
         raise ArtQuantError(f"the memory does not suffice for a training step; {LESS_MEMORY}") from error

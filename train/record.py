@@ -36,8 +36,18 @@ _WEIGHT_FILES = (
     "extra_weights.safetensors",
 )
 _INK, _GRID = "#1f2933", "#d9dee3"
-_LINES = {"loss": "#1f2933", "ce_description": "#2f6f9f", "ce_answer": "#c8803a", "kl": "#7a4f9a"}
-_METRICS = {"eval_srocc": ("SROCC", "#2f6f9f"), "eval_plcc": ("PLCC", "#c8803a")}
+_LINES = {
+    "loss": "#1f2933",
+    "ce_description": "#2f6f9f",
+    "ce_answer": "#c8803a",
+    "kl": "#7a4f9a",
+    "ce_mass": "#7a7f87",
+}
+_METRICS = {
+    "eval_srocc": ("SROCC", "#2f6f9f"),
+    "eval_plcc": ("PLCC", "#c8803a"),
+    "eval_level_mass": ("level mass", "#7a7f87"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +81,7 @@ class RunSummary:
         """The run in a few lines for a terminal."""
         lines = []
         for name, metrics in self.stages:
-            values = ", ".join(f"{key.removeprefix('eval_').upper()} {value:.3f}" for key, value in metrics.items())
+            values = ", ".join(f"{_METRICS[key][0]} {value:.3f}" for key, value in metrics.items())
             lines.append(f"stage {name}: validation {values}" if values else f"stage {name}: no validation split")
         if self.skipped:
             lines.append(f"{self.skipped} samples were left out, their images could not be read (see {RECORD_FILE})")
@@ -173,7 +183,7 @@ def _write_curves(path: Path, lines: Sequence[dict[str, Any]]) -> None:
 
 
 def draw_curves(path: Path, lines: Sequence[dict[str, Any]]) -> None:
-    """Write a PNG: the loss and its parts above, SROCC and PLCC of the validation split below, stages in a row.
+    """Write a PNG: the loss and its parts above, SROCC, PLCC and level mass of validation below, stages in a row.
 
     Args:
         path: File that the PNG is written to.

@@ -40,7 +40,7 @@ from artquant_plugin.train.stages import RunFolder, StageFolder, StageResult
 from artquant_plugin.train.tiny import build_tiny_model
 from artquant_plugin.train.trainer import ArtQuantTrainer
 
-METRICS: tuple[str, ...] = ("eval_srocc", "eval_plcc")
+METRICS: tuple[str, ...] = ("eval_srocc", "eval_plcc", "eval_level_mass")
 Say = Callable[[str], None]
 
 

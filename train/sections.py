@@ -183,21 +183,28 @@ class PromptSection(Section):
 
 
 LOSS_PRESETS: dict[str, dict[str, Any]] = {
-    "paper": {"k": 1.0, "k_asl": 1.0, "softmax": "levels"},
-    "released": {"k": 1.0, "k_asl": 0.05, "softmax": "vocabulary"},
+    "default": {"k": 1.0, "k_asl": 1.0, "softmax": "levels", "k_mass": 0.1},
+    "paper": {"k": 1.0, "k_asl": 1.0, "softmax": "levels", "k_mass": 0.0},
+    "released": {"k": 1.0, "k_asl": 0.05, "softmax": "vocabulary", "k_mass": 0.0},
 }
 
 
 class LossSection(Section):
-    """The loss: L_CE + k_asl · (L_ce + k · L_kl) (ArtQuant, Eqs. 7 and 8) + k_ranking · L_ranking.
+    """The loss: L_CE + k_asl · (L_ce + k · L_kl + k_mass · L_mass) + k_ranking · L_ranking.
+
+    With k_mass and k_ranking 0 it is the paper's (ArtQuant, Eqs. 7 and 8). L_mass is -log of the probability that the
+    level words have together among all tokens, so that a server that lists a position's likeliest tokens lists them.
 
     Args:
-        preset: Chooses `k`, `k_asl` and `softmax` where they are not given: ``paper`` takes the equations, and
-            ``released`` takes what the authors' code computes (GitHub Henglin-Liu/ArtQuant at f6b1fca).
+        preset: Chooses `k`, `k_asl`, `softmax` and `k_mass` where they are not given: ``default`` is the paper's form
+            with L_mass beside it, ``paper`` takes the equations alone, and ``released`` takes what the authors' code
+            computes (GitHub Henglin-Liu/ArtQuant at f6b1fca).
         k: Weight of the KL divergence at the level token, at least 0.
         k_asl: Weight of the score samples' loss, at least 0.
         softmax: What the predicted probabilities of the KL divergence sum to 1 over: the tokens of the ``levels``, as
-            in scoring, or the whole ``vocabulary``.
+            in scoring, or the whole ``vocabulary``, which adds L_mass to the divergence.
+        k_mass: Weight of L_mass, at least 0; at 0 it is logged and not trained on. With softmax ``vocabulary``, which
+            contains it, it must be 0.
         k_ranking: Weight of DeQA's fidelity loss over the pairs of score samples in a micro-batch, at least 0; at 0
             the loss is not computed.
         ranking: What the fidelity loss compares a prediction with. ``fixed`` and ``predicted`` take the probability
@@ -206,10 +213,11 @@ class LossSection(Section):
             prediction's variance is 1.
     """
 
-    preset: Literal["paper", "released"] = "paper"
+    preset: Literal["default", "paper", "released"] = "default"
     k: float = Field(1.0, ge=0)
     k_asl: float = Field(1.0, ge=0)
     softmax: Literal["levels", "vocabulary"] = "levels"
+    k_mass: float = Field(LOSS_PRESETS["default"]["k_mass"], ge=0)
     k_ranking: float = Field(0.0, ge=0)
     ranking: Literal["fixed", "predicted", "binary"] = "fixed"
 
@@ -217,8 +225,20 @@ class LossSection(Section):
     @classmethod
     def _filled(cls, given: Any) -> Any:
         if isinstance(given, dict):
-            return LOSS_PRESETS.get(str(given.get("preset", "paper")), {}) | given
+            preset = LOSS_PRESETS.get(str(given.get("preset", "default")), {})
+            if given.get("softmax") == "vocabulary":
+                preset = preset | {"k_mass": 0.0}
+            return preset | given
         return given
+
+    @model_validator(mode="after")
+    def _mass_once(self) -> "LossSection":
+        if self.softmax == "vocabulary" and self.k_mass:
+            raise ValueError(
+                f"loss.k_mass is {self.k_mass:g} with softmax vocabulary, which counts the level words' probability "
+                "already; leave k_mass out, or take softmax levels"
+            )
+        return self
 
 
 class StageSection(Section):

@@ -55,8 +55,8 @@ class StageResult:
     """How a stage ended.
 
     Args:
-        metrics: ``eval_srocc`` and ``eval_plcc`` of the weights that the stage ended with, on the validation split;
-            empty without one.
+        metrics: ``eval_srocc``, ``eval_plcc`` and ``eval_level_mass`` of the weights that the stage ended with, on the
+            validation split; empty without one.
         history: The trainer's log, one dictionary per line.
         skipped: Why each sample was left out, by its kind and painting.
     """

@@ -20,7 +20,7 @@ from torch.utils.data import Sampler
 from transformers import Trainer
 from transformers.utils import PushInProgress
 
-from artquant_plugin.backbones.interface import core
+from artquant_plugin.backbones.interface import core, damaged_weights
 from artquant_plugin.checkpoint import Checkpoint, load_checkpoint, restore_weights, save_checkpoint
 from artquant_plugin.common.device import synchronize
 from artquant_plugin.common.errors import ArtQuantError, ArtQuantWarning
@@ -43,7 +43,8 @@ from artquant_plugin.train.collate import (
 from artquant_plugin.train.config import ArtQuantConfig
 from artquant_plugin.train.data import EpochSampler, MixedSamples, ScoredPainting
 from artquant_plugin.train.evaluation import score_paintings
-from artquant_plugin.train.losses import TERMS, LossTerms, batch_terms
+from artquant_plugin.train.level_mass import OtherTokens
+from artquant_plugin.train.losses import LOGGED, TERMS, LossTerms, batch_terms
 from artquant_plugin.train.memory import raise_if_memory
 from artquant_plugin.train.parts import add_adapter, checkpoint_activations, optimizer_groups, processor_of
 from artquant_plugin.train.pushing import push_checkpoint
@@ -56,7 +57,8 @@ class ArtQuantTrainer(Trainer):
 
     Each term of the loss is a mean over its own samples or tokens in a whole optimisation step, of all micro-batches
     and all processes, so that accumulating gradients and adding processes gives what one large batch gives. An
-    evaluation scores the paintings of `eval_dataset` with the engine that users score with, and gives SROCC and PLCC.
+    evaluation scores the paintings of `eval_dataset` with the engine that users score with, and gives SROCC, PLCC and
+    the level words' mean probability among all tokens.
     A checkpoint is a folder that `ArtQuantScorer` and lmms-eval load as it is.
 
     Args:
@@ -112,11 +114,12 @@ class ArtQuantTrainer(Trainer):
         self.prompter = prompter
         self.level_ids = torch.tensor(prompter.level_ids)
         self.loss_section = args.loss_section()
+        self._other_tokens = OtherTokens(model) if self.loss_section.k_mass else None
         self.folder = StageFolder(Path(str(args.output_dir)))
         self.skipped: dict[str, str] = {}
         self._speed = Speed()
-        # Sums of the loss's terms, and the number of steps that had each, since the last line of the log.
-        self._sums, self._steps = torch.zeros(len(TERMS)), torch.zeros(len(TERMS))
+        # Sums of what the log shows of the loss, and the number of steps that had each term, since its last line.
+        self._sums, self._steps = torch.zeros(len(LOGGED)), torch.zeros(len(TERMS))
         self._epochs = EpochStart()
         self._save_and_stop = SaveAndStop(args.early_stopping_patience, stop_request)
         self._collator = AnswerCollator(prompter, share_images=args.share_images)
@@ -367,44 +370,70 @@ class ArtQuantTrainer(Trainer):
             counts, processes = count_terms(inputs), 1
         else:
             counts, processes = torch.as_tensor(num_items_in_batch), self.accelerator.num_processes
-        outputs = self.forward_parts(model, inputs["parts"])
-        parts = self.loss_terms(inputs["parts"], [output.logits for output in outputs], counts / processes)
+        others: list[Tensor | None] = []
+        outputs = self.forward_parts(model, inputs["parts"], others)
+        logits = [output.logits for output in outputs]
+        parts = self.loss_terms(inputs["parts"], logits, counts / processes, others)
         weights = self.loss_section
-        loss = parts.total(k=weights.k, k_asl=weights.k_asl, k_ranking=weights.k_ranking)
+        loss = parts.total(k=weights.k, k_asl=weights.k_asl, k_mass=weights.k_mass, k_ranking=weights.k_ranking)
         if not torch.isfinite(loss):
+            # After the first step, weights that are not finite are what training made of them.
+            damage = damaged_weights(model) if self.state.global_step == 0 and not self.is_sharded else None
             raise ArtQuantError(
                 f"the loss became {loss.item()} at step {self.state.global_step} with "
-                f"{', '.join(inputs['paintings'])}; lower train.learning_rate"
+                f"{', '.join(inputs['paintings'])}; {damage or 'lower train.learning_rate'}"
             )
         if num_items_in_batch is not None:
             self._sums += parts.stacked().cpu()
         return (loss, outputs) if return_outputs else loss
 
-    def forward_parts(self, model: Any, parts: Sequence[dict[str, Any]]) -> list[Any]:
+    def forward_parts(
+        self, model: Any, parts: Sequence[dict[str, Any]], others: list[Tensor | None] | None = None
+    ) -> list[Any]:
         """The model's outputs of each part of a batch; a part that reuses images takes those encoded before it.
 
         Args:
             model: The model, wrapped for several processes or not.
             parts: Parts of a batch of `AnswerCollator`, on the model's device.
+            others: A list to which, for each part, what `OtherTokens` computes is appended; None for no such thing.
         """
         outputs: list[Any] = []
         for part in parts:
             inputs = dict(part["inputs"])
             if part["reuses_images"]:
                 inputs["mm_encoder_outputs"] = {"image": outputs[-1].image_outputs}
+            if self._other_tokens is not None and others is not None:
+                self._other_tokens.watch(part["is_level"])
             outputs.append(model(**inputs, logits_to_keep=part["supervised"], use_cache=False))
+            if self._other_tokens is not None and others is not None:
+                others.append(self._other_tokens.take())
         return outputs
 
-    def loss_terms(self, parts: Sequence[dict[str, Any]], logits: Sequence[Tensor], counts: Tensor) -> LossTerms:
+    def loss_terms(
+        self,
+        parts: Sequence[dict[str, Any]],
+        logits: Sequence[Tensor],
+        counts: Tensor,
+        others: Sequence[Tensor | None] = (),
+    ) -> LossTerms:
         """The terms of a batch's loss.
 
         Args:
             parts: Parts of a batch as `AnswerCollator` makes it.
             logits: Logits of each part's S supervised positions, shape (S, V).
             counts: What each term's sum is divided by, shape (4,), in the order of `TERMS`.
+            others: What `forward_parts` appended for each part; empty where the loss of the level words' mass is to
+                reach the hidden states.
         """
-        values, section = self.spec.scale.values, self.loss_section
-        return batch_terms(parts, logits, counts, section=section, level_ids=self.level_ids, level_values=values)
+        return batch_terms(
+            parts,
+            logits,
+            counts,
+            section=self.loss_section,
+            level_ids=self.level_ids,
+            level_values=self.spec.scale.values,
+            others=others,
+        )
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         """The optimizer of `args.optim`, whose groups follow the model's parts and whether weights decay.
@@ -449,8 +478,8 @@ class ArtQuantTrainer(Trainer):
             sums = self.accelerator.reduce(self._sums.to(self.args.device), reduction="mean").tolist()
             logs |= {
                 name: total / steps
-                for name, total, steps in zip(TERMS, sums, self._steps.tolist(), strict=True)
-                if steps and (name != "ranking" or self.loss_section.k_ranking)
+                for (name, count), total in zip(LOGGED.items(), sums, strict=True)
+                if (steps := self._steps[count].item()) and (name != "ranking" or self.loss_section.k_ranking)
             }
             self._sums.zero_()
             self._steps.zero_()
@@ -472,7 +501,8 @@ class ArtQuantTrainer(Trainer):
             metric_key_prefix: Beginning of the metrics' names.
 
         Returns:
-            ``eval_srocc`` and ``eval_plcc``, NaN where they are not defined.
+            ``eval_srocc`` and ``eval_plcc``, and ``eval_level_mass``, the mean probability that the level words have
+            together among all tokens; NaN where they are not defined.
 
         Raises:
             ArtQuantError: There are no paintings, or an image cannot be read and is not to be left out.
@@ -485,12 +515,13 @@ class ArtQuantTrainer(Trainer):
         root = self.model_wrapped if isinstance(self.model_wrapped, FSDPModule) else None
         if root is not None:
             root.unshard()
-        predictions = self._scores(paintings)
+        predictions, masses = self._scores(paintings).T
         truths = np.array([painting.score for painting in paintings])
         known = ~np.isnan(predictions)
         metrics = {
             f"{metric_key_prefix}_srocc": srocc(predictions[known], truths[known]),
             f"{metric_key_prefix}_plcc": plcc(predictions[known], truths[known]),
+            f"{metric_key_prefix}_level_mass": float(masses[known].mean()) if known.any() else math.nan,
         }
         self.log({name: value for name, value in metrics.items() if math.isfinite(value)})
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
@@ -503,7 +534,7 @@ class ArtQuantTrainer(Trainer):
         return metrics
 
     def _scores(self, paintings: Sequence[ScoredPainting]) -> np.ndarray:
-        """A score for each painting, shape (n,); NaN for one that is left out."""
+        """Score and level mass of each painting, shape (n, 2); NaN for one that is left out."""
         model = self.accelerator.unwrap_model(self.model)
         was_training = model.training
         model.eval()
@@ -512,7 +543,7 @@ class ArtQuantTrainer(Trainer):
         rank, processes = (0, 1) if self.is_sharded else (self.args.process_index, self.args.world_size)
         leave_out = self._skip if self.args.on_bad_sample == "skip" else None
         with self.accelerator.autocast():
-            scorer = ArtQuantScorer(checkpoint, batch_size=self.args.per_device_eval_batch_size)
+            scorer = ArtQuantScorer(checkpoint, batch_size=self.args.per_device_eval_batch_size, level_mass=True)
             scores = score_paintings(scorer, paintings, leave_out, rank=rank, processes=processes)
         model.train(was_training)
         return scores

@@ -76,6 +76,24 @@ def token_logits(model: Any, hidden: Tensor, token_ids: Tensor) -> Tensor:
     return logit_transform(model)(logits.float())
 
 
+def log_token_mass(model: Any, hidden: Tensor, token_ids: Tensor) -> Tensor:
+    """The logarithm of the probability that a few tokens have together among the whole vocabulary.
+
+    Args:
+        model: a model of `AutoModelForImageTextToText`, in a peft wrapper or without one, in evaluation mode.
+        hidden: hidden states before the output head, shape (..., hidden).
+        token_ids: ids of the K tokens, shape (K,), on the device of the output head.
+
+    Returns:
+        Natural logarithms of shape (...), float32, at most 0 up to rounding.
+
+    Raises:
+        ArtQuantError: the model changes its logits in a way that `LogitTransform` does not describe.
+    """
+    logits = logit_transform(model)(core(model).get_output_embeddings()(hidden).float())
+    return logits[..., token_ids].logsumexp(dim=-1) - logits.logsumexp(dim=-1)
+
+
 def check_token_logits(model: Any, inputs: dict[str, Any], token_ids: Tensor) -> float:
     """The largest difference between `token_logits` and the model's own logits at the last position of a batch.
 
@@ -99,6 +117,40 @@ def check_token_logits(model: Any, inputs: dict[str, Any], token_ids: Tensor) ->
     return float((own - short).abs().max())
 
 
+def damaged_weights(model: Any) -> str | None:
+    """Which of a model's weights hold NaN or infinity, with the remedy; None where all are finite.
+
+    Args:
+        model: a model of `AutoModelForImageTextToText`, in a peft wrapper or without one.
+    """
+    tensors = itertools.chain(core(model).named_parameters(), core(model).named_buffers())
+    broken = [(name, value) for name, value in tensors if value.is_floating_point() and not value.isfinite().all()]
+    if not broken:
+        return None
+    name, value = broken[0]
+    others = f" and in {len(broken) - 1} other tensors" if len(broken) > 1 else ""
+    return (
+        f"{int((~value.isfinite()).sum()):,} of {value.numel():,} numbers in its weight {name}{others} are NaN or "
+        "infinite, as a training that diverged or a damaged file leaves them; take an earlier checkpoint, or fetch it "
+        "again"
+    )
+
+
+def not_finite_because(model: Any) -> str:
+    """Why a model computes NaN or infinity, with the remedy, to put behind what was computed.
+
+    Args:
+        model: a model of `AutoModelForImageTextToText`, in a peft wrapper or without one.
+    """
+    damage = damaged_weights(model)
+    if damage is not None:
+        return damage
+    if model.dtype == torch.float32:
+        return "its weights are finite and its values grow beyond float32; take an earlier checkpoint"
+    kind = str(model.dtype).removeprefix("torch.")
+    return f"its weights are finite and its values grow beyond {kind}; load it with dtype=float32"
+
+
 _transforms: WeakKeyDictionary[Any, LogitTransform] = WeakKeyDictionary()
 
 
@@ -112,7 +164,7 @@ def logit_transform(model: Any) -> LogitTransform:
         model: a model of `AutoModelForImageTextToText`, in a peft wrapper or without one, in evaluation mode.
 
     Raises:
-        ArtQuantError: the change is not a factor with or without a soft limit.
+        ArtQuantError: the change is not a factor with or without a soft limit, or the model's weights are not finite.
     """
     inner = core(model)
     if inner not in _transforms:
@@ -167,6 +219,8 @@ def _measure(model: Any) -> LogitTransform:
             hidden = last_hidden_states(model, inputs)
     finally:
         model.set_output_embeddings(head)
+    if not hidden.isfinite().all():
+        raise ArtQuantError(f"{type(model).__name__} computes NaN or infinity: {not_finite_because(model)}")
     slope, limit, *values = returned.tolist()
     cap = limit if limit < large * min(slope / small, 1.0) / 2 else None
     scale = (slope if cap is None else cap * math.atanh(slope / cap)) / small

@@ -59,7 +59,7 @@ class EndpointEngine:
         key: sent as a bearer token; None for a server that wants none.
 
     Raises:
-        ArtQuantError: `tokens` has not one token for each level.
+        ArtQuantError: `tokens` has not one token for each level, or has an empty one or the same one twice.
     """
 
     url: str
@@ -78,6 +78,11 @@ class EndpointEngine:
         if self.tokens is not None and len(self.tokens) != len(names):
             raise ArtQuantError(
                 f"{len(self.tokens)} level tokens for {len(names)} levels; give one for each of {', '.join(names)}"
+            )
+        tokens = [token.lower() if self.ask == "word" else token for token in self.tokens or names]
+        if len(set(tokens)) != len(tokens) or not all(token.strip() for token in tokens):
+            raise ArtQuantError(
+                f"level tokens {', '.join(map(repr, tokens))} are empty or repeat one; tell levels apart"
             )
 
     @property

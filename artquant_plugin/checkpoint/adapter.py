@@ -5,9 +5,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from artquant_plugin.checkpoint.files import check_safetensors
 from artquant_plugin.checkpoint.locate import ADAPTER_CONFIG_FILE
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.hub import is_hub_id, split_revision
+from artquant_plugin.common.json_text import read_object
 from artquant_plugin.common.paths import expanded
 from artquant_plugin.common.text import listed, one_line
 
@@ -30,11 +32,10 @@ def base_of(folder: Path, pretrained: str) -> str:
         ArtQuantError: the configuration cannot be read, or it names no base model or a folder that does not exist.
     """
     path = folder / ADAPTER_CONFIG_FILE
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        name, revision = content.get("base_model_name_or_path"), content.get("revision")
-    except (json.JSONDecodeError, AttributeError) as error:
-        raise ArtQuantError(f"{path} is not an adapter's configuration ({error}); save the adapter again") from error
+    content = read_object(path, remedy="save the adapter again")
+    name, revision = content.get("base_model_name_or_path"), content.get("revision")
+    if revision is not None and not isinstance(revision, str):
+        raise ArtQuantError(f"{path} has revision {one_line(repr(revision), 60)}, which is no text; save it again")
     if not name or not isinstance(name, str):
         raise ArtQuantError(f"adapter {pretrained!r} names no base; set base_model_name_or_path in {path}")
     # A relative path starts at the adapter's folder, or at the folder in which training was started.
@@ -155,6 +156,7 @@ def extra_names(folder: Path) -> list[str]:
     path = folder / EXTRA_FILE
     if not path.is_file():
         return []
+    check_safetensors(path)
     try:
         with safe_open(path, framework="pt") as file:
             return list(file.keys())
@@ -263,6 +265,7 @@ def _read_tensors(path: Path) -> dict[str, Any]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
+    check_safetensors(path)
     try:
         return load_file(path)
     except (SafetensorError, OSError) as error:

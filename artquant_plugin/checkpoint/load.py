@@ -12,6 +12,7 @@ from artquant_plugin.checkpoint.adapter import (
     load_extra_weights,
     mark_trained,
 )
+from artquant_plugin.checkpoint.files import check_files
 from artquant_plugin.checkpoint.identity import Identity, files_hash, identify
 from artquant_plugin.checkpoint.library_errors import library_errors_in_one_line
 from artquant_plugin.checkpoint.locate import ADAPTER_CONFIG_FILE, OTHER_WEIGHTS, locate
@@ -107,6 +108,7 @@ def load_checkpoint(
 
     _check_options(dtype, device, attn, quantization)
     folder = locate(pretrained)
+    _check_files(folder, pretrained)
     if is_original(folder):
         if quantization is not None:
             raise _not_quantisable(pretrained)
@@ -116,6 +118,7 @@ def load_checkpoint(
     if is_adapter:
         base = base or base_of(folder, pretrained)
         base_folder = _locate_base(base, pretrained)
+        _check_files(base_folder, base)
     else:
         base, base_folder = pretrained, folder
     register_architecture(base_folder)
@@ -136,7 +139,8 @@ def load_checkpoint(
         model = add_adapter(model, folder, pretrained)
         mark_trained(model, extra)
     if quantization is None:
-        model = _place(model, dtype, device)
+        with library_errors_in_one_line(f"checkpoint {pretrained!r}", "use another device"):
+            model = _place(model, dtype, device)
     base_of_adapter = base_folder if is_adapter else None
     return Checkpoint(model.eval(), processor, spec, name=pretrained, folder=folder, base_folder=base_of_adapter)
 
@@ -188,6 +192,15 @@ def locate_base(pretrained: str, folder: Path, base: str | None) -> Path | None:
     if (folder / ADAPTER_CONFIG_FILE).is_file():
         return _locate_base(base or base_of(folder, pretrained), pretrained)
     return None
+
+
+def _check_files(folder: Path, name: str) -> None:
+    """Find files that are not what their names promise, and say a fault of this machine as what it is."""
+    with library_errors_in_one_line(f"checkpoint {name!r}", "save or fetch it again"):
+        try:
+            check_files(folder)
+        except ArtQuantError as error:
+            raise ArtQuantError(f"checkpoint {name!r} cannot be loaded: {error}") from error
 
 
 def _check_options(dtype: str, device: str, attn: str, quantization: str | None) -> None:
@@ -290,7 +303,9 @@ def _load_original(pretrained: str, base: str | None, dtype: str, device: str, a
     model, processor, spec = load_original(folder, base_folder, options)
     if base_folder is None:
         _set_origin(model, pretrained, folder)
-    return Checkpoint(_place(model, dtype, device).eval(), processor, spec, pretrained, folder, base_folder)
+    with library_errors_in_one_line(f"checkpoint {pretrained!r}", "use another device"):
+        model = _place(model, dtype, device)
+    return Checkpoint(model.eval(), processor, spec, pretrained, folder, base_folder)
 
 
 def _load_original_base(base: str, options: dict[str, Any]) -> Any:

@@ -8,12 +8,15 @@ from typing import get_args
 
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.files import atomic_write
+from artquant_plugin.common.json_text import read_object
+from artquant_plugin.common.text import one_line
 from artquant_plugin.data.images import Handling
 from artquant_plugin.prompting.levels import LevelScale
 from artquant_plugin.prompting.prompter import PromptSpec
 
 SCORING_FILE = "artquant.json"
 FORM_VERSION = 1
+_KEYS = ("form_version", "levels", "prompt", "images")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,23 +53,44 @@ class ScoringSpec:
             folder: the local folder of the checkpoint; without a scoring file in it, the result has the defaults.
 
         Raises:
-            ArtQuantError: the file is no scoring file, or has a version that this release does not read.
+            ArtQuantError: the file is no scoring file: it is not JSON in UTF-8, has a version that this release does
+                not read, names a key or a level word twice, or holds levels or prompts that `LevelScale` or
+                `PromptSpec` refuses. The message names the file.
         """
         path = folder / SCORING_FILE
-        if not path.is_file():
+        if not path.exists() and not path.is_symlink():
             return cls()
+        remedy = "save the checkpoint again, or mend the file"
+        content = read_object(path, remedy=remedy, strict=True)
+        version = content.get("form_version")
+        if version != FORM_VERSION or isinstance(version, bool):
+            raise ArtQuantError(
+                f"{path} has form version {_shown(version)}, this release reads {FORM_VERSION}; update artquant-plugin"
+                if "form_version" in content
+                else f"{path} is not a scoring file (it has no form_version); {remedy}"
+            )
+        if unknown := [name for name in content if name not in _KEYS]:
+            raise ArtQuantError(
+                f"{path} is not a scoring file (unknown key {_shown(unknown[0])}, known: {', '.join(_KEYS)}); {remedy}"
+            )
+        levels, prompt = content.get("levels"), content.get("prompt")
+        images = content.get("images", "as_shown")
+        for name, section in (("levels", levels), ("prompt", prompt)):
+            if not isinstance(section, dict):
+                raise ArtQuantError(f"{path} is not a scoring file ({name} is {_shown(section)}); {remedy}")
+        if images not in get_args(Handling):
+            raise ArtQuantError(f"{path} has images {_shown(images)}; use one of {', '.join(get_args(Handling))}")
+        known = {each.name for each in dataclasses.fields(PromptSpec)}
+        if unknown := [name for name in prompt if name not in known]:
+            raise ArtQuantError(
+                f"{path} is not a scoring file (prompt has the unknown key {_shown(unknown[0])}); {remedy}"
+            )
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            version = content["form_version"]
-            if version != FORM_VERSION:
-                raise ArtQuantError(
-                    f"{path} has form version {version}, this release reads {FORM_VERSION}; update artquant-plugin"
-                )
-            levels = content["levels"]
-            scale = LevelScale(names=tuple(levels), values=tuple(float(value) for value in levels.values()))
-            images = content.get("images", "as_shown")
-            if images not in get_args(Handling):
-                raise ArtQuantError(f"{path} has images {images!r}; use one of {', '.join(get_args(Handling))}")
-            return cls(scale=scale, prompt=PromptSpec(**content["prompt"]), images=images)
-        except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
-            raise ArtQuantError(f"{path} is not a scoring file ({error!r}); save the checkpoint again") from error
+            return cls(LevelScale(tuple(levels), tuple(levels.values())), PromptSpec(**prompt), images)
+        except ArtQuantError as error:
+            raise ArtQuantError(f"{path}: {error}") from error
+
+
+def _shown(value: object) -> str:
+    """A value of the file for a message, cut off where it is long."""
+    return one_line(ascii(value), 60)

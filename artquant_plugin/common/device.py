@@ -54,6 +54,12 @@ def check_device(device: str, *, cuda: bool | None = None, mps: bool | None = No
     return kind
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory did not suffice, on the CPU or on a GPU."""
+    said = ("allocate memory", "MPS backend out of memory")  # by torch on a CPU and on a Mac's GPU
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(words in str(error) for words in said)
+
+
 def check_compile(device: str) -> None:
     """Refuse `torch.compile` where torch 2.14 offers it as a prototype only.
 

@@ -1,8 +1,14 @@
 """JSON values in a text: in a file that holds nothing else, or somewhere in what a model wrote."""
 
 import json
+import math
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
+
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.stand_ins import stand_in
+from artquant_plugin.common.text import one_line
 
 _DECODER = json.JSONDecoder()
 _BLANK = " \t\r\n"
@@ -59,6 +65,68 @@ def only_object(text: str) -> dict[str, Any]:
     if len(values) != 1 or not whole.endswith("}"):
         raise ValueError(f"more than one JSON object: {len(values)} values")
     return values[0]
+
+
+def read_object(path: Path, *, remedy: str, strict: bool = False) -> dict[str, Any]:
+    """Read a file that holds one JSON object.
+
+    Args:
+        path: the file, in UTF-8.
+        remedy: what the user can do where the file holds something else, such as "fetch it again".
+        strict: whether a key that stands twice in one object, and a number that is not finite (``NaN``, ``1e999``),
+            are errors. Without it the last value of a repeated key counts, as in other programs that read the file.
+
+    Raises:
+        ArtQuantError: the file is missing, empty, a Git LFS pointer or a web page; it is not UTF-8, not JSON, nested
+            too deeply, or no object.
+        OSError: the file cannot be read for a reason of this machine.
+    """
+    try:
+        instead = stand_in(path)
+        data = path.read_bytes() if instead is None else b""
+    except FileNotFoundError as error:
+        raise ArtQuantError(f"{path} is missing; {remedy}") from error
+    if instead is not None:
+        raise ArtQuantError(f"{path} {instead}")
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ArtQuantError(
+            f"{path} is not UTF-8 (byte 0x{data[error.start]:02x} at {error.start:,}); write it as UTF-8, or {remedy}"
+        ) from error
+    if text.startswith("\ufeff"):
+        raise ArtQuantError(f"{path} begins with a byte order mark; write it as UTF-8 without one")
+    try:
+        content, end = _decode(text, _behind_blanks(text, 0), _STRICT if strict else _DECODER)
+        if _behind_blanks(text, end) < len(text):
+            raise json.JSONDecodeError("more text behind the value", text, end)
+    except json.JSONDecodeError as error:
+        raise ArtQuantError(f"{path} is not JSON ({one_line(error)}); {remedy}") from error
+    if not isinstance(content, dict):
+        raise ArtQuantError(f"{path} holds no JSON object, but a {_KINDS[type(content)]}; {remedy}")
+    return content
+
+
+_KINDS = {list: "list", str: "text", int: "number", float: "number", bool: "true or false", type(None): "null"}
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise ValueError(f"the key {one_line(ascii(key), 60)} stands twice")
+        found[key] = value
+    return found
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{one_line(text, 30)} is no finite number")
+    return number
+
+
+_STRICT = json.JSONDecoder(object_pairs_hook=_unique_keys, parse_float=_finite, parse_constant=_finite)
 
 
 def _all_values(text: str, decoder: json.JSONDecoder) -> Iterator[tuple[int, Any]]:

@@ -4,15 +4,18 @@ The differences between families of models are read from the processor itself, n
 """
 
 import inspect
-import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.text import one_line
+from artquant_plugin.prompting.time_limit import TooLong, time_limit
 
 # Variables by which chat templates of reasoning models switch the thoughts before an answer on; here they are off.
 THINKING_FLAGS = ("enable_thinking", "thinking")
+LONGEST_RENDERING = 10.0  # seconds; a template takes milliseconds
+LONGEST_CHAT = 4_000_000  # characters of a rendered conversation
 
 
 def render_chat(processor: Any, messages: list[dict[str, Any]], *, add_generation_prompt: bool) -> str:
@@ -28,7 +31,8 @@ def render_chat(processor: Any, messages: list[dict[str, Any]], *, add_generatio
         The conversation as one string, special tokens included.
 
     Raises:
-        ArtQuantError: the processor has no chat template, or the template refuses the conversation.
+        ArtQuantError: the processor has no chat template, or the template refuses the conversation, does not end
+            within `LONGEST_RENDERING` seconds, or makes more than `LONGEST_CHAT` characters of it.
     """
     template = processor.chat_template
     if template is None:
@@ -38,16 +42,28 @@ def render_chat(processor: Any, messages: list[dict[str, Any]], *, add_generatio
             f"{type(processor).__name__} has no chat template; use an instruction-tuned checkpoint, or add a "
             "chat_template.jinja to its folder"
         )
-    code = " ".join(re.findall(r"\{[{%].*?[%}]\}", str(template), re.DOTALL))
-    names = re.sub(r"'[^']*'|\"[^\"]*\"", "", code)  # string literals are output, not variables
-    options = {flag: False for flag in THINKING_FLAGS if re.search(rf"\b{flag}\b", names)}
+    words = _words(str(template))
+    if "**" in words:
+        raise ArtQuantError("the chat template computes powers (**), which may take for ever; use another template")
+    options = {flag: False for flag in THINKING_FLAGS if flag in words}
     try:
-        return processor.apply_chat_template(
-            messages, add_generation_prompt=add_generation_prompt, tokenize=False, **options
-        )
-    except _template_errors() as error:
+        with time_limit(LONGEST_RENDERING, followed="<template>"):
+            text = processor.apply_chat_template(
+                messages, add_generation_prompt=add_generation_prompt, tokenize=False, **options
+            )
+    except TooLong as error:
+        raise ArtQuantError(f"the chat template does not come to an end ({error}); use another template") from error
+    except MemoryError as error:
+        raise ArtQuantError("the chat template asks for more memory than there is; use another template") from error
+    except Exception as error:  # a template is code of somebody else, and raises what it likes
         reason = one_line(error)
         raise ArtQuantError(f"the chat template refuses the conversation ({reason}); use another template") from error
+    if not isinstance(text, str) or len(text) > LONGEST_CHAT:
+        size = f"{len(text):,} characters" if isinstance(text, str) else type(text).__name__
+        raise ArtQuantError(
+            f"the chat template makes {size} of a conversation, more than {LONGEST_CHAT:,}; use another template"
+        )
+    return text
 
 
 def takes_answer_as_suffix(processor: Any) -> bool:
@@ -127,8 +143,19 @@ def _render_without_template(processor: Any, messages: list[dict[str, Any]]) -> 
     return processor.image_token * images + "\n".join(part["text"] for part in parts if part["type"] == "text")
 
 
-def _template_errors() -> tuple[type[Exception], ...]:
-    """What a template raises; jinja2 is imported here because most users of this module render no broken template."""
-    from jinja2 import TemplateError
+@lru_cache(maxsize=16)
+def _words(template: str) -> frozenset[str]:
+    """The names and operators in a template's code, without what stands in its text and in string literals.
 
-    return TemplateError, TypeError
+    A template that is cut off or wrong gives those before the place, and rendering it tells of the fault.
+    """
+    from jinja2 import Environment, TemplateSyntaxError  # imported here because scoring renders two prompts alone
+
+    words = set()
+    try:
+        for _, kind, value in Environment().lex(template):
+            if kind in ("name", "operator"):
+                words.add(value)
+    except TemplateSyntaxError:
+        pass
+    return frozenset(words)

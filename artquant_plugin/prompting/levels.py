@@ -1,11 +1,13 @@
 """The scale of scores: level words, their values, the answer that contains them, and soft labels over them."""
 
 from dataclasses import dataclass, field
+from numbers import Real
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.prompting.texts import LONGEST_WORD, check_text, comparable
 
 LEVEL_NAMES = ("excellent", "good", "fair", "poor", "bad")
 LEVEL_VALUES = (10.0, 7.5, 5.0, 3.5, 1.0)
@@ -20,7 +22,8 @@ class LevelScale:
     """K level words and the score that each stands for.
 
     Args:
-        names: K different level words, best first; K is at least 2.
+        names: K different level words, best first; K is at least 2. Two that differ in case or white space alone
+            count as the same. A word is one line of at most 100 characters, without white space at its ends.
         values: K finite scores, one per name, strictly descending, in the unit of the dataset's scores (ArtQuant,
             section "Primary scoring task": l_i in Eq. 3; 10, 7.5, 5, 3.5, 1 in the released code).
 
@@ -43,11 +46,25 @@ class LevelScale:
                 f"{len(self.names)} level names and {len(self.values)} level values; give one value per name, "
                 "two levels at least"
             )
-        if len(set(self.names)) != len(self.names):
-            raise ArtQuantError(f"level names {list(self.names)} repeat a word; each level needs its own")
-        values = np.asarray(self.values, dtype=np.float64)
+        seen: dict[str, str] = {}
+        for index, name in enumerate(self.names):
+            check_text(name, "the level word", LONGEST_WORD)
+            if name != name.strip():
+                raise ArtQuantError(f"the level word {name!r} begins or ends with white space; leave it out")
+            other = seen.setdefault(comparable(name), name)
+            if len(seen) == index:  # the word added no key
+                alike = "" if other == name else f", as {other!r} and {name!r} differ in case or white space alone"
+                raise ArtQuantError(f"level names {list(self.names)} repeat a word{alike}; each level needs its own")
+        for value in self.values:
+            if isinstance(value, bool) or not isinstance(value, Real):
+                raise ArtQuantError(f"level value {value!r} is no number; give each level word a number")
+        try:
+            values = np.asarray([float(value) for value in self.values], dtype=np.float64)
+        except OverflowError as error:
+            raise ArtQuantError("a level value is too large for a number; use a smaller one") from error
         if not np.all(np.isfinite(values)) or not np.all(np.diff(values) < 0):
             raise ArtQuantError(f"level values {list(self.values)} must be finite and descend, best level first")
+        object.__setattr__(self, "values", tuple(values.tolist()))
         object.__setattr__(self, "_array", values)
 
     @property
@@ -87,7 +104,10 @@ class LevelScale:
           released solver (median 1.04). A score at an end of the range gets a one-hot row.
         - ``sbde_constrained``: sigma is chosen such that the density's values sum to 1 without normalisation, as Eq. 5
           is written; most scores have no such sigma.
-        - ``gaussian``: DeQA's labels, which need the raters' standard deviations.
+        - ``gaussian``: DeQA's labels, which need the raters' standard deviations. A row sums to at least 1 and, where
+          negative probabilities were set to 0, to 1.1 at most; DeQA does not normalise it either. DeQA's levels are
+          evenly spaced. For others, a score whose correction would turn the Gaussian upside down is shared by the two
+          levels around it.
         - ``onehot``: Q-Align's labels.
 
         Args:
@@ -99,7 +119,8 @@ class LevelScale:
                 them, and needs them.
 
         Returns:
-            Labels of shape (n, K), float64. Those of ``sbde`` have |expectation - score| <= 1e-9.
+            Labels of shape (n, K), float64, none negative. Rows sum to 1, except those of ``gaussian``. Those of
+            ``sbde`` have |expectation - score| <= 1e-9.
 
         Raises:
             ArtQuantError: a score is not finite or outside [low, high]; sigma or a deviation is not positive, or the

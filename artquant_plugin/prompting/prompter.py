@@ -11,6 +11,7 @@ from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.prompting.chat import adds_special_tokens, chat_inputs, render_chat, takes_answer_as_suffix
 from artquant_plugin.prompting.levels import ANSWER_PREFIX, LevelScale
 from artquant_plugin.prompting.questions import DESCRIBE_QUESTION, SCORE_QUESTION
+from artquant_plugin.prompting.texts import LONGEST_PREFIX, LONGEST_QUESTION, check_text
 
 _PLACEHOLDER = "\u2063answer\u2063"  # stands for an answer while a template is rendered; no template writes it
 _OF_IMAGES = ("pixel", "image")  # the names of a processor's inputs that belong to images begin with these
@@ -22,16 +23,28 @@ class PromptSpec:
     """What a model is asked, and how its answer begins; part of a checkpoint's scoring file.
 
     Args:
-        question: the user's words in a request for a score.
-        describe_question: the user's words in a request for a description.
-        answer_prefix: the assistant's words before the level word, without the space between the two.
+        question: the user's words in a request for a score; at most 20,000 characters, line breaks are allowed.
+        describe_question: the user's words in a request for a description, with the same limits.
+        answer_prefix: the assistant's words before the level word, without the space between the two; one line of at
+            most 1,000 characters, which may be empty.
         image_first: whether the image stands before the question in the user's turn.
+
+    Raises:
+        ArtQuantError: a text is no text, is empty or too long, or holds control characters; or `image_first` is
+            neither True nor False.
     """
 
     question: str = SCORE_QUESTION
     describe_question: str = DESCRIBE_QUESTION
     answer_prefix: str = ANSWER_PREFIX
     image_first: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("question", "describe_question"):
+            check_text(getattr(self, name), f"prompt.{name}", LONGEST_QUESTION, line_breaks=True)
+        check_text(self.answer_prefix, "prompt.answer_prefix", LONGEST_PREFIX, empty=True)
+        if not isinstance(self.image_first, bool):
+            raise ArtQuantError(f"prompt.image_first is {self.image_first!r}; it must be true or false")
 
 
 @dataclass(frozen=True, slots=True)

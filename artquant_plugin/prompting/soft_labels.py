@@ -15,8 +15,8 @@ from artquant_plugin.common.errors import ArtQuantError
 
 FloatArray = NDArray[np.float64]
 
-# DeQA's own numbers (GitHub zhiyuanyou/DeQA-Score at 8e4abc8), in units of the distance between two levels.
-# A smaller standard deviation, or a larger error of the expectation once negative probabilities are cut, makes the two
+# DeQA's own numbers (GitHub zhiyuanyou/DeQA-Score at 8e4abc8), in units of the mean distance between two levels. With
+# a smaller standard deviation, or a larger error of the expectation once negative probabilities are cut, the two
 # levels around the score share it.
 SMALLEST_DEVIATION = 0.2
 LARGEST_ERROR = 0.1
@@ -81,10 +81,12 @@ def sbde_constrained(values: FloatArray, scores: FloatArray) -> tuple[FloatArray
 def gaussian(values: FloatArray, scores: FloatArray, deviations: FloatArray) -> FloatArray:
     """DeQA's labels: the mass of N(score, deviation) in each level's region, corrected linearly to the score.
 
-    A level's region reaches half-way to its neighbours; an outermost one reaches as far to its other side. Where the
-    correction makes a probability negative, it is set to 0, after which a row may sum to as much as 1.07, as DeQA's
-    rows do. Where the deviation is small, or that cut moves the expectation too far, the two levels around the score
-    share it.
+    A level's region reaches half-way to its neighbours; an outermost one reaches as far to its other side. The
+    correction alpha · mass + beta gives each row the sum 1 and the score as its expectation. Where it makes a
+    probability negative, that one is set to 0, as DeQA's code does without dividing by the new sum: a row then sums to
+    more than 1, to 1.1 at most. The two levels around the score share it instead where the deviation is small, where
+    the cut would move the expectation too far, and where alpha is negative, which turns the Gaussian upside down. The
+    last happens with unevenly spaced values alone, for which DeQA has no labels.
 
     Args:
         values: the levels' values, shape (K,), strictly descending.
@@ -92,23 +94,29 @@ def gaussian(values: FloatArray, scores: FloatArray, deviations: FloatArray) -> 
         deviations: standard deviations of the raters' scores, shape (n,), positive, in the unit of the values.
 
     Returns:
-        Labels of shape (n, K), none negative.
+        Labels of shape (n, K), none negative, whose rows sum to at least 1 and at most 1.1. Without regard to the sum,
+        labels @ values is within a tenth of the levels' mean distance of the score, where values are counted as below.
     """
-    gaps = -np.diff(values)
-    spacing = gaps.mean()
-    edges = np.concatenate([[values[0] + gaps[0] / 2], values[1:] + gaps / 2, [values[-1] - gaps[-1] / 2]])
-    mass = -np.diff(norm.cdf(edges, scores[:, None], deviations[:, None]), axis=1)
-    total, mean, count = mass.sum(axis=1), mass @ values, values.size
-    # Solve for alpha and beta: alpha · mass + beta sums to 1 and has the score as its expectation. Where the mass has
-    # the mean of the values as its own expectation, the equations are singular and beta is 0.
-    determinant = total * values.sum() - count * mean
-    centred = np.abs(determinant) <= 1e-9 * np.abs(total * values.sum())
+    # DeQA's limits hold for levels that are 1, 2, … K. Counted so, each value is at least 1. What the cut adds to the
+    # expectation is at most LARGEST_ERROR, so that what it adds to the sum is no more.
+    spacing = -np.diff(values).mean()
+    levels = (values - values[-1]) / spacing + 1
+    centres, widths = (scores - values[-1]) / spacing + 1, deviations / spacing
+    gaps = -np.diff(levels)
+    edges = np.concatenate([[levels[0] + gaps[0] / 2], levels[1:] + gaps / 2, [levels[-1] - gaps[-1] / 2]])
+    mass = -np.diff(norm.cdf(edges, centres[:, None], widths[:, None]), axis=1)
+    total, mean, count = mass.sum(axis=1), mass @ levels, values.size
+    # Solve for alpha and beta. Where the mass has the mean of the levels as its own expectation, the equations are
+    # singular and beta is 0. A Gaussian so wide that the mass underflows has no solution: NaN compares as False.
+    determinant = total * levels.sum() - count * mean
+    centred = np.abs(determinant) <= 1e-9 * np.abs(total * levels.sum())
     safe = np.where(centred, 1.0, determinant)
-    alpha = np.where(centred, 1.0 / total, (values.sum() - count * scores) / safe)
-    beta = np.where(centred, 0.0, (total * scores - mean) / safe)
-    labels = np.clip(alpha[:, None] * mass + beta[:, None], 0.0, None)
-    poor = (deviations < SMALLEST_DEVIATION * spacing) | (np.abs(labels @ values - scores) > LARGEST_ERROR * spacing)
-    labels[poor] = _two_levels(values, scores[poor])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        alpha = np.where(centred, 1.0 / total, (levels.sum() - count * centres) / safe)
+        beta = np.where(centred, 0.0, (total * centres - mean) / safe)
+        labels = np.clip(alpha[:, None] * mass + beta[:, None], 0.0, None)
+        kept = (widths >= SMALLEST_DEVIATION) & (alpha > 0) & (np.abs(labels @ levels - centres) <= LARGEST_ERROR)
+    labels[~kept] = _two_levels(values, scores[~kept])
     return labels
 
 

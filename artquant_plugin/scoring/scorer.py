@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -10,7 +10,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from artquant_plugin.backbones.interface import last_hidden_states, token_logits
+from artquant_plugin.backbones.interface import (
+    last_hidden_states,
+    log_token_mass,
+    not_finite_because,
+    token_logits,
+)
 from artquant_plugin.backbones.prefix import SharedPrefix, shared_prefix
 from artquant_plugin.checkpoint import Checkpoint, load_checkpoint
 from artquant_plugin.common.device import check_compile, default_device
@@ -41,11 +46,14 @@ class Score:
         score: the expectation of the level values, in the unit of the checkpoint's scale.
         levels: the probability of each level word, best level first; they sum to 1.
         entropy: the entropy of that distribution in nats, from 0 to the logarithm of the number of levels.
+        level_mass: the probability that all level words have together among all tokens, from 0 to 1; None where the
+            scorer was not asked for it.
     """
 
     score: float
     levels: dict[str, float]
     entropy: float
+    level_mass: float | None = None
 
 
 class ArtQuantScorer:
@@ -60,6 +68,8 @@ class ArtQuantScorer:
             the number that `default_workers` finds suitable for the device.
         compile: whether to run the model through `torch.compile`. The first batches then take minutes, and the part
             of the prompt before the image is computed for each image.
+        level_mass: whether scores say how probable the level words are among all tokens, which takes the logits of the
+            whole vocabulary at one position.
 
     Raises:
         ArtQuantError: an argument has none of these values, or the tokenizer does not tell the level words apart.
@@ -77,7 +87,9 @@ class ArtQuantScorer:
         max_batch_size: int | None = None,
         workers: int | None = None,
         compile: bool = False,
+        level_mass: bool = False,
     ) -> None:
+        self._level_mass = level_mass
         model = checkpoint.model
         size = BatchSize(batch_size, device=str(model.device), ceiling=max_batch_size)
         if workers is not None and not (isinstance(workers, int) and workers >= 0):
@@ -245,7 +257,7 @@ class ArtQuantScorer:
 
     @torch.inference_mode()
     def _level_logits(self, inputs: dict[str, Any]) -> Tensor:
-        """Logits of the level tokens, shape (n, K), float32, on the device."""
+        """Logits of the level tokens, shape (n, K), float32, on the device; behind them the log of their mass."""
         model = self.checkpoint.model
         positions = inputs["positions"]
         inputs = {name: value for name, value in inputs.items() if name != "positions"}
@@ -257,23 +269,36 @@ class ArtQuantScorer:
         else:
             hidden = self._hidden_states(model, inputs)
         rows = torch.arange(len(positions), device=hidden.device)
-        return token_logits(model, hidden[rows, positions.to(hidden.device, non_blocking=True)], self._level_ids)
+        read = hidden[rows, positions.to(hidden.device, non_blocking=True)]
+        logits = token_logits(model, read, self._level_ids)
+        if not self._level_mass:
+            return logits
+        return torch.cat([logits, log_token_mass(model, read, self._level_ids)[:, None]], dim=-1)
 
     def _scores(self, sources: Sequence[ImageSource], logits: Tensor) -> list[Score | ArtQuantError]:
         """A score for each image from its level logits; an error where these are not finite."""
         scale = self.checkpoint.spec.scale
-        rows = logits.cpu().double().softmax(dim=-1).numpy()
+        logits = logits.cpu().double()
+        rows = logits[:, : len(scale.names)].softmax(dim=-1).numpy()
+        masses = logits[:, -1].exp().clamp_max(1).tolist() if self._level_mass else [None] * len(rows)
         return [
             Score(
-                float(scale.expectation(row)), dict(zip(scale.names, row.tolist(), strict=True)), float(entropy(row))
+                float(scale.expectation(row)),
+                dict(zip(scale.names, row.tolist(), strict=True)),
+                float(entropy(row)),
+                mass,
             )
             if np.isfinite(row).all()
             else ArtQuantError(
-                f"the model's logits for {source_name(source)} are not finite; load it with dtype=float32, or check "
-                "its weights"
+                f"the model's logits for {source_name(source)} are not finite: {self._not_finite_because}"
             )
-            for source, row in zip(sources, rows, strict=True)
+            for source, row, mass in zip(sources, rows, masses, strict=True)
         ]
+
+    @cached_property
+    def _not_finite_because(self) -> str:
+        """Why logits are not finite; looking through the weights takes seconds, and the cause is all images'."""
+        return not_finite_because(self.checkpoint.model)
 
     def _descriptions(self, sources: Sequence[ImageSource], ids: Tensor) -> list[Description]:
         return [read_description(text) for text in read_answers(self.checkpoint, ids, {})]

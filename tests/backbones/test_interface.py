@@ -17,7 +17,12 @@ from transformers import (
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from artquant_plugin.backbones import interface
-from artquant_plugin.backbones.interface import LogitTransform, check_token_logits, logit_transform
+from artquant_plugin.backbones.interface import (
+    LogitTransform,
+    check_token_logits,
+    damaged_weights,
+    logit_transform,
+)
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.train.tiny import build_tiny_model
 from tests.tiny import SIZES, tiny_texts
@@ -111,3 +116,36 @@ def test_a_model_is_measured_once_and_can_be_let_go():
     gc.collect()
     assert kept() is None
     assert not [each for each in interface._transforms if each is None]
+
+
+def test_weights_that_are_nan_are_named_and_not_the_architecture():
+    torch.manual_seed(0)
+    model = LlamaForCausalLM(LlamaConfig(**TINY)).eval()
+    with torch.no_grad():
+        model.model.layers[0].mlp.up_proj.weight[0, :3] = torch.nan
+        model.model.norm.weight[1] = torch.inf
+    message = (
+        r"LlamaForCausalLM computes NaN or infinity: 3 of 512 numbers in its weight model.layers.0.mlp.up_proj.weight "
+        r"and in 1 other tensors are NaN or infinite, .*; take an earlier checkpoint, or fetch it again"
+    )
+    with pytest.raises(ArtQuantError, match=message):
+        logit_transform(model)
+
+
+def test_a_head_that_is_nan_does_not_hide_the_transform():
+    torch.manual_seed(0)
+    model = LlamaForCausalLM(LlamaConfig(**TINY)).eval()
+    with torch.no_grad():
+        model.lm_head.weight.fill_(torch.nan)
+    assert logit_transform(model) == LogitTransform(1.0, None)
+    assert "64 of" not in damaged_weights(model) and "1,024 of 1,024" in damaged_weights(model)
+
+
+def test_values_beyond_the_type_are_told_as_such():
+    torch.manual_seed(0)
+    model = LlamaForCausalLM(LlamaConfig(**TINY)).eval()
+    assert damaged_weights(model) is None
+    with torch.no_grad():
+        model.model.norm.weight.fill_(3e38)
+    with pytest.raises(ArtQuantError, match="finite and its values grow beyond float32; take an earlier checkpoint"):
+        logit_transform(model)

@@ -265,3 +265,26 @@ def test_a_server_that_dies_loses_no_finished_row(paintings, tmp_path, monkeypat
 def test_level_tokens_must_be_as_many_as_levels():
     with pytest.raises(ArtQuantError, match="2 level tokens for 5 levels; give one for each of excellent, good"):
         EndpointEngine("http://x/v1", "m", ScoringSpec(), tokens=("a", "b"))
+
+
+@pytest.mark.parametrize(
+    ("tokens", "ask"),
+    [
+        (("a", "b", "c", "d", "a"), "prefill"),
+        (("a", "b", "c", "d", ""), "prefill"),
+        (("a", "b", "c", "d", "A"), "word"),
+    ],
+)
+def test_level_tokens_that_are_not_told_apart_are_refused(tokens, ask):
+    with pytest.raises(ArtQuantError, match="are empty or repeat one; tell levels apart"):
+        EndpointEngine("http://127.0.0.1:9/v1", "m", ScoringSpec(), tokens=tokens, ask=ask)
+
+
+def test_a_log_probability_that_is_none_is_one_images_reason():
+    def answer(body):
+        return [(" good", math.nan if len(server.bodies) == 2 else -1.0)]
+
+    with LogprobServer(answer) as server:
+        first, second, third = engine(server).results(map(encoded, pictures(3)))
+    assert first["score"] == third["score"] == 7.5
+    assert "gives ' good' the log-probability nan, which is no number" in str(second)

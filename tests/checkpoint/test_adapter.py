@@ -236,7 +236,7 @@ def test_extra_weights_that_do_not_fit_are_one_line(weights, message, copy):
 @pytest.mark.parametrize("name", ["adapter_model.safetensors", "extra_weights.safetensors"])
 def test_weights_that_are_cut_short_are_one_line(name, copy):
     (copy / name).write_bytes((copy / name).read_bytes()[:100])
-    refused(copy, f"{name} cannot be read")
+    refused(copy, f"{name} is cut off: 100 bytes are there")
 
 
 def test_a_pickled_adapter_is_not_read(copy):

@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -60,20 +61,97 @@ def test_a_checkpoint_without_scoring_file_is_scored_with_the_defaults(tmp_path)
     assert ScoringSpec.load(tmp_path) == ScoringSpec()
 
 
+GOOD = '{"form_version": 1, "levels": {"good": 2, "bad": 1}, "prompt": {}}'
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "is not a scoring file"),
-        ("[]", "is not a scoring file"),
+        ("{", "is not JSON .*save the checkpoint again"),
+        ("[]", "holds no JSON object, but a list"),
+        ("", r"is empty \(0 bytes\); fetch it again"),
         ('{"form_version": 9}', "form version 9, this release reads 1; update"),
+        ('{"form_version": true}', "form version True, this release reads 1"),
+        ("{}", r"is not a scoring file \(it has no form_version\)"),
         ('{"form_version": 1, "levels": {"a": 1, "b": 2}, "prompt": {}}', "must be finite and descend"),
-        ('{"form_version": 1, "levels": {"a": 2, "b": 1}, "prompt": {"x": 1}}', "is not a scoring file"),
+        ('{"form_version": 1, "levels": {"a": 2, "b": 1}, "prompt": {"x": 1}}', "is not a scoring file .*'x'"),
+        (
+            '{"form_version": 1, "levels": ["a", "b"], "prompt": {}}',
+            r"\(levels is \['a', 'b'\]\)",
+        ),
+        ('{"form_version": 1, "prompt": {}}', r"is not a scoring file \(levels is None\)"),
+        (GOOD.replace('"prompt"', '"images": "upside_down", "prompt"'), "images 'upside_down'; use one of as_shown"),
+        (
+            GOOD.replace('"prompt"', '"imags": "as_stored", "prompt"'),
+            "unknown key 'imags', known: form_version",
+        ),
+        # A word that stands twice would leave one level fewer, and other scores.
+        (GOOD.replace('"bad": 1', '"bad": 1, "good": 0'), "the key 'good' stands twice"),
+        (GOOD.replace('"bad": 1', '"bad": 1, "Good": 0'), "repeat a word, as 'good' and 'Good' differ in case or"),
+        (GOOD.replace('"bad": 1', '"bad": 1, "good ": 0'), "the level word 'good ' begins or ends with white space"),
+        (GOOD.replace("{}", '{"question": "a?", "question": "b?"}'), "the key 'question' stands twice"),
+        (GOOD.replace("{}}", '{}, "levels": {"a": 2, "b": 1}}'), "the key 'levels' stands twice"),
+        (GOOD.replace('"bad": 1', '"bad": 2'), "must be finite and descend"),
+        (GOOD.replace('"bad": 1', '"bad": NaN'), "NaN is no finite number"),
+        (GOOD.replace('"good": 2', '"good": Infinity'), "Infinity is no finite number"),
+        (GOOD.replace('"good": 2', '"good": 1e999'), "1e999 is no finite number"),
+        (GOOD.replace('"good": 2', '"good": 1' + "0" * 400), "a level value is too large for a number"),
+        (GOOD.replace('"good": 2', '"good": 1' + "0" * 5000), "is not JSON .*limit"),
+        (GOOD.replace('"good": 2', '"good": "2"'), "level value '2' is no number"),
+        (GOOD.replace('"good": 2', '"good": true'), "level value True is no number"),
+        (GOOD.replace('"good"', '""'), "the level word is ''; give it at least one character"),
+        (GOOD.replace('"good"', '"go\\nod"'), r"the level word 'go\\nod' holds the character U\+000A"),
+        (GOOD.replace('"good"', '"\\u001b[31mgood"'), r"holds the character U\+001B"),
+        (GOOD.replace('"good"', '"go\\ud83dod"'), r"holds the character U\+D83D"),
+        (GOOD.replace('"good"', f'"{"g" * 101}"'), "the level word has 101 characters .*; use 100 at most"),
+        (GOOD.replace("{}", '{"question": ["a"]}'), r"prompt.question is \['a'\], which is no text"),
+        (GOOD.replace("{}", '{"describe_question": " "}'), "prompt.describe_question is ' '; give it at least one"),
+        (
+            GOOD.replace("{}", '{"answer_prefix": "It\\nis"}'),
+            r"answer_prefix 'It\\nis' holds the character U\+000A",
+        ),
+        (GOOD.replace("{}", '{"image_first": 1}'), "prompt.image_first is 1; it must be true or false"),
+        ("[" * 100_000, "nested too deeply"),
+        ('{"a":' * 100_000, "nested too deeply"),
+        (GOOD + GOOD, "more text behind the value"),
+        ("\ufeff" + GOOD, "begins with a byte order mark; write it as UTF-8 without one"),
+        ("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 512\n", "run `git lfs pull` in its folder"),
+        ("<!DOCTYPE html><title>Sign in</title>", "is a web page titled 'Sign in', which a server sent in the place"),
     ],
 )
 def test_a_broken_scoring_file_is_one_line(content, message, tmp_path):
-    (tmp_path / "artquant.json").write_text(content)
-    with pytest.raises(ArtQuantError, match=message):
+    (tmp_path / "artquant.json").write_text(content, encoding="utf-8")
+    with pytest.raises(ArtQuantError, match=message) as raised:
         ScoringSpec.load(tmp_path)
+    assert str(tmp_path / "artquant.json") in str(raised.value)
+    assert str(raised.value).isprintable()
+    assert len(str(raised.value)) < 500
+
+
+@pytest.mark.parametrize("data", [b'{"form_version": 1, "levels": {"sch\xf6n": 2}}', GOOD.encode("utf-16")])
+def test_a_scoring_file_in_another_encoding_is_one_line(data, tmp_path):
+    (tmp_path / "artquant.json").write_bytes(data)
+    with pytest.raises(ArtQuantError, match=r"artquant.json is not UTF-8 \(byte 0xf[6f] at \d+\); write it as UTF-8"):
+        ScoringSpec.load(tmp_path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_scoring_file_that_is_a_pipe_does_not_wait(tmp_path):
+    os.mkfifo(tmp_path / "artquant.json")
+    with pytest.raises(ArtQuantError, match="is no regular file"):
+        ScoringSpec.load(tmp_path)
+
+
+def test_a_scoring_file_whose_link_leads_nowhere_is_not_taken_for_none(tmp_path):
+    (tmp_path / "artquant.json").symlink_to(tmp_path / "blobs" / "0123")
+    with pytest.raises(ArtQuantError, match="is a link to a file that is not there; fetch it again"):
+        ScoringSpec.load(tmp_path)
+
+
+def test_questions_may_have_several_lines(tmp_path):
+    spec = ScoringSpec(prompt=PromptSpec(question="How good is it?\n\t10: excellent", answer_prefix=""))
+    spec.save(tmp_path)
+    assert ScoringSpec.load(tmp_path) == spec
 
 
 def without(saved: Path, folder: Path, *names: str) -> str:

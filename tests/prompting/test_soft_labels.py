@@ -53,6 +53,53 @@ def test_gaussian_labels_do_not_depend_on_the_unit():
     )
 
 
+def test_gaussian_labels_do_not_depend_on_the_zero_of_the_scale():
+    # With a level whose value is 0, mass on it leaves labels @ values as it is; such rows once summed to 4.7.
+    scores, deviations = np.linspace(1, 5, 401), np.full(401, 0.2)
+    for shift in (-3.0, -1.0, -5.0, 100.0):
+        moved = LevelScale(values=tuple(value + shift for value in ONE_TO_FIVE.values))
+        np.testing.assert_allclose(
+            moved.soft_labels(np.clip(scores + shift, moved.low, moved.high), "gaussian", deviations=deviations),
+            ONE_TO_FIVE.soft_labels(scores, "gaussian", deviations=deviations),
+            atol=1e-9,
+        )
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        (5.0, 4.0, 3.0, 2.0, 1.0),
+        (10.0, 7.5, 5.0, 3.5, 1.0),
+        (10.0, 7.5, 5.0, 2.5, 0.0),
+        (2.0, 1.0, 0.0, -1.0, -2.0),
+        (100.0, 99.0, 3.0, 2.0, -50.0),
+        (10.0, 5.0, 4.9, 4.8, 0.0),
+    ],
+)
+def test_gaussian_labels_sum_to_1_1_at_most_and_stay_near_the_score(values):
+    scale = LevelScale(values=values)
+    width = scale.high - scale.low
+    scores = np.linspace(scale.low, scale.high, 2001)
+    from_one = (np.array(values) - scale.low) / (width / 4) + 1  # the outermost levels count as 1 and 5
+    for share in (0.001, 0.05, 0.15, 0.5, 2.0, 1e300):
+        labels = scale.soft_labels(scores, "gaussian", deviations=np.full(scores.size, share * width))
+        assert np.isfinite(labels).all()
+        assert labels.min() >= 0
+        assert labels.sum(axis=1).min() >= 1 - 1e-9
+        assert labels.sum(axis=1).max() <= 1.1 + 1e-9
+        wanted = (scores - scale.low) / (width / 4) + 1
+        assert np.abs(labels @ from_one - wanted).max() <= 0.1 + 1e-9
+
+
+def test_gaussian_labels_are_never_the_gaussian_upside_down():
+    # N(40, 8) has nearly all of its mass in the region of 3, which reaches from 2.5 to 51. The values' mean, 30.8, is
+    # between the mass's mean and the score, so that the linear correction would multiply the mass by a negative
+    # number. The levels 99 and 3 share the score instead: 3 + 96 · 37/96 is 40.
+    scale = LevelScale(values=(100.0, 99.0, 3.0, 2.0, -50.0))
+    labels = scale.soft_labels([40.0], "gaussian", deviations=[8.0])
+    np.testing.assert_allclose(labels, [[0, 37 / 96, 59 / 96, 0, 0]], atol=1e-12)
+
+
 def test_a_score_on_which_raters_agree_is_shared_by_the_levels_next_to_it():
     found = ONE_TO_FIVE.soft_labels([3.25, 4.0, 1.0, 5.0], "gaussian", deviations=[0.1] * 4)
     np.testing.assert_allclose(

@@ -4,8 +4,6 @@
 the one beside them (None: nothing in them is the painting's score).
 """
 
-import time
-
 import pytest
 
 from artquant_plugin.replies import parse_reply

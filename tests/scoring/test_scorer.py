@@ -7,6 +7,7 @@ import torch
 
 from artquant_plugin.checkpoint import Checkpoint, ScoringSpec
 from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.prompting.prompter import level_positions
 from artquant_plugin.scoring.batching import BatchSize
 from artquant_plugin.scoring.generation import generate
 from artquant_plugin.scoring.prepare import Preparer
@@ -70,7 +71,17 @@ def test_logits_that_are_not_finite_are_an_error_that_names_the_image(tmp_path):
     pictures(1)[0].save(tmp_path / "a.png")
     (result,) = broken.score_each([tmp_path / "a.png"])
     assert isinstance(result, ArtQuantError)
-    assert "a.png' are not finite" in str(result)
+    assert "a.png' are not finite: " in str(result)
+    assert "numbers in its weight lm_head.weight are NaN or infinite, as a training that diverged" in str(result)
+
+
+def test_values_beyond_the_type_are_told_from_damaged_weights():
+    model, processor = build_tiny_model(SIZES, tiny_texts(), seed=0)
+    with torch.no_grad():
+        model.lm_head.weight.fill_(3e38)  # finite in bfloat16, and their products with hidden states are not
+    model = model.to(torch.bfloat16).eval()
+    (result,) = ArtQuantScorer(Checkpoint(model, processor, ScoringSpec(), "wide")).score_each(pictures(1))
+    assert "its weights are finite and its values grow beyond bfloat16; load it with dtype=float32" in str(result)
 
 
 def test_a_stream_is_read_ahead_by_batches_and_never_collected(scorer):
@@ -274,3 +285,20 @@ def test_workers_are_given_the_processor_and_not_the_model(scorer):
     weights = sum(value.nbytes for value in scorer.checkpoint.model.parameters())
     assert len(sent) < weights / 4
     assert pickle.loads(sent)(pictures(1)).errors == [None]
+
+
+def test_the_level_mass_is_what_the_level_words_have_among_all_tokens():
+    checkpoint = tiny_checkpoint()
+    plain = ArtQuantScorer(checkpoint).score(pictures(3))
+    scorer = ArtQuantScorer(checkpoint, level_mass=True, batch_size=2)
+    found = scorer.score(pictures(3))
+    assert [score.score for score in found] == pytest.approx([score.score for score in plain], abs=1e-6)
+    assert {score.level_mass for score in plain} == {None}
+    request = scorer.prompter.score_request
+    for picture, score in zip(pictures(3), found, strict=True):
+        inputs = scorer.prompter.inputs([request.text], [picture])
+        position = int(level_positions(inputs["attention_mask"], [request])[0])
+        with torch.inference_mode():
+            probabilities = checkpoint.model(**inputs).logits[0, position].double().softmax(-1)
+        mass = probabilities[list(scorer.prompter.level_ids)].sum().item()
+        assert score.level_mass == pytest.approx(mass, rel=1e-4)

@@ -56,9 +56,45 @@ def test_the_paper_s_loss_differs_from_the_released_code_s_as_it_says(tmp_path):
     targets = recorded.io["train.level_probs"][[0, 2]]
     kl = functional.kl_div(predicted.log_softmax(-1), targets, reduction="batchmean").item()
     wanted = expected["losses_train_sh"]["description_ce"] + expected["losses_train_sh"]["score_ce"] + kl
-    trainer = recorded_trainer(tmp_path, recorded, LossSection())
+    trainer = recorded_trainer(tmp_path, recorded, LossSection(preset="paper"))
     batch = as_batch(recorded_part(recorded, [0, 2]), recorded_part(recorded, [1, 3]))
     assert trainer.compute_loss(trainer.model, batch).item() == pytest.approx(wanted, rel=1e-5)
+
+    # With a weight of its own, -log of what the levels have together among all tokens is added.
+    whole = torch.stack([logits[row, place] for row, place in enumerate(at)])
+    mass = whole.softmax(-1)[:, expected["level_ids"]].sum(-1)
+    trainer = recorded_trainer(tmp_path, recorded, LossSection(preset="paper", k_mass=0.3))
+    loss = trainer.compute_loss(trainer.model, batch).item()
+    assert loss == pytest.approx(wanted - 0.3 * mass.log().mean().item(), rel=1e-5)
+    outputs = trainer.forward_parts(trainer.model, batch["parts"])
+    parts = trainer.loss_terms(batch["parts"], [output.logits for output in outputs], count_terms(batch))
+    assert parts.level_mass.item() == pytest.approx(mass.mean().item(), rel=1e-5)
+
+
+def gradients(folder, preset, head) -> dict[str, torch.Tensor]:
+    """Gradients of a batch of four score samples, with the output head trained or not."""
+    chosen = samples(folder, ["score"] * 4)
+    trainer = tiny_trainer(folder, chosen, batch=4, loss=LossSection(preset=preset), head=head)
+    batch = trainer.data_collator(trainer.train_dataset.__getitems__(range(4)))
+    trainer.compute_loss(trainer.model, batch).backward()
+    return {name: value.grad for name, value in trainer.model.named_parameters() if value.grad is not None}
+
+
+def test_the_mass_of_the_levels_is_learned_where_no_score_depends_on_it(tmp_path):
+    paper, default = (gradients(tmp_path, preset, head=True) for preset in ("paper", "default"))
+    assert paper.keys() == default.keys()
+    (head,) = [name for name in paper if not torch.equal(paper[name], default[name])]
+    assert head == "lm_head.weight"
+    changed = (paper[head] != default[head]).any(dim=1)
+    levels = list(tiny_trainer(tmp_path, samples(tmp_path, ["score"]), batch=1).prompter.level_ids)
+    assert not changed[levels].any()
+    assert changed.sum() == len(changed) - len(levels)
+
+
+def test_where_the_head_is_not_trained_the_mass_is_learned_by_the_other_weights(tmp_path):
+    paper, default = (gradients(tmp_path, preset, head=False) for preset in ("paper", "default"))
+    assert "lm_head.weight" not in paper
+    assert not torch.equal(paper["model.language_model.norm.weight"], default["model.language_model.norm.weight"])
 
 
 DEQA = {"ArtQuant": (10.0, 7.5, 5.0, 3.5, 1.0), "DeQA": (5.0, 4.0, 3.0, 2.0, 1.0)}
@@ -162,9 +198,10 @@ def test_micro_batches_give_the_gradients_of_the_large_batch(tmp_path, batch, ac
     assert whole.keys() == cut.keys()
     for name, gradient in whole.items():
         torch.testing.assert_close(cut[name], gradient, rtol=1e-5, atol=1e-6, msg=name)
-    for name in ("loss", "ce_description", "ce_answer", "kl"):
+    for name in ("loss", "ce_description", "ce_answer", "kl", "ce_mass", "level_mass"):
         assert cut_line[name] == pytest.approx(line[name], rel=1e-5), name
-    assert line["loss"] == pytest.approx(line["ce_description"] + line["ce_answer"] + line["kl"], rel=1e-4)
+    parts = line["ce_description"] + line["ce_answer"] + line["kl"] + LossSection().k_mass * line["ce_mass"]
+    assert line["loss"] == pytest.approx(parts, rel=1e-4)
 
 
 def test_a_batch_s_loss_is_that_of_its_samples_whatever_they_are_padded_to(tmp_path):
@@ -249,7 +286,11 @@ def test_a_loss_that_is_not_finite_names_the_paintings(tmp_path):
     trainer = tiny_trainer(tmp_path, samples(tmp_path, ["score", "describe"]), batch=2)
     torch.nn.init.constant_(trainer.model.lm_head.weight, float("nan"))
     batch = trainer.data_collator(trainer.train_dataset.__getitems__([0, 1]))
-    with pytest.raises(ArtQuantError, match="the loss became nan at step 0 with 0, 1; lower train.learning_rate"):
+    # A weight that is NaN before the first step was so in the checkpoint; later, training has made it so.
+    with pytest.raises(ArtQuantError, match="at step 0 with 0, 1; .* numbers in its weight lm_head.weight are NaN"):
+        trainer.compute_loss(trainer.model, batch)
+    trainer.state.global_step = 3
+    with pytest.raises(ArtQuantError, match="the loss became nan at step 3 with 0, 1; lower train.learning_rate"):
         trainer.compute_loss(trainer.model, batch)
 
 
@@ -272,7 +313,13 @@ def test_presets_fill_what_is_not_given():
     given = LossSection.model_validate({"preset": "released", "k_asl": 0.5})
     assert (given.k_asl, given.softmax) == (0.5, "vocabulary")
     assert LossSection.model_validate(given.model_dump()) == given
-    assert LossSection() == LossSection.model_validate({"preset": "paper"})
+    paper = LossSection.model_validate({"preset": "paper"})
+    assert (paper.k, paper.k_asl, paper.softmax, paper.k_mass) == (1, 1, "levels", 0)
+    assert LossSection() == LossSection.model_validate({"preset": "default"})
+    assert LossSection(k_mass=0).model_dump(exclude={"preset"}) == paper.model_dump(exclude={"preset"})
+    assert LossSection(softmax="vocabulary").k_mass == RELEASED.k_mass == 0  # the divergence counts the mass already
+    with pytest.raises(ValidationError, match="k_mass is 0.1 with softmax vocabulary, which counts the level words'"):
+        LossSection(softmax="vocabulary", k_mass=0.1)
     assert LevelScale().values == DEQA["ArtQuant"]
     for unknown in ("deqa", ["released"]):
         with pytest.raises(ValidationError, match="'paper' or 'released'"):

@@ -3,7 +3,20 @@ import math
 import pytest
 import torch
 
-from artquant_plugin.train.losses import LossTerms, level_divergence, moments, pair_fidelity, token_cross_entropy
+from artquant_plugin.train.losses import (
+    LossTerms,
+    level_divergence,
+    mass_cross_entropy,
+    mean,
+    moments,
+    pair_fidelity,
+    per_token,
+)
+
+
+def token_cross_entropy(logits, targets, count=None):
+    """The term of a batch's tokens, as `batch_terms` puts it together."""
+    return mean(per_token(logits, targets), count)
 
 
 def test_cross_entropy_is_the_mean_over_tokens():
@@ -48,9 +61,11 @@ def test_half_precision_logits_are_summed_in_float32():
 
 
 def test_total_weights_the_parts_as_the_paper_does():
-    parts = LossTerms(torch.tensor(2.0), torch.tensor(3.0), torch.tensor(5.0), torch.tensor(7.0))
+    parts = LossTerms(*map(torch.tensor, (2.0, 3.0, 5.0, 7.0, 11.0, 0.9)))
     assert parts.total(k=0.5, k_asl=0.1).item() == pytest.approx(2 + 0.1 * (3 + 0.5 * 5))
     assert parts.total(k=0.5, k_asl=0.1, k_ranking=2).item() == pytest.approx(2 + 0.1 * (3 + 0.5 * 5) + 2 * 7)
+    assert parts.total(k=0.5, k_asl=0.1, k_mass=0.3).item() == pytest.approx(2 + 0.1 * (3 + 0.5 * 5 + 0.3 * 11))
+    assert parts.stacked().tolist() == pytest.approx([2, 3, 5, 11, 0.9, 7])
 
 
 def test_a_count_takes_the_place_of_the_own_number():
@@ -67,6 +82,34 @@ def test_divergence_over_the_vocabulary_counts_what_other_tokens_get():
     expected = 0.5 * math.log(0.5 / 0.4) + 0.5 * math.log(0.5 / 0.1)
     found = level_divergence(logits, torch.tensor([[0.5, 0.5]]), level_ids=torch.tensor([3, 0]))
     assert found.item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_mass_is_what_the_levels_have_together_among_all_tokens():
+    # Of four tokens the levels are 3 and 0: 0.4 + 0.1 of 1.
+    logits = torch.tensor([[1.0, 2.0, 3.0, 4.0]]).log()
+    assert mass_cross_entropy(logits, torch.tensor([3, 0])).tolist() == pytest.approx([-math.log(0.5)])
+    certain = torch.tensor([[50.0, 50.0, -50.0, -50.0]])  # 1 - m is e^-100, which 1 - m in float32 would lose
+    assert mass_cross_entropy(certain, torch.tensor([0, 1])).tolist() == pytest.approx([math.exp(-100)], rel=1e-3)
+    assert mass_cross_entropy(logits[:0], torch.tensor([3, 0])).tolist() == []
+
+
+def test_the_mass_of_other_logits_sends_no_gradient_to_the_levels():
+    logits, others = (torch.tensor([[1.0, 2.0, 3.0, 4.0]]).log().requires_grad_(True) for _ in range(2))
+    loss = mass_cross_entropy(logits, torch.tensor([3, 0]), others=others).sum()
+    assert loss.item() == pytest.approx(math.log(2))
+    loss.backward()
+    assert logits.grad is None
+    torch.testing.assert_close(others.grad, torch.tensor([[0.0, 0.2, 0.3, 0.0]]))  # their own probabilities
+
+
+def test_the_divergence_over_the_vocabulary_is_that_over_the_levels_and_the_mass():
+    generator = torch.Generator().manual_seed(0)
+    logits, levels = torch.randn(7, 20, generator=generator), torch.tensor([4, 19, 0])
+    targets = torch.rand(7, 3, generator=generator).softmax(-1)
+    torch.testing.assert_close(
+        level_divergence(logits, targets, level_ids=levels),
+        level_divergence(logits[:, levels], targets) + mean(mass_cross_entropy(logits, levels)),
+    )
 
 
 def test_moments_of_a_distribution():

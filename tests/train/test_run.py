@@ -18,6 +18,7 @@ from artquant_plugin.metrics.agreement import srocc
 from artquant_plugin.scoring.scorer import ArtQuantScorer
 from artquant_plugin.train.config import load_config
 from artquant_plugin.train.run import check_gpus, dry_run, train
+from artquant_plugin.train.sections import LossSection
 from tests.tiny import pictures
 from tests.train.runs import LORA, same, weights, write_config, write_small
 
@@ -50,9 +51,12 @@ def test_the_curves_hold_the_loss_and_its_parts_of_every_step(finished):
     assert [line["stage"] for line in steps] == ["mat"] * 4 + ["sot"] * 2  # 32 samples, then 16, in batches of 8
     for line in steps:
         parts = [float(line[name] or 0) for name in ("ce_description", "ce_answer", "kl")]
-        assert float(line["loss"]) == pytest.approx(sum(parts), rel=1e-3)
+        mass = LossSection().k_mass * float(line["ce_mass"])
+        assert float(line["loss"]) == pytest.approx(sum(parts) + mass, rel=1e-3)
+        assert 0 < float(line["level_mass"]) <= 1
     assert not steps[-1]["ce_description"]
     assert [line["stage"] for line in lines if line["eval_srocc"]] == ["mat", "sot"]
+    assert [0 < float(line["eval_level_mass"]) <= 1 for line in lines if line["eval_srocc"]] == [True, True]
 
 
 def test_the_record_tells_what_was_trained_with_what(finished, data):

@@ -123,7 +123,7 @@ def test_a_stream_of_pictures_without_declared_columns_trains(base, tmp_path):
     trainer = ArtQuantTrainer(str(base), config(tmp_path, max_steps=2), stream, list_of(paintings))
     trainer.train()
     assert len(losses(trainer)) == 2
-    assert trainer.evaluate().keys() == {"eval_srocc", "eval_plcc"}
+    assert trainer.evaluate().keys() == {"eval_srocc", "eval_plcc", "eval_level_mass"}
 
 
 def test_an_empty_stream_is_one_line(base, table, tmp_path):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.json_text import read_object
 
 MODEL_TYPE = "mplug_owl2"
 PUBLISHED_BASE = "MAGAer13/mplug-owl2-llama2-7b"
@@ -56,21 +57,13 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises:
         ArtQuantError: there is no such file, it cannot be read, or it holds no JSON object.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ArtQuantError(f"{path} is missing; fetch the checkpoint again") from error
-    except (OSError, ValueError) as error:
-        raise ArtQuantError(f"{path} is not JSON; fetch it again") from error
-    if not isinstance(content, dict):
-        raise ArtQuantError(f"{path} holds no JSON object; fetch it again")
-    return content
+    return read_object(path, remedy="fetch the checkpoint again")
 
 
 def _config(folder: Path) -> dict[str, Any]:
     """The JSON object in config.json; empty where it cannot be read, of which loading tells the user."""
     try:
         content = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
