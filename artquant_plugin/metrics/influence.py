@@ -1,7 +1,7 @@
-"""Influence values: by how much one pair moves a metric. They give intervals of large data without resampling (numpy).
+"""Influence values: how much one pair moves a metric. They give intervals of large data without resampling (numpy).
 
-A bootstrap resample weights each pair by how often it was drawn. Its metric is the metric of all pairs plus the mean of
-(weight - 1) times the pair's influence value, up to terms that shrink with 1 / n. The standard deviation of the
+A bootstrap resample weights each pair by how often it was drawn. Its metric is the metric of all pairs plus the mean
+of (weight - 1) times the pair's influence value, up to terms that shrink with 1 / n. The standard deviation of the
 bootstrap, and by the central limit theorem its percentiles, then follow from the influence values alone.
 
 Source:
