@@ -325,7 +325,8 @@ def _cautions(ids: Sequence[str], prediction: FloatArray, truth: FloatArray) -> 
         if n >= FEWEST and share > ONE_PAIR:
             found.append(
                 f"PLCC and its interval rest on {one_line(ids[largest], ID_WIDTH)!r}, whose {name} "
-                f"{values[largest]:g} has {100 * share:.0f} % of the {name}s' variance: see whether it is right, and compare by SROCC"
+                f"{values[largest]:g} has {100 * share:.0f} % of the {name}s' variance: see whether it is right, and "
+                "compare by SROCC"
             )
     return found
 
