@@ -32,9 +32,6 @@ def add_source_options(parser: Any, formats: Sequence[str]) -> None:
         metavar="FILE|DATASET[:SPLIT]",
         help="human scores for CSV files (default: the runs' own, or the dataset's test split)",
     )
-    parser.add_argument(
-        "--image-column", default="image", help="column of the CSV files that names the image (default: %(default)s)"
-    )
     add_column_options(parser)
     parser.add_argument(
         "--resamples",
@@ -73,5 +70,7 @@ def read(sources: Sequence[str], args: argparse.Namespace) -> "list[Board]":
         truth=args.truth,
         truth_image=args.truth_image_column,
         score=args.score_column,
+        delimiter=args.delimiter,
+        encoding=args.encoding,
     )
     return read_boards([parse_prediction_source(source) for source in sources], columns, dataset=args.task)

@@ -66,7 +66,9 @@ class TableRow:
             try:
                 value = value.decode()
             except UnicodeDecodeError as error:
-                raise ArtQuantError(f"{self.place}: {column} holds bytes that are no UTF-8; write it as text") from error
+                raise ArtQuantError(
+                    f"{self.place}: {column} holds bytes that are no UTF-8; write it as text"
+                ) from error
         return "" if value is None else str(value).strip()
 
     def parsed(self, column: str) -> float | None:
@@ -183,13 +185,16 @@ def read_table(
         yield from _text_rows(location, columns, optional, delimiter, encoding, remedy, has_options)
 
 
-def table_columns(location: str, *, delimiter: str | None = None, encoding: str = UTF8) -> list[str]:
+def table_columns(
+    location: str, *, delimiter: str | None = None, encoding: str = UTF8, has_options: bool = False
+) -> list[str]:
     """The names of a table's columns; of a JSON file, the keys of its first object.
 
     Args:
         location: a path, or an address that fsspec reads; its suffix tells the format, as in `read_table`.
         delimiter: as in `read_table`.
         encoding: as in `read_table`.
+        has_options: as in `read_table`.
 
     Returns:
         The names, in their order; none for an empty file, and for a JSON file that begins with no object.
@@ -204,7 +209,7 @@ def table_columns(location: str, *, delimiter: str | None = None, encoding: str 
     if kind == ".parquet":
         with _parquet_file(location) as table:
             return table.schema_arrow.names
-    with _text_table(location, delimiter, encoding, has_options=False) as text:
+    with _text_table(location, delimiter, encoding, has_options) as text:
         return text.header
 
 

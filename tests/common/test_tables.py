@@ -185,7 +185,9 @@ def test_commas_and_points_in_one_column_are_refused(first, second, tmp_path):
     path = write(tmp_path, "t.csv", f"image;score\na;{first}\nb;3\nc;{second}\n")
     one, two, three = read_table(path, ("image", "score"))
     assert one.parsed("score") == float(first.replace(",", ".")) and two.parsed("score") == 3
-    with pytest.raises(ArtQuantError, match=f"t.csv:4: score '{second}' has a decimal .*, that of .*t.csv:2 a decimal"):
+    with pytest.raises(
+        ArtQuantError, match=f"t.csv:4: score '{second}' has a decimal .*, that of .*t.csv:2 a decimal"
+    ):
         three.parsed("score")
 
 
@@ -200,7 +202,11 @@ def test_commas_are_no_decimal_signs_elsewhere(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("t.csv", "image,score\na,1\n".encode("utf-16"), "t.csv:1: the line is not UTF-8 .it has NUL bytes, as UTF-16"),
+        (
+            "t.csv",
+            "image,score\na,1\n".encode("utf-16"),
+            "t.csv:1: the line is not UTF-8 .it has NUL bytes, as UTF-16",
+        ),
         ("t.csv", "image,score\na,1\n".encode("utf-16-le"), "t.csv:1: .*UTF-16 has"),
         ("t.csv", "image,score\na,1\n".encode("utf-32"), "t.csv:1: .*NUL bytes"),
         ("t.csv", b"image,score\n" + b"a.jpg,1\n" * 200 + b"b\0.jpg,2\n", "t.csv:202: the line holds a NUL byte"),
