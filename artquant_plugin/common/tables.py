@@ -87,8 +87,8 @@ class TableRow:
             before, place = self.decimal_signs.setdefault(column, (sign, self.place))
             if before != sign:
                 raise ArtQuantError(
-                    f"{self.place}: {column} {value!r} has a decimal {sign}, that of {place} a decimal {before}; write "
-                    "all of them alike"
+                    f"{self.place}: {column} {value!r} has a decimal {sign}, that of {place} a decimal {before}; "
+                    "write all of them alike"
                 )
         return number
 
@@ -213,12 +213,16 @@ def table_columns(
         return text.header
 
 
-def read_json_values(location: str) -> Iterator[tuple[str, Any]]:
+def read_json_values(
+    location: str, *, expected: str = "JSON that can be read", remedy: str = "mend the line"
+) -> Iterator[tuple[str, Any]]:
     """The values of a JSON file, with the place of each one.
 
     Args:
         location: a ``.jsonl`` file, which holds one value per line and is read line by line; or any other file, which
             is read whole and holds a list of values, or values one behind the other.
+        expected: what the error says that a line is not, when it is no JSON.
+        remedy: what the user can do about such a line, the end of the message.
 
     Yields:
         ``file:line`` at which the value begins, and the value.
@@ -235,7 +239,7 @@ def read_json_values(location: str) -> Iterator[tuple[str, Any]]:
                     try:
                         value = decoder.decode(text)
                     except (ValueError, RecursionError) as error:
-                        raise _json_error(f"{location}:{number}", error) from error
+                        raise _json_error(f"{location}:{number}", error, expected, remedy) from error
                     yield f"{location}:{number}", value
         return
     with open_binary(location) as file:
@@ -248,7 +252,7 @@ def read_json_values(location: str) -> Iterator[tuple[str, Any]]:
             line, counted = line + text.count("\n", counted, position), position
             yield f"{location}:{line}", value
     except json.JSONDecodeError as error:
-        raise _json_error(f"{location}:{error.lineno}", error) from error
+        raise _json_error(f"{location}:{error.lineno}", error, expected, remedy) from error
 
 
 def parquet_batches(
@@ -488,6 +492,6 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _json_error(place: str, error: Exception) -> ArtQuantError:
+def _json_error(place: str, error: Exception, expected: str, remedy: str) -> ArtQuantError:
     said = error.msg if isinstance(error, json.JSONDecodeError) else one_line(error)
-    return ArtQuantError(f"{place}: not JSON that can be read ({said}); mend the line")
+    return ArtQuantError(f"{place}: not {expected} ({said}); {remedy}")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from artquant_plugin.report.task_runs import TaskRun, model_name
+from artquant_plugin.report.task_runs import TaskRun, as_object, model_name
 
 # Arguments such as api_key=..., as lmms-eval writes them in text or in JSON. A page may be published, so that none of
 # these may be on it.
@@ -56,14 +56,14 @@ def read_details(run: TaskRun) -> RunDetails:
     """
     results = run.file.with_name(f"{run.date}_results.json")
     try:
-        content = json.loads(results.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        content = as_object(json.loads(results.read_text(encoding="utf-8")))
+    except (FileNotFoundError, ValueError, RecursionError):
         content = {}
-    task = _dict(_dict(_dict(content).get("configs")).get(run.task))
-    manifest = _dict(_dict(task.get("dataset_kwargs")).get("data_files")).get("test")
+    task = as_object(as_object(content.get("configs")).get(run.task))
+    manifest = as_object(as_object(task.get("dataset_kwargs")).get("data_files")).get("test")
     folder = Path(manifest).parent if isinstance(manifest, str) else None
     dataset = folder.name if folder is not None and run.task.startswith(folder.name) else without_variant(run.task)
-    config = _dict(content.get("config"))
+    config = as_object(content.get("config"))
     arguments = config.get("model_args") or ""
     seconds = content.get("total_evaluation_time_seconds")
     return RunDetails(
@@ -117,8 +117,8 @@ def read_descriptions(run: TaskRun, dataset: str) -> dict[str, str]:
     with files[-1].open(encoding="utf-8") as lines:
         for line in lines:
             try:
-                record = _dict(_dict(json.loads(line)).get("described"))
-            except ValueError:
+                record = as_object(as_object(json.loads(line)).get("described"))
+            except (ValueError, RecursionError):
                 continue
             if isinstance(record.get("id"), str) and isinstance(record.get("description"), str):
                 texts[record["id"]] = record["description"]
@@ -144,17 +144,13 @@ def _prompt(given: Any) -> str:
 
     The chosen prompt is under its own key. Files of older runs have only the prompts per model; theirs is the default.
     """
-    prompts = _dict(given)
-    chosen = prompts.get("prompt") or _dict(prompts.get("default")).get("prompt")
+    prompts = as_object(given)
+    chosen = prompts.get("prompt") or as_object(prompts.get("default")).get("prompt")
     return chosen if isinstance(chosen, str) else ""
 
 
 def _number(value: Any) -> str:
     try:
         return f"{float(value):.0f}"
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return ""
-
-
-def _dict(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
