@@ -50,6 +50,7 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> None:
     """Join predictions with human scores, evaluate them, and print or plot the result."""
     from artquant_plugin.common.errors import ArtQuantError
+    from artquant_plugin.common.paths import expanded
     from artquant_plugin.metrics.agreement import evaluate
     from artquant_plugin.metrics.predictions import TableForm, join_by_any_name, read_predictions, read_truth
 
@@ -61,7 +62,7 @@ def run(args: argparse.Namespace) -> None:
         args.truth, TableForm(args.truth_image_column, args.score_column, args.delimiter, args.encoding)
     )
     form = TableForm(args.image_column, args.prediction_column, args.delimiter, args.encoding)
-    joined = join_by_any_name(read_predictions(args.predictions.expanduser(), form), truth)
+    joined = join_by_any_name(read_predictions(expanded(args.predictions), form), truth)
     agreement = evaluate(joined.images, joined.predictions, joined.truths, resamples=args.resamples, seed=args.seed)
     if args.plot:
         from artquant_plugin.report.scatter import draw_scatter

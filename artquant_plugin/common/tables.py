@@ -22,7 +22,7 @@ from typing import IO, Any
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.json_text import json_values
 from artquant_plugin.common.locations import open_binary, suffix
-from artquant_plugin.common.machine import is_machine_fault
+from artquant_plugin.common.machine import is_machine_fault, machine_error
 from artquant_plugin.common.text import first_line, listed, one_line
 
 UTF8 = "utf-8-sig"  # UTF-8, with a byte-order mark at the beginning or without
@@ -178,9 +178,10 @@ def read_table(
                 number += 1
                 place = f"{location}, row {number}"
                 try:
-                    yield TableRow(place, {name: batch.column(name)[row].as_py() for name in batch.schema.names})
+                    values = {name: batch.column(name)[row].as_py() for name in batch.schema.names}
                 except UnicodeDecodeError as error:
                     raise ArtQuantError(f"{place}: text that is no UTF-8 ({error.reason}); write it again") from error
+                yield TableRow(place, values)
     else:
         yield from _text_rows(location, columns, optional, delimiter, encoding, remedy, has_options)
 
@@ -292,9 +293,9 @@ def _parquet_file(location: str) -> Iterator[Any]:
     with open_binary(location) as file:
         try:
             yield parquet.ParquetFile(file)
-        except (pyarrow.ArrowException, OSError) as error:
+        except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:  # OSError: what it says of broken pages
             if is_machine_fault(error):
-                raise
+                raise machine_error(error, f"'{location}' cannot be read") from error
             raise ArtQuantError(
                 f"'{location}' is no whole Parquet file ({first_line(error)}); fetch or write it again"
             ) from error

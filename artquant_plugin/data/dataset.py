@@ -18,6 +18,7 @@ import numpy as np
 
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.files import atomic_write
+from artquant_plugin.common.paths import expanded
 from artquant_plugin.data.images import resolve_inside
 from artquant_plugin.data.paintings import Painting, read_paintings, row_files
 from artquant_plugin.prompting.levels import LEVEL_VALUES
@@ -311,7 +312,7 @@ def check_unique(splits: Mapping[str, Sequence[Painting]]) -> None:
 
 def data_home() -> Path:
     """Where imported datasets are: $ARTQUANT_DATA, or ~/.cache/artquant/data."""
-    return Path(os.environ.get("ARTQUANT_DATA") or Path.home() / ".cache" / "artquant" / "data").expanduser()
+    return expanded(os.environ.get("ARTQUANT_DATA") or "~/.cache/artquant/data")
 
 
 def outside_levels(scores: Sequence[float], values: Sequence[float] | None = None) -> int:

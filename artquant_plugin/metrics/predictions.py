@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.paths import expanded
 from artquant_plugin.common.progress import progress
 from artquant_plugin.common.tables import UTF8, TableRow, read_table, table_columns
 from artquant_plugin.common.text import one_line
@@ -116,7 +117,7 @@ def read_truth(truth: str, form: TableForm | None = None) -> Truth:
     """
     form = form or TableForm()
     image_column, score_column = form.image or "image", form.value or "score"
-    path = Path(truth).expanduser()
+    path = expanded(truth)
     if path.exists() and not path.is_dir():
         scores: dict[str, float] = {}
         for row in _rows(path, form, (image_column, score_column), "pass --truth-image-column or --score-column"):
