@@ -219,7 +219,9 @@ def test_a_disk_that_is_full_names_the_file_and_a_rerun_goes_on(paintings, tmp_p
     assert run(paintings, out).finished
     assert {out.name, journal.name} & failed  # which of them is longer depends on the format
     assert out.read_bytes() == (tmp_path / f"whole.{form}").read_bytes()
-    assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith(f".s.{form}")) == [f".s.{form}.lock"]
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith(f".s.{form}")) == [
+        f".s.{form}.lock"
+    ]
 
 
 def test_a_file_that_no_run_wrote_is_kept(paintings, tmp_path):
