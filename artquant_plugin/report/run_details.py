@@ -24,7 +24,6 @@ class RunDetails:
     Args:
         dataset: name of the dataset that the task is about.
         variant: what the task's name adds to the dataset's, such as ``cot``; empty for the plain task.
-        folder: the dataset's folder at the time of the run; None where it is not known.
         model: lmms-eval's ``--model``, such as ``openai``.
         arguments: lmms-eval's ``--model_args``, with keys and tokens taken out.
         prompt: the task's question, before the scale is filled in.
@@ -37,7 +36,6 @@ class RunDetails:
 
     dataset: str
     variant: str
-    folder: Path | None
     model: str
     arguments: str
     prompt: str
@@ -61,15 +59,14 @@ def read_details(run: TaskRun) -> RunDetails:
         content = {}
     task = as_object(as_object(content.get("configs")).get(run.task))
     manifest = as_object(as_object(task.get("dataset_kwargs")).get("data_files")).get("test")
-    folder = Path(manifest).parent if isinstance(manifest, str) else None
-    dataset = folder.name if folder is not None and run.task.startswith(folder.name) else without_variant(run.task)
+    folder = Path(manifest).parent.name if isinstance(manifest, str) else ""
+    dataset = folder if folder and run.task.startswith(folder) else without_variant(run.task)
     config = as_object(content.get("config"))
     arguments = config.get("model_args") or ""
     seconds = content.get("total_evaluation_time_seconds")
     return RunDetails(
         dataset=dataset,
         variant=run.task.removeprefix(dataset).strip("_"),
-        folder=folder,
         model=str(config.get("model") or ""),
         arguments=without_secrets(
             arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)

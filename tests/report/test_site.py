@@ -21,7 +21,8 @@ EVIL = '"><script>alert(1)</script>&'
 
 
 @pytest.fixture
-def analysis(tmp_path):
+def analysis(tmp_path, monkeypatch):
+    monkeypatch.setenv("ARTQUANT_DATA", str(tmp_path))
     dataset = write_paintings(tmp_path / "baid", 12)
     truths = {row.id: row.score for row in dataset.split("test")}
     write_samples(tmp_path / "r" / "ArtQuant", dataset, {name: t * 0.9 for name, t in truths.items()}, truths)

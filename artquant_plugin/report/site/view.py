@@ -80,9 +80,10 @@ def unpictured(board: Board) -> str:
         return ""
     if board.info is None:
         return (
-            "The dataset's folder was not at hand when this page was made: there are no pictures, and no texts of it."
+            "The dataset was not imported where this page was made: there are no pictures, and no texts of it. "
+            "`artquant data import` imports it, and --images names a folder with pictures alone."
         )
-    return "The dataset's image files were not at hand when this page was made: there are no pictures."
+    return "The dataset's image files were not in its image folder when this page was made: there are no pictures."
 
 
 COLUMNS = (
