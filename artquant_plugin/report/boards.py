@@ -3,14 +3,16 @@
 import re
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from artquant_plugin.common.errors import ArtQuantError, ArtQuantWarning
+from artquant_plugin.common.secrets import without_keys
 from artquant_plugin.data.dataset import INFO_FILE, Dataset, DatasetInfo, Painting, data_home
 from artquant_plugin.data.find import find_dataset
 from artquant_plugin.report.model_predictions import (
@@ -22,7 +24,7 @@ from artquant_plugin.report.model_predictions import (
 from artquant_plugin.report.painting_pictures import find_pictures
 from artquant_plugin.report.prediction_sources import PredictionSource
 from artquant_plugin.report.run_details import read_descriptions, read_details, without_variant
-from artquant_plugin.report.task_runs import TaskRun, read_runs
+from artquant_plugin.report.task_runs import LoggedSample, TaskRun, read_runs
 
 SPLIT = "test"  # the split that the tasks evaluate on
 PLAIN_NAME = re.compile(r"\w[\w.-]*")  # of a dataset; it leads to no other folder
@@ -116,19 +118,22 @@ def _models_of_folder(source: PredictionSource, dataset: str | None) -> list[tup
     for run in read_runs([source.path]):
         details = read_details(run)
         if dataset in (None, details.dataset, run.task):
-            name = source.name or run.model
+            clean = partial(without_keys, keys=details.keys)
+            name = source.name or clean(run.model)
             label = f"{name} ({details.variant})" if details.variant else name
             model = ModelPredictions(
                 name=label,
                 predictions=dict(zip(run.ids, run.predictions, strict=True)),
                 failures=run.failures,
-                samples={sample.id: sample for sample in run.samples},
+                samples={sample.id: _without_keys(sample, clean) for sample in run.samples},
                 details=details,
                 file=run.file,
                 older=run.older,
                 has_own_unit=run.has_own_unit,
                 from_range=run.from_range,
-                descriptions=read_descriptions(run, details.dataset),
+                descriptions={
+                    painting_id: clean(text) for painting_id, text in read_descriptions(run, details.dataset).items()
+                },
             )
             found.append((run, model))
     if not found:
@@ -140,6 +145,11 @@ def _models_of_folder(source: PredictionSource, dataset: str | None) -> list[tup
             f"{source.name!r}; name one model's folder"
         )
     return found
+
+
+def _without_keys(sample: LoggedSample, clean: Callable[[str], str]) -> LoggedSample:
+    """A sample without the secrets that an endpoint repeated in its reply."""
+    return replace(sample, reply=clean(sample.reply), reason=None if sample.reason is None else clean(sample.reason))
 
 
 def _dataset_of(source: PredictionSource, dataset: str | None, known: Sequence[str]) -> str:

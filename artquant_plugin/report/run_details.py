@@ -2,18 +2,13 @@
 
 import glob
 import json
-import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from artquant_plugin.common.secrets import secret_values, without_keys, without_secrets
 from artquant_plugin.report.task_runs import TaskRun, as_object, model_name
 
-# Arguments such as api_key=..., as lmms-eval writes them in text or in JSON. A page may be published, so that none of
-# these may be on it.
-_SECRET = re.compile(
-    r"""(\w*(?:key|token|secret|password|credential)["']?\s*[=:]\s*)("[^"]*"|'[^']*'|[^,}\s]+)""", re.IGNORECASE
-)
 VARIANTS = ("cot", "levels")  # endings of tasks that ask another question about the paintings of the same dataset
 
 
@@ -32,6 +27,7 @@ class RunDetails:
         commit: git commit of the folder that the run was started in.
         date: date of the run, as in the names of its files.
         seconds: the time that the run took, as a whole number of seconds.
+        keys: the secrets among the arguments, which an endpoint may have repeated in its replies.
     """
 
     dataset: str
@@ -44,6 +40,7 @@ class RunDetails:
     commit: str
     date: str
     seconds: str
+    keys: tuple[str, ...] = field(default=(), repr=False)
 
 
 def read_details(run: TaskRun) -> RunDetails:
@@ -63,34 +60,23 @@ def read_details(run: TaskRun) -> RunDetails:
     dataset = folder if folder and run.task.startswith(folder) else without_variant(run.task)
     config = as_object(content.get("config"))
     arguments = config.get("model_args") or ""
+    if not isinstance(arguments, str):
+        arguments = json.dumps(arguments, ensure_ascii=False)
+    keys = tuple(secret_values(arguments))
     seconds = content.get("total_evaluation_time_seconds")
     return RunDetails(
         dataset=dataset,
         variant=run.task.removeprefix(dataset).strip("_"),
         model=str(config.get("model") or ""),
-        arguments=without_secrets(
-            arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
-        ),
-        prompt=_prompt(task.get("lmms_eval_specific_kwargs")),
+        arguments=without_secrets(arguments, keys),
+        prompt=without_keys(_prompt(task.get("lmms_eval_specific_kwargs")), keys),
         prompt_version=run.prompt,
         harness=str(content.get("lmms_eval_version") or ""),
         commit=str(content.get("git_hash") or ""),
         date=run.date,
         seconds=_number(seconds),
+        keys=keys,
     )
-
-
-def without_secrets(arguments: str) -> str:
-    """Replace the values of keys, tokens, secrets and passwords by three stars.
-
-    Args:
-        arguments: lmms-eval's ``--model_args``, as text or JSON.
-
-    Example:
-        >>> without_secrets("model=gpt-4o,api_key=sk-1,max_new_tokens=9")
-        'model=gpt-4o,api_key=***,max_new_tokens=9'
-    """
-    return _SECRET.sub(r"\1***", arguments)
 
 
 def read_descriptions(run: TaskRun, dataset: str) -> dict[str, str]:

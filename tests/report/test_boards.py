@@ -134,6 +134,32 @@ def test_names_that_lead_out_of_a_folder_name_no_file(tmp_path):
         assert file_inside(tmp_path / "a", name) is None
 
 
+def test_a_key_in_the_arguments_of_a_run_is_on_the_board_nowhere(tmp_path):
+    replies = {name: "You sent sekret-4711-key, Authorization: Bearer zyx987654321" for name in TRUTHS}
+    folder = write_samples(tmp_path / "m", "baid", dict(TRUTHS), TRUTHS, replies=replies)
+    results = next(folder.glob("*_results.json"))
+    content = json.loads(results.read_text())
+    content["config"]["model_args"] = {
+        "base_url": "https://ann:hunter22@host/v1",
+        "api_keys": ["sekret-4711-key", "other-key-0815"],
+        "headers": {"Authorization": "Bearer abcdefgh12345678"},
+        "max_new_tokens": 9,
+    }
+    content["configs"]["baid"]["lmms_eval_specific_kwargs"]["prompt"] = "Use other-key-0815. How good is it?"
+    results.write_text(json.dumps(content))
+    described = {"described": {"id": "a", "description": "sekret-4711-key"}}
+    (folder / "20260101_000001_samples_baid_describe.jsonl").write_text(json.dumps(described))
+    (board,) = boards(folder)
+    (model,) = board.models
+    shown = json.dumps(
+        [model.details.arguments, model.details.prompt, dict(model.descriptions)]
+        + [sample.reply for sample in model.samples.values()]
+    )
+    for secret in ("sekret", "other-key", "hunter22", "abcdefgh", "zyx9"):
+        assert secret not in shown
+    assert '"max_new_tokens": 9' in model.details.arguments and "How good is it?" in model.details.prompt
+
+
 def test_a_run_without_its_results_file_is_still_read(tmp_path):
     folder = write_samples(tmp_path / "m", "baid", dict(TRUTHS), TRUTHS, task="baid_cot")
     next(folder.glob("*_results.json")).write_text("{broken")
