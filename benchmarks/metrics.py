@@ -10,7 +10,7 @@ import time
 import numpy as np
 from scipy.stats import spearmanr
 
-from artquant_plugin.metrics.agreement import bootstrap
+from artquant_plugin.metrics.agreement import bootstrap_agreement
 
 
 def main() -> None:
@@ -24,9 +24,9 @@ def main() -> None:
         rng = np.random.default_rng(0)
         prediction = rng.normal(size=pairs)
         truth = (0.5 * prediction + rng.normal(size=pairs)).round(2)
-        bootstrap(prediction, truth, resamples=10, seed=1)
+        bootstrap_agreement(prediction, truth, resamples=10, seed=1)
         started = time.perf_counter()
-        ours = bootstrap(prediction, truth, resamples=args.resamples, seed=1)[:, 0]
+        ours = bootstrap_agreement(prediction, truth, resamples=args.resamples, seed=1)[:, 0]
         ours_seconds = time.perf_counter() - started
         started = time.perf_counter()
         theirs = list(by_scipy(prediction, truth, args.resamples))

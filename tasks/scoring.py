@@ -7,12 +7,14 @@ happens, with the command that imports it.
 
 import functools
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from PIL import Image
 
+from artquant_plugin.common.errors import ArtQuantWarning
 from artquant_plugin.data.dataset import Dataset
 from artquant_plugin.data.images import open_image
 from artquant_plugin.data.paintings import Painting
@@ -141,7 +143,10 @@ def _scores(pairs: Sequence[Sequence[Any]], *, intervals: bool = False) -> Agree
 @functools.lru_cache(maxsize=4)  # the harness asks for each metric of a task by itself
 def _evaluate(pairs: tuple[tuple[str, float, float], ...], resamples: int) -> Agreement:
     ids, predictions, truths = zip(*pairs, strict=True)
-    return evaluate(ids, predictions, truths, resamples=resamples)
+    scores = evaluate(ids, predictions, truths, resamples=resamples)
+    for caution in scores.cautions if resamples else ():  # once for all the metrics
+        warnings.warn(caution, ArtQuantWarning, stacklevel=2)
+    return scores
 
 
 def _filled(metric: str) -> Callable[[Sequence[Sequence[Any]]], float]:

@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from artquant_plugin.cli.options import add_column_options
@@ -32,9 +33,6 @@ def add_source_options(parser: Any, formats: Sequence[str]) -> None:
         metavar="FILE|DATASET[:SPLIT]",
         help="human scores for CSV files (default: the runs' own, or the dataset's test split)",
     )
-    parser.add_argument(
-        "--image-column", default="image", help="column of the CSV files that names the image (default: %(default)s)"
-    )
     add_column_options(parser)
     parser.add_argument(
         "--resamples",
@@ -46,12 +44,13 @@ def add_source_options(parser: Any, formats: Sequence[str]) -> None:
     parser.add_argument("--format", choices=tuple(formats), help="format of the printed tables (default: text)")
 
 
-def read(sources: Sequence[str], args: argparse.Namespace) -> "list[Board]":
+def read(sources: Sequence[str], args: argparse.Namespace, *, images: Sequence[Path] = ()) -> "list[Board]":
     """Read the boards of all sources, one per dataset.
 
     Args:
         sources: the sources as the user wrote them, ``[NAME=]PATH[@DATASET]``.
         args: the command line, with the options of `add_source_options`.
+        images: folders with pictures of paintings that are in no imported dataset.
 
     Raises:
         ArtQuantError: the value of an option is out of range, or a source cannot be read.
@@ -73,5 +72,9 @@ def read(sources: Sequence[str], args: argparse.Namespace) -> "list[Board]":
         truth=args.truth,
         truth_image=args.truth_image_column,
         score=args.score_column,
+        delimiter=args.delimiter,
+        encoding=args.encoding,
     )
-    return read_boards([parse_prediction_source(source) for source in sources], columns, dataset=args.task)
+    return read_boards(
+        [parse_prediction_source(source) for source in sources], columns, dataset=args.task, images=images
+    )

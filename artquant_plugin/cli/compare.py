@@ -26,6 +26,7 @@ def run(args: argparse.Namespace) -> None:
     """Read the board, compare its models, and print the comparisons."""
     from artquant_plugin.common.errors import ArtQuantError
     from artquant_plugin.metrics.pairwise_comparisons import compare_models
+    from artquant_plugin.report.analysis import cautions
     from artquant_plugin.report.board_tables import comparison_text, comparisons_table
     from artquant_plugin.report.table_formats import FORMATS
 
@@ -41,6 +42,7 @@ def run(args: argparse.Namespace) -> None:
         )
     comparisons = compare_models(names, board.matrix(), board.truth, resamples=args.resamples, seed=args.seed)
     if args.format in (None, "text"):
-        print("\n\n".join(comparison_text(board.dataset, comparison, len(comparisons)) for comparison in comparisons))
+        parts = [comparison_text(board.dataset, comparison, len(comparisons)) for comparison in comparisons]
+        print("\n\n".join([*parts, *cautions(board)]))
     else:
-        print(FORMATS[args.format](comparisons_table(board.dataset, comparisons)))
+        print(FORMATS[args.format](comparisons_table(board.dataset, comparisons, cautions(board))))

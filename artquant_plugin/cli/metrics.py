@@ -21,19 +21,18 @@ def add_parser(subparsers: Any) -> None:
     """Add `artquant metrics`."""
     parser = subparsers.add_parser(
         "metrics",
-        help="SROCC and PLCC of predictions in a CSV or JSON file",
+        help="SROCC and PLCC of predictions in a CSV, JSON or Parquet file",
         description="Join predictions with human scores by image name; print counts, then metrics with intervals.",
         epilog="example: artquant metrics predictions.csv --truth baid:test --plot scatter.png",
     )
-    parser.add_argument("predictions", type=Path, help="CSV or JSON file, one row per image")
+    parser.add_argument(
+        "predictions", type=Path, help="CSV, JSON or Parquet file, one row per image, such as `artquant score` writes"
+    )
     parser.add_argument(
         "--truth",
         required=True,
         metavar="FILE|DATASET[:SPLIT]",
         help="human scores: a CSV file, or a dataset and its split (default of the split: test)",
-    )
-    parser.add_argument(
-        "--image-column", default="image", help="column of the predictions that names the image (default: %(default)s)"
     )
     add_column_options(parser)
     parser.add_argument(
@@ -51,17 +50,19 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> None:
     """Join predictions with human scores, evaluate them, and print or plot the result."""
     from artquant_plugin.common.errors import ArtQuantError
+    from artquant_plugin.common.paths import expanded
     from artquant_plugin.metrics.agreement import evaluate
-    from artquant_plugin.metrics.predictions import join_predictions, read_truth
+    from artquant_plugin.metrics.predictions import TableForm, join_by_any_name, read_predictions, read_truth
 
     if args.resamples < 0 or args.seed < 0:
         raise ArtQuantError(
             f"--resamples {args.resamples} and --seed {args.seed} must not be negative; leave them out for 2000 and 0"
         )
-    truth = read_truth(args.truth, image_column=args.truth_image_column, score_column=args.score_column)
-    joined = join_predictions(
-        args.predictions, truth, image_column=args.image_column, prediction_column=args.prediction_column
+    truth = read_truth(
+        args.truth, TableForm(args.truth_image_column, args.score_column, args.delimiter, args.encoding)
     )
+    form = TableForm(args.image_column, args.prediction_column, args.delimiter, args.encoding)
+    joined = join_by_any_name(read_predictions(expanded(args.predictions), form), truth)
     agreement = evaluate(joined.images, joined.predictions, joined.truths, resamples=args.resamples, seed=args.seed)
     if args.plot:
         from artquant_plugin.report.scatter import draw_scatter
@@ -73,6 +74,7 @@ def run(args: argparse.Namespace) -> None:
 def _problems(joined: "JoinedPredictions") -> dict[str, list[str]]:
     return {
         "without prediction": joined.missing,
+        "not scored": joined.failed,
         "unparsable prediction": joined.unparsable,
         "several predictions, not used": joined.duplicates,
         "no human score": joined.unknown,
@@ -90,8 +92,8 @@ def _as_text(joined: "JoinedPredictions", agreement: "Agreement") -> list[str]:
     for name in ("srocc", "plcc", "mae", "rmse"):
         metric = getattr(agreement, name)
         interval = "" if math.isnan(metric.low) else f"  [{metric.low:.4f}, {metric.high:.4f}]"
-        lines.append(f"{name.upper():<6} {metric.value:.4f}{interval}")
-    return lines
+        lines.append(f"{name.upper():<6} {metric.value:.4f}{interval or ('  (too few)' if agreement.too_few else '')}")
+    return [*lines, *(f"note   {caution}" for caution in agreement.cautions)]
 
 
 def _as_json(joined: "JoinedPredictions", agreement: "Agreement") -> str:
@@ -99,6 +101,7 @@ def _as_json(joined: "JoinedPredictions", agreement: "Agreement") -> str:
         "n": agreement.n,
         "n_truth": joined.n_truth,
         "missing": joined.missing,
+        "failed": joined.failed,
         "unparsable": joined.unparsable,
         "duplicates": joined.duplicates,
         "unknown": joined.unknown,
@@ -107,4 +110,5 @@ def _as_json(joined: "JoinedPredictions", agreement: "Agreement") -> str:
     for name in ("srocc", "plcc", "mae", "rmse"):
         metric = asdict(getattr(agreement, name))
         content[name] = {key: value if math.isfinite(value) else None for key, value in metric.items()}
+    content["cautions"] = list(agreement.cautions)
     return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)

@@ -3,6 +3,8 @@
 import argparse
 from typing import Any
 
+from artquant_plugin.common.tables import UTF8
+
 
 def whole_number(text: str) -> int:
     """Read a whole number from 0, as the `type` of an option.
@@ -49,9 +51,14 @@ def add_overrides(parser: Any) -> None:
 
 
 def add_column_options(parser: Any) -> None:
-    """Add the options that name the columns of predicted scores and of a table of human scores."""
+    """Add the options that say how tables of predicted and of human scores are read."""
     parser.add_argument(
-        "--prediction-column", default="prediction", help="column of the predicted score (default: %(default)s)"
+        "--image-column",
+        help="column of the predictions that names the image (default: image; path in what `artquant score` wrote)",
+    )
+    parser.add_argument(
+        "--prediction-column",
+        help="column of the predicted score (default: prediction; score in what `artquant score` wrote)",
     )
     parser.add_argument(
         "--truth-image-column",
@@ -61,3 +68,7 @@ def add_column_options(parser: Any) -> None:
     parser.add_argument(
         "--score-column", default="score", help="column of a truth file with the human score (default: %(default)s)"
     )
+    parser.add_argument(
+        "--delimiter", help="what sets the fields of a line apart (default: as the header line shows: , or ; or a tab)"
+    )
+    parser.add_argument("--encoding", default=UTF8, help="encoding of CSV files, such as cp1252 (default: UTF-8)")

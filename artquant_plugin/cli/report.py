@@ -25,19 +25,27 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--workers", type=positive, help="number of processes that make thumbnails (default: one per core)"
     )
+    parser.add_argument(
+        "--images",
+        action="append",
+        default=[],
+        metavar="FOLDER",
+        help="folder with pictures of paintings that are in no imported dataset; may be repeated",
+    )
     add_source_options(parser, ("text", "markdown", "csv", "latex", "json"))
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> None:
     """Read the boards, compute their figures, and write the pages or print the tables."""
+    from artquant_plugin.common.paths import expanded
     from artquant_plugin.metrics.agreement import RESAMPLES
     from artquant_plugin.report.analysis import analyse
     from artquant_plugin.report.board_tables import tables
     from artquant_plugin.report.table_formats import FORMATS
 
     resamples = args.resamples or RESAMPLES
-    boards = read(args.sources, args)
+    boards = read(args.sources, args, images=[expanded(folder) for folder in args.images])
     analyses = [analyse(board, resamples=resamples, pair_resamples=args.resamples, seed=args.seed) for board in boards]
     if args.format or not args.out:
         show = FORMATS[args.format or "text"]

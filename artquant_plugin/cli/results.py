@@ -56,9 +56,11 @@ def run(args: argparse.Namespace) -> None:
         print(json.dumps([_finite(asdict(row)) for row in rows], indent=2, ensure_ascii=False, allow_nan=False))
         return
     print(markdown_table(rows) if args.markdown else text_table(rows))
-    for found in runs:
+    for found, row in zip(runs, rows, strict=True):
         if found.from_range:
             print(f"{found.model} on {found.task}: {found.from_range} scores are the mid-point of a range")
+        for caution in row.scores.cautions if row.scores else ():
+            print(f"{found.model} on {found.task}: {caution}")
         if found.older:
             print(f"{found.model} on {found.task}: {found.older} older runs passed over, {found.date} shown")
     if args.plot:

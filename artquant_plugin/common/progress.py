@@ -19,13 +19,27 @@ class ProgressBar:
         show: False draws nothing at all, as for all processes but the first.
         in_files: whether the bar is also written where the error stream is no terminal. Our commands write none there;
             a model of lmms-eval does, as its other models do, since evaluations on clusters are watched in log files.
+        delay: seconds before the bar is drawn for the first time; work that is done by then shows none.
     """
 
-    def __init__(self, title: str, unit: str, total: int | None, *, show: bool = True, in_files: bool = False) -> None:
+    def __init__(
+        self,
+        title: str,
+        unit: str,
+        total: int | None,
+        *,
+        show: bool = True,
+        in_files: bool = False,
+        delay: float = 0.0,
+    ) -> None:
         self._started = time.monotonic()
         on_terminals_only = None  # how tqdm spells it
         self._bar = tqdm(
-            total=total, desc=title, unit=unit, disable=(False if in_files else on_terminals_only) if show else True
+            total=total,
+            desc=title,
+            unit=unit,
+            disable=(False if in_files else on_terminals_only) if show else True,
+            delay=delay,
         )
 
     def __enter__(self) -> Self:
@@ -80,7 +94,7 @@ class ProgressBar:
         return time.monotonic() - self._started
 
 
-def progress(items: Iterable[Item], title: str, unit: str, total: int | None) -> Iterator[Item]:
+def progress(items: Iterable[Item], title: str, unit: str, total: int | None, *, delay: float = 0.0) -> Iterator[Item]:
     """Pass items on and show how many were taken.
 
     Args:
@@ -88,8 +102,9 @@ def progress(items: Iterable[Item], title: str, unit: str, total: int | None) ->
         title: a word before the bar that says what is being done.
         unit: what an item is, in the singular.
         total: number of items; None when that is not known.
+        delay: seconds before the bar is drawn for the first time; items that are all taken by then show none.
     """
-    with ProgressBar(title, unit, total) as bar:
+    with ProgressBar(title, unit, total, delay=delay) as bar:
         for item in items:
             yield item
             bar.advance()

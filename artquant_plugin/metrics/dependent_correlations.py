@@ -4,7 +4,7 @@ import math
 
 from scipy.stats import norm
 
-from artquant_plugin.metrics.agreement import LEVEL
+from artquant_plugin.metrics.agreement import CONFIDENCE
 
 
 def steiger_z(r_truth_a: float, r_truth_b: float, r_a_b: float, n: int) -> tuple[float, float]:
@@ -42,7 +42,7 @@ def steiger_z(r_truth_a: float, r_truth_b: float, r_a_b: float, n: int) -> tuple
 
 
 def zou_interval(
-    r_truth_a: float, r_truth_b: float, r_a_b: float, n: int, *, level: float = LEVEL
+    r_truth_a: float, r_truth_b: float, r_a_b: float, n: int, *, confidence: float = CONFIDENCE
 ) -> tuple[float, float]:
     """Zou's confidence interval of the difference r_truth_a - r_truth_b.
 
@@ -51,7 +51,7 @@ def zou_interval(
         r_truth_b: Pearson correlation of model b's scores with the human scores, in [-1, 1].
         r_a_b: Pearson correlation of the two models' scores with each other, in [-1, 1].
         n: number of images that all three correlations are over.
-        level: confidence level of the interval, in (0, 1).
+        confidence: the share of samples whose interval holds the true difference, in (0, 1).
 
     Returns:
         Lower and upper bound. Both are NaN when n is below 4, or when a correlation is 1, -1 or NaN.
@@ -67,7 +67,7 @@ def zou_interval(
     a, b = r_truth_a, r_truth_b
     if n < 4 or not (abs(a) < 1 and abs(b) < 1 and abs(r_a_b) < 1):
         return math.nan, math.nan
-    half = float(norm.ppf((1 + level) / 2)) / math.sqrt(n - 3)
+    half = float(norm.ppf((1 + confidence) / 2)) / math.sqrt(n - 3)
     below_a, above_a = a - math.tanh(math.atanh(a) - half), math.tanh(math.atanh(a) + half) - a
     below_b, above_b = b - math.tanh(math.atanh(b) - half), math.tanh(math.atanh(b) + half) - b
     shared = (r_a_b - a * b / 2) * (1 - a**2 - b**2 - r_a_b**2) + r_a_b**3

@@ -59,11 +59,15 @@ def fit_logistic(prediction: ArrayLike, truth: ArrayLike) -> LogisticFit | None:
         The fit; None when n is below 5, when one side is constant, or when the fit does not converge or is constant.
     """
     x, y = np.asarray(prediction, dtype=np.float64), np.asarray(truth, dtype=np.float64)
-    if x.size < 5 or not np.ptp(x) or not np.ptp(y):
+    if x.size < 5 or (x == x[0]).all() or (y == y[0]).all():
         return None
-    # Standardized predictions let the fit converge from the same start, whatever the tool's scale.
-    middle, spread = float(x.mean()), float(x.std())
-    scaled = (x - middle) / spread
+    # Standardized predictions let the fit converge from the same start, whatever the tool's scale. Where predictions
+    # differ by rounding alone, or are near the largest float, a mapping would be one of rounding errors.
+    with np.errstate(over="ignore", invalid="ignore"):
+        middle, spread = float(x.mean()), float(x.std())
+        scaled = (x - middle) / spread
+    if not np.isfinite(scaled).all() or abs(float(scaled.mean())) > 1e-3 or not np.isfinite(np.square(y)).all():
+        return None
     sign = math.copysign(1.0, plcc(x, y))
     ends = (y.max(), y.min()) if sign > 0 else (y.min(), y.max())
     best = least_squares(lambda b: logistic(scaled, b) - y, [*ends, 0.0, 1.0], method="lm", max_nfev=4000)

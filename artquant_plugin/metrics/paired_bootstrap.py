@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.metrics.pearson import ResampledPearson
 from artquant_plugin.metrics.resampling import doubled_midranks, resampled_counts, tie_groups
 
 FloatArray = NDArray[np.float64]
@@ -15,7 +16,7 @@ def paired_bootstrap(predictions: ArrayLike, truth: ArrayLike, *, resamples: int
     """Compute the SROCC and PLCC of each model in resamples that all models share.
 
     Each model's correlations are computed once per resample, from counts over images that were sorted once, as
-    `metrics.agreement.bootstrap` does. Comparing any number of pairs of models then costs no more than that.
+    `metrics.agreement.bootstrap_agreement` does. Comparing any number of pairs of models then costs no more than that.
 
     Args:
         predictions: the scores of M models on the same n images, all finite; shape (M, n).
@@ -42,11 +43,8 @@ def paired_bootstrap(predictions: ArrayLike, truth: ArrayLike, *, resamples: int
     orders = np.argsort(scores, axis=1, kind="stable")
     ties = [tie_groups(row[order]) for row, order in zip(scores, orders, strict=True)]
     truth_ties = tie_groups(truth)
-    x, y = scores - scores.mean(axis=1, keepdims=True), truth - truth.mean()
-    # PLCC follows from the count-weighted means of these columns: M columns each of x, x² and xy, then y and y².
-    moments = np.concatenate([x, x * x, x * y, y[None], y[None] ** 2]).T / n
-    ranked = np.empty((resamples, models))
-    sums = np.empty((resamples, moments.shape[1]))
+    linear = ResampledPearson(scores, truth)
+    draws = np.empty((resamples, models, 2))
     for start, counts in resampled_counts(n, resamples, seed):
         for row, count in enumerate(counts):
             truth_ranks, truth_squares = doubled_midranks(count, truth_ties)
@@ -55,15 +53,9 @@ def paired_bootstrap(predictions: ArrayLike, truth: ArrayLike, *, resamples: int
                 order = orders[model]
                 ranks, squares = doubled_midranks(count[order], ties[model])
                 norm = math.sqrt(squares * truth_squares)
-                ranked[start + row, model] = weighted[order] @ ranks / norm if norm else math.nan
-        sums[start : start + len(counts)] = counts.astype(np.float64) @ moments
-    mean_x, xx, xy = sums[:, :models], sums[:, models : 2 * models], sums[:, 2 * models : 3 * models]
-    mean_y, yy = sums[:, -2:-1], sums[:, -1:]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        linear = (xy - mean_x * mean_y) / np.sqrt((xx - mean_x**2) * (yy - mean_y**2))
-    # Ranks are integers and tell exactly whether a side is constant; a variance in floating point does not.
-    linear = np.where(np.isnan(ranked), np.nan, linear.clip(-1, 1))
-    return np.stack([ranked, linear], axis=2)
+                draws[start + row, model, 0] = weighted[order] @ ranks / norm if norm else math.nan
+        draws[start : start + len(counts), :, 1] = linear(counts)
+    return draws
 
 
 def two_sided_p(draws: ArrayLike) -> float:

@@ -7,13 +7,25 @@ from itertools import combinations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.stats import norm
 
 from artquant_plugin.common.errors import ArtQuantError
-from artquant_plugin.metrics.agreement import LEVEL, RESAMPLES, plcc, srocc
+from artquant_plugin.metrics.agreement import (
+    CONFIDENCE,
+    FEWEST,
+    RESAMPLES,
+    around,
+    percentile_bounds,
+    plcc,
+    srocc,
+    standard_error,
+)
 from artquant_plugin.metrics.dependent_correlations import steiger_z, zou_interval
+from artquant_plugin.metrics.influence import pearson_influence, spearman_influence
 from artquant_plugin.metrics.paired_bootstrap import paired_bootstrap, two_sided_p
+from artquant_plugin.metrics.resampling import LARGEST
 
-ALPHA = 1 - LEVEL
+ALPHA = 1 - CONFIDENCE
 RESAMPLES_PER_PAIR = 80  # keeps the smallest p, 2 / (R + 1), at or below ALPHA / 2 after Holm's correction
 
 FloatArray = NDArray[np.float64]
@@ -23,14 +35,16 @@ FloatArray = NDArray[np.float64]
 class Difference:
     """The difference of two models' correlations with the human scores.
 
-    All values are NaN where one of the models has no correlation, because its scores are constant for example.
+    All values are NaN where one of the models has no correlation, because its scores are constant for example. The
+    bounds and the p-values are NaN where there are fewer than `FEWEST` images, or where more than 5 % of the resamples
+    have no difference, because a side is constant in them.
 
     Args:
         a: correlation of model a on the images that both scored, in [-1, 1].
         b: correlation of model b on the same images, in [-1, 1].
         value: the difference a - b, in [-2, 2].
-        low: lower bound of the difference's 95 % bootstrap interval.
-        high: upper bound of the difference's 95 % bootstrap interval.
+        low: lower bound of the difference's 95 % interval.
+        high: upper bound of the difference's 95 % interval.
         p: two-sided p-value of this comparison alone, in (0, 1].
         p_holm: p-value after Holm's correction over all comparisons, in (0, 1]; NaN before the correction.
     """
@@ -61,10 +75,13 @@ class Comparison:
         only_b: number of images that only model b scored; they are left out.
         srocc: difference of the models' SROCC.
         plcc: difference of the models' PLCC.
-        steiger: Steiger's Z of the difference of PLCC, a cross-check of the bootstrap; NaN where it is not defined.
+        steiger: Steiger's Z of the difference of PLCC, a cross-check of the bootstrap; NaN where it is not defined,
+            and where there are fewer than `FEWEST` images.
         steiger_p: two-sided p-value of `steiger`, without correction; NaN where `steiger` is.
-        zou: Zou's 95 % interval of the difference of PLCC, a cross-check of the bootstrap; NaN where not defined.
-        resamples: number of bootstrap resamples; 0 where the models could not be compared.
+        zou: Zou's 95 % interval of the difference of PLCC, a cross-check of the bootstrap; NaN where `steiger` is.
+        resamples: number of bootstrap resamples; 0 where the models could not be compared, where there are fewer than
+            `FEWEST` images, and where there are more than `LARGEST`, so that intervals and p-values follow from
+            influence values instead.
     """
 
     a: str
@@ -79,6 +96,11 @@ class Comparison:
     zou: tuple[float, float]
     resamples: int
 
+    @property
+    def too_few(self) -> bool:
+        """Whether there are fewer images than intervals and tests need."""
+        return self.n < FEWEST
+
 
 def compare_models(
     names: Sequence[str],
@@ -91,6 +113,7 @@ def compare_models(
     """Compare every model with every other one.
 
     Pairs of models that scored the same images share their resamples, and each model is ranked once in each of them.
+    Above `LARGEST` images nothing is drawn: intervals and p-values follow from the models' influence values.
 
     Args:
         names: the M names of the models, all different.
@@ -128,12 +151,15 @@ def compare_models(
         models = sorted({model for pair in group for model in pair})
         usable = [model for model in models if _varies(scores[model][both]) and _varies(truth[both])]
         place = {model: index for index, model in enumerate(usable)}
-        draws = np.empty((resamples, 0, 2))
-        if usable:
+        draws = np.empty((0, 0, 2))
+        if usable and FEWEST <= int(both.sum()) <= LARGEST:
             draws = paired_bootstrap(scores[usable][:, both], truth[both], resamples=resamples, seed=seed)
         for a, b in group:
             only = int((known[a] & ~both).sum()), int((known[b] & ~both).sum())
-            pair_draws = draws[:, [place[a], place[b]]] if a in place and b in place else None
+            if a not in place or b not in place:
+                found[a, b] = _no_comparison(names[a], names[b], int(both.sum()), only)
+                continue
+            pair_draws = draws[:, [place[a], place[b]]] if draws.size else None
             found[a, b] = _comparison(
                 names[a], names[b], scores[a][both], scores[b][both], truth[both], only, pair_draws
             )
@@ -172,6 +198,12 @@ def holm(p: Sequence[float]) -> list[float]:
     return corrected
 
 
+def _no_comparison(name_a: str, name_b: str, n: int, only: tuple[int, int]) -> Comparison:
+    """The comparison of models of which one has no correlation."""
+    nan, nothing = math.nan, Difference(*[math.nan] * 6)
+    return Comparison(name_a, name_b, n, *only, nothing, nothing, nan, nan, (nan, nan), 0)
+
+
 def _comparison(
     name_a: str,
     name_b: str,
@@ -181,21 +213,30 @@ def _comparison(
     only: tuple[int, int],
     draws: FloatArray | None,
 ) -> Comparison:
-    nothing = Difference(*[math.nan] * 6)
-    if draws is None:
-        nan = math.nan
-        return Comparison(name_a, name_b, len(truth), *only, nothing, nothing, nan, nan, (nan, nan), 0)
+    """The comparison of two models that have a correlation each; `draws` is None where nothing was drawn."""
+    n = len(truth)
     differences = []
-    for place, metric in enumerate((srocc, plcc)):
+    for place, (metric, influence) in enumerate(((srocc, spearman_influence), (plcc, pearson_influence))):
         of_a, of_b = metric(a, truth), metric(b, truth)
-        drawn = draws[:, 0, place] - draws[:, 1, place]
-        drawn = drawn[~np.isnan(drawn)]
-        low, high = np.quantile(drawn, [ALPHA / 2, 1 - ALPHA / 2]) if drawn.size else (math.nan, math.nan)
-        differences.append(Difference(of_a, of_b, of_a - of_b, float(low), float(high), two_sided_p(drawn)))
+        value = of_a - of_b
+        low = high = p = math.nan
+        if draws is not None:
+            drawn = draws[:, 0, place] - draws[:, 1, place]
+            low, high = around(np.array([value]), percentile_bounds(drawn[:, None]))[:, 0]
+            p = math.nan if math.isnan(low) else two_sided_p(drawn)
+        elif n >= FEWEST:
+            error = standard_error(influence(a, truth) - influence(b, truth))
+            half = float(norm.ppf(1 - ALPHA / 2)) * error
+            low, high = value - half, value + half
+            p = float(2 * norm.sf(abs(value) / error)) if error else float(value == 0)
+        differences.append(Difference(of_a, of_b, value, float(low), float(high), p))
     ranked, linear = differences
-    given = (linear.a, linear.b, plcc(a, b), len(truth))
-    z, p = steiger_z(*given)
-    return Comparison(name_a, name_b, len(truth), *only, ranked, linear, z, p, zou_interval(*given), len(draws))
+    resamples = 0 if draws is None else len(draws)
+    if n < FEWEST:
+        return Comparison(name_a, name_b, n, *only, ranked, linear, math.nan, math.nan, (math.nan, math.nan), 0)
+    given = (linear.a, linear.b, plcc(a, b), n)
+    z, steiger_p = steiger_z(*given)
+    return Comparison(name_a, name_b, n, *only, ranked, linear, z, steiger_p, zou_interval(*given), resamples)
 
 
 def _varies(values: FloatArray) -> bool:

@@ -1,15 +1,24 @@
 """Predictions of any tool, joined with human scores by image name; what does not join is listed."""
 
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.paths import expanded
-from artquant_plugin.common.tables import TableRow, parse_number, read_table
+from artquant_plugin.common.progress import progress
+from artquant_plugin.common.tables import UTF8, TableRow, read_table, table_columns
+from artquant_plugin.common.text import one_line
 from artquant_plugin.data.dataset import Dataset
 from artquant_plugin.data.find import find_dataset
+
+IMAGE, PREDICTION = "image", "prediction"  # the columns of a table of predictions
+SCORE_COLUMNS = ("path", "score", "reason")  # the columns by which a table of `artquant score` is known
+REASON = SCORE_COLUMNS[2]
+SHOWN_AFTER = 2.0  # seconds of reading after which a progress bar appears on a terminal
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +35,48 @@ class Truth:
 
 
 @dataclass(frozen=True, slots=True)
+class TableForm:
+    """How a table of predictions or of human scores is to be read.
+
+    Args:
+        image: the column that names the image; None takes ``image``, or ``path`` where the table is one that
+            `artquant score` wrote (with the columns ``path``, ``score`` and ``reason``, and none called ``image``).
+        value: the column that holds the predicted or the human score; None takes ``prediction``, or ``score`` where
+            `artquant score` wrote the table.
+        delimiter: what sets the fields of a line apart; None for what the header line shows.
+        encoding: of a text table.
+    """
+
+    image: str | None = None
+    value: str | None = None
+    delimiter: str | None = None
+    encoding: str = UTF8
+
+
+@dataclass(frozen=True, slots=True)
+class Predictions:
+    """The rows of a table of predictions, before they are joined with human scores.
+
+    Args:
+        path: the table.
+        values: the predictions by the image's name, all finite.
+        unparsable: the text in the place of a prediction that is no finite number, by the image's name.
+        failed: the reason why a tool gave an image no score, by the image's name; of `artquant score` alone.
+        duplicates: names that stand in several rows; none of these rows is in the other fields.
+    """
+
+    path: Path
+    values: dict[str, float]
+    unparsable: dict[str, str]
+    failed: dict[str, str]
+    duplicates: set[str]
+
+    def __len__(self) -> int:
+        """Number of images that have a row."""
+        return len(self.values) + len(self.unparsable) + len(self.failed) + len(self.duplicates)
+
+
+@dataclass(frozen=True, slots=True)
 class JoinedPredictions:
     """Predictions that have a truth, and everything that does not fit.
 
@@ -35,6 +86,7 @@ class JoinedPredictions:
         truths: n human scores, in the order of `images`.
         n_truth: images that have a human score.
         missing: images with a human score and no row in the predictions.
+        failed: images to which the tool gave no score, each as the image's name and the reason.
         unparsable: predictions that are no finite number, each as the image's name and the text.
         duplicates: images with several rows; none of them is used.
         unknown: predicted images without a human score.
@@ -46,90 +98,208 @@ class JoinedPredictions:
     truths: list[float]
     n_truth: int
     missing: list[str]
+    failed: list[str]
     unparsable: list[str]
     duplicates: list[str]
     unknown: list[str]
     left_out: dict[str, int]
 
 
-def read_truth(truth: str, *, image_column: str = "image", score_column: str = "score") -> Truth:
+def read_truth(truth: str, form: TableForm | None = None) -> Truth:
     """Read human scores from a table or a dataset.
 
     Args:
         truth: a table, or a dataset's name or folder with an optional ``:split``; without one the test split is read.
-        image_column: the column of a table that holds the images' names.
-        score_column: the column of a table that holds the human scores.
+        form: the columns of a table, by default ``image`` and ``score``, its delimiter and its encoding.
 
     Raises:
-        ArtQuantError: neither is there; a score is no number; an image stands twice.
+        ArtQuantError: neither is there; a score is no finite number; an image stands twice.
     """
+    form = form or TableForm()
+    image_column, score_column = form.image or "image", form.value or "score"
     path = expanded(truth)
-    if path.is_file():
+    if path.exists() and not path.is_dir():
         scores: dict[str, float] = {}
-        for row, image in _cells(path, image_column, score_column):
+        for row in _rows(path, form, (image_column, score_column), "pass --truth-image-column or --score-column"):
+            image = row.text(image_column)
             if image in scores:
-                raise ArtQuantError(f"{row.place}: image {image!r} stands twice; remove one of its rows")
+                raise ArtQuantError(f"{row.place}: image {one_line(image)!r} stands twice; remove one of its rows")
             scores[image] = row.number(score_column, -math.inf, math.inf, "mend the truth")
         return Truth(scores, {})
     name, colon, split = truth.rpartition(":")
     if not colon:
         name, split = truth, "test"
-    if path.suffix.lower() in (".csv", ".tsv", ".txt"):
+    if path.suffix.lower() in (".csv", ".tsv", ".txt", ".json", ".jsonl", ".parquet"):
         raise ArtQuantError(f"'{truth}' does not exist; name a CSV file, or a dataset with an optional :split")
     dataset = Dataset.load(find_dataset(name))
-    scores = {painting.image: painting.score for painting in dataset.split(split)}
+    scores = {painting.image: painting.score for painting in dataset.each(split)}
     return Truth(scores, dataset.info.splits[split].missing)
 
 
+def read_predictions(path: Path, form: TableForm | None = None) -> Predictions:
+    """Read a table of predictions.
+
+    Args:
+        path: a table with a header line (CSV, or with semicolons or tabs), JSON (``.json``, ``.jsonl``), Parquet, or
+            the folder of Parquet files that `artquant score` wrote.
+        form: the columns, the delimiter and the encoding; None for the usual ones.
+
+    Raises:
+        ArtQuantError: no such file or column; a line that cannot be read.
+    """
+    form = form or TableForm()
+    files = sorted(path.glob("shard-*.parquet")) if path.is_dir() else [path]
+    if not files:
+        raise ArtQuantError(f"'{path}' is a folder without the shards of `artquant score`; name a table")
+    found = Predictions(path, {}, {}, {}, set())
+    for file in files:
+        image_column, value_column = _columns(file, form)
+        columns = tuple(dict.fromkeys((image_column, value_column)))
+        rows = _rows(file, form, columns, "pass --image-column or --prediction-column", optional=(REASON,))
+        for row in rows:
+            image, value = row.text(image_column), row.parsed(value_column)
+            if image in found.duplicates:
+                continue
+            held = next((held for held in (found.values, found.unparsable, found.failed) if image in held), None)
+            if held is not None:
+                del held[image]
+                found.duplicates.add(image)
+            elif value is not None:
+                found.values[image] = value
+            elif row.text(REASON) and not row.text(value_column):
+                found.failed[image] = row.text(REASON)
+            else:
+                found.unparsable[image] = row.text(value_column)
+    return found
+
+
 def join_predictions(
-    path: Path,
-    truth: Truth,
-    *,
-    image_column: str = "image",
-    prediction_column: str = "prediction",
-    shorten: Callable[[str], str] = str,
+    found: Predictions, truth: Truth, *, shorten: Callable[[str], str] | None = None
 ) -> JoinedPredictions:
     """Join predictions with human scores by image name.
 
     Args:
-        path: a table with a header line (CSV, or with semicolons or tabs), JSON (``.json``, ``.jsonl``) or Parquet.
+        found: the predictions.
         truth: the human scores, by the image's name.
-        image_column: the column that holds the images' names.
-        prediction_column: the column that holds the predictions. A cell that is no finite number is listed, not used.
-        shorten: makes the name by which an image is looked up in `truth` from the file's own, for a truth that knows
-            images by something shorter.
+        shorten: makes the name by which an image is looked up in `truth` from the table's own, for a truth that knows
+            images by something shorter. Names that become the same are duplicates. None leaves names as they are.
 
     Raises:
-        ArtQuantError: no such file or column, or not one pair.
+        ArtQuantError: there is not one pair; the message says what the two sides have.
     """
-    rows: dict[str, list[TableRow]] = {}
-    for row, image in _cells(path, image_column, prediction_column):
-        rows.setdefault(shorten(image), []).append(row)
-    duplicates = sorted(image for image, found in rows.items() if len(found) > 1)
-    single = {image: found[0] for image, found in rows.items() if len(found) == 1 and image in truth.scores}
-    values = {image: parse_number(row.values[prediction_column]) for image, row in single.items()}
-    pairs = sorted((image, value) for image, value in values.items() if value is not None)
-    if not pairs:
+    if shorten is not None:
+        found = _renamed(found, shorten)
+    scores = truth.scores
+    images = sorted(image for image in found.values if image in scores)
+    if not images:
         raise ArtQuantError(
-            f"no image of '{path}' has both a prediction and a human score ({len(rows)} predicted, "
-            f"{len(truth.scores)} scored); check --image-column, --prediction-column and --truth"
+            f"no image of '{found.path}' has both a prediction and a human score ({len(found):,} predicted, "
+            f"{len(scores):,} scored); {_no_pair(found, scores)}"
         )
+    held = (found.values, found.unparsable, found.failed, found.duplicates)
     return JoinedPredictions(
-        images=[image for image, _ in pairs],
-        predictions=[value for _, value in pairs],
-        truths=[truth.scores[image] for image, _ in pairs],
-        n_truth=len(truth.scores),
-        missing=sorted(set(truth.scores) - set(rows)),
-        unparsable=sorted(
-            f"{image} ({single[image].text(prediction_column)!r})" for image, value in values.items() if value is None
-        ),
-        duplicates=duplicates,
-        unknown=sorted(set(rows) - set(truth.scores)),
+        images=images,
+        predictions=[found.values[image] for image in images],
+        truths=[scores[image] for image in images],
+        n_truth=len(scores),
+        missing=sorted(image for image in scores if not any(image in names for names in held)),
+        failed=sorted(f"{image} ({reason})" for image, reason in found.failed.items() if image in scores),
+        unparsable=sorted(f"{image} ({text!r})" for image, text in found.unparsable.items() if image in scores),
+        duplicates=sorted(found.duplicates),
+        unknown=sorted(image for names in held for image in names if image not in scores),
         left_out=truth.left_out,
     )
 
 
-def _cells(path: Path, image_column: str, value_column: str) -> Iterator[tuple[TableRow, str]]:
-    """Every row of a table with its image's name; the row holds the two columns."""
-    for row in read_table(str(path), (image_column, value_column), remedy="pass the right column option"):
-        yield row, row.text(image_column)
+def join_by_any_name(found: Predictions, truth: Truth) -> JoinedPredictions:
+    """Join predictions with human scores by the names as they stand, or by file names where more fit together so.
+
+    `artquant score` names a painting by its path on this machine, a dataset by its path within the image folder.
+
+    Args:
+        found: the predictions.
+        truth: the human scores, by the image's name. A file name that two images share names neither of them.
+
+    Raises:
+        ArtQuantError: there is not one pair.
+    """
+    known = sum(image in truth.scores for image in found.values)
+    if known < len(found.values):
+        by_file_name = _unique_file_names(truth.scores)
+        if sum(file_name(image) in by_file_name for image in found.values) > known:
+            short = join_predictions(found, Truth(by_file_name, truth.left_out), shorten=file_name)
+            return replace(short, n_truth=len(truth.scores))
+    return join_predictions(found, truth)
+
+
+def file_name(image: str) -> str:
+    """The last part of a path, whether it is written with slashes or with backslashes."""
+    return image.replace("\\", "/").rpartition("/")[2]
+
+
+def _unique_file_names(scores: Mapping[str, float]) -> dict[str, float]:
+    found: dict[str, float] = {}
+    shared: set[str] = set()
+    for image, score in scores.items():
+        name = file_name(image)
+        if name in found:
+            shared.add(name)
+        found[name] = score
+    return {name: score for name, score in found.items() if name not in shared}
+
+
+def _renamed(found: Predictions, shorten: Callable[[str], str]) -> Predictions:
+    parts = (found.values, found.unparsable, found.failed, found.duplicates)
+    counts = Counter(shorten(image) for part in parts for image in part)
+    twice = {name for name, count in counts.items() if count > 1} | {shorten(image) for image in found.duplicates}
+
+    def kept(part: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: value for image, value in part.items() if (name := shorten(image)) not in twice}
+
+    return Predictions(found.path, kept(found.values), kept(found.unparsable), kept(found.failed), twice)
+
+
+def _no_pair(found: Predictions, scores: Mapping[str, float]) -> str:
+    """The remedy for predictions of which none has a human score."""
+    if not len(found):
+        return "the table has no rows: see whether the tool that wrote it came to its end"
+    if not scores:
+        return "the truth has no rows: check --truth"
+    others = {**found.unparsable, **found.failed}
+    for image, text in others.items():
+        if image in scores:
+            return f"{one_line(image)!r} has {one_line(text)!r} instead of a number: check --prediction-column"
+    if len(found.duplicates) == len(found):
+        return "every image stands in several rows: check --image-column"
+    image, known = next(iter({**found.values, **others})), next(iter(scores))
+    return (
+        f"one side names images like {one_line(image)!r}, the other like {one_line(known)!r}: check --image-column, "
+        "--truth-image-column and --truth"
+    )
+
+
+def _columns(path: Path, form: TableForm) -> tuple[str, str]:
+    """The columns of the image's name and of the prediction in a table of predictions."""
+    image, value = form.image, form.value
+    if image is None or value is None:
+        names = table_columns(str(path), delimiter=form.delimiter, encoding=form.encoding, has_options=True)
+        scored = IMAGE not in names and all(name in names for name in SCORE_COLUMNS)
+        image = image or (SCORE_COLUMNS[0] if scored else IMAGE)
+        value = value or (SCORE_COLUMNS[1] if scored and PREDICTION not in names else PREDICTION)
+    return image, value
+
+
+def _rows(
+    path: Path, form: TableForm, columns: Sequence[str], remedy: str, *, optional: Sequence[str] = ()
+) -> Iterator[TableRow]:
+    """The rows of a table, with a bar on a terminal where reading takes its time."""
+    rows = read_table(
+        str(path),
+        columns,
+        optional=optional,
+        delimiter=form.delimiter,
+        encoding=form.encoding,
+        remedy=remedy,
+        has_options=True,
+    )
+    return progress(rows, f"read {path.name}", "row", None, delay=SHOWN_AFTER)

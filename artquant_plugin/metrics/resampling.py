@@ -5,7 +5,14 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-CHUNK = 128  # resamples whose counts are in memory at the same time: 10 MB for 10,000 images
+from artquant_plugin.common.progress import ProgressBar
+
+CHUNK = 128  # resamples whose counts are in memory at the same time
+CHUNK_COUNTS = 2**21  # counts that are in memory at the same time: 16 MiB; more images make smaller chunks
+LARGEST = (
+    50_000  # images; above it, intervals follow from influence values (`metrics.influence`), and nothing is drawn
+)
+SHOWN_AFTER = 2.0  # seconds of drawing after which a progress bar appears on a terminal
 
 FloatArray = NDArray[np.float64]
 
@@ -20,12 +27,15 @@ def resampled_counts(n: int, resamples: int, seed: int) -> Iterator[tuple[int, N
 
     Yields:
         The number of resamples that came before, and the counts of the next ones; shape (c, n) with c up to `CHUNK`.
-        Each row sums to n.
+        Each row sums to n. How many are drawn at once does not change what is drawn.
     """
     rng = np.random.default_rng(seed)
-    for start in range(0, resamples, CHUNK):
-        drawn = rng.integers(0, n, size=(min(CHUNK, resamples - start), n), dtype=np.int32)
-        yield start, np.stack([np.bincount(images, minlength=n) for images in drawn])
+    chunk = max(1, min(CHUNK, CHUNK_COUNTS // n))
+    with ProgressBar("bootstrap", "resample", resamples, delay=SHOWN_AFTER) as bar:
+        for start in range(0, resamples, chunk):
+            drawn = rng.integers(0, n, size=(min(chunk, resamples - start), n), dtype=np.int32)
+            yield start, np.stack([np.bincount(images, minlength=n) for images in drawn])
+            bar.advance(len(drawn))
 
 
 def tie_groups(ascending: FloatArray) -> tuple[NDArray[np.intp], NDArray[np.intp]] | None:
@@ -38,7 +48,7 @@ def tie_groups(ascending: FloatArray) -> tuple[NDArray[np.intp], NDArray[np.intp
         The last position of each of the g groups, shape (g,), and the number of the group that each position belongs
         to, shape (n,); None when all values differ.
     """
-    ends = np.flatnonzero(np.append(np.diff(ascending) != 0, True))
+    ends = np.flatnonzero(np.append(ascending[1:] != ascending[:-1], True))
     if len(ends) == len(ascending):
         return None
     return ends, np.searchsorted(ends, np.arange(len(ascending)))

@@ -155,6 +155,25 @@ def analyse(board: Board, *, resamples: int = RESAMPLES, pair_resamples: int | N
     )
 
 
+def cautions(board: Board) -> list[str]:
+    """Why the figures of single models may mislead, such as one prediction on which the PLCC rests.
+
+    Args:
+        board: a board with at least one painting.
+
+    Returns:
+        Sentences, each with its model's name in front.
+    """
+    found = []
+    for model, row in zip(board.models, board.matrix(), strict=True):
+        known = ~np.isnan(row)
+        x, y = row[known], board.truth[known]
+        if x.size and (x != x[0]).any() and (y != y[0]).any():
+            ids = [name for name, scored in zip(board.ids, known, strict=True) if scored]
+            found += [f"{model.name}: {caution}." for caution in evaluate(ids, x, y, resamples=0).cautions]
+    return found
+
+
 def score_range(board: Board) -> tuple[float, float]:
     """The lowest and the highest possible human score.
 

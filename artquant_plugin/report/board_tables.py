@@ -3,10 +3,12 @@
 import math
 from collections.abc import Sequence
 
+from artquant_plugin.metrics.agreement import FEWEST
 from artquant_plugin.metrics.pairwise_comparisons import Comparison, Difference
-from artquant_plugin.report.analysis import Analysis, Breakdown, Evaluation, split_shift
+from artquant_plugin.metrics.resampling import LARGEST
+from artquant_plugin.report.analysis import Analysis, Breakdown, Evaluation, GroupFigures, split_shift
 from artquant_plugin.report.published_figures import PublishedFigures, dataset_note, published_figures, same_method
-from artquant_plugin.report.results_table import number, with_interval
+from artquant_plugin.report.results_table import TOO_FEW, number, with_interval
 from artquant_plugin.report.table_formats import Table
 
 NONE = "-"  # a cell without a figure
@@ -110,8 +112,8 @@ def measured_cells(evaluation: Evaluation) -> tuple[str, ...]:
         evaluation.model.name,
         f"{evaluation.agreement.n:,}",
         failed,
-        with_interval(evaluation.agreement.srocc),
-        with_interval(evaluation.agreement.plcc),
+        with_interval(evaluation.agreement.srocc, too_few=evaluation.agreement.too_few),
+        with_interval(evaluation.agreement.plcc, too_few=evaluation.agreement.too_few),
         *errors,
         number(evaluation.srocc_all),
         number(evaluation.plcc_all),
@@ -120,23 +122,36 @@ def measured_cells(evaluation: Evaluation) -> tuple[str, ...]:
     )
 
 
-def comparisons_table(dataset: str, comparisons: Sequence[Comparison]) -> Table:
+def how_compared(comparisons: Sequence[Comparison]) -> str:
+    """The beginning of a sentence about where intervals and p-values of comparisons come from."""
+    resamples = max((comparison.resamples for comparison in comparisons), default=0)
+    ways = []
+    if resamples:
+        ways.append(f"paired bootstrap of {resamples:,} resamples")
+    if any(comparison.n > LARGEST for comparison in comparisons):
+        ways.append(f"influence values above {LARGEST:,} images")
+    if any(comparison.too_few for comparison in comparisons):
+        ways.append(f"none below {FEWEST} images, which are too few")
+    return "Intervals over the images that both models scored" + (f": {', '.join(ways)}" if ways else "")
+
+
+def comparisons_table(dataset: str, comparisons: Sequence[Comparison], cautions: Sequence[str] = ()) -> Table:
     """The comparisons of a dataset's models as a table.
 
     Args:
         dataset: name of the dataset that the models were measured on.
         comparisons: the comparisons, each a row; may be empty.
+        cautions: further notes below the table, such as those of `model_cautions`.
     """
-    resamples = max((comparison.resamples for comparison in comparisons), default=0)
     return Table(
         name=f"pairs-{dataset}",
         title=f"{dataset}: differences between models",
         header=COMPARISONS_HEADER,
         rows=[comparison_cells(comparison) for comparison in comparisons],
         notes=(
-            f"Paired bootstrap over the images that both models scored, {resamples:,} resamples; p two-sided, "
-            f"corrected by Holm over {len(comparisons)} pairs. Steiger's Z and Zou's interval are closed forms for "
-            "PLCC, uncorrected, as a cross-check.",
+            f"{how_compared(comparisons)}; p two-sided, corrected by Holm over {len(comparisons)} pairs. Steiger's Z "
+            "and Zou's interval are closed forms for PLCC, uncorrected, as a cross-check.",
+            *cautions,
         ),
         words=2,
     )
@@ -156,14 +171,23 @@ def comparison_text(dataset: str, comparison: Comparison, family: int) -> str:
             lines.append(f"        {count:,} scored by {name} alone, left out")
     if math.isnan(comparison.srocc.value):
         return "\n".join([*lines, "no comparison: a model gives all of them the same score, or none is left"])
+    if comparison.too_few:
+        for metric, found in (("SROCC", comparison.srocc), ("PLCC", comparison.plcc)):
+            lines.append(f"{metric:<6}  A {found.a:.4f}  B {found.b:.4f}  A - B {found.value:+.4f}  {TOO_FEW}")
+        lines.append(f"        {comparison.n} images are too few for intervals and tests, which take {FEWEST} or more")
+        return "\n".join(lines)
     corrected = f"p (Holm, {family} pairs)" if family > 1 else "p"
     for metric, found in (("SROCC", comparison.srocc), ("PLCC", comparison.plcc)):
+        found_between = f"{metric:<6}  A {found.a:.4f}  B {found.b:.4f}  A - B {found.value:+.4f} "
+        if math.isnan(found.low):
+            lines.append(f"{found_between} no interval: too few scores differ")
+            continue
         lines.append(
-            f"{metric:<6}  A {found.a:.4f}  B {found.b:.4f}  A - B {found.value:+.4f} "
-            f"[{found.low:+.4f}, {found.high:+.4f}]  {corrected} {p_value(found.p_holm)}"
+            f"{found_between}[{found.low:+.4f}, {found.high:+.4f}]  {corrected} {p_value(found.p_holm)}"
             f"  {'different' if found.significant else 'no difference shown'}"
         )
-    lines.append(f"        paired bootstrap, {comparison.resamples:,} resamples, 95 % intervals")
+    drawn = f"paired bootstrap, {comparison.resamples:,} resamples" if comparison.resamples else "influence values"
+    lines.append(f"        {drawn}, 95 % intervals")
     if not math.isnan(comparison.steiger):
         low, high = comparison.zou
         lines.append(
@@ -180,9 +204,9 @@ def comparison_cells(comparison: Comparison) -> tuple[str, ...]:
         comparison.b,
         f"{comparison.n:,}",
         f"{comparison.only_a + comparison.only_b:,}",
-        difference(comparison.srocc),
+        difference(comparison.srocc, too_few=comparison.too_few),
         p_value(comparison.srocc.p_holm),
-        difference(comparison.plcc),
+        difference(comparison.plcc, too_few=comparison.too_few),
         p_value(comparison.plcc.p_holm),
         NONE if math.isnan(comparison.steiger) else f"{comparison.steiger:.2f}",
         p_value(comparison.steiger_p),
@@ -209,7 +233,7 @@ def breakdown_table(analysis: Analysis, breakdown: Breakdown, name: str) -> Tabl
     for place, group in enumerate(breakdown.groups):
         cells = [group, f"{breakdown.sizes[place]:,}"]
         for figures, evaluation in zip(breakdown.figures, analysis.evaluations, strict=True):
-            cells.append(number(figures[place].srocc))
+            cells.append(group_correlation(figures[place]))
             if errors and evaluation.on_scale:
                 bias = figures[place].bias
                 cells.append(NONE if math.isnan(bias) else f"{bias:+.3f}")
@@ -219,15 +243,31 @@ def breakdown_table(analysis: Analysis, breakdown: Breakdown, name: str) -> Tabl
         title=f"{analysis.board.dataset} by {breakdown.title}",
         header=tuple(header),
         rows=rows,
-        notes=("Figures of small groups are uncertain: no interval is shown here.",),
+        notes=(f"No interval is shown here. Groups of fewer than {FEWEST} scored paintings are marked: too few.",),
     )
+
+
+def group_correlation(figures: GroupFigures) -> str:
+    """The SROCC of a group as text, marked where the model scored too few paintings of it."""
+    marked = figures.n < FEWEST and not math.isnan(figures.srocc)
+    return number(figures.srocc) + (f" {TOO_FEW}" if marked else "")
+
+
+def model_cautions(analysis: Analysis) -> list[str]:
+    """Why the figures of single models may mislead, as notes for below a table."""
+    return [
+        f"{evaluation.model.name}: {caution}."
+        for evaluation in ordered(analysis.evaluations)
+        if evaluation.agreement is not None
+        for caution in evaluation.agreement.cautions
+    ]
 
 
 def tables(analysis: Analysis) -> list[Table]:
     """All tables of a board. Those that have nothing to show, such as comparisons of one model, are left out."""
     found = [leaderboard(analysis)]
     if analysis.comparisons:
-        found.append(comparisons_table(analysis.board.dataset, analysis.comparisons))
+        found.append(comparisons_table(analysis.board.dataset, analysis.comparisons, model_cautions(analysis)))
     if analysis.categories is not None:
         found.append(breakdown_table(analysis, analysis.categories, "categories"))
     found.append(breakdown_table(analysis, analysis.bands, "bands"))
@@ -236,11 +276,16 @@ def tables(analysis: Analysis) -> list[Table]:
     return found
 
 
-def difference(found: Difference) -> str:
-    """A difference with its interval, as text; a dash where there is none."""
+def difference(found: Difference, *, too_few: bool = False) -> str:
+    """A difference with its interval, as text; a dash where there is none.
+
+    Args:
+        found: the difference.
+        too_few: whether there are too few images for an interval, which the text then says.
+    """
     if math.isnan(found.value):
         return NONE
-    return f"{found.value:+.3f} {interval(found.low, found.high)}"
+    return f"{found.value:+.3f} {TOO_FEW if too_few else interval(found.low, found.high)}"
 
 
 def interval(low: float, high: float) -> str:
@@ -265,7 +310,7 @@ def _published_cells(row: PublishedFigures | None) -> tuple[str, str]:
 def _leaderboard_notes(
     analysis: Analysis, own: dict[str, PublishedFigures], others: Sequence[PublishedFigures]
 ) -> list[str]:
-    notes = [split_shift(analysis.board.info)]
+    notes = [split_shift(analysis.board.info), *model_cautions(analysis)]
     off = [evaluation.model.name for evaluation in analysis.evaluations if not evaluation.on_scale]
     if off:
         notes.append(f"Predictions on another scale than the dataset's, so errors mean nothing: {', '.join(off)}.")

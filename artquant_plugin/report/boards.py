@@ -1,16 +1,19 @@
 """From output folders and prediction files to one board per dataset: which model scored which painting how."""
 
+import re
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from artquant_plugin.common.errors import ArtQuantError, ArtQuantWarning
-from artquant_plugin.data.dataset import INFO_FILE, Dataset, DatasetInfo, Painting
+from artquant_plugin.common.secrets import without_keys
+from artquant_plugin.data.dataset import INFO_FILE, Dataset, DatasetInfo, Painting, data_home
 from artquant_plugin.data.find import find_dataset
 from artquant_plugin.report.model_predictions import (
     TOLERANCE,
@@ -18,11 +21,13 @@ from artquant_plugin.report.model_predictions import (
     PredictionColumns,
     PredictionFileReader,
 )
+from artquant_plugin.report.painting_pictures import find_pictures
 from artquant_plugin.report.prediction_sources import PredictionSource
 from artquant_plugin.report.run_details import read_descriptions, read_details, without_variant
-from artquant_plugin.report.task_runs import TaskRun, read_runs
+from artquant_plugin.report.task_runs import LoggedSample, TaskRun, read_runs
 
 SPLIT = "test"  # the split that the tasks evaluate on
+PLAIN_NAME = re.compile(r"\w[\w.-]*")  # of a dataset; it leads to no other folder
 
 FloatArray = NDArray[np.float64]
 
@@ -38,7 +43,7 @@ class Board:
         models: the models with their predictions; those of output folders first, then those of prediction files.
         paintings: the rows of the dataset's test split by id; empty when the dataset's folder is absent.
         info: the content of the dataset's ``dataset.json``; None when the folder is absent.
-        images: the files of the pictures by id, for those whose file exists.
+        images: the files of the pictures by id, as `find_pictures` found them.
         missing: number of paintings that the dataset's import could not use.
     """
 
@@ -67,7 +72,11 @@ class Board:
 
 
 def read_boards(
-    sources: Sequence[PredictionSource], columns: PredictionColumns, *, dataset: str | None = None
+    sources: Sequence[PredictionSource],
+    columns: PredictionColumns,
+    *,
+    dataset: str | None = None,
+    images: Sequence[Path] = (),
 ) -> list[Board]:
     """Read output folders and prediction files, and put the models of each dataset on one board.
 
@@ -76,6 +85,7 @@ def read_boards(
         columns: the columns of the prediction files, and where to find human scores for them.
         dataset: name of the only dataset to read runs of, which is also that of the prediction files; None to read
             the runs of all datasets.
+        images: folders with pictures of paintings that are in no imported dataset.
 
     Returns:
         The boards, in the order of the datasets' names.
@@ -98,7 +108,8 @@ def read_boards(
     boards = []
     for name in sorted(runs):
         own = [source for source in files if _dataset_of(source, dataset, list(runs)) == name]
-        boards.append(_board(name, runs[name], own, columns, missing.get(name, 0)))
+        by_user = name in {without_variant(chosen) for chosen in (dataset, *(file.dataset for file in own)) if chosen}
+        boards.append(_board(name, runs[name], own, columns, missing.get(name, 0), images, by_user))
     return boards
 
 
@@ -107,19 +118,22 @@ def _models_of_folder(source: PredictionSource, dataset: str | None) -> list[tup
     for run in read_runs([source.path]):
         details = read_details(run)
         if dataset in (None, details.dataset, run.task):
-            name = source.name or run.model
+            clean = partial(without_keys, keys=details.keys)
+            name = source.name or clean(run.model)
             label = f"{name} ({details.variant})" if details.variant else name
             model = ModelPredictions(
                 name=label,
                 predictions=dict(zip(run.ids, run.predictions, strict=True)),
                 failures=run.failures,
-                samples={sample.id: sample for sample in run.samples},
+                samples={sample.id: _without_keys(sample, clean) for sample in run.samples},
                 details=details,
                 file=run.file,
                 older=run.older,
                 has_own_unit=run.has_own_unit,
                 from_range=run.from_range,
-                descriptions=read_descriptions(run, details.dataset),
+                descriptions={
+                    painting_id: clean(text) for painting_id, text in read_descriptions(run, details.dataset).items()
+                },
             )
             found.append((run, model))
     if not found:
@@ -131,6 +145,11 @@ def _models_of_folder(source: PredictionSource, dataset: str | None) -> list[tup
             f"{source.name!r}; name one model's folder"
         )
     return found
+
+
+def _without_keys(sample: LoggedSample, clean: Callable[[str], str]) -> LoggedSample:
+    """A sample without the secrets that an endpoint repeated in its reply."""
+    return replace(sample, reply=clean(sample.reply), reason=None if sample.reason is None else clean(sample.reason))
 
 
 def _dataset_of(source: PredictionSource, dataset: str | None, known: Sequence[str]) -> str:
@@ -149,9 +168,11 @@ def _board(
     files: Sequence[PredictionSource],
     columns: PredictionColumns,
     missing: int,
+    images: Sequence[Path],
+    named_by_user: bool,
 ) -> Board:
     truth = _truths_of_runs(models)
-    dataset, paintings = _dataset(name, models, truth)
+    dataset, paintings = _dataset(name, named_by_user, truth)
     if dataset is not None:
         missing = max(missing, sum(dataset.info.splits[SPLIT].missing.values()))
     read = list(models)
@@ -172,32 +193,32 @@ def _board(
         models=read,
         paintings=paintings,
         info=None if dataset is None else dataset.info,
-        images=_images(ids, dataset, paintings, models),
+        images=find_pictures(ids, dataset, paintings, models, images),
         missing=missing,
     )
 
 
-def _find(name: str, models: Iterable[ModelPredictions]) -> Dataset | None:
-    """The dataset, from the folder that the runs read or from where it would be imported to; None where absent."""
-    for model in models:
-        if model.details is not None and model.details.folder is not None:
-            if (model.details.folder / INFO_FILE).is_file():
-                return Dataset.load(model.details.folder)
+def _find(name: str, named_by_user: bool) -> Dataset | None:
+    """The dataset of a board; None where it is not imported.
+
+    A name that a results folder gave is looked for among the imported datasets alone: beside the results, or at a
+    place that they name, somebody may have put a dataset whose pictures are files of this machine.
+    """
     try:
-        folder = find_dataset(name)
+        if named_by_user:
+            return Dataset.load(find_dataset(name))
+        folder = data_home() / name
+        return Dataset.load(folder) if PLAIN_NAME.fullmatch(name) and (folder / INFO_FILE).is_file() else None
     except ArtQuantError:
         return None
-    return Dataset.load(folder)
 
 
-def _dataset(
-    name: str, models: Iterable[ModelPredictions], truth: Mapping[str, float]
-) -> tuple[Dataset | None, dict[str, Painting]]:
+def _dataset(name: str, named_by_user: bool, truth: Mapping[str, float]) -> tuple[Dataset | None, dict[str, Painting]]:
     """The dataset and its test split by id.
 
     Both are empty where the dataset is absent, or where its human scores are not those of the runs.
     """
-    dataset = _find(name, models)
+    dataset = _find(name, named_by_user)
     if dataset is None or SPLIT not in dataset.info.splits:
         return None, {}
     paintings = {painting.id: painting for painting in dataset.split(SPLIT)}
@@ -226,19 +247,3 @@ def _truths_of_runs(models: Iterable[ModelPredictions]) -> dict[str, float]:
                 )
             where.setdefault(name, model)
     return truth
-
-
-def _images(
-    ids: Sequence[str], dataset: Dataset | None, paintings: Mapping[str, Painting], models: Sequence[ModelPredictions]
-) -> dict[str, Path]:
-    found: dict[str, Path] = {}
-    for name in ids:
-        if dataset is not None and name in paintings:
-            path = dataset.image_path(paintings[name])
-            if path.is_file():
-                found[name] = path
-    for model in models:
-        for name, sample in model.samples.items():
-            if name not in found and sample.image is not None and Path(sample.image).is_file():
-                found[name] = Path(sample.image)
-    return found

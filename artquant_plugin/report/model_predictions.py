@@ -6,8 +6,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.tables import UTF8
 from artquant_plugin.data.dataset import Painting
-from artquant_plugin.metrics.predictions import JoinedPredictions, Truth, join_predictions, read_truth
+from artquant_plugin.metrics.predictions import (
+    JoinedPredictions,
+    TableForm,
+    Truth,
+    file_name,
+    join_predictions,
+    read_predictions,
+    read_truth,
+)
 from artquant_plugin.report.prediction_sources import PredictionSource
 from artquant_plugin.report.run_details import RunDetails
 from artquant_plugin.report.task_runs import LoggedSample
@@ -53,19 +62,35 @@ class PredictionColumns:
     """The columns of prediction files, and where to find human scores for them.
 
     Args:
-        image: the column of a prediction file that names the image.
-        prediction: the column of a prediction file that holds the predicted score.
+        image: the column of a prediction file that names the image; None for ``image``, or for ``path`` of a file that
+            `artquant score` wrote.
+        prediction: the column of a prediction file that holds the predicted score; None for ``prediction``, or for
+            ``score`` of a file that `artquant score` wrote.
         truth: where human scores are: a CSV file, or a dataset with an optional ``:split``. None takes the human
             scores of the runs and, for other paintings, those of the imported dataset.
         truth_image: the column of a CSV file of human scores that names the image.
         score: the column of a CSV file of human scores that holds the score.
+        delimiter: what sets the fields of a line apart in all of these files; None for what each header line shows.
+        encoding: the encoding of all of these files that are text.
     """
 
-    image: str = "image"
-    prediction: str = "prediction"
+    image: str | None = None
+    prediction: str | None = None
     truth: str | None = None
     truth_image: str = "image"
     score: str = "score"
+    delimiter: str | None = None
+    encoding: str = UTF8
+
+    @property
+    def of_predictions(self) -> TableForm:
+        """How a prediction file is read."""
+        return TableForm(self.image, self.prediction, self.delimiter, self.encoding)
+
+    @property
+    def of_truth(self) -> TableForm:
+        """How a table of human scores is read."""
+        return TableForm(self.truth_image, self.score, self.delimiter, self.encoding)
 
 
 class PredictionFileReader:
@@ -113,22 +138,22 @@ class PredictionFileReader:
             )
         known = {painting_id: pictures.get(painting_id, painting_id) for painting_id in self.truth}
         # A file name that two paintings share names neither of them.
-        self._naming: list[tuple[dict[str, str], Callable[[str], str]]] = [
-            ({image: painting_id for painting_id, image in known.items()}, str),
-            (_unique({painting_id: Path(image).name for painting_id, image in known.items()}), _name),
-            (_unique({painting_id: Path(image).stem for painting_id, image in known.items()}), _stem),
-            ({painting_id: painting_id for painting_id in known}, str),
+        self._naming: list[tuple[dict[str, str], Callable[[str], str] | None]] = [
+            ({image: painting_id for painting_id, image in known.items()}, None),
+            (_unique({painting_id: file_name(image) for painting_id, image in known.items()}), file_name),
+            (_unique({painting_id: _stem(image) for painting_id, image in known.items()}), _stem),
+            ({painting_id: painting_id for painting_id in known}, None),
             ({painting_id: painting_id for painting_id in known}, _stem),
         ]
 
     def _given(self, source: str, truth: Mapping[str, float], pictures: Mapping[str, str]) -> dict[str, float]:
         """The human scores that --truth names, by the painting's id; by the image where no id is known for it."""
-        given = read_truth(source, image_column=self.columns.truth_image, score_column=self.columns.score)
+        given = read_truth(source, self.columns.of_truth)
         self.left_out = given.left_out
-        by_image = {_name(image): painting_id for painting_id, image in pictures.items()}
+        by_image = {file_name(image): painting_id for painting_id, image in pictures.items()}
         found: dict[str, float] = {}
         for image, score in given.scores.items():
-            names = (by_image.get(_name(image), image), image, _stem(image))
+            names = (by_image.get(file_name(image), image), image, _stem(image))
             painting_id = next((name for name in names if name in truth or name in pictures), image)
             if abs(truth.get(painting_id, score) - score) > TOLERANCE:
                 raise ArtQuantError(
@@ -147,18 +172,13 @@ class PredictionFileReader:
         Raises:
             ArtQuantError: the file cannot be read, lacks a column, or names no painting that has a human score.
         """
+        found = read_predictions(source.path, self.columns.of_predictions)
         best: tuple[JoinedPredictions, dict[str, str]] | None = None
         error: ArtQuantError | None = None
         for keys, shorten in self._naming:
             scores = {key: self.truth[painting_id] for key, painting_id in keys.items()}
             try:
-                joined = join_predictions(
-                    source.path,
-                    Truth(scores, self.left_out),
-                    image_column=self.columns.image,
-                    prediction_column=self.columns.prediction,
-                    shorten=shorten,
-                )
+                joined = join_predictions(found, Truth(scores, self.left_out), shorten=shorten)
             except ArtQuantError as problem:
                 error = error or problem
                 continue
@@ -171,6 +191,7 @@ class PredictionFileReader:
         predictions = {keys[image]: value for image, value in zip(joined.images, joined.predictions, strict=True)}
         lists = {
             "not predicted": joined.missing,
+            "not scored": joined.failed,
             "no number": joined.unparsable,
             "several rows": joined.duplicates,
         }
@@ -185,12 +206,8 @@ class PredictionFileReader:
         )
 
 
-def _name(path: str) -> str:
-    return Path(path).name
-
-
 def _stem(path: str) -> str:
-    return Path(path).stem
+    return Path(file_name(path)).stem
 
 
 def _unique(names: Mapping[str, str]) -> dict[str, str]:

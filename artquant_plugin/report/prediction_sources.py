@@ -29,7 +29,8 @@ def parse_prediction_source(text: str) -> PredictionSource:
         text: what the user wrote. Where the whole text is an existing path, ``=`` and ``@`` are part of the path.
 
     Raises:
-        ArtQuantError: there is no such file or folder, or NAME or DATASET is empty.
+        ArtQuantError: there is no such file or folder, it is a file of samples in a folder of lmms-eval, or NAME or
+            DATASET is empty.
     """
     name: str | None = None
     dataset: str | None = None
@@ -43,6 +44,8 @@ def parse_prediction_source(text: str) -> PredictionSource:
         raise ArtQuantError(
             f"'{path or text}' does not exist; name a folder that lmms-eval's --output_path named, or a CSV file"
         )
+    if "_samples_" in found.name and found.is_file():
+        raise ArtQuantError(f"'{found}' is a file of samples that lmms-eval logged; name its folder '{found.parent}'")
     if name == "" or dataset == "":
         raise ArtQuantError(f"'{text}' has an empty name; write [NAME=]PATH[@DATASET]")
     return PredictionSource(found, name, dataset)

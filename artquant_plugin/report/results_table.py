@@ -9,6 +9,7 @@ from artquant_plugin.metrics.unscored import at_median
 from artquant_plugin.report.table_formats import aligned, markdown_rows
 from artquant_plugin.report.task_runs import TaskRun
 
+TOO_FEW = "(too few)"  # in the place of the interval of a metric of fewer than `FEWEST` pairs
 HEADER = (
     "task",
     "model",
@@ -67,8 +68,8 @@ class ResultRow:
             self.task,
             self.model,
             *counts,
-            with_interval(self.scores.srocc),
-            with_interval(self.scores.plcc),
+            with_interval(self.scores.srocc, too_few=self.scores.too_few),
+            with_interval(self.scores.plcc, too_few=self.scores.too_few),
             "-" if self.filled is None else number(self.filled.srocc.value),
             "-" if self.filled is None else number(self.filled.plcc.value),
             number(self.scores.mae.value),
@@ -108,10 +109,15 @@ def markdown_table(rows: Sequence[ResultRow]) -> str:
     return markdown_rows([HEADER, *(row.cells() for row in rows)])
 
 
-def with_interval(metric: Metric) -> str:
-    """A metric with three decimals and its 95 % interval, which is left out where it is NaN."""
+def with_interval(metric: Metric, *, too_few: bool = False) -> str:
+    """A metric with three decimals and its 95 % interval, which is left out where it is NaN.
+
+    Args:
+        metric: the metric; a dash is returned where its value is NaN.
+        too_few: whether there are too few pairs for an interval, which the text then says.
+    """
     if math.isnan(metric.low):
-        return number(metric.value)
+        return number(metric.value) + (f" {TOO_FEW}" if too_few and not math.isnan(metric.value) else "")
     return f"{number(metric.value)} [{metric.low:.3f}, {metric.high:.3f}]"
 
 

@@ -2,18 +2,13 @@
 
 import glob
 import json
-import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from artquant_plugin.report.task_runs import TaskRun, model_name
+from artquant_plugin.common.secrets import secret_values, without_keys, without_secrets
+from artquant_plugin.report.task_runs import TaskRun, as_object, model_name
 
-# Arguments such as api_key=..., as lmms-eval writes them in text or in JSON. A page may be published, so that none of
-# these may be on it.
-_SECRET = re.compile(
-    r"""(\w*(?:key|token|secret|password|credential)["']?\s*[=:]\s*)("[^"]*"|'[^']*'|[^,}\s]+)""", re.IGNORECASE
-)
 VARIANTS = ("cot", "levels")  # endings of tasks that ask another question about the paintings of the same dataset
 
 
@@ -24,7 +19,6 @@ class RunDetails:
     Args:
         dataset: name of the dataset that the task is about.
         variant: what the task's name adds to the dataset's, such as ``cot``; empty for the plain task.
-        folder: the dataset's folder at the time of the run; None where it is not known.
         model: lmms-eval's ``--model``, such as ``openai``.
         arguments: lmms-eval's ``--model_args``, with keys and tokens taken out.
         prompt: the task's question, before the scale is filled in.
@@ -33,11 +27,11 @@ class RunDetails:
         commit: git commit of the folder that the run was started in.
         date: date of the run, as in the names of its files.
         seconds: the time that the run took, as a whole number of seconds.
+        keys: the secrets among the arguments, which an endpoint may have repeated in its replies.
     """
 
     dataset: str
     variant: str
-    folder: Path | None
     model: str
     arguments: str
     prompt: str
@@ -46,6 +40,7 @@ class RunDetails:
     commit: str
     date: str
     seconds: str
+    keys: tuple[str, ...] = field(default=(), repr=False)
 
 
 def read_details(run: TaskRun) -> RunDetails:
@@ -56,44 +51,32 @@ def read_details(run: TaskRun) -> RunDetails:
     """
     results = run.file.with_name(f"{run.date}_results.json")
     try:
-        content = json.loads(results.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        content = as_object(json.loads(results.read_text(encoding="utf-8")))
+    except (FileNotFoundError, ValueError, RecursionError):
         content = {}
-    task = _dict(_dict(_dict(content).get("configs")).get(run.task))
-    manifest = _dict(_dict(task.get("dataset_kwargs")).get("data_files")).get("test")
-    folder = Path(manifest).parent if isinstance(manifest, str) else None
-    dataset = folder.name if folder is not None and run.task.startswith(folder.name) else without_variant(run.task)
-    config = _dict(content.get("config"))
+    task = as_object(as_object(content.get("configs")).get(run.task))
+    manifest = as_object(as_object(task.get("dataset_kwargs")).get("data_files")).get("test")
+    folder = Path(manifest).parent.name if isinstance(manifest, str) else ""
+    dataset = folder if folder and run.task.startswith(folder) else without_variant(run.task)
+    config = as_object(content.get("config"))
     arguments = config.get("model_args") or ""
+    if not isinstance(arguments, str):
+        arguments = json.dumps(arguments, ensure_ascii=False)
+    keys = tuple(secret_values(arguments))
     seconds = content.get("total_evaluation_time_seconds")
     return RunDetails(
         dataset=dataset,
         variant=run.task.removeprefix(dataset).strip("_"),
-        folder=folder,
         model=str(config.get("model") or ""),
-        arguments=without_secrets(
-            arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
-        ),
-        prompt=_prompt(task.get("lmms_eval_specific_kwargs")),
+        arguments=without_secrets(arguments, keys),
+        prompt=without_keys(_prompt(task.get("lmms_eval_specific_kwargs")), keys),
         prompt_version=run.prompt,
         harness=str(content.get("lmms_eval_version") or ""),
         commit=str(content.get("git_hash") or ""),
         date=run.date,
         seconds=_number(seconds),
+        keys=keys,
     )
-
-
-def without_secrets(arguments: str) -> str:
-    """Replace the values of keys, tokens, secrets and passwords by three stars.
-
-    Args:
-        arguments: lmms-eval's ``--model_args``, as text or JSON.
-
-    Example:
-        >>> without_secrets("model=gpt-4o,api_key=sk-1,max_new_tokens=9")
-        'model=gpt-4o,api_key=***,max_new_tokens=9'
-    """
-    return _SECRET.sub(r"\1***", arguments)
 
 
 def read_descriptions(run: TaskRun, dataset: str) -> dict[str, str]:
@@ -117,8 +100,8 @@ def read_descriptions(run: TaskRun, dataset: str) -> dict[str, str]:
     with files[-1].open(encoding="utf-8") as lines:
         for line in lines:
             try:
-                record = _dict(_dict(json.loads(line)).get("described"))
-            except ValueError:
+                record = as_object(as_object(json.loads(line)).get("described"))
+            except (ValueError, RecursionError):
                 continue
             if isinstance(record.get("id"), str) and isinstance(record.get("description"), str):
                 texts[record["id"]] = record["description"]
@@ -144,17 +127,13 @@ def _prompt(given: Any) -> str:
 
     The chosen prompt is under its own key. Files of older runs have only the prompts per model; theirs is the default.
     """
-    prompts = _dict(given)
-    chosen = prompts.get("prompt") or _dict(prompts.get("default")).get("prompt")
+    prompts = as_object(given)
+    chosen = prompts.get("prompt") or as_object(prompts.get("default")).get("prompt")
     return chosen if isinstance(chosen, str) else ""
 
 
 def _number(value: Any) -> str:
     try:
         return f"{float(value):.0f}"
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return ""
-
-
-def _dict(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}

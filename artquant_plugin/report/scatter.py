@@ -8,9 +8,14 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.files import atomic_write
-from artquant_plugin.metrics.agreement import Agreement
+from artquant_plugin.common.text import one_line
+from artquant_plugin.metrics.agreement import FEWEST, Agreement
+from artquant_plugin.report.results_table import with_interval
 
+TITLE_WIDTH = 70  # characters of the title, in which the plot's width ends
+LARGEST_DRAWN = 1e100  # of a score; matplotlib's places of ticks and dots would leave the floats
 INK, DOT, GRID = "#1f2933", "#2f6f9f", "#d9dee3"
 
 
@@ -24,13 +29,20 @@ def draw_scatter(
         predictions: the n predicted scores, all finite, with n at least 1.
         truths: the n human scores in the same order, all finite.
         title: the first line above the plot, such as the model and the task.
-        agreement: the metrics of the same n pairs, for the second line above the plot.
+        agreement: the metrics of the same n pairs, for the lines above the plot.
+
+    Raises:
+        ArtQuantError: a score is too large to be drawn.
     """
     figure = Figure(figsize=(6, 6), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
     both = np.concatenate([np.asarray(predictions, dtype=float), np.asarray(truths, dtype=float)])
-    margin = 0.04 * (np.ptp(both) or 1.0)
+    largest = float(np.abs(both).max())
+    if largest > LARGEST_DRAWN:
+        raise ArtQuantError(f"scores up to {largest:g} cannot be drawn; leave out --plot, or mend the scores")
+    # Where all scores are almost the same, the axes still need ends that differ.
+    margin = max(0.04 * (np.ptp(both) or 1.0), 1e-9 * largest)
     limits = (float(both.min() - margin), float(both.max() + margin))
     axes.plot(limits, limits, color=INK, linewidth=0.8, linestyle=(0, (4, 3)), zorder=1)
     # Dots fade as they crowd, so that 6,000 of them still show where they are dense.
@@ -42,8 +54,11 @@ def draw_scatter(
     axes.spines[["top", "right"]].set_visible(False)
     for side in ("left", "bottom"):
         axes.spines[side].set_color(INK)
+    figures = f"SROCC {with_interval(agreement.srocc)}   PLCC {with_interval(agreement.plcc)}"
+    few = f", too few for intervals (fewer than {FEWEST})" if agreement.too_few else ""
     axes.set_title(
-        f"{title}\nn = {agreement.n:,}   SROCC {agreement.srocc.value:.3f}   PLCC {agreement.plcc.value:.3f}",
+        f"{one_line(title, TITLE_WIDTH)}\nn = {agreement.n:,}{few}\n{figures}",
+        parse_math=False,  # a dollar sign in a file's name begins no formula
         fontsize=11,
         color=INK,
         loc="left",

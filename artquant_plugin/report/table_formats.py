@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -27,6 +28,7 @@ _LATEX = {
     "–": "--",
     "±": r"$\pm$",
 }
+_NO_LABEL = re.compile(r"[^A-Za-z0-9_:.-]+")  # characters that break a label, or another command within it
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +108,7 @@ def as_latex(table: Table) -> str:
         r"\begin{table}",
         r"\centering",
         rf"\caption{{{latex_text(table.title)}}}",
-        rf"\label{{tab:{table.name}}}",
+        rf"\label{{tab:{_NO_LABEL.sub('-', table.name)}}}",
         rf"\begin{{tabular}}{{{columns}}}",
         r"\toprule",
         _latex_row(table.header),

@@ -9,7 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.progress import progress
+from artquant_plugin.common.tables import parse_number, read_json_values
+from artquant_plugin.common.text import one_line
 from artquant_plugin.harness.plugin import OWN_QUESTION, PYIQA_ID, REQUEST
+
+NOT_FINITE = "not_finite"  # the reason of a painting whose logged prediction is NaN, infinite or no number
+UNKNOWN = "unknown"  # the reason of a painting that has neither a prediction nor a reason
+SHOWN_AFTER = 2.0  # seconds of reading after which a progress bar appears on a terminal
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +100,7 @@ class TaskRun:
     @property
     def failures(self) -> dict[str, int]:
         """Number of paintings without a prediction, by reason."""
-        return dict(Counter(sample.reason or "" for sample in self.samples if sample.prediction is None))
+        return dict(Counter(sample.reason or UNKNOWN for sample in self.samples if sample.prediction is None))
 
     @property
     def results_file(self) -> Path:
@@ -103,7 +110,7 @@ class TaskRun:
 
 def holds_runs(folder: Path) -> bool:
     """Whether a folder holds logged samples of a scoring task; False for a folder that does not exist."""
-    return any(_is_ours(file) for file in folder.rglob("*_samples_*.jsonl"))
+    return any(_is_ours(file) for file in _samples_files(folder))
 
 
 def read_runs(folders: Iterable[Path]) -> list[TaskRun]:
@@ -120,13 +127,9 @@ def read_runs(folders: Iterable[Path]) -> list[TaskRun]:
     """
     newest: dict[tuple[str, str], list[Path]] = {}
     for folder in folders:
-        files = sorted(folder.rglob("*_samples_*.jsonl")) if folder.is_dir() else []
-        files = [file for file in files if _is_ours(file)]
+        files = [file for file in _samples_files(folder) if _is_ours(file)]
         if not files:
-            raise ArtQuantError(
-                f"'{folder}' holds no samples of a scoring task; run lmms-eval with --log_samples --output_path "
-                f"{folder}, and look at its log, since it exits with 0 on errors, too"
-            )
+            raise _no_runs(folder)
         for file in files:
             newest.setdefault((model_name(file), _task(file)), []).append(file)
     runs = []
@@ -150,17 +153,66 @@ def model_name(file: Path) -> str:
         file: the file of the logged samples.
     """
     content = _results(file)
-    if content.get("model_source") == PYIQA_ID:
-        arguments = str(content.get("config", {}).get("model_args"))
+    source = content.get("model_source")
+    if source == PYIQA_ID:
+        arguments = str(as_object(content.get("config")).get("model_args"))
         return ":".join([PYIQA_ID, *re.findall(r"(?:^|,)(?:metric|task)=([^,]+)", arguments)])
     named = content.get("model_name", file.parent.name)
-    return file.parent.name if named else content["model_source"]
+    return source if not named and isinstance(source, str) and source else file.parent.name
+
+
+def as_object(value: Any) -> dict[str, Any]:
+    """A value of JSON where it is an object; an empty one in the place of anything else."""
+    return value if isinstance(value, dict) else {}
+
+
+def _no_runs(folder: Path) -> ArtQuantError:
+    """The error of a place in which there is no run of a scoring task, with the cause as far as it can be seen."""
+    if not folder.exists():
+        return ArtQuantError(f"'{folder}' does not exist; name the folder that lmms-eval's --output_path named")
+    if not folder.is_dir():
+        return ArtQuantError(
+            f"'{folder}' is a file; name the folder that lmms-eval's --output_path named, such as '{folder.parent}'"
+        )
+    samples = _samples_files(folder)
+    first = {file: as_object(_first_value(file)) for file in samples}
+    silent = next((file for file, value in first.items() if "bypass" in value), None)
+    if silent is not None:
+        return ArtQuantError(
+            f"'{folder}' holds a run with --predict_only, which computes no scores ('{silent.name}'); run lmms-eval "
+            "again without --predict_only"
+        )
+    if any("described" in value for value in first.values()):
+        return ArtQuantError(
+            f"'{folder}' holds descriptions ('{samples[0].name}') and no run of a scoring task; name the folder of one"
+        )
+    if samples:
+        empty = " (it is empty)" if not samples[0].stat().st_size else ""
+        return ArtQuantError(
+            f"'{folder}' holds no samples of a scoring task, only others such as '{samples[0].name}'{empty}; run "
+            f"lmms-eval with --log_samples --output_path {folder} and a task such as baid"
+        )
+    results = sorted(folder.rglob("*_results.json"))
+    if results:
+        return ArtQuantError(
+            f"'{folder}' holds results without samples ('{results[0].name}'); run lmms-eval with --log_samples "
+            f"--output_path {folder}"
+        )
+    return ArtQuantError(
+        f"'{folder}' holds no samples of a scoring task; run lmms-eval with --log_samples --output_path {folder}, and "
+        "look at its log, since it exits with 0 on errors, too"
+    )
+
+
+def _samples_files(folder: Path) -> list[Path]:
+    """The files of logged samples below a folder, sorted; pipes and folders of such a name are left out."""
+    return sorted(file for file in folder.rglob("*_samples_*.jsonl") if file.is_file()) if folder.is_dir() else []
 
 
 def _prompt(file: Path, task: str) -> str:
     """Name and version of the prompt that made the samples; empty where the results file is missing."""
     content = _results(file)
-    metadata = content.get("configs", {}).get(task, {}).get("metadata") or {}
+    metadata = as_object(as_object(as_object(content.get("configs")).get(task)).get("metadata"))
     # This package's models ask their own question on tasks that request a score, whatever the task's prompt is.
     own = content.get("model_source") in OWN_QUESTION and metadata.get(REQUEST) is not None
     return "own" if own else str(metadata.get("prompt", ""))
@@ -169,8 +221,8 @@ def _prompt(file: Path, task: str) -> str:
 def _results(file: Path) -> dict[str, Any]:
     """The content of the results file of the same run; empty where the file is missing or broken."""
     try:
-        return json.loads(_results_file(file).read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError):
+        return as_object(json.loads(_results_file(file).read_text(encoding="utf-8")))
+    except (FileNotFoundError, ValueError, RecursionError):
         return {}
 
 
@@ -179,35 +231,39 @@ def _results_file(samples: Path) -> Path:
 
 
 def _is_ours(file: Path) -> bool:
-    with file.open(encoding="utf-8") as lines:
-        first = lines.readline()
+    return isinstance(as_object(_first_value(file)).get("scored"), dict)
+
+
+def _first_value(file: Path) -> Any:
+    """The JSON value in a file's first line; None where there is none."""
     try:
-        return isinstance(json.loads(first).get("scored"), dict)
-    except (json.JSONDecodeError, AttributeError):
-        return False
+        with file.open(encoding="utf-8") as lines:
+            return json.loads(lines.readline())
+    except (ValueError, RecursionError):
+        return None
 
 
 def _read(file: Path, model: str, task: str, *, older: int) -> TaskRun:
     samples: dict[str, LoggedSample] = {}
     missing, from_range, has_own_unit = 0, 0, False
     checkpoint: dict[str, Any] | None = None
-    with file.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, start=1):
-            try:
-                sample: dict[str, Any] = json.loads(line)
-                record = sample["scored"]
-                samples[record["id"]] = _sample(sample)
-                from_range += bool(record.get("from_range"))
-                has_own_unit = has_own_unit or record.get("measurement") is not None
-                missing = max(missing, int(sample["missing"]))
-                weights = record.get("checkpoint")  # a failed painting has none
-                if weights and checkpoint and weights != checkpoint:
-                    raise ValueError("checkpoints differ within the file")
-                checkpoint = weights or checkpoint
-            except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
-                raise ArtQuantError(
-                    f"{file}:{number}: not a sample of a scoring task ({error!r}); run it again"
-                ) from error
+    values = read_json_values(str(file), expected="a sample of a scoring task", remedy="run it again")
+    for place, value in progress(values, f"read {task}", "sample", None, delay=SHOWN_AFTER):
+        try:
+            record = value["scored"]
+            sample = _sample(value)
+            if samples.setdefault(sample.id, sample) != sample:
+                raise ValueError(f"painting {sample.id!r} stands twice")
+            from_range += bool(record.get("from_range"))
+            has_own_unit = has_own_unit or record.get("measurement") is not None
+            missing = max(missing, int(value["missing"]))
+            weights = record.get("checkpoint")  # a failed painting has none
+            if weights and checkpoint and weights != checkpoint:
+                raise ValueError("checkpoints differ within the file")
+            checkpoint = weights or checkpoint
+        except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
+            said = one_line(f"lacks {error}" if isinstance(error, KeyError) else error)
+            raise ArtQuantError(f"{place}: not a sample of a scoring task ({said}); run it again") from error
     return TaskRun(
         task=task,
         model=model,
@@ -224,16 +280,25 @@ def _read(file: Path, model: str, task: str, *, older: int) -> TaskRun:
 
 
 def _sample(line: dict[str, Any]) -> LoggedSample:
+    """A line of the samples file; a ValueError says what is wrong with it."""
     record = line["scored"]
-    reply = line.get("filtered_resps", "")
-    media = line.get("input_media") or []
+    prediction, reason = record["prediction"], record["reason"]
+    truth = parse_number(record["truth"])
+    if truth is None:
+        raise ValueError(f"the human score {record['truth']!r} is no finite number")
+    score = parse_number(prediction)
+    if score is None and prediction is not None:
+        reason = NOT_FINITE
+    elif score is None:
+        reason = str(reason or UNKNOWN)
+    reply, media, levels = line.get("filtered_resps", ""), line.get("input_media"), record.get("levels")
     return LoggedSample(
-        id=record["id"],
-        prediction=None if record["prediction"] is None else float(record["prediction"]),
-        truth=float(record["truth"]),
-        reason=record["reason"],
-        category=record.get("category"),
+        id=str(record["id"]),
+        prediction=score,
+        truth=truth,
+        reason=reason,
+        category=None if record.get("category") is None else str(record["category"]),
         reply=reply if isinstance(reply, str) else " ".join(str(part) for part in reply),
-        levels=record.get("levels"),
-        image=str(media[0]) if media and isinstance(media[0], str) else None,
+        levels=None if levels is None else {str(word): float(share) for word, share in levels.items()},
+        image=media[0] if isinstance(media, list) and media and isinstance(media[0], str) else None,
     )

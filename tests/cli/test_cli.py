@@ -139,10 +139,11 @@ def test_metrics_print_counts_names_and_values(predictions, capsys):
         "n      3 of 4",
         "       1 without prediction: d",
         "       1 no human score: x",
-        "SROCC  0.5000",
-        "PLCC   0.5000",
-        "MAE    0.6667",
-        "RMSE   0.8165",
+        "SROCC  0.5000  (too few)",
+        "PLCC   0.5000  (too few)",
+        "MAE    0.6667  (too few)",
+        "RMSE   0.8165  (too few)",
+        "note   3 pairs are too few for intervals and tests, which take 10 or more",
     ]
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.metrics import pairwise_comparisons
 from artquant_plugin.metrics.agreement import plcc, srocc
 from artquant_plugin.metrics.pairwise_comparisons import compare_models, holm
 
@@ -105,3 +106,48 @@ def test_many_pairs_get_enough_resamples_to_be_significant():
 def test_wrong_input_is_one_line(names, resamples, message):
     with pytest.raises(ArtQuantError, match=message):
         compare_models(names, [[1.0, 2.0], [2.0, 1.0]], [1.0, 2.0], resamples=resamples)
+
+
+def test_three_images_show_no_difference():
+    (pair,) = compare_models(["a", "b"], [[1.0, 2.0, 3.0], [3.0, 2.0, 1.0]], [1.0, 2.0, 4.0])
+    assert pair.too_few and (pair.srocc.a, pair.srocc.b) == (1.0, -1.0)
+    for found in (pair.srocc, pair.plcc):
+        assert all(math.isnan(value) for value in (found.low, found.high, found.p, found.p_holm))
+        assert not found.significant
+    assert math.isnan(pair.steiger) and math.isnan(pair.zou[0]) and pair.resamples == 0
+
+
+def test_a_model_of_which_one_score_differs_has_no_p():
+    truth = np.arange(12.0)
+    (pair,) = compare_models(["a", "b"], [truth, [5.0] * 11 + [6.0]], truth)
+    assert math.isnan(pair.srocc.p) and math.isnan(pair.srocc.low) and not pair.plcc.significant
+
+
+def test_the_difference_of_near_constant_models_lies_in_its_interval():
+    rng = np.random.default_rng(0)
+    truth = rng.normal(size=60)
+    near = 5 + rng.integers(0, 4, size=(2, 60)) * 2.0**-50
+    (pair,) = compare_models(["a", "b"], near, truth)
+    for found in (pair.srocc, pair.plcc):
+        assert found.low <= found.value <= found.high
+
+
+def test_large_data_are_compared_as_the_bootstrap_would(monkeypatch):
+    predictions, truth = models(3000)
+    drawn = compare_models(["good", "twin", "poor"], predictions, truth, resamples=400)
+    monkeypatch.setattr(pairwise_comparisons, "LARGEST", 100)
+    large = compare_models(["good", "twin", "poor"], predictions, truth)
+    for one, other in zip(drawn, large, strict=True):
+        assert other.resamples == 0
+        for found, expected in ((other.srocc, one.srocc), (other.plcc, one.plcc)):
+            assert found.value == expected.value
+            # The standard deviation of 400 draws has a standard error of 3.5 %, and their percentiles one of 7 %.
+            assert found.high - found.low == pytest.approx(expected.high - expected.low, rel=0.2)
+            assert found.significant == expected.significant
+
+
+def test_a_model_equals_itself_in_large_data(monkeypatch):
+    predictions, truth = models(200)
+    monkeypatch.setattr(pairwise_comparisons, "LARGEST", 100)
+    (pair,) = compare_models(["a", "b"], predictions[[0, 0]], truth)
+    assert (pair.srocc.p, pair.srocc.low, pair.srocc.high) == (1.0, 0.0, 0.0)

@@ -1,3 +1,5 @@
+import csv
+import json
 from pathlib import Path
 
 import pyarrow
@@ -6,7 +8,18 @@ from pyarrow import parquet
 
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.data.dataset import Painting, write_dataset
-from artquant_plugin.metrics.predictions import join_predictions, read_truth
+from artquant_plugin.metrics.predictions import (
+    JoinedPredictions,
+    TableForm,
+    Truth,
+    join_by_any_name,
+    read_predictions,
+    read_truth,
+)
+
+
+def join_predictions(path: Path, truth: Truth, form: TableForm | None = None) -> JoinedPredictions:
+    return join_by_any_name(read_predictions(path, form), truth)
 
 
 def csv_file(folder: Path, name: str, text: str) -> Path:
@@ -39,7 +52,7 @@ def test_numbers_that_are_none_are_unparsable(text, truth, tmp_path):
 
 def test_other_columns_and_a_byte_order_mark(truth, tmp_path):
     path = csv_file(tmp_path, "p.csv", "\ufefffile,mos\na.jpg,7\n")
-    joined = join_predictions(path, read_truth(truth), image_column="file", prediction_column="mos")
+    joined = join_predictions(path, read_truth(truth), TableForm("file", "mos"))
     assert joined.predictions == [7.0]
 
 
@@ -58,7 +71,7 @@ def test_other_columns_and_a_byte_order_mark(truth, tmp_path):
     ],
 )
 def test_files_as_other_tools_write_them(name, text, column, truth, tmp_path):
-    joined = join_predictions(csv_file(tmp_path, name, text), read_truth(truth), prediction_column=column)
+    joined = join_predictions(csv_file(tmp_path, name, text), read_truth(truth), TableForm(value=column))
     assert (joined.images, joined.predictions) == (["a.jpg", "b.jpg"], [4.5, 5.5])
     assert joined.missing == ["c.jpg", "d.jpg"]
 
@@ -140,14 +153,14 @@ def test_a_table_that_could_be_read_in_two_ways_gives_no_figure(text, message, t
     with pytest.raises(ArtQuantError, match=message):
         join_predictions(path, read_truth(truth))
     with pytest.raises(ArtQuantError, match=message):
-        read_truth(str(path), score_column="prediction")
+        read_truth(str(path), TableForm(value="prediction"))
 
 
 def test_an_underscore_makes_no_number(truth, tmp_path):
     path = csv_file(tmp_path, "p.csv", "image,prediction\na.jpg,1\nb.jpg,1_0\n")
     assert join_predictions(path, read_truth(truth)).unparsable == ["b.jpg ('1_0')"]
     with pytest.raises(ArtQuantError, match="p.csv:3: prediction '1_0' is no number"):
-        read_truth(str(path), score_column="prediction")
+        read_truth(str(path), TableForm(value="prediction"))
 
 
 def test_semicolons_and_parquet_files_are_read(truth, tmp_path):
@@ -163,3 +176,97 @@ def test_other_encodings_are_named(truth, tmp_path):
     path.write_bytes("image,prediction\né.jpg,1\n".encode("latin-1"))
     with pytest.raises(ArtQuantError, match="p.csv:2: the line is not UTF-8"):
         join_predictions(path, read_truth(truth))
+
+
+SCORED = [
+    {"path": "/data/pictures/a.jpg", "score": 1.5, "good": 0.4, "entropy": 0.1, "reason": None},
+    {"path": "/data/pictures/b.jpg", "score": None, "good": None, "entropy": None, "reason": "it is broken"},
+    {"path": "/data/pictures/c.jpg", "score": 2.5, "good": 0.6, "entropy": 0.1, "reason": None},
+]
+
+
+def write_scores(folder: Path, form: str) -> Path:
+    """What `artquant score` writes in each of its forms."""
+    path = folder / f"scores.{form}"
+    if form == "csv":
+        with path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, SCORED[0])
+            writer.writeheader()
+            writer.writerows(SCORED)
+    elif form == "jsonl":
+        path.write_text("".join(json.dumps(row) + "\n" for row in SCORED))
+    elif form == "parquet":
+        parquet.write_table(pyarrow.Table.from_pylist(SCORED), path)
+    else:
+        path.mkdir()
+        (path / "_run.json").write_text("{}")
+        for number, rows in enumerate((SCORED[:2], SCORED[2:])):
+            parquet.write_table(pyarrow.Table.from_pylist(rows), path / f"shard-{number:06}.parquet")
+    return path
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl", "parquet", "folder"])
+def test_what_artquant_score_wrote_is_read_without_options(form, truth, tmp_path):
+    joined = join_predictions(write_scores(tmp_path, form), read_truth(truth))
+    assert (joined.images, joined.predictions, joined.truths) == (["a.jpg", "c.jpg"], [1.5, 2.5], [1.0, 3.0])
+    assert joined.failed == ["b.jpg (it is broken)"]
+    assert (joined.missing, joined.unparsable, joined.unknown, joined.n_truth) == (["d.jpg"], [], [], 4)
+
+
+def test_a_table_of_human_scores_is_no_table_of_predictions(truth, tmp_path):
+    with pytest.raises(ArtQuantError, match="no column 'prediction', only image, score"):
+        read_predictions(Path(truth))
+
+
+def test_paths_are_joined_by_file_name_only_where_that_joins_more(tmp_path):
+    truth = Truth({"x/a.jpg": 1.0, "y/a.jpg": 2.0, "x/b.jpg": 3.0}, {})
+    exact = csv_file(tmp_path, "e.csv", "image,prediction\nx/a.jpg,1\ny/a.jpg,2\n")
+    joined = join_predictions(exact, truth)
+    assert (joined.images, joined.missing, joined.duplicates) == (["x/a.jpg", "y/a.jpg"], ["x/b.jpg"], [])
+    paths = csv_file(tmp_path, "p.csv", "image,prediction\nC:\\\\x\\a.jpg,1\nC:\\\\x\\b.jpg,2\n")
+    joined = join_predictions(paths, truth)
+    # a.jpg names two images of the truth, and so neither of them.
+    assert (joined.images, joined.truths, joined.unknown, joined.n_truth) == (["b.jpg"], [3.0], ["a.jpg"], 3)
+
+
+def test_rows_that_stand_several_times_are_all_left_out(truth, tmp_path):
+    rows = "image,prediction\na.jpg,1\na.jpg,\na.jpg,3\nb.jpg,x\nb.jpg,2\nc.jpg,3\n"
+    joined = join_predictions(csv_file(tmp_path, "p.csv", rows), read_truth(truth))
+    assert (joined.images, joined.duplicates, joined.unparsable) == (["c.jpg"], ["a.jpg", "b.jpg"], [])
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ("", "0 predicted, 4 scored.; the table has no rows: see whether the tool that wrote it came to its end"),
+        ("a.jpg,n/a\n", "'a.jpg' has 'n/a' instead of a number: check --prediction-column"),
+        ("a.jpg,1\na.jpg,2\n", "every image stands in several rows: check --image-column"),
+        (
+            "z.jpg,1\n",
+            "one side names images like 'z.jpg', the other like 'a.jpg': check --image-column, --truth-image",
+        ),
+    ],
+)
+def test_why_there_is_not_one_pair(rows, message, truth, tmp_path):
+    path = csv_file(tmp_path, "p.csv", f"image,prediction\n{rows}")
+    with pytest.raises(ArtQuantError, match=message):
+        join_predictions(path, read_truth(truth))
+
+
+def test_other_encodings_and_delimiters_are_options(tmp_path):
+    path = tmp_path / "p.csv"
+    path.write_bytes("image|prediction\né.jpg|1,5\n".encode("cp1252"))
+    with pytest.raises(ArtQuantError, match="p.csv:2: .*byte 0xe9.*pass the right --encoding"):
+        read_predictions(path, TableForm(delimiter="|"))
+    found = read_predictions(path, TableForm(delimiter="|", encoding="cp1252"))
+    assert found.unparsable == {"é.jpg": "1,5"}
+    path.write_bytes("image;prediction\né.jpg;1,5\n".encode("cp1252"))
+    assert read_predictions(path, TableForm(encoding="cp1252")).values == {"é.jpg": 1.5}
+
+
+@pytest.mark.parametrize("cell", ["NaN", "Infinity", "1e400"])
+@pytest.mark.parametrize("quote", ["", '"'])
+def test_a_truth_that_is_no_number_is_named(cell, quote, tmp_path):
+    path = csv_file(tmp_path, "t.jsonl", f'{{"image": "a.jpg", "score": {quote}{cell}{quote}}}\n')
+    with pytest.raises(ArtQuantError, match="t.jsonl:1: score '.*' is no number; mend the truth"):
+        read_truth(str(path))

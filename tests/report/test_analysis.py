@@ -13,7 +13,8 @@ from tests.report.results import write_csv, write_paintings, write_samples
 
 
 @pytest.fixture
-def analysis(tmp_path):
+def analysis(tmp_path, monkeypatch):
+    monkeypatch.setenv("ARTQUANT_DATA", str(tmp_path))
     dataset = write_paintings(tmp_path / "baid", 20)
     truths = {row.id: row.score for row in dataset.split("test")}
     rng = np.random.default_rng(0)

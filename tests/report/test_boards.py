@@ -1,5 +1,6 @@
 import json
 import math
+import os
 
 import numpy as np
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.report.boards import read_boards
 from artquant_plugin.report.model_predictions import PredictionColumns
+from artquant_plugin.report.painting_pictures import file_inside
 from artquant_plugin.report.prediction_sources import parse_prediction_source
 from artquant_plugin.report.run_details import without_secrets
 from tests.report.results import write_csv, write_paintings, write_samples
@@ -19,9 +21,12 @@ def no_datasets(tmp_path, monkeypatch):
     monkeypatch.setenv("ARTQUANT_DATA", str(tmp_path / "none"))
 
 
-def boards(*sources, columns=None, dataset=None):
+def boards(*sources, columns=None, dataset=None, images=()):
     return read_boards(
-        [parse_prediction_source(str(source)) for source in sources], columns or PredictionColumns(), dataset=dataset
+        [parse_prediction_source(str(source)) for source in sources],
+        columns or PredictionColumns(),
+        dataset=dataset,
+        images=images,
     )
 
 
@@ -57,6 +62,104 @@ def test_keys_and_tokens_of_a_run_are_not_shown(given, shown):
     assert without_secrets(given) == shown
 
 
+def test_files_that_a_results_folder_names_are_not_opened(tmp_path, monkeypatch):
+    """The results, the dataset that they name, and the dataset beside them are all somebody else's."""
+    private = tmp_path / "home" / "private"
+    theirs = write_paintings(tmp_path / "theirs" / "baid", 3)
+    truths = {row.id: row.score for row in theirs.split("test")}
+    (private / "images").mkdir(parents=True)
+    for path in (theirs.folder / "images").iterdir():
+        (private / "images" / path.name).write_bytes(path.read_bytes())
+    info = json.loads((theirs.folder / "dataset.json").read_text())
+    (theirs.folder / "dataset.json").write_text(json.dumps({**info, "image_root": str(private)}))
+    folder = write_samples(tmp_path / "m", theirs, dict(truths), truths)
+    (folder / "baid").symlink_to(theirs.folder)
+    monkeypatch.chdir(folder)  # where a folder of the dataset's name lies
+    (board,) = boards(folder)
+    assert not board.images and board.info is None and not board.paintings
+
+
+@pytest.mark.parametrize("dataset", ["..", "a/b", ".", "owner/name:test"])
+def test_a_dataset_that_a_results_folder_names_is_a_plain_name(dataset, tmp_path):
+    write_paintings(tmp_path / "baid", 3)
+    (tmp_path / "none").mkdir()
+    for name in ("dataset.json", "test.jsonl", "train.jsonl"):
+        (tmp_path / name).write_bytes((tmp_path / "baid" / name).read_bytes())
+    folder = write_samples(tmp_path / "m", dataset, dict(TRUTHS), TRUTHS, task="..")
+    (board,) = boards(folder)
+    assert board.info is None
+
+
+def test_pictures_of_a_folder_that_the_user_names(tmp_path):
+    dataset = write_paintings(tmp_path / "elsewhere" / "baid", 4)
+    truths = {row.id: row.score for row in dataset.split("test")}
+    folder = write_samples(tmp_path / "m", dataset, dict(truths), truths)
+    (board,) = boards(folder, images=[dataset.folder / "images"])
+    assert {name: path.name for name, path in board.images.items()} == {name: f"{name}.png" for name in truths}
+    (board,) = boards(folder)
+    assert not board.images
+    with pytest.raises(ArtQuantError, match="'.*absent' is no folder; name one with pictures for --images"):
+        boards(folder, images=[tmp_path / "absent"])
+
+
+def test_no_picture_comes_from_outside_its_folder(tmp_path):
+    dataset = write_paintings(tmp_path / "none" / "baid", 6)
+    truths = {row.id: row.score for row in dataset.split("test")}
+    folder = write_samples(tmp_path / "m", dataset, dict(truths), truths)
+    images = dataset.folder / "images"
+    secret = tmp_path / "secret.png"
+    secret.write_bytes((images / "p0000.png").read_bytes())
+    for number in (0, 1, 2):
+        (images / f"p000{number}.png").unlink()
+    (images / "p0000.png").symlink_to(secret)
+    (images / "p0001.png").symlink_to("p0001.png")  # to itself
+    os.mkfifo(images / "p0002.png")
+    (images / "p0003.png").rename(images / "inner.png")
+    (images / "p0003.png").symlink_to("inner.png")  # stays inside
+    (board,) = boards(folder)
+    assert sorted(board.images) == ["p0003", "p0004", "p0005"]
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "p0000.png").symlink_to(secret)
+    (board,) = boards(folder, images=[other])
+    assert sorted(board.images) == ["p0003", "p0004", "p0005"]
+
+
+def test_names_that_lead_out_of_a_folder_name_no_file(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b.png").write_bytes(b"x")
+    (tmp_path / "a" / "c.png").write_bytes(b"x")
+    assert file_inside(tmp_path / "a", "c.png") == tmp_path / "a" / "c.png"
+    for name in ("../b.png", str(tmp_path / "b.png"), str(tmp_path / "a" / "c.png"), "", ".", "c\0.png", "x" * 5000):
+        assert file_inside(tmp_path / "a", name) is None
+
+
+def test_a_key_in_the_arguments_of_a_run_is_on_the_board_nowhere(tmp_path):
+    replies = {name: "You sent sekret-4711-key, Authorization: Bearer zyx987654321" for name in TRUTHS}
+    folder = write_samples(tmp_path / "m", "baid", dict(TRUTHS), TRUTHS, replies=replies)
+    results = next(folder.glob("*_results.json"))
+    content = json.loads(results.read_text())
+    content["config"]["model_args"] = {
+        "base_url": "https://ann:hunter22@host/v1",
+        "api_keys": ["sekret-4711-key", "other-key-0815"],
+        "headers": {"Authorization": "Bearer abcdefgh12345678"},
+        "max_new_tokens": 9,
+    }
+    content["configs"]["baid"]["lmms_eval_specific_kwargs"]["prompt"] = "Use other-key-0815. How good is it?"
+    results.write_text(json.dumps(content))
+    described = {"described": {"id": "a", "description": "sekret-4711-key"}}
+    (folder / "20260101_000001_samples_baid_describe.jsonl").write_text(json.dumps(described))
+    (board,) = boards(folder)
+    (model,) = board.models
+    shown = json.dumps(
+        [model.details.arguments, model.details.prompt, dict(model.descriptions)]
+        + [sample.reply for sample in model.samples.values()]
+    )
+    for secret in ("sekret", "other-key", "hunter22", "abcdefgh", "zyx9"):
+        assert secret not in shown
+    assert '"max_new_tokens": 9' in model.details.arguments and "How good is it?" in model.details.prompt
+
+
 def test_a_run_without_its_results_file_is_still_read(tmp_path):
     folder = write_samples(tmp_path / "m", "baid", dict(TRUTHS), TRUTHS, task="baid_cot")
     next(folder.glob("*_results.json")).write_text("{broken")
@@ -67,7 +170,7 @@ def test_a_run_without_its_results_file_is_still_read(tmp_path):
 
 
 def test_pictures_texts_and_the_models_own_descriptions(tmp_path):
-    dataset = write_paintings(tmp_path / "baid", 4)
+    dataset = write_paintings(tmp_path / "none" / "baid", 4)
     truths = {row.id: row.score for row in dataset.split("test")}
     folder = write_samples(tmp_path / "m", dataset, dict(truths), truths)
     described = {"described": {"id": "p0001", "description": "Green."}}
@@ -80,7 +183,7 @@ def test_pictures_texts_and_the_models_own_descriptions(tmp_path):
 
 
 def test_a_dataset_of_another_release_is_not_mixed_in(tmp_path):
-    dataset = write_paintings(tmp_path / "baid", 3)
+    dataset = write_paintings(tmp_path / "none" / "baid", 3)
     truths = {row.id: row.score + 0.5 for row in dataset.split("test")}
     folder = write_samples(tmp_path / "m", dataset, dict(truths), truths)
     with pytest.warns(UserWarning, match="gives 'p0000' the human score 1, the runs on baid 1.5"):
@@ -90,7 +193,7 @@ def test_a_dataset_of_another_release_is_not_mixed_in(tmp_path):
 
 @pytest.mark.parametrize("form", ["{}", "{}.png", "images/{}.png"])
 def test_a_prediction_file_may_name_images_or_ids(form, tmp_path):
-    dataset = write_paintings(tmp_path / "baid", 3)
+    dataset = write_paintings(tmp_path / "none" / "baid", 3)
     truths = {row.id: row.score for row in dataset.split("test")}
     folder = write_samples(tmp_path / "m", dataset, dict(truths), truths)
     rows = [(form.format(name), 5.0) for name in ("p0000", "p0002", "other")]
@@ -123,7 +226,7 @@ def test_a_prediction_file_alone_takes_the_datasets_scores_or_those_named(tmp_pa
 
 
 def test_a_file_may_be_about_more_paintings_than_a_run(tmp_path):
-    dataset = write_paintings(tmp_path / "baid", 4)
+    dataset = write_paintings(tmp_path / "none" / "baid", 4)
     truths = {row.id: row.score for row in dataset.split("test")}
     part = write_samples(tmp_path / "m", dataset, {name: truths[name] for name in ("p0000", "p0001")}, truths)
     csv = write_csv(tmp_path / "saan.csv", [(name, 5.0) for name in truths])

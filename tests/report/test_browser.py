@@ -41,9 +41,12 @@ def site(tmp_path_factory):
         folder / "SAAN.csv",
         [(f"{name}.png", round(truths[name] + 2 * n, 3)) for name, n in zip(names, noise[2], strict=True)],
     )
-    boards = read_boards(
-        [parse_prediction_source(str(folder / "runs")), parse_prediction_source(f"{saan}@baid")], PredictionColumns()
-    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ARTQUANT_DATA", str(folder))
+        boards = read_boards(
+            [parse_prediction_source(str(folder / "runs")), parse_prediction_source(f"{saan}@baid")],
+            PredictionColumns(),
+        )
     out = folder / "site"
     build_site(out, [analyse(board, resamples=200) for board in boards], title="Paintings <b>", workers=1)
     return out

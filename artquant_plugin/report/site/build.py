@@ -1,24 +1,34 @@
-"""Writing the report: a folder with a page, pictures and tables per dataset, complete or not at all."""
+"""Writing the report: a folder with a page, pictures and tables per dataset; at every moment each page is whole."""
 
+import hashlib
 import json
+import os
 import re
-from collections.abc import Sequence
+import shutil
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
 import jinja2
 
 from artquant_plugin.common.errors import ArtQuantError
-from artquant_plugin.common.files import atomic_files
+from artquant_plugin.common.files import atomic_write, names_file, remove_leftovers
+from artquant_plugin.common.run_record import only_writer
 from artquant_plugin.report.analysis import Analysis
 from artquant_plugin.report.board_tables import tables
 from artquant_plugin.report.site.overview import table_one
-from artquant_plugin.report.site.page_pictures import write_pictures
+from artquant_plugin.report.site.page_pictures import Picture, remove_other_pictures, write_pictures
 from artquant_plugin.report.site.page_scripts import board_script, cases, text_scripts
 from artquant_plugin.report.site.view import board_view, made_with, unpictured
-from artquant_plugin.report.table_formats import ENDINGS, FORMATS
+from artquant_plugin.report.table_formats import ENDINGS, FORMATS, Table
 
 INDEX, RECORD = "index.html", "report.json"
+LOCK = ".report.lock"  # held by the process that writes the report
+PART = ".part-"  # begins the name of the folder in which a report is made
+PICTURES = "pictures"
+BUILD_DIGITS = 12
 FORM_VERSION = 1
 ASSETS = ("page.css", "tables.js", "charts.js", "paintings.js")
 
@@ -39,34 +49,94 @@ def build_site(
         Lines of text about what was written; the last one is the path of the first page.
 
     Raises:
-        ArtQuantError: `out` is a file, holds anything but a report, or cannot be written.
+        ArtQuantError: `out` is a file, holds anything but a report, cannot be written, or is being written by another
+            process.
     """
-    before = _files_of_page(out)
+    _files_of_page(out)  # refuses a folder of something else before a lock is put there
+    with names_file(out), only_writer(out / LOCK, out):
+        before = _files_of_page(out)
+        remove_leftovers(out / RECORD)
+        for leftover in out.glob(f"{PART}*"):
+            shutil.rmtree(leftover, ignore_errors=True)
+        with tempfile.TemporaryDirectory(dir=out, prefix=PART) as temporary:
+            part = Path(temporary)
+            lines, pictures = _write_parts(out, part, analyses, title=title, seed=seed, workers=workers)
+            _put_in_place(out, part, before)
+        for slug, shown in pictures.items():
+            remove_other_pictures(out / PICTURES / slug, shown)
+        for folder in (out / PICTURES).iterdir():
+            if folder.name not in pictures:
+                shutil.rmtree(folder, ignore_errors=True)
+    return [*lines, str(out / INDEX)]
+
+
+def _write_parts(
+    out: Path, part: Path, analyses: Sequence[Analysis], *, title: str, seed: int, workers: int | None
+) -> tuple[list[str], dict[str, list[Picture]]]:
+    """Write the pictures to the report's folder, and everything else to a temporary one.
+
+    Returns:
+        Lines of text about what was written, and the pictures of each board by the name of its page.
+    """
     slugs = _slugs([analysis.board.dataset for analysis in analyses])
     lines: list[str] = []
-    with atomic_files(out, last=INDEX, replaced=before) as part:
-        for analysis, slug in zip(analyses, slugs, strict=True):
-            board = analysis.board
-            pictures, failed = write_pictures(board.images, cases(analysis), out / "pictures" / slug, workers=workers)
-            (part / "data").mkdir(exist_ok=True)
-            (part / "data" / f"{slug}.js").write_text(board_script(analysis, slug, pictures), encoding="utf-8")
-            for number, script in enumerate(text_scripts(analysis)):
-                (part / "data" / f"{slug}-{number}.js").write_text(script, encoding="utf-8")
-            (part / "tables").mkdir(exist_ok=True)
-            for table in tables(analysis):
-                for form, ending in ENDINGS.items():
-                    name = f"{_slug(table.name)}.{ending}"
-                    (part / "tables" / name).write_text(FORMATS[form](table) + "\n", encoding="utf-8")
-            lines.append(_line(analysis, len(pictures), failed))
-        _render(part, analyses, slugs, title, seed)
-        (part / "assets").mkdir()
-        for name in ASSETS:
-            text = files("artquant_plugin.report.site").joinpath("assets", name).read_text(encoding="utf-8")
-            (part / "assets" / name).write_text(text, encoding="utf-8")
-        written = sorted(path.relative_to(part).as_posix() for path in part.rglob("*") if path.is_file())
-        record = {"form_version": FORM_VERSION, "files": [*written, RECORD]}
-        (part / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    return [*lines, str(out / INDEX)]
+    shown: dict[str, list[Picture]] = {}
+    scripts: dict[str, tuple[str, list[str]]] = {}
+    tables_of: dict[str, list[Table]] = {}
+    for analysis, slug in zip(analyses, slugs, strict=True):
+        board, folder = analysis.board, out / PICTURES / slug
+        pictures, failed = write_pictures(board.images, cases(analysis), folder, workers=workers)
+        shown[slug] = list(pictures.values())
+        scripts[slug] = board_script(analysis, slug, pictures), list(text_scripts(analysis))
+        tables_of[slug] = [
+            replace(table, name=table.name.removesuffix(board.dataset) + slug) for table in tables(analysis)
+        ]
+        for table in tables_of[slug]:
+            for form, ending in ENDINGS.items():
+                _write(part / "tables" / f"{table.name}.{ending}", FORMATS[form](table) + "\n")
+        lines.append(_line(analysis, len(pictures), failed))
+    assets = {
+        name: files("artquant_plugin.report.site").joinpath("assets", name).read_text(encoding="utf-8")
+        for name in ASSETS
+    }
+    # Each page names its scripts by their content: at every moment a page finds those that it was made with, also
+    # while its successor is written, or after the process that was to write it was killed.
+    build = hashlib.sha256(repr((scripts, assets)).encode("utf-8", "replace")).hexdigest()[:BUILD_DIGITS]
+    for slug, (numbers, texts) in scripts.items():
+        _write(part / "data" / f"{slug}-{build}.js", numbers)
+        for number, script in enumerate(texts):
+            _write(part / "data" / f"{slug}-{build}-{number}.js", script)
+    for name, text in assets.items():
+        _write(part / "assets" / f"{build}-{name}", text)
+    _render(part, analyses, slugs, tables_of, title=title, seed=seed, build=build)
+    return lines, shown
+
+
+def _put_in_place(out: Path, part: Path, before: Sequence[str]) -> None:
+    """Move the files of a new report to their places, in an order in which every page is whole at every moment.
+
+    The record of files comes first, with the old files and the new ones, so that a later build removes both where this
+    one is killed; then what pages load, then the pages, the index last.
+    """
+    written = [path.relative_to(part).as_posix() for path in part.rglob("*") if path.is_file()]
+    _write_record(out, {*before, *written})
+    for name in sorted(written, key=lambda name: (name == INDEX, "/" not in name, name)):
+        (out / name).parent.mkdir(exist_ok=True)
+        os.replace(part / name, out / name)
+    for name in before:
+        if name not in written and name != RECORD:
+            (out / name).unlink(missing_ok=True)
+    _write_record(out, written)
+
+
+def _write_record(out: Path, names: Iterable[str]) -> None:
+    with atomic_write(out / RECORD) as file:
+        file.write(json.dumps({"form_version": FORM_VERSION, "files": sorted({*names, RECORD})}, indent=1) + "\n")
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(text.encode("utf-8", "replace"))  # half of an emoji, which JSON can hold, is no text in UTF-8
 
 
 def _files_of_page(out: Path) -> list[str]:
@@ -80,19 +150,29 @@ def _files_of_page(out: Path) -> list[str]:
         try:
             names = json.loads(record.read_text(encoding="utf-8"))["files"]
             # A record could have been changed; no path may lead out of the folder, whose files are removed.
-            return [name for name in names if re.fullmatch(r"(?:(?:data|tables|assets)/)?\w[\w.-]*", name)]
+            return [name for name in names if re.fullmatch(r"(?:(?:data|tables|assets)/)?\w[\w.-]*", str(name))]
         except (ValueError, KeyError, TypeError):
             pass
-    # An interrupted first run leaves pictures behind and no record.
+    # An interrupted first run leaves pictures and temporary files behind, and no record.
+    own = (PART, f".{RECORD}.")
     others = sorted(
-        path.name for path in out.iterdir() if path.name != "pictures" and not path.name.startswith(".part-")
+        path.name for path in out.iterdir() if path.name not in (PICTURES, LOCK) and not path.name.startswith(own)
     )
     if others:
         raise ArtQuantError(f"'{out}' holds other things ('{others[0]}'); name a new folder for --out")
     return []
 
 
-def _render(part: Path, analyses: Sequence[Analysis], slugs: Sequence[str], title: str, seed: int) -> None:
+def _render(
+    part: Path,
+    analyses: Sequence[Analysis],
+    slugs: Sequence[str],
+    tables_of: Mapping[str, Sequence[Table]],
+    *,
+    title: str,
+    seed: int,
+    build: str,
+) -> None:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("artquant_plugin.report.site", "templates"),
         autoescape=True,
@@ -100,17 +180,16 @@ def _render(part: Path, analyses: Sequence[Analysis], slugs: Sequence[str], titl
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    shared = {"title": title, "boards": list(zip([a.board.dataset for a in analyses], slugs, strict=True))}
+    boards = list(zip([analysis.board.dataset for analysis in analyses], slugs, strict=True))
+    shared = {"title": title, "boards": boards, "build": build, "made_with": made_with(seed)}
     index = environment.get_template("index.html.j2")
     views = [board_view(analysis, slug) for analysis, slug in zip(analyses, slugs, strict=True)]
     overview = table_one(list(zip(analyses, slugs, strict=True)))
-    text = index.render(**shared, views=views, overview=overview, made_with=made_with(seed))
-    (part / INDEX).write_text(text, encoding="utf-8")
+    _write(part / INDEX, index.render(**shared, views=views, overview=overview))
     page = environment.get_template("board.html.j2")
-    for analysis, view in zip(analyses, views, strict=True):
-        names = [(table.title, _slug(table.name)) for table in tables(analysis)]
-        text = page.render(**shared, view=view, tables=names, endings=ENDINGS, made_with=made_with(seed))
-        (part / f"{view['slug']}.html").write_text(text, encoding="utf-8")
+    for view in views:
+        names = [(table.title, table.name) for table in tables_of[view["slug"]]]
+        _write(part / f"{view['slug']}.html", page.render(**shared, view=view, tables=names, endings=ENDINGS))
 
 
 def _line(analysis: Analysis, pictures: int, failed: Sequence[str]) -> str:

@@ -50,9 +50,10 @@ def table_one(analyses: Sequence[tuple[Analysis, str]]) -> dict[str, Any]:
         for dataset, _, has_published in datasets:
             evaluation, printed = row["boards"].get(dataset, (None, None))
             agreement = None if evaluation is None else evaluation.agreement
+            too_few = agreement is not None and agreement.too_few
             cells += [
-                plain_cell(None if agreement is None else agreement.srocc),
-                plain_cell(None if agreement is None else agreement.plcc),
+                plain_cell(None if agreement is None else agreement.srocc, too_few=too_few),
+                plain_cell(None if agreement is None else agreement.plcc, too_few=too_few),
             ]
             if has_published:
                 cells += [printed_cell(printed, "srocc"), printed_cell(printed, "plcc")]

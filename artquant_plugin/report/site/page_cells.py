@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from artquant_plugin.metrics.agreement import Metric
+from artquant_plugin.metrics.agreement import FEWEST, Metric
 from artquant_plugin.report.board_tables import NONE
 from artquant_plugin.report.published_figures import PublishedFigures
 from artquant_plugin.report.results_table import number
@@ -48,19 +48,20 @@ def axis(*groups: Sequence[Metric]) -> tuple[float, float]:
     return min(0.0, math.floor(10 * min(finite)) / 10), max(0.1, math.ceil(10 * max(finite)) / 10)
 
 
-def metric_cell(metric: Metric | None, low: float, high: float) -> Cell:
+def metric_cell(metric: Metric | None, low: float, high: float, *, too_few: bool = False) -> Cell:
     """A correlation with its interval, drawn and in figures.
 
     Args:
         metric: the correlation; a dash is shown where it is None or NaN, and no interval where its bounds are NaN.
         low: lower end of the column's axis.
         high: upper end of the column's axis, above `low`.
+        too_few: whether there are too few paintings for an interval, which the cell then says.
     """
     if metric is None or math.isnan(metric.value):
         return Cell(NONE, "", "num")
     bounds = (metric.low, metric.high)
     if math.isnan(metric.low):
-        return Cell(number(metric.value), str(metric.value), "num metric")
+        return Cell(number(metric.value), str(metric.value), "num metric", **_no_interval(too_few))
     percent = tuple(100 * (bound - low) / (high - low) for bound in (metric.low, metric.value, metric.high))
     said = f"95 % interval {bounds[0]:.3f} to {bounds[1]:.3f}"
     whisker = (percent[0], percent[1], percent[2])
@@ -69,13 +70,26 @@ def metric_cell(metric: Metric | None, low: float, high: float) -> Cell:
     )
 
 
-def plain_cell(metric: Metric | None) -> Cell:
-    """A correlation with its interval in figures; a dash where it is None or NaN."""
+def plain_cell(metric: Metric | None, *, too_few: bool = False) -> Cell:
+    """A correlation with its interval in figures.
+
+    Args:
+        metric: the correlation; a dash is shown where it is None or NaN.
+        too_few: whether there are too few paintings for an interval, which the cell then says.
+    """
     if metric is None or math.isnan(metric.value):
         return Cell(NONE, "", "num")
-    said = "" if math.isnan(metric.low) else f"95 % interval {metric.low:.3f} to {metric.high:.3f}"
-    below = "" if math.isnan(metric.low) else f"{metric.low:.3f} – {metric.high:.3f}"
-    return Cell(number(metric.value), str(metric.value), "num", said, below=below)
+    if math.isnan(metric.low):
+        return Cell(number(metric.value), str(metric.value), "num", **_no_interval(too_few))
+    said = f"95 % interval {metric.low:.3f} to {metric.high:.3f}"
+    return Cell(number(metric.value), str(metric.value), "num", said, below=f"{metric.low:.3f} – {metric.high:.3f}")
+
+
+def _no_interval(too_few: bool) -> dict[str, str]:
+    """What a cell says in the place of an interval."""
+    if not too_few:
+        return {}
+    return {"title": f"too few paintings for an interval, which takes {FEWEST} or more", "below": "too few"}
 
 
 def printed_cell(row: PublishedFigures | None, metric: str) -> Cell:

@@ -9,11 +9,13 @@ from pathlib import Path
 from PIL import Image
 
 from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.progress import progress
 from artquant_plugin.common.workers import process_pool
 from artquant_plugin.data.images import ImageError, header_size, open_image
 
 THUMBNAIL, PREVIEW = 240, 960  # pixels of the longer side
 QUALITY = 82  # of the JPEG files
+SHOWN_AFTER = 2.0  # seconds after which a progress bar appears on a terminal
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,7 @@ class Picture:
 def write_pictures(
     images: Mapping[str, Path], previews: Iterable[str], folder: Path, *, workers: int | None = None
 ) -> tuple[dict[str, Picture], list[str]]:
-    """Write the pictures that are not there yet, and remove those of no painting.
+    """Write the pictures that are not there yet. Those of an earlier page stay, since that page still shows them.
 
     Args:
         images: the image files by the painting's id.
@@ -50,26 +52,36 @@ def write_pictures(
     wanted = set(previews)
     for name in ("thumbs", "previews"):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    work = [(painting_id, path, _name(path), painting_id in wanted, folder) for painting_id, path in images.items()]
+    names = {painting_id: _name(path) for painting_id, path in images.items()}
+    gone = {painting_id for painting_id, name in names.items() if name is None}
+    work = [
+        (painting_id, path, name, painting_id in wanted, folder)
+        for painting_id, path in images.items()
+        if (name := names[painting_id]) is not None
+    ]
     todo = [item for item in work if not _written(item[2], item[3], folder)]
+    bar = ("pictures", "picture", len(todo))
     processes = min(workers or os.cpu_count() or 1, len(todo))
     if processes > 1:
         with process_pool(processes) as pool:
-            done = list(pool.map(_write, todo, chunksize=32))
+            done = list(progress(pool.map(_write, todo, chunksize=32), *bar, delay=SHOWN_AFTER))
     else:
-        done = [_write(item) for item in todo]
-    failed = {item[0] for item, written in zip(todo, done, strict=True) if not written}
+        done = list(progress(map(_write, todo), *bar, delay=SHOWN_AFTER))
+    failed = gone | {item[0] for item, written in zip(todo, done, strict=True) if not written}
     pictures = {
         painting_id: Picture(name, (folder / "previews" / f"{name}.jpg").is_file())
         for painting_id, _, name, _, _ in work
         if painting_id not in failed
     }
-    _remove_others(folder, {picture.name for picture in pictures.values()})
     return pictures, sorted(failed)
 
 
-def _name(path: Path) -> str:
-    state = path.stat()
+def _name(path: Path) -> str | None:
+    """The name of a picture's files; None where the image has gone since it was found."""
+    try:
+        state = path.stat()
+    except FileNotFoundError:
+        return None
     return hashlib.sha256(f"{path}\0{state.st_size}\0{state.st_mtime_ns}".encode()).hexdigest()[:20]
 
 
@@ -109,8 +121,15 @@ def _save(picture: Image.Image, path: Path) -> None:
         raise ArtQuantError(f"'{path}' cannot be written ({error}); mend the path or the space on its disk") from error
 
 
-def _remove_others(folder: Path, names: set[str]) -> None:
+def remove_other_pictures(folder: Path, pictures: Iterable[Picture]) -> None:
+    """Remove the pictures of an earlier page, and what a killed process left half written.
+
+    Args:
+        folder: the folder that `write_pictures` wrote in.
+        pictures: the pictures that stay.
+    """
+    names = {picture.name for picture in pictures}
     for kind in ("thumbs", "previews"):
         for file in (folder / kind).iterdir():
-            if file.suffix in (".jpg", ".part") and file.name.partition(".")[0] not in names:
+            if file.suffix == ".part" or (file.suffix == ".jpg" and file.stem not in names):
                 file.unlink()

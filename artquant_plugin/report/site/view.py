@@ -7,13 +7,16 @@ from importlib.metadata import version
 from typing import Any
 
 from artquant_plugin import __version__
+from artquant_plugin.metrics.agreement import FEWEST
 from artquant_plugin.metrics.pairwise_comparisons import Difference
 from artquant_plugin.report.analysis import Analysis, Breakdown, Evaluation, split_shift
 from artquant_plugin.report.board_tables import (
     NONE,
     comparisons_table,
+    how_compared,
     leaderboard,
     measured_cells,
+    model_cautions,
     ordered,
     p_value,
     printed_rows,
@@ -54,7 +57,7 @@ def board_view(analysis: Analysis, slug: str) -> dict[str, Any]:
         "matrices": _matrices(analysis, [evaluation.model.name for evaluation in evaluations]),
         "pairs": None
         if not analysis.comparisons
-        else table_view(comparisons_table(board.dataset, analysis.comparisons)),
+        else table_view(comparisons_table(board.dataset, analysis.comparisons, model_cautions(analysis))),
         "breakdowns": [
             _breakdown_view(analysis, breakdown, evaluations, caption)
             for breakdown, caption in (
@@ -67,7 +70,7 @@ def board_view(analysis: Analysis, slug: str) -> dict[str, Any]:
         "runs": [_run_view(evaluation) for evaluation in evaluations],
         "info": board.info,
         "license": None if board.info is None else board.info.license,
-        "resamples": max((comparison.resamples for comparison in analysis.comparisons), default=0),
+        "how_compared": how_compared(analysis.comparisons),
     }
 
 
@@ -77,9 +80,10 @@ def unpictured(board: Board) -> str:
         return ""
     if board.info is None:
         return (
-            "The dataset's folder was not at hand when this page was made: there are no pictures, and no texts of it."
+            "The dataset was not imported where this page was made: there are no pictures, and no texts of it. "
+            "`artquant data import` imports it, and --images names a folder with pictures alone."
         )
-    return "The dataset's image files were not at hand when this page was made: there are no pictures."
+    return "The dataset's image files were not in its image folder when this page was made: there are no pictures."
 
 
 COLUMNS = (
@@ -110,6 +114,7 @@ def _leaderboard_rows(
     for evaluation in evaluations:
         cells = measured_cells(evaluation)
         agreement = evaluation.agreement
+        too_few = agreement is not None and agreement.too_few
         printed = own.get(evaluation.model.name)
         accuracy = evaluation.accuracy
         rows.append(
@@ -124,8 +129,8 @@ def _leaderboard_rows(
                         "num",
                         title=cells[2] if evaluation.failed else "",
                     ),
-                    metric_cell(None if agreement is None else agreement.srocc, low, high),
-                    metric_cell(None if agreement is None else agreement.plcc, low, high),
+                    metric_cell(None if agreement is None else agreement.srocc, low, high, too_few=too_few),
+                    metric_cell(None if agreement is None else agreement.plcc, low, high, too_few=too_few),
                     figure_cell(None if agreement is None or not evaluation.on_scale else agreement.mae.value),
                     figure_cell(None if agreement is None or not evaluation.on_scale else agreement.rmse.value),
                     printed_cell(printed, "srocc"),
@@ -207,14 +212,17 @@ def _matrix_cell(a: str, b: str, found: Difference, n: int, sign: int) -> Cell:
     if math.isnan(found.value):
         return Cell(NONE, "", "num", f"{a} and {b} cannot be compared")
     value = sign * found.value
+    text = f"{value:+.3f}".replace("-", "−")
+    if math.isnan(found.p_holm):
+        few = f"{n:,} paintings, too few" if n < FEWEST else "too few scores differ"
+        return Cell(text, f"{value}", "num tie", f"{a} less {b}: {value:+.4f}; no test: {few}", below="too few")
     better = "tie" if not found.significant else "better" if value > 0 else "worse"
     low, high = sorted((sign * found.low, sign * found.high))
     said = (
         f"{a} less {b}: {value:+.4f}, 95 % interval {low:+.4f} to {high:+.4f}, p {p_value(found.p_holm)} after "
         f"Holm's correction, {n:,} paintings; {'significant' if found.significant else 'not significant'}"
     )
-    text = f"{value:+.3f}".replace("-", "−") + ("*" if found.significant else "")
-    return Cell(text, f"{value}", f"num {better}", said)
+    return Cell(text + ("*" if found.significant else ""), f"{value}", f"num {better}", said)
 
 
 def _breakdown_view(
@@ -234,7 +242,9 @@ def _breakdown_view(
                 cells.append(Cell(NONE, "", "num", said))
             else:
                 step = min(HEAT_STEPS, max(0, round(figures.srocc * HEAT_STEPS)))
-                cells.append(Cell(f"{figures.srocc:.2f}", f"{figures.srocc}", f"num heat heat-{step}", said))
+                below = "too few" if figures.n < FEWEST else ""
+                style = "num" if below else f"num heat heat-{step}"
+                cells.append(Cell(f"{figures.srocc:.2f}", f"{figures.srocc}", style, said, below=below))
         rows.append(cells)
     return {
         "caption": caption,

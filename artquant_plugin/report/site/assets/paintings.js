@@ -76,8 +76,9 @@
   for (const name of ["model", "order", "category"]) field(name).addEventListener("change", select);
   field("text").addEventListener("input", select);
 
-  // Texts come in parts, each a script that calls this.
+  // Texts come in parts, each a script that calls this; they lie beside the script of the board's numbers.
   const parts = new Map();
+  const source = document.querySelector('script[src^="data/"]').getAttribute("src").slice(0, -".js".length);
   window.ARTQUANT_TEXTS = (part, texts) => parts.get(part).resolve(texts);
   function texts(place) {
     const part = Math.floor(place / board.part);
@@ -85,7 +86,7 @@
       let resolve;
       const promise = new Promise((done) => { resolve = done; });
       parts.set(part, { promise, resolve });
-      const script = element("script", { src: `data/${board.slug}-${part}.js` });
+      const script = element("script", { src: `${source}-${part}.js` });
       script.addEventListener("error", () => resolve([]));
       document.head.append(script);
     }
