@@ -1,10 +1,11 @@
-"""Taking paths of this machine out of what is published, since such paths hold user names."""
+"""Taking paths of this machine out of what is published, since such paths hold user names, and secrets with them."""
 
 import re
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.secrets import each_text, without_keys
 
 # An absolute path, or one that begins with ~: within quotes it reaches up to the closing quote, elsewhere up to a
 # space or a punctuation mark.
@@ -18,13 +19,13 @@ _TEXTS = (".json", ".yaml", ".csv", ".md", ".jinja", ".jsonl")
 
 
 def scrub(content: Any) -> Any:
-    """Replace each path of this machine by its last part.
+    """Replace each path of this machine by its last part, and each secret that its form gives away.
 
     Args:
         content: dictionaries, lists and values as `json` and `yaml` read them; keys are left as they are.
 
     Returns:
-        A copy without such paths.
+        A copy without such paths and secrets.
 
     Example:
         >>> scrub({"output": "/home/ann/runs/baid", "skipped": {"3": "image '/data/a b/3.jpg' is broken"}})
@@ -32,16 +33,14 @@ def scrub(content: Any) -> Any:
         >>> scrub(["pretrained=/mnt/x/llava,base=org/model", "https://huggingface.co/org/model", "a/b", "and/or"])
         ['pretrained=llava,base=org/model', 'https://huggingface.co/org/model', 'a/b', 'and/or']
     """
-    if isinstance(content, dict):
-        return {key: scrub(value) for key, value in content.items()}
-    if isinstance(content, list | tuple):
-        return [scrub(value) for value in content]
-    if not isinstance(content, str):
-        return content
-    if _WHOLE.fullmatch(content):
-        return _last(content)
-    content = _QUOTED.sub(lambda found: f"{found['quote']}{_last(found['path'])}{found['quote']}", content)
-    return _PLAIN.sub(lambda found: _last(found["path"]), content)
+    return each_text(content, lambda text: _without_paths(without_keys(text)))
+
+
+def _without_paths(text: str) -> str:
+    if _WHOLE.fullmatch(text):
+        return _last(text)
+    text = _QUOTED.sub(lambda found: f"{found['quote']}{_last(found['path'])}{found['quote']}", text)
+    return _PLAIN.sub(lambda found: _last(found["path"]), text)
 
 
 def _last(path: str) -> str:

@@ -2,18 +2,13 @@
 
 import glob
 import json
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from artquant_plugin.common.secrets import without_secrets
 from artquant_plugin.report.task_runs import TaskRun, model_name
 
-# Arguments such as api_key=..., as lmms-eval writes them in text or in JSON. A page may be published, so that none of
-# these may be on it.
-_SECRET = re.compile(
-    r"""(\w*(?:key|token|secret|password|credential)["']?\s*[=:]\s*)("[^"]*"|'[^']*'|[^,}\s]+)""", re.IGNORECASE
-)
 VARIANTS = ("cot", "levels")  # endings of tasks that ask another question about the paintings of the same dataset
 
 
@@ -81,19 +76,6 @@ def read_details(run: TaskRun) -> RunDetails:
         date=run.date,
         seconds=_number(seconds),
     )
-
-
-def without_secrets(arguments: str) -> str:
-    """Replace the values of keys, tokens, secrets and passwords by three stars.
-
-    Args:
-        arguments: lmms-eval's ``--model_args``, as text or JSON.
-
-    Example:
-        >>> without_secrets("model=gpt-4o,api_key=sk-1,max_new_tokens=9")
-        'model=gpt-4o,api_key=***,max_new_tokens=9'
-    """
-    return _SECRET.sub(r"\1***", arguments)
 
 
 def read_descriptions(run: TaskRun, dataset: str) -> dict[str, str]:

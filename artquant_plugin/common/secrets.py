@@ -1,0 +1,116 @@
+"""Taking keys, tokens and passwords out of texts, so that they get into no result, message, page or publication.
+
+A secret is found by its value, where the caller knows it (the key that a request was sent with, which a server may
+repeat anywhere in its reply), and by its form, where nobody knows the value (``Authorization: Bearer …``, a password
+in an address, a token of a known kind).
+"""
+
+import re
+import urllib.parse
+from collections.abc import Callable, Iterable
+from typing import Any
+
+MASK = "[key]"
+HIDDEN = "***"
+
+ANYWHERE = 8  # characters from which a value is replaced wherever it stands, inside of other words, too
+SHORTEST = 4  # characters below which a value is no secret
+
+# Tokens that tell by their first characters whose they are, and headers and addresses that carry a secret. A pattern
+# is tried at the beginning of a run of its characters alone: time grows with the text's length, not with its square.
+_TOKENS = re.compile(
+    r"""(?<![\w-])(?:(?:sk|pk|rk)-[A-Za-z0-9_-]{16,}       # OpenAI and many that follow it
+    | hf_[A-Za-z0-9]{16,}                     # Hugging Face
+    | (?:gh[pousr]|glpat|github_pat)[_-][A-Za-z0-9_-]{16,}
+    | (?:AKIA|ASIA)[A-Z0-9]{16}\b             # Amazon's ids of access keys
+    | AIza[A-Za-z0-9_-]{30,}                  # Google
+    | xox[abprs]-[A-Za-z0-9-]{10,}            # Slack
+    | eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+)  # JSON web tokens
+    """,
+    re.VERBOSE,
+)
+_HEADER = re.compile(
+    r"""(authorization["']?\s*[:=]\s*["']?(?:bearer|basic|token)\s+|\bbearer\s+(?=[\w+/=.~-]*\d))[\w+/=.~-]{8,}""",
+    re.IGNORECASE,
+)
+_PASSWORD = re.compile(r"((?<![\w+.-])[a-z][a-z0-9+.-]{0,30}://)[^\s/@'\"]{1,500}@", re.IGNORECASE)
+
+# Arguments such as api_key=..., as commands and records write them in text or in JSON. The values of `max_tokens=9`,
+# `tokenizer=t` and the like are no secrets.
+_NAMED = re.compile(
+    r"""(?P<name>(?<![A-Za-z0-9_-])(?:[A-Za-z0-9_-]{0,60}[_-])?
+    (?:(?:api|access|secret|private|account|auth)?[_-]?keys?(?:[_-](?:id|env))?|(?:api|access|secret|private)keys?
+    |(?:\w{0,60}token)|secrets?|(?:\w{0,60}password)|passwd|pass|passphrase|pwd|credentials?|auth|authorization|cookie
+    |signature|sig)
+    ["']?\s*[=:]\s*)
+    (?P<value>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|(?:(?:bearer|basic)\s+)?[^,;&}\]\s]+)""",
+    re.IGNORECASE | re.VERBOSE,
+)
+
+
+def without_keys(text: str, keys: Iterable[str | None] = ()) -> str:
+    """Replace secrets in a text that is otherwise kept as it is, such as what a model wrote.
+
+    Args:
+        text: any text.
+        keys: secrets whose value is known; None and values of fewer than `SHORTEST` characters are passed over. Values
+            of fewer than `ANYWHERE` characters are replaced where they stand as words of their own, longer ones
+            everywhere; each also in the form that it has in an address (``%2F`` for ``/``).
+
+    Returns:
+        The text with ``[key]`` in the place of each secret.
+
+    Example:
+        >>> without_keys("I was called with s3cr3t-key.", ["s3cr3t-key"])
+        'I was called with [key].'
+        >>> without_keys("curl -H 'Authorization: Bearer abc123def456' http://ann:pw@host/v1")
+        "curl -H 'Authorization: Bearer [key]' http://[key]@host/v1"
+    """
+    for key in keys:
+        if key is None or len(key) < SHORTEST:
+            continue
+        for value in {key, urllib.parse.quote(key, safe="")}:
+            if len(value) >= ANYWHERE:
+                text = text.replace(value, MASK)
+            elif value in text:
+                text = re.sub(rf"(?<!\w){re.escape(value)}(?!\w)", lambda _: MASK, text)
+    text = _TOKENS.sub(MASK, text)
+    text = _HEADER.sub(rf"\1{MASK}", text)
+    return _PASSWORD.sub(rf"\1{MASK}@", text)
+
+
+def without_secrets(text: str, keys: Iterable[str | None] = ()) -> str:
+    """Replace secrets in arguments and settings: those of `without_keys`, and every value whose name says what it is.
+
+    A model's prose must not be given, since "the key: a low horizon" would lose its words.
+
+    Args:
+        text: arguments or settings, as text or JSON.
+        keys: secrets whose value is known, as for `without_keys`.
+
+    Returns:
+        The text with ``***`` in the place of a named value, and ``[key]`` in the place of other secrets.
+
+    Example:
+        >>> without_secrets("model=gpt-4o,api_key=sk-1,max_new_tokens=9")
+        'model=gpt-4o,api_key=***,max_new_tokens=9'
+    """
+    return without_keys(_NAMED.sub(lambda found: f"{found['name']}{HIDDEN}", text), keys)
+
+
+def each_text(content: Any, change: Callable[[str], str]) -> Any:
+    """Apply a function to every text in JSON-like content.
+
+    Args:
+        content: dictionaries, lists and values as `json` and `yaml` read them, nested as deeply as those allow; the
+            names in dictionaries are left as they are.
+        change: makes the new text from the old one.
+
+    Returns:
+        A copy with the new texts. Tuples become lists.
+    """
+    if isinstance(content, dict):
+        return {name: each_text(value, change) for name, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [each_text(value, change) for value in content]
+    return change(content) if isinstance(content, str) else content

@@ -1,0 +1,84 @@
+"""Secrets by value and by form, and texts that only look like them."""
+
+import pytest
+
+from artquant_plugin.common.secrets import each_text, without_keys, without_secrets
+
+KEY = "sk/very+secret-77"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (f"You sent {KEY}!", "You sent [key]!"),
+        (f"x{KEY}x{KEY}", "x[key]x[key]"),  # inside of a word, and twice
+        ("https://h/?k=sk%2Fvery%2Bsecret-77", "https://h/?k=[key]"),
+        ("Bearer abcdefgh1234", "Bearer [key]"),
+        ("Authorization: Basic dXNlcjpwYXNz", "Authorization: Basic [key]"),
+        ("postgres://ann:pw@host/db", "postgres://[key]@host/db"),
+        ("sk-proj-abcdefghij0123456789", "[key]"),
+        ("hf_abcdefghijklmnopqrstuv", "[key]"),
+        ("AKIAABCDEFGHIJKLMNOP", "[key]"),
+    ],
+)
+def test_a_secret_is_replaced(text, shown):
+    assert without_keys(text, [KEY, None]) == shown
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The key: a low horizon. Its token gesture = none; a password to nowhere.",
+        "A basic composition, a bearer of light.",
+        "A standard-bearer stands tall.",
+        "ann@host.org and https://example.org/a@b",
+        "risk-averse brushwork of the task-force",
+    ],
+)
+def test_a_models_prose_is_kept(text):
+    assert without_keys(text, [KEY]) == text
+
+
+def test_a_short_key_is_replaced_as_a_word_of_its_own_and_a_shorter_one_never():
+    assert without_keys("test: a tested test", ["test"]) == "[key]: a tested [key]"
+    assert without_keys("a sky in no hurry", ["no", "a", ""]) == "a sky in no hurry"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("model=x,api_key=sk-1,n=2", "model=x,api_key=***,n=2"),
+        ('{"hf_token": "a b, c", "max_new_tokens": 5}', '{"hf_token": ***, "max_new_tokens": 5}'),
+        ("password='a b',tokenizer=t", "password=***,tokenizer=t"),
+        ("api_keys=a1b2,n=1", "api_keys=***,n=1"),
+        ("auth=a1b2,n=1", "auth=***,n=1"),
+        ("pass=a1b2,n=1", "pass=***,n=1"),
+        ("access_key_id=a1b2,n=1", "access_key_id=***,n=1"),
+        ("aws_secret_access_key=a1b2", "aws_secret_access_key=***"),
+        ("OPENAI_API_KEY=a1b2", "OPENAI_API_KEY=***"),
+        ("accessToken: a1b2", "accessToken: ***"),
+        ("headers={'Authorization': 'Bearer a b'}", "headers={'Authorization': ***}"),
+        ("Authorization: Bearer xyz,n=1", "Authorization: ***,n=1"),
+        ('{"api_key": "a\\"b"}', '{"api_key": ***}'),
+        ("base_url=https://me:pw@host/v1,n=1", "base_url=https://[key]@host/v1,n=1"),
+        ("https://host/v1?sig=abc&n=1", "https://host/v1?sig=***&n=1"),
+        (
+            "monkey=1,keyboard=2,bypass=3,author=4,n_tokens=5,tokens=6",
+            "monkey=1,keyboard=2,bypass=3,author=4,n_tokens=5,tokens=6",
+        ),
+    ],
+)
+def test_a_value_whose_name_says_what_it_is_is_replaced(text, shown):
+    assert without_secrets(text) == shown
+
+
+def test_every_text_of_nested_content_is_changed_and_nothing_else():
+    assert each_text({"a": ["b", 1, None, {"a": ("c", True)}]}, str.upper) == {"a": ["B", 1, None, {"a": ["C", True]}]}
+
+
+@pytest.mark.parametrize("part", ["eyJ-", "sk-", "a.", "a_", "bearer ", "key", "https://a", "authorization:"])
+def test_a_long_text_takes_no_longer_than_its_length_allows(part):
+    """A million characters in a second or two; time that grows with the square would take hours."""
+    text = part * (1_000_000 // len(part))
+    without_keys(text, [KEY])
+    without_secrets(text[:50_000])
