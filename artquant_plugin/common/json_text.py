@@ -4,7 +4,18 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+
+def _keys_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object, unless it has a key twice, of which nobody knows which value is meant."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"key {next(key for key in keys if keys.count(key) > 1)!r} stands twice")
+    return found
+
+
 _DECODER = json.JSONDecoder()
+_KEYS_ONCE = json.JSONDecoder(object_pairs_hook=_keys_once)
 _BLANK = " \t\r\n"
 
 
@@ -43,7 +54,8 @@ def only_object(text: str) -> dict[str, Any]:
         text: one JSON object, with nothing but white space around it.
 
     Raises:
-        ValueError: the text is something else; of JSON that is broken, `json.JSONDecodeError` says where.
+        ValueError: the text is something else, or an object in it has a key twice; of JSON that is broken,
+            `json.JSONDecodeError` says where.
 
     Example:
         >>> only_object(' {"a": 1} ')
@@ -52,7 +64,7 @@ def only_object(text: str) -> dict[str, Any]:
     whole = text.strip()
     if not whole.startswith("{"):
         raise ValueError("no JSON object")
-    values = [value for _, value in json_values(whole, strict=True)]
+    values = [value for _, value in json_values(whole, strict=True, decoder=_KEYS_ONCE)]
     if len(values) != 1 or not whole.endswith("}"):
         raise ValueError(f"more than one JSON object: {len(values)} values")
     return values[0]
