@@ -14,6 +14,7 @@ Importing this module does not import `openai`, which takes a second.
 """
 
 import asyncio
+import errno
 import importlib
 import json
 from collections.abc import AsyncIterator
@@ -22,7 +23,8 @@ from dataclasses import dataclass, field
 from types import ModuleType
 from typing import IO, TYPE_CHECKING, Any
 
-from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.errors import ArtQuantError, MachineError
+from artquant_plugin.common.machine import machine_error
 from artquant_plugin.common.secrets import without_keys
 from artquant_plugin.common.text import one_line, storable
 
@@ -34,6 +36,8 @@ FILTERED = ("content_filter", "content_policy_violation")  # codes by which a pr
 RETRIED = (408, 409, 429)  # statuses that the client sends again, besides those from 500 on
 REPLY_BYTES = 16 * 2**20  # of one reply after decompression: a completion has some kilobytes
 MOST_TOKENS = 10_000_000  # of one request or reply: no model reads or writes as many, so that a larger count is wrong
+# What the system says when this machine, and no server, is the reason why no connection can be made.
+_OF_THIS_MACHINE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
 # Compressions that are taken, one at a time: of these, few bytes become a thousand times as many at most.
 _ENCODINGS = ("", "identity", "gzip", "deflate")
 
@@ -130,6 +134,7 @@ class OpenAIServer:
             RequestRefused: the server will not take this request.
             RequestUnanswered: no reply came, or one that is no completion.
             EndpointDown: the key, the account or the model is the trouble, so that every request would fail.
+            MachineError: this machine has too many files open, or no memory.
         """
         import openai
 
@@ -238,8 +243,10 @@ class OpenAIServer:
         except http.HTTPError as error:
             raise RequestUnanswered("connection", self.without_key(_first_cause(error))) from error
 
-    def failure(self, error: "openai.OpenAIError", *, forbidden_is_key: bool = True) -> RequestFailed | EndpointDown:
-        """The one of the three errors that an error of the client becomes.
+    def failure(
+        self, error: "openai.OpenAIError", *, forbidden_is_key: bool = True
+    ) -> RequestFailed | EndpointDown | MachineError:
+        """The one of the three errors that an error of the client becomes, or the fault of this machine behind it.
 
         Args:
             error: raised by a client of `connect`.
@@ -247,8 +254,11 @@ class OpenAIServer:
         """
         import openai
 
-        if isinstance(_first_cause(error), _TooLarge):
-            return _no_completion(str(_first_cause(error)))
+        first = _first_cause(error)
+        if isinstance(first, _TooLarge):
+            return _no_completion(str(first))
+        if isinstance(first, OSError) and first.errno in _OF_THIS_MACHINE:
+            return machine_error(first, f"'{self.url}' cannot be asked")
         if isinstance(error, openai.APIConnectionError):
             # The aiohttp transport calls a connection that the server closes a timeout; Python's own error tells.
             if any(isinstance(cause, TimeoutError) for cause in _causes(error)):

@@ -17,6 +17,7 @@ from typing import IO, Any, Literal, NoReturn
 import openai
 
 from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.files import own_folder
 from artquant_plugin.common.openai_client import (
     FILTERED,
     REPLY_BYTES,
@@ -340,7 +341,7 @@ class Batches:
         endpoint = self.endpoints[part.side]
         client = endpoint.client.with_options(timeout=FILE_SECONDS)
         applied = 0
-        self.folder.mkdir(parents=True, exist_ok=True)
+        own_folder(self.folder)
         with tempfile.TemporaryFile(dir=self.folder) as content:
             await endpoint.server.download(client, file, content, most=FILE_BYTES)
             content.seek(0)
@@ -453,14 +454,14 @@ class _RequestFile:
     """
 
     def __init__(self, folder: Path, lines: int, size: int) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+        own_folder(folder)
         self.name = uuid.uuid4().hex
         self.positions: list[int] = []
         self.worst = 0.0
         self._limits = lines, size
         self._size = 0
         self._target = folder / f"{self.name}.jsonl"
-        self._file = self._target.open("wb")
+        self._file = self._target.open("xb")  # never through a link
 
     def fits(self, line: bytes) -> bool:
         """Whether one more request stays below the limits.

@@ -16,8 +16,9 @@ from typing import Any
 
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.files import atomic_folder, atomic_write
+from artquant_plugin.common.machine import machine_faults
 from artquant_plugin.common.progress import ProgressBar
-from artquant_plugin.common.run_record import FORM_VERSION, read_record, refuse_changes, write_record
+from artquant_plugin.common.run_record import FORM_VERSION, only_writer, read_record, refuse_changes, write_record
 from artquant_plugin.data.dataset import INFO_FILE, Dataset, DatasetInfo, split_info, write_info
 from artquant_plugin.data.paintings import PARQUET_FOLDER
 from artquant_plugin.train.rad.publishing import card_text
@@ -72,8 +73,9 @@ def export_run(
         overwrite: replace another export in the folder.
 
     Raises:
-        ArtQuantError: no description was accepted, the folder holds something else, the license is not the dataset's,
-            or a picture is not the one that was imported.
+        ArtQuantError: no description was accepted, the folder holds something else, another process writes it, the
+            license is not the dataset's, or a picture is not the one that was imported.
+        MachineError: the folder cannot be written, such as on a full disk.
     """
     terms = run.dataset.info.license
     if with_images and license != terms:
@@ -85,6 +87,14 @@ def export_run(
         raise ArtQuantError(f"'{run.folder}' has no accepted description yet; go on with `artquant rad generate`")
     found = survey(run)
     content = _content(run, found, with_images)
+    _earlier(out)  # refuse what is no export before a lock's file is made beside it
+    # The lock's file stands beside the folder, which appears and is replaced as a whole.
+    with only_writer(out.with_name(f".{out.name}.lock"), out):
+        return _export(run, found, content, out, with_images, overwrite)
+
+
+def _export(run: RadRun, found: ExportSurvey, content: str, out: Path, with_images: bool, overwrite: bool) -> Exported:
+    """What is left of `export_run` when nobody else writes the folder."""
     before = _earlier(out)
     if before is not None:
         stands, wanted = _made_from(before, out), _would_be_made_from(run, content, with_images, out)
@@ -92,7 +102,7 @@ def export_run(
             return _exported(out, before, unchanged=True)
         if not overwrite:
             refuse_changes(out, stands, wanted, remedy="pass --overwrite to replace it, or another --out")
-    with atomic_folder(out) as part:
+    with machine_faults(f"'{out}' cannot be written"), atomic_folder(out) as part:
         counted = _write_rows(run, found, part, with_images)
         if _content(run, found, with_images) != content:
             raise ArtQuantError(f"'{run.folder}' was written to meanwhile; export it again when it rests")

@@ -15,6 +15,8 @@ from typing import Any
 
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.files import atomic_folder, atomic_write
+from artquant_plugin.common.machine import machine_faults
+from artquant_plugin.common.run_record import only_writer
 from artquant_plugin.data.dataset import Dataset
 from artquant_plugin.data.importers.rad import ANSWERED, ASKED, DESCRIPTION, IMAGE_TOKEN
 from artquant_plugin.data.paintings import Painting
@@ -38,13 +40,24 @@ def write_published(source: RadRun | Dataset, out: Path, values: Sequence[float]
         Number of records by file.
 
     Raises:
-        ArtQuantError: the folder is there already; a score is outside the level values.
+        ArtQuantError: the folder is there already, or another process writes it; a score is outside the level values.
+        MachineError: the folder cannot be written, such as on a full disk.
     """
-    if out.exists():
-        raise ArtQuantError(f"'{out}' exists; remove it, or pass another --out")
     info = (source.dataset if isinstance(source, RadRun) else source).info
     chosen = values or info.level_values
     scale = LevelScale() if chosen is None else LevelScale(values=tuple(chosen))
+    _refuse_existing(out)  # before a lock's file is made beside it
+    with machine_faults(f"'{out}' cannot be written"), only_writer(out.with_name(f".{out.name}.lock"), out):
+        _refuse_existing(out)
+        return _write(source, out, scale)
+
+
+def _refuse_existing(out: Path) -> None:
+    if out.exists():
+        raise ArtQuantError(f"'{out}' exists; remove it, or pass another --out")
+
+
+def _write(source: RadRun | Dataset, out: Path, scale: LevelScale) -> dict[str, int]:
     counts: Counter[str] = Counter()
     with atomic_folder(out) as part, ExitStack() as stack:
         files: dict[str, Any] = {}

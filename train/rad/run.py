@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.files import refuse_link
+from artquant_plugin.common.machine import machine_faults
 from artquant_plugin.common.run_record import only_writer, refuse_changes
 from artquant_plugin.train.rad.config import EndpointSection
 from artquant_plugin.train.rad.endpoint import Endpoint, read_key
@@ -58,10 +60,11 @@ def generate(
         ArtQuantError: the options do not fit the dataset, the directory holds a run that was made from something else,
             another process works on it, a key or a picture is missing, an endpoint does not answer, or the store
             cannot be written. What is written stays.
+        MachineError: this machine cannot go on: a full disk, too many open files, a missing right.
         KeyboardInterrupt: the user asked to stop twice.
     """
     check_options(planned, splits, limit, max_cost)
-    with only_writer(run / LOCK_FILE, run):
+    with machine_faults(f"'{run}' cannot be written"), only_writer(run / LOCK_FILE, run):
         _begin(planned, run)
         with RunStore(run / STORE_FILE) as store:
             if retry_failed:
@@ -93,6 +96,9 @@ def _begin(planned: RadPlan, run: Path) -> None:
         ArtQuantError: the directory holds replies to a run that was made from something else.
     """
     store = run / STORE_FILE
+    files = [store.with_name(store.name + suffix) for suffix in ("", "-wal", "-shm", "-journal")]
+    for path in files:
+        refuse_link(path)  # SQLite would follow it
     before = RunRecord.read(run)
     if store.exists():
         with RunStore(store) as opened:
@@ -104,8 +110,8 @@ def _begin(planned: RadPlan, run: Path) -> None:
             refuse_changes(run, before.identity, planned.record.identity, remedy=remedy)
             planned.record.write(run)  # where the data is now, today's limits and prices
             return
-        for suffix in ("", "-wal", "-shm"):
-            store.with_name(store.name + suffix).unlink(missing_ok=True)
+        for path in files:
+            path.unlink(missing_ok=True)
     planned.record.write(run)
     with RunStore(store) as made:
         made.fill(planned.items())
