@@ -9,6 +9,7 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -87,10 +88,27 @@ def export_run(
         raise ArtQuantError(f"'{run.folder}' has no accepted description yet; go on with `artquant rad generate`")
     found = survey(run)
     content = _content(run, found, with_images)
-    _earlier(out)  # refuse what is no export before a lock's file is made beside it
-    # The lock's file stands beside the folder, which appears and is replaced as a whole.
-    with only_writer(out.with_name(f".{out.name}.lock"), out):
+    with only_exporter(out):
         return _export(run, found, content, out, with_images, overwrite)
+
+
+@contextmanager
+def only_exporter(out: Path) -> Iterator[None]:
+    """Hold the lock on a folder that appears as a whole.
+
+    Args:
+        out: the folder. The lock's file stands beside it while the lock is held.
+
+    Raises:
+        ArtQuantError: another process writes the folder, or the lock's file cannot be made.
+    """
+    lock = out.with_name(f".{out.name}.lock")
+    with only_writer(lock, out):
+        try:
+            yield
+        finally:
+            with suppress(OSError):  # Windows removes no open file
+                lock.unlink()  # while it is held: filelock sees that a file that it locked is not there any more
 
 
 def _export(run: RadRun, found: ExportSurvey, content: str, out: Path, with_images: bool, overwrite: bool) -> Exported:

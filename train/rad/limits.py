@@ -23,7 +23,7 @@ class UsableReplies:
     """Watches whether a side's replies can be used, so that a run does not pay for thousands that cannot.
 
     Args:
-        side: ``generator`` or ``judge``.
+        side: whose replies are watched: ``generator`` or ``judge``.
         most: number of replies in a row that cannot be used, from 1, after which the run stops.
 
     Attributes:
@@ -44,7 +44,7 @@ class UsableReplies:
 
         Args:
             outcome: ``ok``, or the reason why the reply cannot be used. A description that leaks the score can be.
-            detail: what the side wrote.
+            detail: what the side wrote, which is told where the run stops.
         """
         if outcome == "malformed" or (outcome == "refused" and not self.seen):
             self._in_a_row += 1

@@ -16,12 +16,12 @@ from typing import Any
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.files import atomic_folder, atomic_write
 from artquant_plugin.common.machine import machine_faults
-from artquant_plugin.common.run_record import only_writer
 from artquant_plugin.data.dataset import Dataset
 from artquant_plugin.data.importers.rad import ANSWERED, ASKED, DESCRIPTION, IMAGE_TOKEN
 from artquant_plugin.data.paintings import Painting
 from artquant_plugin.prompting.levels import ANSWER_PREFIX, LevelScale
 from artquant_plugin.prompting.questions import DESCRIBE_QUESTION, SCORE_QUESTION, join_description
+from artquant_plugin.train.rad.export import only_exporter
 from artquant_plugin.train.rad.table import RadRun, survey
 
 AT_ONCE = 1000
@@ -46,15 +46,10 @@ def write_published(source: RadRun | Dataset, out: Path, values: Sequence[float]
     info = (source.dataset if isinstance(source, RadRun) else source).info
     chosen = values or info.level_values
     scale = LevelScale() if chosen is None else LevelScale(values=tuple(chosen))
-    _refuse_existing(out)  # before a lock's file is made beside it
-    with machine_faults(f"'{out}' cannot be written"), only_writer(out.with_name(f".{out.name}.lock"), out):
-        _refuse_existing(out)
+    with machine_faults(f"'{out}' cannot be written"), only_exporter(out):
+        if out.exists():
+            raise ArtQuantError(f"'{out}' exists; remove it, or pass another --out")
         return _write(source, out, scale)
-
-
-def _refuse_existing(out: Path) -> None:
-    if out.exists():
-        raise ArtQuantError(f"'{out}' exists; remove it, or pass another --out")
 
 
 def _write(source: RadRun | Dataset, out: Path, scale: LevelScale) -> dict[str, int]:
