@@ -22,7 +22,7 @@ from artquant_plugin.replies.reply import DETAIL_WIDTH
 UnusableReason = Literal["refused", "malformed", "leaked_score"]
 
 SEQUENCE = 3  # words: a text is compared with the prompt by its sequences of so many
-COPIED = 0.8  # share of a text's sequences in the prompt from which it counts as copied
+COPIED = 0.7  # share of a text's sequences in the prompt from which it counts as copied
 DISTANCE = 0.05  # of the score range: a score told in prose that is further from the JSON's contradicts it
 
 _QUOTED = re.compile(r"\"([^\"\n]+)\"|“([^”\n]+)”|<([^<>\n]+)>")
