@@ -4,6 +4,7 @@ The rows stand in Parquet files, once: ``data/train-00000-of-00001.parquet`` and
 ``dataset.json`` (the dataset form), ``rad.json`` (how it was made) and ``README.md`` (which files are which split).
 """
 
+import glob
 import hashlib
 import json
 import shutil
@@ -104,6 +105,9 @@ def only_exporter(out: Path) -> Iterator[None]:
     """
     lock = out.with_name(f".{out.name}.lock")
     with only_writer(lock, out):
+        # A process that was killed after the folder had appeared left the one that it was made in.
+        for leftover in out.parent.glob(f".{glob.escape(out.name)}.part-*"):
+            shutil.rmtree(leftover, ignore_errors=True)
         try:
             yield
         finally:
