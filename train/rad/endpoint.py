@@ -132,6 +132,11 @@ class Endpoint:
             error: why the last one of them failed.
         """
         said = f"{error.reason}: {error.detail}"
+        if error.reason == "no_completion":
+            return EndpointDown(
+                f"'{self.section.base_url}' sends the {self.side} no completions ({error.detail}); mend "
+                f"{self.side}.base_url, which usually ends with /v1, and run again to go on"
+            )
         if isinstance(error, RequestUnanswered):
             return self.server.no_answer(said)
         return EndpointDown(
