@@ -77,9 +77,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the arguments after the program's name; None to take those of the process.
 
     Returns:
-        The exit code: 0; 1 where `artquant doctor` found a problem; 2 for an error that the user can mend, or a fault
-        of this machine (printed as one line on stderr); 130 and 141 when the user, or the reader of the output,
-        stops it.
+        The exit code: 0; 1 where `artquant doctor` found a problem or `artquant rad generate` made nothing; 2 for an
+        error that the user can mend, or a fault of this machine (printed as one line on stderr); 130 and 141 when the
+        user, or the reader of the output, stops it.
     """
     args = build_parser().parse_args(argv)
     try:

@@ -27,7 +27,8 @@ def _add_generate(commands: Any) -> None:
         "generate",
         help="describe what is not described yet",
         description="Ask the generator for descriptions and the judge whether they agree with the scores; what does "
-        "not agree goes back. A run that was stopped or killed goes on with the same command.",
+        "not agree goes back. A run that was stopped or killed goes on with the same command. The exit code is 1 when "
+        "no description was accepted, or when a side's replies cannot be used.",
         epilog="example: artquant rad generate --data apdd --config configs/rad.yaml --out runs/rad-apdd --limit 20",
     )
     parser.add_argument("--data", required=True, metavar="NAME_OR_FOLDER", help="dataset (`artquant data import`)")
@@ -60,7 +61,7 @@ def _add_generate(commands: Any) -> None:
     parser.set_defaults(run=_generate)
 
 
-def _generate(args: argparse.Namespace) -> None:
+def _generate(args: argparse.Namespace) -> int:
     from artquant_plugin.common.config import read_config
     from artquant_plugin.common.errors import ArtQuantError
     from artquant_plugin.train.rad.config import RadConfig
@@ -73,25 +74,31 @@ def _generate(args: argparse.Namespace) -> None:
         check_options(planned, args.split, args.limit, args.max_cost)
         for line in preview(planned, splits=args.split, limit=args.limit, batch=args.batch):
             print(line)
-        return
+        return 0
     if args.out is None:
         raise ArtQuantError("--out is missing; name the run directory, or pass --dry-run")
+    from artquant_plugin.train.rad.limits import RepliesUnusable
     from artquant_plugin.train.rad.run import generate
 
-    summary = generate(
-        planned,
-        args.out,
-        splits=args.split,
-        limit=args.limit,
-        max_cost=args.max_cost,
-        retry_failed=args.retry_failed,
-        batch=args.batch,
-        say=partial(print, file=sys.stderr, flush=True),
-    )
+    try:
+        summary = generate(
+            planned,
+            args.out,
+            splits=args.split,
+            limit=args.limit,
+            max_cost=args.max_cost,
+            retry_failed=args.retry_failed,
+            batch=args.batch,
+            say=partial(print, file=sys.stderr, flush=True),
+        )
+    except RepliesUnusable as error:
+        print(f"artquant: error: {error}", file=sys.stderr)
+        return 1
     for line in summary.lines():
         print(line)
     if summary.interrupted:
         raise KeyboardInterrupt
+    return 1 if summary.fruitless else 0
 
 
 def _add_status(commands: Any) -> None:

@@ -52,7 +52,8 @@ def only_object(text: str) -> dict[str, Any]:
         text: one JSON object, with nothing but white space around it.
 
     Raises:
-        ValueError: the text is something else; of JSON that is broken, `json.JSONDecodeError` says where.
+        ValueError: the text is something else, or an object in it has a key twice; of JSON that is broken,
+            `json.JSONDecodeError` says where.
 
     Example:
         >>> only_object(' {"a": 1} ')
@@ -61,7 +62,7 @@ def only_object(text: str) -> dict[str, Any]:
     whole = text.strip()
     if not whole.startswith("{"):
         raise ValueError("no JSON object")
-    values = [value for _, value in json_values(whole, strict=True)]
+    values = [value for _, value in json_values(whole, strict=True, decoder=_KEYS_ONCE)]
     if len(values) != 1 or not whole.endswith("}"):
         raise ValueError(f"more than one JSON object: {len(values)} values")
     return values[0]
@@ -126,6 +127,7 @@ def _finite(text: str) -> float:
     return number
 
 
+_KEYS_ONCE = json.JSONDecoder(object_pairs_hook=_unique_keys)
 _STRICT = json.JSONDecoder(object_pairs_hook=_unique_keys, parse_float=_finite, parse_constant=_finite)
 
 

@@ -7,15 +7,26 @@ Whatever goes wrong with a request becomes one of three errors:
   fault.
 - `EndpointDown`: the run cannot go on with this server.
 
+A server may send any bytes, at any pace. The time of an attempt and the size of a reply are bounded, and nothing of a
+reply is used before its form was checked.
+
 Importing this module does not import `openai`, which takes a second.
 """
 
+import asyncio
+import errno
+import importlib
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from types import ModuleType
+from typing import IO, TYPE_CHECKING, Any
 
-from artquant_plugin.common.errors import ArtQuantError
-from artquant_plugin.common.text import one_line
+from artquant_plugin.common.errors import ArtQuantError, MachineError
+from artquant_plugin.common.machine import machine_error
+from artquant_plugin.common.secrets import without_keys
+from artquant_plugin.common.text import one_line, storable
 
 if TYPE_CHECKING:
     import openai
@@ -23,6 +34,12 @@ if TYPE_CHECKING:
 
 FILTERED = ("content_filter", "content_policy_violation")  # codes by which a provider's filter refuses a request
 RETRIED = (408, 409, 429)  # statuses that the client sends again, besides those from 500 on
+REPLY_BYTES = 16 * 2**20  # of one reply after decompression: a completion has some kilobytes
+MOST_TOKENS = 10_000_000  # of one request or reply: no model reads or writes as many, so that a larger count is wrong
+# What the system says when this machine, and no server, is the reason why no connection can be made.
+_OF_THIS_MACHINE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
+# Compressions that are taken, one at a time: of these, few bytes become a thousand times as many at most.
+_ENCODINGS = ("", "identity", "gzip", "deflate")
 
 
 class RequestFailed(Exception):
@@ -86,7 +103,8 @@ class OpenAIServer:
         """Make a client; call it within the event loop that uses it, and `close` the client there.
 
         The client speaks through aiohttp and keeps a thousand connections at most; a caller that wants fewer requests
-        at once counts them itself.
+        at once counts them itself. An attempt whose reply is not there as a whole after `timeout` seconds is a
+        time-out, however slowly its bytes come, and a reply of more than `REPLY_BYTES` is not read to its end.
         """
         import openai
 
@@ -95,7 +113,7 @@ class OpenAIServer:
             api_key=self.key or "none",
             max_retries=self.retries,
             timeout=self.timeout,
-            http_client=openai.DefaultAioHttpClient(timeout=self.timeout),
+            http_client=_bounded_client()(timeout=self.timeout, headers={"accept-encoding": "gzip, deflate"}),
         )
 
     async def complete(
@@ -109,28 +127,126 @@ class OpenAIServer:
             forbidden_is_key: whether status 403 means that the key is refused. A provider whose moderation answers 403
                 to single requests needs False once it has answered another one.
 
+        Returns:
+            The reply, checked by `completion`.
+
         Raises:
             RequestRefused: the server will not take this request.
             RequestUnanswered: no reply came, or one that is no completion.
             EndpointDown: the key, the account or the model is the trouble, so that every request would fail.
+            MachineError: this machine has too many files open, or no memory.
         """
         import openai
-        from openai.types.chat import ChatCompletion
 
         try:
             # The whole body as `extra_body`, which goes over the rest: the client would walk through every message for
             # keys to rename, of which there are none, and spend a third of its time on it.
-            reply = await client.chat.completions.create(model=self.model, messages=[], extra_body=body)
-        except openai.APIError as error:
-            raise self.meaning(error, forbidden_is_key=forbidden_is_key) from error
-        except json.JSONDecodeError as error:
-            raise RequestUnanswered("no_completion", f"a reply that is no JSON ({error})") from error
-        if not isinstance(reply, ChatCompletion):  # the client hands text through, such as a proxy's page
-            raise RequestUnanswered("no_completion", "a reply that is no completion")
-        return reply
+            raw = await client.chat.completions.with_raw_response.create(
+                model=self.model, messages=[], extra_body=body
+            )
+        except openai.OpenAIError as error:
+            raise self.failure(error, forbidden_is_key=forbidden_is_key) from error
+        return self.completion(reply_json(raw))
 
-    def meaning(self, error: "openai.APIError", *, forbidden_is_key: bool = True) -> RequestFailed | EndpointDown:
-        """The one of the three errors that an error of the client stands for.
+    def completion(self, body: object) -> "ChatCompletion":
+        """The completion in the JSON that a server sent.
+
+        The key is taken out of its texts, and so is half of a surrogate pair, which no file can hold. Token counts
+        that cannot be (negative, a fraction, text, above `MOST_TOKENS`, no token in a prompt) and log-probabilities of
+        another form than the protocol's become None.
+
+        Args:
+            body: the reply as `reply_json` or `json.loads` decoded it, of any type.
+
+        Returns:
+            A completion with one choice or more. Each has a ``message`` whose ``content`` and ``refusal`` are a text
+            or None, and a ``finish_reason`` that is a text or None.
+
+        Raises:
+            RequestUnanswered: it is no completion; the reason is ``no_completion``, and the detail says what is wrong.
+        """
+        from openai.types import CompletionUsage
+        from openai.types.chat import ChatCompletion, ChatCompletionMessage
+        from openai.types.chat.chat_completion import Choice
+
+        if not isinstance(body, dict):
+            raise _no_completion(f"a reply that is {_kind(body)}, no JSON object")
+        choices = body.get("choices")
+        if not isinstance(choices, list) or not choices:
+            told = body.get("error")
+            said = f"; it says {self.without_key(json.dumps(told))}" if told is not None else ""
+            raise _no_completion(f"a reply whose 'choices' is {_kind(choices)}, no list of one or more{said}")
+        found = []
+        for number, choice in enumerate(choices):
+            message = choice.get("message") if isinstance(choice, dict) else None
+            if not isinstance(message, dict):
+                raise _no_completion(f"a reply whose choice {number} has no message")
+            texts = {
+                name: self._text_or_none(message.get(name), f"the message's {name!r}")
+                for name in ("content", "refusal")
+            }
+            finish = self._text_or_none(choice.get("finish_reason"), "'finish_reason'")
+            found.append(
+                Choice.construct(
+                    index=number,
+                    finish_reason=finish,
+                    logprobs=_log_probabilities(choice.get("logprobs")),
+                    message=ChatCompletionMessage.construct(role="assistant", **texts),
+                )
+            )
+        given = body.get("usage")
+        counts = given if isinstance(given, dict) else {}
+        usage = CompletionUsage.construct(
+            prompt_tokens=_count(counts.get("prompt_tokens"), 1),
+            completion_tokens=_count(counts.get("completion_tokens"), 0),
+        )
+        return ChatCompletion.construct(model=self.model, choices=found, usage=usage)
+
+    def _text_or_none(self, value: object, name: str) -> str | None:
+        if value is not None and not isinstance(value, str):
+            raise _no_completion(f"a reply in which {name} is {_kind(value)}, no text")
+        return None if value is None else storable(without_keys(value, [self.key]))
+
+    async def download(self, client: "openai.AsyncOpenAI", name: str, file: IO[bytes], *, most: int) -> None:
+        """Write a file of the server's files API to a file here, piece by piece.
+
+        Args:
+            client: made by `connect`; its time-out bounds the whole transfer.
+            name: the server's id of the file.
+            file: open for writing.
+            most: the largest number of bytes that are written.
+
+        Raises:
+            RequestRefused: the server will not send this file.
+            RequestUnanswered: the connection broke, the time was over, or the file has more than `most` bytes.
+            EndpointDown: the key or the account is the trouble, so that every request would fail.
+        """
+        import openai
+
+        http = _http_library()
+        seconds = client.timeout if isinstance(client.timeout, int | float) else self.timeout
+        size = 0
+        try:
+            async with (
+                asyncio.timeout(seconds),
+                client.files.with_streaming_response.content(name) as response,
+            ):
+                async for part in response.iter_bytes():
+                    size += len(part)
+                    if size > most:
+                        raise RequestUnanswered("no_completion", f"a file of more than {most:,} bytes")
+                    file.write(part)
+        except openai.OpenAIError as error:
+            raise self.failure(error) from error
+        except TimeoutError as error:
+            raise RequestUnanswered("timeout", f"no whole file within {seconds:g} s") from error
+        except http.HTTPError as error:
+            raise RequestUnanswered("connection", self.without_key(_first_cause(error))) from error
+
+    def failure(
+        self, error: "openai.OpenAIError", *, forbidden_is_key: bool = True
+    ) -> RequestFailed | EndpointDown | MachineError:
+        """The one of the three errors that an error of the client becomes, or the fault of this machine behind it.
 
         Args:
             error: raised by a client of `connect`.
@@ -138,14 +254,19 @@ class OpenAIServer:
         """
         import openai
 
+        first = _first_cause(error)
+        if isinstance(first, _TooLarge):
+            return _no_completion(str(first))
+        if isinstance(first, OSError) and first.errno in _OF_THIS_MACHINE:
+            return machine_error(first, f"'{self.url}' cannot be asked")
         if isinstance(error, openai.APIConnectionError):
             # The aiohttp transport calls a connection that the server closes a timeout; Python's own error tells.
-            if isinstance(_first_cause(error), TimeoutError):
+            if any(isinstance(cause, TimeoutError) for cause in _causes(error)):
                 return RequestUnanswered("timeout", f"no answer within {self.timeout:g} s")
-            return RequestUnanswered("connection", self.said(error))
+            return RequestUnanswered("connection", self.message(error))
         if not isinstance(error, openai.APIStatusError):
-            return RequestUnanswered("no_completion", self.said(error))
-        status, code, said = error.status_code, error.code, self.said(error)
+            return RequestUnanswered("no_completion", self.message(error))
+        status, code, said = error.status_code, error.code, self.message(error)  # the code may be of any type
         if status == 401 or (status == 403 and forbidden_is_key):
             return self.key_refused(said)
         if status == 402 or code == "insufficient_quota":
@@ -163,7 +284,7 @@ class OpenAIServer:
         """The error that ends a run whose key the server does not take.
 
         Args:
-            said: the server's words, from `said`.
+            said: the server's words, from `message`.
         """
         if self.key_variable is None:
             remedy = f"set {self.key_option} to the name of the variable that holds it"
@@ -175,7 +296,7 @@ class OpenAIServer:
         """The error that ends a run whose server does not answer.
 
         Args:
-            said: what went wrong, from `said` or from a `RequestUnanswered`.
+            said: what went wrong, from `message` or from a `RequestUnanswered`.
         """
         role = f"{self.role} " if self.role else ""
         return EndpointDown(
@@ -183,7 +304,7 @@ class OpenAIServer:
             "to go on"
         )
 
-    def said(self, error: "openai.APIError") -> str:
+    def message(self, error: "openai.OpenAIError") -> str:
         """What an error of the client says, in one line.
 
         The key is taken out, since some servers repeat it. Of a lost connection, the system's own error is told.
@@ -193,7 +314,7 @@ class OpenAIServer:
         """
         import openai
 
-        told: object = error.message
+        told: object = error
         if isinstance(error, openai.APIConnectionError):
             told = _first_cause(error)
         elif isinstance(error.body, dict) and isinstance(error.body.get("message"), str):
@@ -201,17 +322,152 @@ class OpenAIServer:
         return self.without_key(told)
 
     def without_key(self, text: object) -> str:
-        """A text or an exception's message in one line, with ``[key]`` in the place of the key.
+        """A text or an exception's message in one line, with ``[key]`` in the place of the key and of other secrets.
 
         Args:
             text: whatever a server or the system says.
         """
-        line = str(text).replace(self.key, "[key]") if self.key and self.key in str(text) else text
-        return one_line(line)
+        words = str(text) or (type(text).__name__ if isinstance(text, BaseException) else "")
+        return one_line(without_keys(storable(words), [self.key]))
+
+
+class _TooLarge(Exception):
+    """A reply that was not read to its end."""
+
+
+def _bounded_client() -> Any:
+    """The class of the HTTP client: openai's own one on aiohttp, with bounds on the time and the size of a reply."""
+    import aiohttp
+    import openai
+
+    http = _http_library()
+
+    class BoundedClient(openai.DefaultAioHttpClient):
+        async def send(self, request: Any, *, stream: bool = False, **options: Any) -> Any:
+            """Send a request and read its reply within the bounds; `stream` leaves the reading to the caller.
+
+            Raises:
+                HTTPError: of the HTTP library, whatever the server did; openai knows this error and no other.
+                OpenAIError: the reply is too large; openai hands this error through.
+            """
+            seconds = request.extensions.get("timeout", {}).get("read")
+            try:
+                async with asyncio.timeout(None if stream else seconds):
+                    response = await super().send(request, stream=True, **options)
+                    encoding = response.headers.get("content-encoding", "").strip().lower()
+                    if encoding not in _ENCODINGS:
+                        await response.aclose()
+                        raise http.DecodingError(f"a reply in the encoding {encoding!r}", request=request)
+                    if stream:
+                        return response
+                    content = await _whole(response)
+            except TimeoutError as error:
+                raise http.ReadTimeout(f"no whole reply within {seconds:g} s", request=request) from error
+            except _TooLarge as error:
+                raise openai.OpenAIError(str(error)) from error
+            except (aiohttp.ClientError, OSError, ValueError) as error:  # what aiohttp says of bytes that are no HTTP
+                raise http.RemoteProtocolError(one_line(error), request=request) from error
+            # Without the headers that describe the body as it was sent, such as a charset that JSON never has.
+            dropped = ("content-encoding", "content-length", "content-type", "transfer-encoding")
+            headers = [(name, value) for name, value in response.headers.multi_items() if name.lower() not in dropped]
+            return http.Response(
+                response.status_code,
+                headers=[*headers, ("content-type", "application/json")],
+                content=content,
+                request=request,
+            )
+
+    return BoundedClient
+
+
+async def _whole(response: Any) -> bytes:
+    """The decompressed body of a reply.
+
+    Raises:
+        _TooLarge: it has more than `REPLY_BYTES`.
+    """
+    parts, size = [], 0
+    async with _closing(response):
+        async for part in response.aiter_bytes():
+            size += len(part)
+            if size > REPLY_BYTES:
+                raise _TooLarge(f"a reply of more than {REPLY_BYTES:,} bytes")
+            parts.append(part)
+    return b"".join(parts)
+
+
+@asynccontextmanager
+async def _closing(response: Any) -> AsyncIterator[None]:
+    try:
+        yield
+    finally:
+        await response.aclose()
+
+
+def _http_library() -> ModuleType:
+    """The HTTP library that the installed openai speaks through: `httpx` in version 2, `httpx2` from version 3 on."""
+    import openai
+
+    base = next(kind for kind in openai.DefaultAioHttpClient.__mro__ if kind.__name__ == "AsyncClient")
+    return importlib.import_module(base.__module__.partition(".")[0])
+
+
+def reply_json(raw: Any) -> object:
+    """The JSON of a reply.
+
+    Args:
+        raw: the reply, from a method of ``with_raw_response``.
+
+    Raises:
+        RequestUnanswered: the bytes are no JSON in UTF-8, or JSON that Python does not read: nested too deeply, or
+            with a number of thousands of digits. The reason is ``no_completion``.
+    """
+    try:
+        return json.loads(raw.http_response.content.decode("utf-8"))
+    except RecursionError as error:
+        raise _no_completion("a reply that is nested too deeply") from error
+    except ValueError as error:
+        raise _no_completion(f"a reply that is no JSON ({one_line(error)})") from error
+
+
+def _no_completion(detail: str) -> RequestUnanswered:
+    return RequestUnanswered("no_completion", detail)
+
+
+def _kind(value: object) -> str:
+    """What a JSON value is, in the words of JSON."""
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
+    names = {str: "a text", dict: "an object", list: "a list" if value else "an empty list"}
+    return names.get(type(value), "a number")
+
+
+def _count(value: object, least: int) -> int | None:
+    """A number of tokens that can be, else None; `bool` is an `int` in Python and no number here."""
+    return value if type(value) is int and least <= value <= MOST_TOKENS else None
+
+
+def _log_probabilities(value: object) -> Any:
+    """The log-probabilities of a choice as the protocol writes them; None where there are none of this form."""
+    from openai.types.chat.chat_completion import ChoiceLogprobs
+    from pydantic import ValidationError
+
+    if not isinstance(value, dict):
+        return None
+    try:
+        return ChoiceLogprobs.model_validate(value)
+    except ValidationError:
+        return None
+
+
+def _causes(error: BaseException) -> list[BaseException]:
+    """An error and the chain of its causes, the error itself first."""
+    found = [error]
+    while (cause := found[-1].__cause__) is not None:
+        found.append(cause)
+    return found
 
 
 def _first_cause(error: BaseException) -> BaseException:
     """The error at the beginning of a chain of causes; the error itself when it has none."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return error
+    return _causes(error)[-1]

@@ -1,10 +1,12 @@
 """Text for messages: one line of limited length, the first few of many names, no hidden characters."""
 
+import re
 import unicodedata
 from collections.abc import Iterable
 
 WIDTH = 300  # characters
 HIDDEN = ("Cc", "Cf", "Cs", "Zl", "Zp")  # Unicode's categories of control characters, and of halves of pairs
+_HALVES = re.compile("[\ud800-\udfff]")
 
 
 def one_line(message: object, width: int = WIDTH) -> str:
@@ -37,6 +39,18 @@ def first_line(error: BaseException) -> str:
     """
     lines = str(error).strip().splitlines()
     return one_line(lines[0] if lines else error)
+
+
+def storable(text: str) -> str:
+    r"""A text that every file can hold: U+FFFD, the replacement character, stands for each half of a surrogate pair.
+
+    JSON can write half of a pair (an emoji that was cut in two), and UTF-8 cannot.
+
+    Example:
+        >>> storable("a\ud83d") == "a\ufffd"
+        True
+    """
+    return _HALVES.sub("\ufffd", text)
 
 
 def listed(names: Iterable[str], shown: int = 3, separator: str = ", ") -> str:

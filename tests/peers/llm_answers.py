@@ -1,5 +1,6 @@
 """What a scripted endpoint may answer."""
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -55,4 +56,23 @@ class Cuts:
     begun: bool = False
 
 
-Answer = str | Says | Fails | Cuts
+@dataclass(frozen=True)
+class Sends:
+    """Any bytes as the response, piece by piece.
+
+    Args:
+        body: the bytes of the response; None where `pieces` makes them.
+        status: of the response.
+        headers: of it, beside the length of the body.
+        pieces: makes the pieces of the body, which are sent without a length.
+        pause: seconds between two pieces.
+    """
+
+    body: bytes | None = None
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=lambda: {"content-type": "application/json"})
+    pieces: Callable[[], Iterable[bytes]] | None = None
+    pause: float = 0.0
+
+
+Answer = str | Says | Fails | Cuts | Sends

@@ -7,7 +7,7 @@ from typing import Any
 
 from aiohttp import web
 
-from tests.peers.llm_answers import Fails, Says
+from tests.peers.llm_answers import Fails, Says, Sends
 
 
 class BatchApi:
@@ -35,7 +35,7 @@ class BatchApi:
         self.lose_next_batch = False
         self._left: dict[str, int] = {}
 
-    def decide(self, body: dict[str, Any]) -> Says | Fails:
+    def decide(self, body: dict[str, Any]) -> Says | Fails | Sends:
         """What a request is answered."""
         raise NotImplementedError
 
@@ -144,7 +144,10 @@ class BatchApi:
             self.batch_lines.append(line["custom_id"])
             answer = self.decide(line["body"])
             said: dict[str, Any] = {"id": uuid.uuid4().hex, "custom_id": line["custom_id"], "error": None}
-            if isinstance(answer, Fails):
+            if isinstance(answer, Sends):
+                said["response"] = {"status_code": 200, "request_id": "r", "body": json.loads(answer.body)}
+                answers.append(said)
+            elif isinstance(answer, Fails):
                 said["response"] = {"status_code": answer.status, "request_id": "r", "body": answer.body()}
                 errors.append(said)
             else:

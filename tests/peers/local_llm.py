@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from aiohttp import web
 
-from tests.peers.llm_answers import Answer, Cuts, Fails, Says
+from tests.peers.llm_answers import Answer, Cuts, Fails, Says, Sends
 from tests.peers.llm_batches import BatchApi
 
 MAX_BODY = 2**28  # bytes: requests carry images
@@ -35,6 +35,7 @@ class LocalLLM(BatchApi):
         peak: most chat requests that were in flight at once.
         in_flight: chat requests that are.
         models: what is answered instead of a list of models.
+        sent: bytes of pieces that were sent, to see where the client stopped reading.
     """
 
     def __init__(
@@ -55,7 +56,8 @@ class LocalLLM(BatchApi):
         self.faults: list[tuple[int, dict[str, str]]] = []
         self.peak = 0
         self.in_flight = 0
-        self.models: Fails | None = None
+        self.models: Fails | Sends | None = None
+        self.sent = 0
         self._loop = asyncio.new_event_loop()
         self._runner: web.AppRunner | None = None
 
@@ -101,7 +103,7 @@ class LocalLLM(BatchApi):
             return web.json_response(refusal.body(), status=401)
         return await handler(request)
 
-    def decide(self, body: dict[str, Any]) -> Says | Fails | Cuts:
+    def decide(self, body: dict[str, Any]) -> Says | Fails | Cuts | Sends:
         """What a request is answered, live or in a batch."""
         if "response_format" in body and not self.structured:
             return Fails(400, message="Unknown parameter: 'response_format'")
@@ -123,7 +125,9 @@ class LocalLLM(BatchApi):
             content["usage"] = {"prompt_tokens": prompt, "completion_tokens": reply, "total_tokens": prompt + reply}
         return content
 
-    async def _models(self, _: web.Request) -> web.Response:
+    async def _models(self, request: web.Request) -> web.StreamResponse:
+        if isinstance(self.models, Sends):
+            return await self._send_bytes(request, self.models)
         if self.models is not None:
             return web.json_response(self.models.body(), status=self.models.status)
         return web.json_response({"object": "list", "data": []})
@@ -143,9 +147,22 @@ class LocalLLM(BatchApi):
                 return web.json_response(answer.body(), status=answer.status, headers=answer.headers)
             if isinstance(answer, Cuts):
                 return await self._cut(request, answer)
+            if isinstance(answer, Sends):
+                return await self._send_bytes(request, answer)
             return web.json_response(self.completion(body, answer))
         finally:
             self.in_flight -= 1
+
+    async def _send_bytes(self, request: web.Request, sends: Sends) -> web.StreamResponse:
+        if sends.pieces is None:
+            return web.Response(body=sends.body, status=sends.status, headers=sends.headers)
+        response = web.StreamResponse(status=sends.status, headers=sends.headers)
+        await response.prepare(request)
+        for piece in sends.pieces():
+            await response.write(piece)
+            self.sent += len(piece)
+            await asyncio.sleep(sends.pause)
+        return response
 
     async def _cut(self, request: web.Request, cuts: Cuts) -> web.StreamResponse:
         response = web.StreamResponse(headers={"content-type": "application/json", "content-length": "1000"})

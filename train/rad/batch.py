@@ -3,24 +3,32 @@
 import asyncio
 import json
 import os
+import re
+import tempfile
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal, NoReturn
 
 import openai
-from openai.types import Batch
-from openai.types.chat import ChatCompletion
 
 from artquant_plugin.common.errors import ArtQuantError
-from artquant_plugin.common.openai_client import FILTERED, EndpointDown
+from artquant_plugin.common.files import own_folder
+from artquant_plugin.common.openai_client import (
+    FILTERED,
+    REPLY_BYTES,
+    EndpointDown,
+    RequestFailed,
+    RequestUnanswered,
+    reply_json,
+)
 from artquant_plugin.common.text import listed
 from artquant_plugin.train.rad.endpoint import NO_SCHEMA, Endpoint, read_completion
-from artquant_plugin.train.rad.limits import Budget
+from artquant_plugin.train.rad.limits import Budget, UsableReplies
 from artquant_plugin.train.rad.meter import RadMeter
 from artquant_plugin.train.rad.pictures import Pictures
 from artquant_plugin.train.rad.replies import Reply
@@ -34,10 +42,64 @@ ENCODED = 32  # pictures that are prepared at once
 LINES_AT_ONCE = 500
 SHOWN = 3  # reasons that are told of a batch that the provider refuses
 FRUITLESS = 3  # batches in a row that end without a single reply
+PAGES = 1000  # of the provider's list of batches that are looked through, 100 batches each
+FILE_SECONDS = 3600.0  # that the transfer of one file may take
+FILE_BYTES = 2**31  # of a file of replies; 50,000 of them have some hundred million bytes
 _OVER = ("completed", "failed", "expired", "cancelled")
+_ID = re.compile(r"[\w.:-]{1,200}", re.ASCII)  # of a file or batch, by the provider
+_CODE = re.compile(r"[A-Za-z0-9_]{1,40}")  # of an error
+_REQUEST_NAME = re.compile(r"(\d{1,9})-(?:generator|judge)-\d{1,9}-\d{1,9}", re.ASCII)
+_NAMED_REQUEST = re.compile(rb'"custom_id":\s*"([0-9a-z-]{1,40})"')
 _NOT_RUN = ("batch_expired", "batch_cancelled")  # codes of requests that were never answered
 
 LiveRun = Callable[[Sequence[int], Sequence[Side]], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderBatch:
+    """What a run uses of a batch, as the provider shows it.
+
+    Args:
+        id: the provider's id of the batch.
+        status: ``completed``, ``failed``, ``expired`` or ``cancelled`` when it is over; anything else while it is not.
+        name: the name that a run gave it in its metadata; None for a batch that no run started.
+        files: the provider's ids of the files with replies and with errors, as far as there are any.
+        problems: why the provider refuses the batch.
+    """
+
+    id: str
+    status: str
+    name: str | None
+    files: tuple[str, ...]
+    problems: tuple[str, ...]
+
+    @classmethod
+    def of(cls, content: object) -> "ProviderBatch":
+        """Read a batch.
+
+        Args:
+            content: the JSON that the provider sent, of any type.
+
+        Raises:
+            ValueError: it is no batch.
+        """
+        found = _object(content)
+        files = [found[key] for key in ("output_file_id", "error_file_id") if found.get(key) is not None]
+        for text in (found.get("id"), *files):
+            if not isinstance(text, str) or not _ID.fullmatch(text):
+                raise ValueError("a reply that is no batch")
+        if not isinstance(found.get("status"), str):
+            raise ValueError("a batch without a status")
+        name = _object(found.get("metadata")).get(NAME)
+        told = _object(found.get("errors")).get("data")
+        problems = [_object(problem).get("message") for problem in told] if isinstance(told, list) else []
+        return cls(
+            found["id"],
+            found["status"],
+            name if isinstance(name, str) else None,
+            tuple(files),
+            tuple(str(problem) for problem in problems),
+        )
 
 
 @dataclass
@@ -52,6 +114,7 @@ class Batches:
         endpoints: both sides, those without a Batch API included.
         budget: lets a request into a file when the money for it is there.
         meter: counts exchanges and changes, and draws the bar.
+        usable: watches each side's replies, and ends a run in which none can be used.
         stop: an event that is set when nothing more may be sent.
         live: brings paintings at some positions through those sides that have no Batch API.
         say: is called with a line about each batch that is sent or comes back.
@@ -64,6 +127,7 @@ class Batches:
     endpoints: dict[Side, Endpoint]
     budget: Budget
     meter: RadMeter
+    usable: Mapping[Side, UsableReplies]
     stop: asyncio.Event
     live: LiveRun
     say: Callable[[str], None]
@@ -77,6 +141,7 @@ class Batches:
 
         Raises:
             EndpointDown: a provider does not answer, or refuses a batch. A later run finds its open batches again.
+            RepliesUnusable: no reply of a side can be used.
         """
         sides: list[Side] = [side for side, endpoint in self.endpoints.items() if endpoint.section.batch]
         if not sides:
@@ -167,7 +232,7 @@ class Batches:
         The provider's ids are kept at once. A crash between a batch's start and the keeping of its id loses the id, so
         that `search` looks for the part's name among the provider's batches before another one is started.
         """
-        client = self.endpoints[part.side].client
+        client = self.endpoints[part.side].client.with_options(timeout=FILE_SECONDS)
         local = self.folder / f"{part.name}.jsonl"
         try:
             if part.file is None:
@@ -176,90 +241,119 @@ class Batches:
                     self.budget.give_back(part.reserved)
                     return
                 with local.open("rb") as file:
-                    uploaded = await client.files.create(file=(local.name, file), purpose="batch")
-                self.store.part_sent(part.number, file=uploaded.id)
-            file_id = part.file or uploaded.id
+                    raw = await client.files.with_raw_response.create(file=(local.name, file), purpose="batch")
+                file_id = _object(reply_json(raw)).get("id")
+                if not isinstance(file_id, str) or not _ID.fullmatch(file_id):
+                    self._no_batch_api(part.side, "a reply that is no file")
+                self.store.part_sent(part.number, file=file_id)
             batch = await self._search(part) if search and part.file else None
             if batch is None:
                 # Without the client's retries: one whose answer was lost would start the batch a second time.
-                batch = await client.with_options(max_retries=0).batches.create(
-                    input_file_id=file_id,
+                raw = await client.with_options(max_retries=0).batches.with_raw_response.create(
+                    input_file_id=part.file or file_id,
                     endpoint=PATH,
                     completion_window=self.steps.config.batch.window,
                     metadata={NAME: part.name},
                 )
-        except openai.APIError as error:
-            raise self._lost(part.side, error) from error
+                batch = ProviderBatch.of(reply_json(raw))
+        except (openai.OpenAIError, RequestUnanswered, ValueError) as error:
+            self._lost(part.side, error)
         self.store.part_sent(part.number, batch=batch.id)
         local.unlink(missing_ok=True)
         self.say(f"batch {batch.id}: {part.items:,} requests to the {part.side}")
 
-    async def _search(self, part: BatchPart) -> Batch | None:
-        async for batch in self.endpoints[part.side].client.batches.list(limit=100):
-            if (batch.metadata or {}).get(NAME) == part.name:
-                return batch
-        return None
+    async def _search(self, part: BatchPart) -> ProviderBatch | None:
+        """The batch with the part's name, among all that the provider lists, newest first.
+
+        Raises:
+            ValueError: the provider's list is none, or has no end.
+        """
+        batches = self.endpoints[part.side].client.batches.with_raw_response
+        last: dict[str, str] = {}
+        for _ in range(PAGES):
+            page = _object(reply_json(await batches.list(limit=100, **last)))
+            content = page.get("data")
+            if not isinstance(content, list):
+                raise ValueError("a reply that is no list of batches")
+            found = [ProviderBatch.of(each) for each in content]
+            for batch in found:
+                if batch.name == part.name:
+                    return batch
+            if not found or page.get("has_more") is not True:
+                return None
+            last = {"after": found[-1].id}
+        raise ValueError(f"a list of more than {PAGES} pages")
 
     async def _wait(self) -> int:
         """Look at the open parts until one is over; return the number of replies in those that are.
 
-        A look that fails is made again at the next turn: batches take hours, in which connections come and go.
+        A look that fails is made again at the next turn: batches take hours, in which connections come and go. So is
+        the transfer of a file that breaks off.
         """
         failed_looks = 0
         while True:
             over = False
             answered = 0
             for part in self.store.open_parts():
+                endpoint = self.endpoints[part.side]
                 try:
-                    batch = await self.endpoints[part.side].client.batches.retrieve(str(part.batch))
-                except (openai.APIConnectionError, openai.InternalServerError, openai.RateLimitError) as error:
+                    raw = await endpoint.client.batches.with_raw_response.retrieve(str(part.batch))
+                    batch = ProviderBatch.of(reply_json(raw))
+                    if batch.status in _OVER:
+                        answered += await self._read(part, batch)
+                        over = True
+                except (openai.OpenAIError, RequestFailed, ValueError) as error:
+                    if isinstance(error, ArtQuantError):
+                        raise
+                    failed = endpoint.server.failure(error) if isinstance(error, openai.OpenAIError) else error
                     failed_looks += 1
-                    if failed_looks == self.steps.config.give_up_after:
-                        raise self._lost(part.side, error) from error
+                    passes = isinstance(failed, RequestUnanswered | ValueError)
+                    if not passes or failed_looks == self.steps.config.give_up_after:
+                        self._lost(part.side, error)
                     break
-                except openai.APIError as error:
-                    raise self._lost(part.side, error) from error
                 failed_looks = 0
-                if batch.status in _OVER:
-                    answered += await self._read(part, batch)
-                    over = True
             if over or self.stop.is_set():
                 return answered
             with suppress(TimeoutError):
                 await asyncio.wait_for(self.stop.wait(), self.steps.config.batch.poll_seconds)
 
-    async def _read(self, part: BatchPart, batch: Batch) -> int:
+    async def _read(self, part: BatchPart, batch: ProviderBatch) -> int:
         """Write a batch's replies, free the paintings that it has none for, and return the number of replies."""
         applied = 0
-        for file in (batch.output_file_id, batch.error_file_id):
-            if file:
-                applied += await self._read_file(part, file)
+        for file in batch.files:
+            applied += await self._read_file(part, file)
         free = self.store.part_done(part.number)
         self.budget.give_back(part.reserved)  # what the replies cost is counted by each
         self.say(f"batch {batch.id} {batch.status}: {applied:,} replies" + (f", {free:,} without" if free else ""))
         if batch.status == "failed":
-            problems = batch.errors.data if batch.errors and batch.errors.data else []
-            reasons = [self.endpoints[part.side].server.without_key(problem.message) for problem in problems]
+            reasons = [self.endpoints[part.side].server.without_key(problem) for problem in batch.problems]
             said = listed(reasons, SHOWN, "; ") or "no reason given"
             raise EndpointDown(f"the provider refuses a batch for the {part.side} ({said}); mend it and run again")
+        self.usable[part.side].check()
         return applied
 
     async def _read_file(self, part: BatchPart, file: str) -> int:
-        """Write a file's replies and return their number; the client retries a file that it reads whole."""
-        try:
-            content = await self.endpoints[part.side].client.files.content(file)
-        except openai.APIError as error:
-            raise self._lost(part.side, error) from error
-        records = (record for text in content.iter_lines() if (record := _record(text)) is not None)
+        """Write a file's replies and return their number; the file lies in the run's folder meanwhile.
+
+        Raises:
+            RequestFailed: the file could not be fetched.
+        """
+        endpoint = self.endpoints[part.side]
+        client = endpoint.client.with_options(timeout=FILE_SECONDS)
         applied = 0
-        while lines := list(islice(records, LINES_AT_ONCE)):
-            applied += self._apply(part, lines)
+        own_folder(self.folder)
+        with tempfile.TemporaryFile(dir=self.folder) as content:
+            await endpoint.server.download(client, file, content, most=FILE_BYTES)
+            content.seek(0)
+            records = (record for line in _lines(content) if (record := _record(line)) is not None)
+            while lines := list(islice(records, LINES_AT_ONCE)):
+                applied += self._apply(part, lines)
         return applied
 
     def _apply(self, part: BatchPart, lines: Sequence[dict[str, Any]]) -> int:
         """Write the replies to paintings that still wait for them; a file that is read again changes nothing."""
         names = {str(line.get("custom_id")): line for line in lines}
-        positions = [int(name.split("-")[0]) for name in names if name.split("-")[0].isdigit()]
+        positions = [int(found[1]) for name in names if (found := _REQUEST_NAME.fullmatch(name))]
         exchanges: list[Exchange] = []
         changes: list[tuple[Change, bool]] = []
         for item in self.store.in_part(part.number, positions):
@@ -272,6 +366,7 @@ class Batches:
         for exchange in exchanges:
             self.budget.spent += exchange.cost
             self.meter.count_exchange(exchange.cost)
+            self.usable[part.side].count(exchange.outcome, exchange.reply or "an empty reply")
         for change, begun in changes:
             self.meter.count_change(change, begun=begun)
         self.meter.draw()
@@ -279,16 +374,28 @@ class Batches:
 
     def _answer(self, part: BatchPart, item: WorkItem, line: dict[str, Any]) -> tuple[Exchange, Change] | None:
         """Read one line of an output or error file; None where the request is to be sent again."""
-        response = line.get("response") or {}
-        status, body = response.get("status_code"), response.get("body") or {}
-        error = line.get("error") or (body.get("error") if isinstance(body, dict) else None) or {}
+        response = _object(line.get("response"))
+        status, body = response.get("status_code"), response.get("body")
+        status = status if type(status) is int and 100 <= status < 600 else None
+        error = _object(line.get("error")) or _object(_object(body).get("error"))
+        code = error.get("code")
+        code = code if isinstance(code, str) and _CODE.fullmatch(code) else None
         endpoint = self.endpoints[part.side]
-        code, said = error.get("code"), endpoint.server.without_key(error.get("message") or "")
+        said = endpoint.server.without_key(error.get("message") or "")
         request = self.steps.request(item, structured=part.structured)
-        if status == 200:
+        worst = self.steps.worst_case(request, batch=True)
+        if status == 200 or "unreadable" in line:
+            try:
+                if "unreadable" in line:
+                    raise RequestUnanswered("no_completion", line["unreadable"])
+                reply = read_completion(endpoint.server.completion(body))
+            except RequestUnanswered as failure:
+                failed = self.steps.failed(item, failure.reason, failure.detail)
+                paid = {"cost": worst, "seconds": 0.0, "at": time.time()}
+                said_so = Reply(text=failure.detail)
+                return self.steps.exchange(item, request, failure.reason, said_so, **paid), failed
             if part.structured and endpoint.structured is None:
                 endpoint.structured = True
-            reply = read_completion(ChatCompletion.construct(**body))
         elif code in FILTERED:
             reply = Reply(text=None, refusal=said)
         elif code in _NOT_RUN or (status is None and code is None):
@@ -299,25 +406,42 @@ class Batches:
         else:
             reason = f"http_{status}" if status else f"batch_{code}"
             failed = self.steps.failed(item, reason, said)
-            facts = {"cost": 0.0, "seconds": 0.0, "at": time.time()}
-            return self.steps.exchange(item, request, reason, Reply(text=said), **facts), failed
+            unpaid = {"cost": 0.0, "seconds": 0.0, "at": time.time()}
+            return self.steps.exchange(item, request, reason, Reply(text=said), **unpaid), failed
         outcome, change = self.steps.apply(item, reply)
         used = (reply.prompt_tokens, reply.completion_tokens)
-        cost = self.steps.worst_case(request, batch=True)
+        cost = worst
         if used[0] is not None and used[1] is not None:
             cost = self.steps.cost(part.side, used[0], used[1], batch=True)
-        facts = {"cost": cost, "seconds": 0.0, "at": time.time()}
-        return self.steps.exchange(item, request, outcome, reply, **facts), change
+        return self.steps.exchange(item, request, outcome, reply, cost=cost, seconds=0.0, at=time.time()), change
 
-    def _lost(self, side: Side, error: openai.APIError) -> EndpointDown:
+    def _lost(self, side: Side, error: Exception) -> NoReturn:
+        """End the run for what the Batch API answered, or did not answer.
+
+        Args:
+            side: whose Batch API it is.
+            error: of the client, or a `RequestFailed` or `ValueError` about the form of a reply.
+
+        Raises:
+            EndpointDown: always.
+        """
+        if isinstance(error, ArtQuantError):
+            raise error
         server = self.endpoints[side].server
-        said = server.said(error)
         if isinstance(error, openai.APIStatusError):
-            return EndpointDown(
-                f"the Batch API of {side} '{server.url}' answers {error.status_code} ({said}); run again to go on, or "
-                f"set {side}.batch=false"
-            )
-        return server.no_answer(said)
+            self._no_batch_api(side, f"{error.status_code} ({server.message(error)})", error)
+        if isinstance(error, openai.OpenAIError):
+            raise server.no_answer(server.message(error)) from error
+        if isinstance(error, RequestFailed) and error.reason in ("connection", "timeout"):
+            raise server.no_answer(error.detail) from error
+        said = error.detail if isinstance(error, RequestFailed) else str(error)
+        self._no_batch_api(side, server.without_key(said), error)
+
+    def _no_batch_api(self, side: Side, said: str, error: Exception | None = None) -> NoReturn:
+        url = self.endpoints[side].server.url
+        raise EndpointDown(
+            f"the Batch API of {side} '{url}' answers {said}; run again to go on, or set {side}.batch=false"
+        ) from error
 
 
 class _RequestFile:
@@ -330,14 +454,14 @@ class _RequestFile:
     """
 
     def __init__(self, folder: Path, lines: int, size: int) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+        own_folder(folder)
         self.name = uuid.uuid4().hex
         self.positions: list[int] = []
         self.worst = 0.0
         self._limits = lines, size
         self._size = 0
         self._target = folder / f"{self.name}.jsonl"
-        self._file = self._target.open("wb")
+        self._file = self._target.open("xb")  # never through a link
 
     def fits(self, line: bytes) -> bool:
         """Whether one more request stays below the limits.
@@ -372,13 +496,38 @@ class _RequestFile:
         self._target.unlink()
 
 
-def _record(text: str) -> dict[str, Any] | None:
-    """The JSON object in a line of a provider's file; None where there is none, so that its request is sent again."""
+def _object(content: object) -> dict[str, Any]:
+    """A JSON object; an empty one in the place of any other value."""
+    return content if isinstance(content, dict) else {}
+
+
+def _lines(file: IO[bytes]) -> Iterator[bytes]:
+    """The lines of a provider's file, which end at line feeds alone; of a line that is too long, its beginning."""
+    while line := file.readline(REPLY_BYTES):
+        rest = line
+        while len(rest) == REPLY_BYTES and not rest.endswith(b"\n"):
+            rest = file.readline(REPLY_BYTES)
+        yield line
+
+
+def _record(line: bytes) -> dict[str, Any] | None:
+    """The JSON object in a line of a provider's file; None where there is none, so that its request is sent again.
+
+    A line that was written whole and cannot be read gives an object with its request's name and ``unreadable``, the
+    reason: asked again, it would be paid again.
+    """
     try:
-        content = json.loads(text)
+        if len(line) < REPLY_BYTES:
+            return _object(json.loads(line.decode("utf-8"))) or None
+        problem = f"a reply of {REPLY_BYTES:,} bytes or more"
+    except UnicodeError as error:
+        problem = f"a reply that is no UTF-8 ({error})"
+    except RecursionError:
+        problem = "a reply that is nested too deeply"
     except ValueError:
         return None
-    return content if isinstance(content, dict) else None
+    name = _NAMED_REQUEST.search(line)
+    return {"custom_id": name[1].decode(), "unreadable": problem} if name else None
 
 
 def _name(item: WorkItem) -> str:

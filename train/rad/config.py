@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
@@ -71,6 +72,12 @@ class EndpointSection(Section):
     def _no_secret(cls, url: str) -> str:
         if "@" in url.partition("://")[2].partition("/")[0]:
             raise ValueError("an address with a password would be saved; put the key into the variable of api_key_env")
+        try:
+            host, _ = urlsplit(url).hostname, urlsplit(url).port
+        except ValueError as error:
+            raise ValueError(f"this is no address ({error})") from error
+        if not host:
+            raise ValueError("this address names no host")
         return url.rstrip("/")
 
     @field_validator("api_key_env")
@@ -83,9 +90,9 @@ class EndpointSection(Section):
 
     @property
     def reply_cap(self) -> int | None:
-        """Most tokens of a reply; None when the parameters set no limit."""
+        """Most tokens of a reply; None when the parameters set no limit that is a positive whole number."""
         found = next((self.parameters[name] for name in _CAPS if name in self.parameters), None)
-        return found if isinstance(found, int) else None
+        return found if type(found) is int and found > 0 else None  # True is an int, too
 
 
 class JudgeSection(EndpointSection):

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from openai.types.chat import ChatCompletion
 
 NO_SCHEMA = (400, 422)  # statuses of endpoints that do not know response_format
+PAID = ("timeout", "no_completion")  # failures after which the provider may have written, and counted, a reply
 _CHECK_SECONDS = 20.0  # that the check before a run may take
 
 
@@ -76,13 +77,13 @@ class Endpoint:
         import openai
 
         try:
-            await self.client.with_options(max_retries=1, timeout=_CHECK_SECONDS).models.list()
+            await self.client.with_options(max_retries=1, timeout=_CHECK_SECONDS).models.with_raw_response.list()
         except openai.APIConnectionError as error:
-            raise self.server.no_answer(self.server.said(error)) from error
+            raise self.server.no_answer(self.server.message(error)) from error
         except openai.APIStatusError as error:
             if error.status_code == 401:  # 403 may mean that this key is for completions alone
-                raise self.server.key_refused(self.server.said(error)) from error
-        except (openai.APIError, ValueError):
+                raise self.server.key_refused(self.server.message(error)) from error
+        except openai.OpenAIError:
             pass  # no list of models is needed, as long as something answers
 
     async def ask(self, request: Request, plain: Callable[[], Request]) -> tuple[Request, Reply]:
@@ -131,6 +132,11 @@ class Endpoint:
             error: why the last one of them failed.
         """
         said = f"{error.reason}: {error.detail}"
+        if error.reason == "no_completion":
+            return EndpointDown(
+                f"'{self.section.base_url}' sends the {self.side} no completions ({error.detail}); mend "
+                f"{self.side}.base_url, which usually ends with /v1, and run again to go on"
+            )
         if isinstance(error, RequestUnanswered):
             return self.server.no_answer(said)
         return EndpointDown(
@@ -171,15 +177,19 @@ def read_completion(completion: "ChatCompletion") -> Reply:
     """What a run uses of a completion.
 
     Args:
-        completion: as the client made it of the server's JSON, which it does not check: every field may be absent.
+        completion: from `OpenAIServer.completion`, which checked its form.
+
+    Returns:
+        The first choice's message, and the token counts. A text that is said to have no tokens has an unknown number.
     """
-    choice = completion.choices[0] if completion.choices else None
-    message = choice.message if choice else None
+    choice = completion.choices[0]
     usage = completion.usage
+    text = choice.message.content
+    completion_tokens = usage.completion_tokens if usage else None
     return Reply(
-        text=message.content if message and isinstance(message.content, str) else None,
-        refusal=message.refusal if message else None,
-        finish=choice.finish_reason if choice else None,
+        text=text,
+        refusal=choice.message.refusal,
+        finish=choice.finish_reason,
         prompt_tokens=usage.prompt_tokens if usage else None,
-        completion_tokens=usage.completion_tokens if usage else None,
+        completion_tokens=None if text and completion_tokens == 0 else completion_tokens,
     )

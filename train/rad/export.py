@@ -4,11 +4,13 @@ The rows stand in Parquet files, once: ``data/train-00000-of-00001.parquet`` and
 ``dataset.json`` (the dataset form), ``rad.json`` (how it was made) and ``README.md`` (which files are which split).
 """
 
+import glob
 import hashlib
 import json
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -16,8 +18,9 @@ from typing import Any
 
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.files import atomic_folder, atomic_write
+from artquant_plugin.common.machine import machine_faults
 from artquant_plugin.common.progress import ProgressBar
-from artquant_plugin.common.run_record import FORM_VERSION, read_record, refuse_changes, write_record
+from artquant_plugin.common.run_record import FORM_VERSION, only_writer, read_record, refuse_changes, write_record
 from artquant_plugin.data.dataset import INFO_FILE, Dataset, DatasetInfo, split_info, write_info
 from artquant_plugin.data.paintings import PARQUET_FOLDER
 from artquant_plugin.train.rad.publishing import card_text
@@ -72,8 +75,9 @@ def export_run(
         overwrite: replace another export in the folder.
 
     Raises:
-        ArtQuantError: no description was accepted, the folder holds something else, the license is not the dataset's,
-            or a picture is not the one that was imported.
+        ArtQuantError: no description was accepted, the folder holds something else, another process writes it, the
+            license is not the dataset's, or a picture is not the one that was imported.
+        MachineError: the folder cannot be written, such as on a full disk.
     """
     terms = run.dataset.info.license
     if with_images and license != terms:
@@ -85,6 +89,34 @@ def export_run(
         raise ArtQuantError(f"'{run.folder}' has no accepted description yet; go on with `artquant rad generate`")
     found = survey(run)
     content = _content(run, found, with_images)
+    with only_exporter(out):
+        return _export(run, found, content, out, with_images, overwrite)
+
+
+@contextmanager
+def only_exporter(out: Path) -> Iterator[None]:
+    """Hold the lock on a folder that appears as a whole.
+
+    Args:
+        out: the folder. The lock's file stands beside it while the lock is held.
+
+    Raises:
+        ArtQuantError: another process writes the folder, or the lock's file cannot be made.
+    """
+    lock = out.with_name(f".{out.name}.lock")
+    with only_writer(lock, out):
+        # A process that was killed after the folder had appeared left the one that it was made in.
+        for leftover in out.parent.glob(f".{glob.escape(out.name)}.part-*"):
+            shutil.rmtree(leftover, ignore_errors=True)
+        try:
+            yield
+        finally:
+            with suppress(OSError):  # Windows removes no open file
+                lock.unlink()  # while it is held: filelock sees that a file that it locked is not there any more
+
+
+def _export(run: RadRun, found: ExportSurvey, content: str, out: Path, with_images: bool, overwrite: bool) -> Exported:
+    """What is left of `export_run` when nobody else writes the folder."""
     before = _earlier(out)
     if before is not None:
         stands, wanted = _made_from(before, out), _would_be_made_from(run, content, with_images, out)
@@ -92,7 +124,7 @@ def export_run(
             return _exported(out, before, unchanged=True)
         if not overwrite:
             refuse_changes(out, stands, wanted, remedy="pass --overwrite to replace it, or another --out")
-    with atomic_folder(out) as part:
+    with machine_faults(f"'{out}' cannot be written"), atomic_folder(out) as part:
         counted = _write_rows(run, found, part, with_images)
         if _content(run, found, with_images) != content:
             raise ArtQuantError(f"'{run.folder}' was written to meanwhile; export it again when it rests")

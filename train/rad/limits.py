@@ -1,4 +1,4 @@
-"""What keeps a run within its caps: requests and tokens per minute, and money.
+"""What keeps a run within its caps: requests and tokens per minute, money, and replies that cannot be used.
 
 `aiolimiter` was measured and not taken; docs/rad.md, "Libraries", says why.
 """
@@ -6,11 +6,64 @@
 import asyncio
 
 from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.text import one_line
 from artquant_plugin.train.rad.config import EndpointSection
+from artquant_plugin.train.rad.store_rows import Side
 
 
 class StopRequested(Exception):
     """No further request may be made; those in flight are finished."""
+
+
+class RepliesUnusable(ArtQuantError):
+    """The run cannot go on, since nothing that a side replies can be used."""
+
+
+class UsableReplies:
+    """Watches whether a side's replies can be used, so that a run does not pay for thousands that cannot.
+
+    Args:
+        side: whose replies are watched: ``generator`` or ``judge``.
+        most: number of replies in a row that cannot be used, from 1, after which the run stops.
+
+    Attributes:
+        seen: whether a reply of this side could be used since the process began.
+    """
+
+    def __init__(self, side: Side, most: int) -> None:
+        self.seen = False
+        self._side = side
+        self._most = most
+        self._in_a_row = 0
+        self._last = ""
+
+    def count(self, outcome: str, detail: str) -> None:
+        """Count a reply that is in the store.
+
+        Refusals count only until a reply could be used: after that, they are about the paintings.
+
+        Args:
+            outcome: ``ok``, or the reason why the reply cannot be used. A description that leaks the score can be.
+            detail: what the side wrote, which is told where the run stops.
+        """
+        if outcome == "malformed" or (outcome == "refused" and not self.seen):
+            self._in_a_row += 1
+            self._last = f"{outcome}: {one_line(detail, 200)}"
+        else:
+            self.seen, self._in_a_row = True, 0
+
+    def check(self) -> None:
+        """See that the run may go on.
+
+        Raises:
+            RepliesUnusable: too many replies in a row could not be used.
+        """
+        if self._in_a_row >= self._most:
+            raise RepliesUnusable(
+                f"{self._in_a_row} replies of the {self._side} in a row could not be used; the last one was "
+                f"{self._last}; change {self._side}.model, {self._side}.parameters or the prompts, and begin a run in "
+                "another --out"
+            )
 
 
 class Pace:

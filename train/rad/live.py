@@ -9,8 +9,8 @@ from functools import partial
 
 from artquant_plugin.common.errors import ArtQuantError, MachineError
 from artquant_plugin.common.openai_client import EndpointDown, RequestFailed, RequestUnanswered
-from artquant_plugin.train.rad.endpoint import Endpoint
-from artquant_plugin.train.rad.limits import Budget, Pace, StopRequested
+from artquant_plugin.train.rad.endpoint import PAID, Endpoint
+from artquant_plugin.train.rad.limits import Budget, Pace, StopRequested, UsableReplies
 from artquant_plugin.train.rad.meter import RadMeter
 from artquant_plugin.train.rad.pictures import Pictures
 from artquant_plugin.train.rad.replies import Reply
@@ -18,7 +18,9 @@ from artquant_plugin.train.rad.steps import Request, Steps
 from artquant_plugin.train.rad.store import ROWS_AT_ONCE, RunStore, StoreWriter
 from artquant_plugin.train.rad.store_rows import Change, Exchange, Side, WorkItem
 
-ALONE = 10  # paintings that go one by one, until both sides have answered: what is wrong everywhere costs one request
+# Paintings that go one by one at most, until each side has given a reply that can be used: what is wrong everywhere
+# costs a few requests.
+ALONE = 10
 SILENT = 3  # requests without an answer that end a run whose endpoint has not answered once
 AHEAD = 8  # pictures that are encoded while all of the generator's slots are taken
 DRAW_SECONDS = 0.5
@@ -40,12 +42,12 @@ class _Outcome:
     Args:
         request: as it was sent at last, with or without a JSON schema.
         reply: what the model wrote, or why there is no reply.
-        facts: ``cost``, ``seconds`` and ``at`` of the exchange.
+        spent: ``cost``, ``seconds`` and ``at`` of the exchange.
     """
 
     request: Request
     reply: Reply | RequestFailed
-    facts: dict[str, float]
+    spent: dict[str, float]
 
 
 @dataclass
@@ -60,6 +62,7 @@ class LiveEngine:
         endpoints: the sides that are asked live; a painting that needs the other side next is left as it is.
         budget: lets a request through when the money for it is there.
         meter: counts exchanges and changes, and draws the bar.
+        usable: watches each side's replies, and ends a run in which none can be used.
         stop: an event that is set when no further request may be made; the engine sets it, too.
         give_up_after: number of requests in a row without an answer that end the run, from 1.
     """
@@ -71,6 +74,7 @@ class LiveEngine:
     endpoints: Mapping[Side, Endpoint]
     budget: Budget
     meter: RadMeter
+    usable: Mapping[Side, UsableReplies]
     stop: asyncio.Event
     give_up_after: int
     _paces: dict[Side, Pace] = field(init=False)
@@ -92,11 +96,12 @@ class LiveEngine:
         Raises:
             ArtQuantError: a side does not answer or refuses everything, or the store cannot be written; what is in
                 flight has been finished.
+            MachineError: this machine cannot go on: a full disk, too many open files.
         """
         items = self._items(positions)
         async with _drawing(self.meter):
             for _ in range(ALONE):
-                if all(endpoint.answered for endpoint in self.endpoints.values()) or self.stop.is_set():
+                if all(self.usable[side].seen for side in self.endpoints) or self.stop.is_set():
                     break
                 await self._through(items, one=True)
             async with asyncio.TaskGroup() as group:
@@ -165,14 +170,16 @@ class LiveEngine:
         if isinstance(answer.reply, Reply):
             outcome, change = self.steps.apply(item, answer.reply)
             await self._write(
-                [self.steps.exchange(item, request, outcome, answer.reply, **answer.facts)], change, item
+                [self.steps.exchange(item, request, outcome, answer.reply, **answer.spent)], change, item
             )
+            self.usable[side].count(outcome, answer.reply.kept or "an empty reply")
+            self.usable[side].check()
             if self._held[side]:
                 await self._settle(side)
             return change
         error = answer.reply
         said = Reply(text=error.detail)
-        exchange = self.steps.exchange(item, request, error.reason, said, **answer.facts)
+        exchange = self.steps.exchange(item, request, error.reason, said, **answer.spent)
         failed = self.steps.failed(item, error.reason, error.detail)
         if endpoint.answered and not isinstance(error, RequestUnanswered):
             await self._write([exchange], failed, item)
@@ -204,8 +211,8 @@ class LiveEngine:
             raise StopRequested from error
         except RequestFailed as error:
             reply = Reply(text=None, refusal=error.detail) if error.reason == "refused" else error
-            if error.reason == "timeout":
-                cost, used = worst, request.tokens  # an answer that comes too late is paid all the same
+            if error.reason in PAID:
+                cost, used = worst, request.tokens
         finally:
             self.budget.settle(worst, cost)
             pace.count(request.tokens, used)

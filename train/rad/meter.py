@@ -34,15 +34,20 @@ class RadSummary:
     interrupted: bool = False
     over_budget: bool = False
 
+    @property
+    def fruitless(self) -> bool:
+        """Whether no description was accepted, though paintings were asked about or the money was used up."""
+        return not self.counts["accepted"] and (self.counts["failed"] > 0 or self.over_budget)
+
     def lines(self) -> list[str]:
         """Lines to print: the counts first, then this process's rate, then how to go on."""
         lines = [", ".join(f"{state} {count:,}" for state, count in self.counts.items())]
         lines += [f"  {count:,} {reason}" for reason, count in self.reasons.items()]
         if self.finished or self.requests:
-            pace = self.requests / max(self.seconds, 1e-9)
+            rate = self.requests / max(self.seconds, 1e-9)
             lines.append(
                 f"{self.finished:,} paintings, {self.requests:,} requests in {self.seconds:.1f} s "
-                f"({pace:.1f} requests/s); cost so far {self.cost:.4f}"
+                f"({rate:.1f} requests/s); cost so far {self.cost:.4f}"
             )
         if self.over_budget:
             lines.append(f"stopped at --max-cost with {self.left:,} paintings to go; raise it and run again to go on")

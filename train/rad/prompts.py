@@ -118,7 +118,7 @@ class RankPhrase(Section):
 
 
 class Feedback(Section):
-    """Templates of what the generator is told about a description that was sent back.
+    """Templates of what generator and judge are told about their last reply.
 
     Args:
         judged: after a consistency judge's no.
@@ -126,6 +126,7 @@ class Feedback(Section):
         too_critical: after a blind judge's estimate that was too low.
         leaked_score: after a description that tells a score.
         malformed: after a reply that is no description.
+        no_verdict: what the judge is told after a reply of its own that is no verdict; stands below its message.
     """
 
     judged: str
@@ -133,6 +134,7 @@ class Feedback(Section):
     too_critical: str
     leaked_score: str
     malformed: str
+    no_verdict: str
 
 
 class PromptFile(Section):
@@ -144,7 +146,7 @@ class PromptFile(Section):
         generator: the messages that ask for a description.
         consistency: the messages that ask a judge that is told the score whether a description agrees with it.
         blind: the messages that ask a judge that is not told the score to estimate it.
-        feedback: what the generator is told about a description that was sent back.
+        feedback: what is told about a description that was sent back, or about a verdict that could not be read.
     """
 
     levels: dict[str, str]
@@ -246,21 +248,24 @@ class Prompts:
             item: the painting whose draft is to be judged; it has one.
 
         Returns:
-            The system message and the user message.
+            The system message and the user message, which ends with what was wrong with the judge's last reply to this
+            draft, if that was no verdict.
         """
         assert item.draft is not None
         user = self._fill(mode, "user", item, text=join_description(item.draft))
+        if item.feedback:
+            user = f"{user}\n\n{item.feedback}"
         return self._system(mode, item.split, item.category), user
 
     def feedback(self, name: str, item: WorkItem, *, reason: str = "", found: str = "", problem: str = "") -> str:
-        """Fill what the generator is told about its last description.
+        """Fill what the generator is told about its last description, or the judge about its last reply.
 
         Args:
             name: which of the templates in `Feedback`.
             item: the painting whose description was sent back.
             reason: the judge's reason for its verdict; empty where no judge was asked.
             found: the words of the description that tell a score; empty where there are none.
-            problem: why a reply is no description; empty where it is one.
+            problem: why a reply is no description or no verdict; empty where it is one.
         """
         text = join_description(item.draft) if item.draft else ""
         return self._fill("feedback", name, item, reason=reason, text=text, found=found, problem=problem)

@@ -15,11 +15,13 @@ from typing import Any
 
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.files import atomic_folder, atomic_write
+from artquant_plugin.common.machine import machine_faults
 from artquant_plugin.data.dataset import Dataset
 from artquant_plugin.data.importers.rad import ANSWERED, ASKED, DESCRIPTION, IMAGE_TOKEN
 from artquant_plugin.data.paintings import Painting
 from artquant_plugin.prompting.levels import ANSWER_PREFIX, LevelScale
 from artquant_plugin.prompting.questions import DESCRIBE_QUESTION, SCORE_QUESTION, join_description
+from artquant_plugin.train.rad.export import only_exporter
 from artquant_plugin.train.rad.table import RadRun, survey
 
 AT_ONCE = 1000
@@ -38,13 +40,19 @@ def write_published(source: RadRun | Dataset, out: Path, values: Sequence[float]
         Number of records by file.
 
     Raises:
-        ArtQuantError: the folder is there already; a score is outside the level values.
+        ArtQuantError: the folder is there already, or another process writes it; a score is outside the level values.
+        MachineError: the folder cannot be written, such as on a full disk.
     """
-    if out.exists():
-        raise ArtQuantError(f"'{out}' exists; remove it, or pass another --out")
     info = (source.dataset if isinstance(source, RadRun) else source).info
     chosen = values or info.level_values
     scale = LevelScale() if chosen is None else LevelScale(values=tuple(chosen))
+    with machine_faults(f"'{out}' cannot be written"), only_exporter(out):
+        if out.exists():
+            raise ArtQuantError(f"'{out}' exists; remove it, or pass another --out")
+        return _write(source, out, scale)
+
+
+def _write(source: RadRun | Dataset, out: Path, scale: LevelScale) -> dict[str, int]:
     counts: Counter[str] = Counter()
     with atomic_folder(out) as part, ExitStack() as stack:
         files: dict[str, Any] = {}

@@ -1,17 +1,54 @@
-"""Reads what generator and judge write; a reply that cannot be used is an error with a reason, never a default."""
+"""Reads what generator and judge write; a reply that cannot be used is an error with a reason, never a default.
 
+A small model tends to repeat what it was shown. Texts that copy the prompt, and verdicts that contradict the prose
+around them, are no answers: they are malformed.
+"""
+
+import functools
 import math
-from collections.abc import Mapping
+import re
+import unicodedata
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from artquant_plugin.common.json_text import only_object
 from artquant_plugin.common.text import one_line
 from artquant_plugin.prompting.questions import DESCRIPTION_LEVELS
+from artquant_plugin.replies import parse_reply, without_thinking
 from artquant_plugin.replies.refusals import opens_with_refusal
 from artquant_plugin.replies.reply import DETAIL_WIDTH
 
 UnusableReason = Literal["refused", "malformed", "leaked_score"]
+
+SEQUENCE = 3  # words: a text is compared with the prompt by its sequences of so many
+COPIED = 0.7  # share of a text's sequences in the prompt from which it counts as copied
+DISTANCE = 0.05  # of the score range: a score told in prose that is further from the JSON's contradicts it
+
+_QUOTED = re.compile(r"\"([^\"\n]+)\"|“([^”\n]+)”|<([^<>\n]+)>")
+# What a judge says of a description that it rejects. It counts unless a word before it takes it back ("no
+# inconsistency", "not inconsistent").
+_REJECTS = re.compile(
+    r"""\binconsisten(?:t|tly|cy|cies)\b
+    | \b(?:not|never|hardly|isn['’]t|aren['’]t)\s+(?:\w+\s+){0,2}consistent\b
+    | \breject(?:s|ed|ion)?\b
+    | \b(?:doesn['’]t|don['’]t|does\s+not|do\s+not)\s+(?:\w+\s+)?(?:agree|match|fit|align|correspond)\s+
+      (?:with\s+|to\s+)?(?:the|this|its)\s+(?:\w+\s+){0,2}(?:rating|score)\b
+    | \bconsistent\W{1,6}(?:false|no)\b
+    """,
+    re.IGNORECASE | re.VERBOSE,
+)
+_TAKEN_BACK = re.compile(
+    r"\b(?:no|not|nothing|without|never|neither|nor|\w+n['’]t)\s+(?:\w+\s+){0,2}\Z", re.IGNORECASE
+)
+# What a judge says of a description that it accepts. "Consistent in tone" and the like say less, and do not count.
+_ACCEPTS = re.compile(
+    r"""\b(?:description|text|verdict|answer|it)(?:\s+is|\s*:)\W*(?:\w+ly\s+)?consistent\b(?!\s+in\b)
+    | \b(?:i|we)\s+accept\b | \b(?:is|verdict\W+)\s*accepted\b
+    | \bconsistent\W{1,6}(?:true|yes)\b
+    """,
+    re.IGNORECASE | re.VERBOSE,
+)
 
 
 class ReplyError(Exception):
@@ -70,71 +107,187 @@ class Verdict:
     reason: str
 
 
-def read_levels(reply: Reply) -> dict[str, str]:
+def read_levels(reply: Reply, shown: Sequence[str] = ()) -> dict[str, str]:
     """The text of each level of a description: perception, cognition and emotion.
 
     Args:
         reply: the generator's reply: a JSON object with one text for each level, with prose around it or not. Other
             keys are ignored. White space in the texts becomes single spaces.
+        shown: the messages of the request, without an earlier description of the painting.
 
     Raises:
-        ReplyError: the reply refuses, has no such object, or has no text for a level.
+        ReplyError: the reply refuses, has no such object, has no words for a level, or copies the request.
     """
-    content = _object(reply)
-    levels = {}
-    for level in DESCRIPTION_LEVELS:
-        text = content.get(level)
-        if not isinstance(text, str) or not text.strip():
-            raise ReplyError("malformed", f"no text under {level!r}")
-        levels[level] = " ".join(text.split())
-    return levels
+    content, _ = _object(reply)
+    return {level: _text(content, level, shown) for level in DESCRIPTION_LEVELS}
 
 
-def read_verdict(reply: Reply) -> Verdict:
+def read_verdict(reply: Reply, shown: Sequence[str] = ()) -> Verdict:
     """The verdict of a judge that knows the score and says whether the description agrees with it.
 
     Args:
         reply: the judge's reply: a JSON object with ``consistent`` (true or false) and ``reason`` (text).
+        shown: the messages of the request, without what was wrong with an earlier reply.
 
     Raises:
-        ReplyError: the reply refuses, or has no such object.
+        ReplyError: the reply refuses, has no such object, copies the request, or contradicts itself: the prose around
+            the object, or another text in it, says the opposite.
     """
-    content = _object(reply)
+    content, prose = _object(reply)
     consistent = content.get("consistent")
     if not isinstance(consistent, bool):
-        raise ReplyError("malformed", f"'consistent' is {consistent!r}, neither true nor false")
-    return Verdict(consistent, None, _reason(content))
+        raise ReplyError("malformed", f"'consistent' is {_shortened(consistent)}, neither true nor false")
+    reason = _text(content, "reason", shown)
+    nested = [value for value in content.values() if isinstance(value, dict | list)]
+    if any(inner == "consistent" for value in nested for inner in _keys(value)):
+        raise ReplyError("malformed", "it gives more than one verdict")
+    if consistent:
+        rejecting = next((found for text in (prose, *_texts(content)) if (found := _rejection(text))), None)
+        if rejecting:
+            raise ReplyError("malformed", f"'consistent' is true, and the words around it say {rejecting!r}")
+    elif not _rejection(prose) and (found := _ACCEPTS.search(prose)):
+        raise ReplyError("malformed", f"'consistent' is false, and the words around it say {one_line(found[0])!r}")
+    return Verdict(consistent, None, reason)
 
 
-def read_estimate(reply: Reply, score_range: tuple[float, float]) -> Verdict:
+def read_estimate(reply: Reply, score_range: tuple[float, float], shown: Sequence[str] = ()) -> Verdict:
     """The verdict of a judge that does not know the score and estimates it from the description.
 
     Args:
         reply: the judge's reply: a JSON object with ``score`` (a number) and ``reason`` (text).
         score_range: lowest and highest score of the dataset; both are allowed.
+        shown: the messages of the request, without what was wrong with an earlier reply.
 
     Raises:
-        ReplyError: the reply refuses, has no such object, or its score is outside the range.
+        ReplyError: the reply refuses, has no such object, its score is outside the range, it copies the request, or
+            the prose around the object tells another score.
     """
-    content = _object(reply)
+    content, prose = _object(reply)
     score = content.get("score")
     low, high = score_range
-    if isinstance(score, bool) or not isinstance(score, int | float) or not math.isfinite(score):
-        raise ReplyError("malformed", f"'score' is {score!r}, no number")
+    if isinstance(score, bool) or not isinstance(score, int | float) or not _is_finite(score):
+        raise ReplyError("malformed", f"'score' is {_shortened(score)}, no number")
     if not low <= score <= high:
-        raise ReplyError("malformed", f"'score' {score:g} is outside [{low:g}, {high:g}]")
-    return Verdict(None, float(score), _reason(content))
+        raise ReplyError("malformed", f"'score' {_shortened(score)} is outside [{low:g}, {high:g}]")
+    reason = _text(content, "reason", shown)
+    nested = [value for value in content.values() if isinstance(value, dict | list)]
+    if any(inner == "score" for value in nested for inner in _keys(value)):
+        raise ReplyError("malformed", "it gives more than one verdict")
+    told = parse_reply(prose, score_range=score_range, level_values={}).score if prose else None
+    if told is not None and abs(told - score) > DISTANCE * (high - low):
+        raise ReplyError("malformed", f"'score' is {score:g}, and the words around it say {told:g}")
+    return Verdict(None, float(score), reason)
 
 
-def _reason(content: Mapping[str, Any]) -> str:
-    reason = content.get("reason")
-    if not isinstance(reason, str):
-        raise ReplyError("malformed", "no text under 'reason'")
-    return " ".join(reason.split())
+def copies(text: str, shown: Sequence[str]) -> bool:
+    """Whether a text is copied from what a model was shown, whatever the case, the white space and the punctuation.
+
+    Args:
+        text: what the model wrote in the place of an answer.
+        shown: the messages of the request.
+
+    Returns:
+        True where the text is, or is a part of two words or more of, what a message has in quotes or in angle brackets
+        (examples and placeholders); and where `COPIED` of its sequences of `SEQUENCE` words or more stand in the
+        messages. Texts of up to three words are compared with the former alone.
+    """
+    words = _words(text)
+    for message in shown:
+        for placeholder in _placeholders(message):
+            if words == placeholder or (len(words) > 1 and _part_of(words, placeholder)):
+                return True
+    sequences = list(_sequences(words))
+    if len(words) <= SEQUENCE:
+        return False
+    known = [_known(message) for message in shown]
+    found = sum(any(sequence in some for some in known) for sequence in sequences)
+    return found >= COPIED * len(sequences)
 
 
-def _object(reply: Reply) -> dict[str, Any]:
-    """The JSON object in a reply, which may have prose around it: what stands between the outermost braces.
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(re.findall(r"\w+", text.casefold()))
+
+
+def _sequences(words: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    return zip(*(words[start:] for start in range(SEQUENCE)), strict=False)
+
+
+@functools.lru_cache(maxsize=256)  # system messages are shared by many paintings
+def _known(message: str) -> frozenset[tuple[str, ...]]:
+    return frozenset(_sequences(_words(message)))
+
+
+@functools.lru_cache(maxsize=256)
+def _placeholders(message: str) -> tuple[tuple[str, ...], ...]:
+    return tuple(_words(found[1] or found[2] or found[3]) for found in _QUOTED.finditer(message))
+
+
+def _part_of(words: tuple[str, ...], whole: tuple[str, ...]) -> bool:
+    return any(whole[start : start + len(words)] == words for start in range(len(whole) - len(words) + 1))
+
+
+def _rejection(text: str) -> str | None:
+    """The first words by which a text rejects a description; None where there are none."""
+    for found in _REJECTS.finditer(text):
+        if not _TAKEN_BACK.search(text[max(found.start() - 60, 0) : found.start()]):
+            return one_line(found[0])
+    return None
+
+
+def _texts(content: object) -> Iterator[str]:
+    """Every text in JSON content, at any depth, without the names of fields."""
+    if isinstance(content, str):
+        yield content
+    elif isinstance(content, dict | list):
+        for value in content.values() if isinstance(content, dict) else content:
+            yield from _texts(value)
+
+
+def _keys(content: object) -> Iterator[str]:
+    """The names of all fields in JSON content, at any depth."""
+    if isinstance(content, dict):
+        yield from content
+    if isinstance(content, dict | list):
+        for value in content.values() if isinstance(content, dict) else content:
+            yield from _keys(value)
+
+
+def _text(content: dict[str, Any], name: str, shown: Sequence[str]) -> str:
+    """A text of the object, its white space as single spaces.
+
+    Raises:
+        ReplyError: there is none, it has no letter, it has characters that no text has, or it is copied.
+    """
+    text = content.get(name)
+    if not isinstance(text, str) or not text.strip():
+        raise ReplyError("malformed", f"no text under {name!r}")
+    text = " ".join(text.split())
+    if not any(character.isalpha() for character in text):
+        raise ReplyError("malformed", f"no words under {name!r}, but {one_line(text, DETAIL_WIDTH)!r}")
+    broken = next((c for c in text if c == "\ufffd" or unicodedata.category(c) in ("Cc", "Cs")), None)
+    if broken is not None:
+        raise ReplyError("malformed", f"the character U+{ord(broken):04X} under {name!r}, which no text has")
+    if copies(text, shown):
+        raise ReplyError("malformed", f"the text under {name!r} is copied from the request")
+    return text
+
+
+def _is_finite(number: int | float) -> bool:
+    try:
+        return math.isfinite(number)
+    except OverflowError:  # a whole number that no float can hold
+        return False
+
+
+def _shortened(value: object) -> str:
+    """A JSON value for a message."""
+    return "a number of many digits" if isinstance(value, int) and abs(value) > 10**15 else one_line(repr(value), 60)
+
+
+def _object(reply: Reply) -> tuple[dict[str, Any], str]:
+    """The JSON object in a reply, and the prose around it: the object is what stands between the outermost braces.
+
+    What a model thought before its answer belongs to neither.
 
     Raises:
         ReplyError: the reply refuses, is empty, or has anything else than one JSON object between its braces.
@@ -143,7 +296,7 @@ def _object(reply: Reply) -> dict[str, Any]:
         raise ReplyError("refused", one_line(reply.refusal, DETAIL_WIDTH))
     if reply.finish == "content_filter":
         raise ReplyError("refused", "the provider's content filter")
-    text = (reply.text or "").strip()
+    text = without_thinking(reply.text or "").strip()
     if not text:
         raise ReplyError("malformed", "an empty reply")
     start, end = text.find("{"), text.rfind("}")
@@ -151,8 +304,10 @@ def _object(reply: Reply) -> dict[str, Any]:
         if opens_with_refusal(text):
             raise ReplyError("refused", one_line(text, DETAIL_WIDTH))
         raise ReplyError("malformed", f"no JSON object in {one_line(text, DETAIL_WIDTH)!r}")
+    if end < start:
+        end = len(text)
     try:
-        return only_object(text[start : end + 1] if end > start else text[start:])
+        return only_object(text[start : end + 1]), f"{text[:start]}\n{text[end + 1 :]}"
     except ValueError as error:
         cut = "cut off at the limit of tokens" if reply.finish == "length" else f"no JSON ({error})"
         raise ReplyError("malformed", cut) from error

@@ -10,9 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.files import refuse_link
+from artquant_plugin.common.machine import machine_faults
 from artquant_plugin.common.run_record import only_writer, refuse_changes
+from artquant_plugin.train.rad.config import EndpointSection
 from artquant_plugin.train.rad.endpoint import Endpoint, read_key
-from artquant_plugin.train.rad.limits import Budget
+from artquant_plugin.train.rad.limits import Budget, UsableReplies
 from artquant_plugin.train.rad.live import LiveEngine
 from artquant_plugin.train.rad.meter import RadMeter, RadSummary, summary
 from artquant_plugin.train.rad.pictures import Pictures, check_images
@@ -57,10 +60,11 @@ def generate(
         ArtQuantError: the options do not fit the dataset, the directory holds a run that was made from something else,
             another process works on it, a key or a picture is missing, an endpoint does not answer, or the store
             cannot be written. What is written stays.
+        MachineError: this machine cannot go on: a full disk, too many open files, a missing right.
         KeyboardInterrupt: the user asked to stop twice.
     """
     check_options(planned, splits, limit, max_cost)
-    with only_writer(run / LOCK_FILE, run):
+    with machine_faults(f"'{run}' cannot be written"), only_writer(run / LOCK_FILE, run):
         _begin(planned, run)
         with RunStore(run / STORE_FILE) as store:
             if retry_failed:
@@ -72,6 +76,7 @@ def generate(
                 "generator": read_key("generator", planned.config.generator),
                 "judge": read_key("judge", planned.config.judge),
             }
+            store.keys = tuple(keys.values())
             if len(positions) > MANY:
                 say(f"looking at the headers of {len(positions):,} images")
             check_images(planned.data.image_root, store.items(positions))
@@ -91,6 +96,9 @@ def _begin(planned: RadPlan, run: Path) -> None:
         ArtQuantError: the directory holds replies to a run that was made from something else.
     """
     store = run / STORE_FILE
+    files = [store.with_name(store.name + suffix) for suffix in ("", "-wal", "-shm", "-journal")]
+    for path in files:
+        refuse_link(path)  # SQLite would follow it
     before = RunRecord.read(run)
     if store.exists():
         with RunStore(store) as opened:
@@ -102,8 +110,8 @@ def _begin(planned: RadPlan, run: Path) -> None:
             refuse_changes(run, before.identity, planned.record.identity, remedy=remedy)
             planned.record.write(run)  # where the data is now, today's limits and prices
             return
-        for suffix in ("", "-wal", "-shm"):
-            store.with_name(store.name + suffix).unlink(missing_ok=True)
+        for path in files:
+            path.unlink(missing_ok=True)
     planned.record.write(run)
     with RunStore(store) as made:
         made.fill(planned.items())
@@ -142,9 +150,10 @@ class _Work:
         """
         stop = asyncio.Event()
         config = self.planned.config
-        endpoints: dict[Side, Endpoint] = {
-            "generator": Endpoint("generator", config.generator, self.keys["generator"], self._known("generator")),
-            "judge": Endpoint("judge", config.judge, self.keys["judge"], self._known("judge")),
+        sections: dict[Side, EndpointSection] = {"generator": config.generator, "judge": config.judge}
+        endpoints = {
+            side: Endpoint(side, section, self.keys[side], self.store.takes_schema(side))
+            for side, section in sections.items()
         }
         try:
             for endpoint in endpoints.values():
@@ -158,6 +167,7 @@ class _Work:
     async def _through(self, endpoints: dict[Side, Endpoint], stop: asyncio.Event) -> RadSummary:
         store = self.store
         budget = Budget(self.max_cost, store.cost())
+        usable = {side: UsableReplies(side, self.planned.config.give_up_after) for side in endpoints}
         for part in store.open_parts():
             budget.hold(part.reserved)
         positions = store.positions(self.splits, self.limit)
@@ -173,7 +183,7 @@ class _Work:
                     chosen: dict[Side, Endpoint] = {side: endpoints[side] for side in sides}
                     async with StoreWriter(store) as writer:
                         engine = LiveEngine(
-                            self.planned.steps, reader, writer, pictures, chosen, budget, meter, stop,
+                            self.planned.steps, reader, writer, pictures, chosen, budget, meter, usable, stop,
                             self.planned.config.give_up_after,
                         )  # fmt: skip
                         await engine.run(positions)
@@ -182,8 +192,8 @@ class _Work:
                     from artquant_plugin.train.rad.batch import Batches  # imports openai, which takes a second
 
                     batches = Batches(
-                        self.planned.steps, store, self.run / "batches", pictures, endpoints, budget, meter, stop,
-                        live, self.say,
+                        self.planned.steps, store, self.run / "batches", pictures, endpoints, budget, meter, usable,
+                        stop, live, self.say,
                     )  # fmt: skip
                     await batches.run(self.splits, self.limit)
                 else:
@@ -192,16 +202,12 @@ class _Work:
             seconds = meter.close()
             for side, endpoint in endpoints.items():
                 if endpoint.structured is not None and endpoint.section.structured == "auto":
-                    store.set_fact(f"structured.{side}", str(int(endpoint.structured)))
+                    store.keep_takes_schema(side, endpoint.structured)
         found = summary(store)
         found.finished, found.requests, found.seconds = meter.finished.total(), meter.requests, seconds
         found.left = len(store.positions(self.splits, self.limit)) + sum(p.items for p in store.open_parts())
         found.over_budget, found.interrupted = budget.exhausted and found.left > 0, self.interrupted
         return found
-
-    def _known(self, side: Side) -> bool | None:
-        fact = self.store.fact(f"structured.{side}")
-        return None if fact is None else fact == "1"
 
     @contextmanager
     def _signals(self, stop: asyncio.Event) -> Iterator[None]:

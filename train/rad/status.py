@@ -46,10 +46,10 @@ def status_lines(run: Path) -> list[str]:
         left, done = counts["pending"] + counts["refining"], counts["accepted"] + counts["failed"]
         if not has_writer(run / LOCK_FILE):
             return [*lines, "finished" if not left else "not running; the command that began it goes on with it"]
-        pace = store.pace()
-        if pace is not None and done:
+        rate = store.requests_per_second()
+        if rate is not None and done:
             requests = sum(sums.requests for sums in usage.values())
-            lines.append(f"{pace:.1f} requests/s, about {_time(left * requests / done / pace)} left")
+            lines.append(f"{rate:.1f} requests/s, about {_time(left * requests / done / rate)} left")
         return [*lines, "running"]
 
 

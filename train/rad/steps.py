@@ -4,7 +4,7 @@ The live engine and the Batch API take the same steps.
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from artquant_plugin.common.errors import ArtQuantError
@@ -206,7 +206,7 @@ class Steps:
     def _described(self, item: WorkItem, reply: Reply) -> tuple[str, Change]:
         rounds = item.rounds + 1
         try:
-            levels = read_levels(reply)
+            levels = read_levels(reply, self._shown(item))
             for text in levels.values():
                 found = find_score(text, item.score, self.info.score_range[1])
                 if found:
@@ -222,13 +222,16 @@ class Steps:
 
     def _judged(self, item: WorkItem, reply: Reply) -> tuple[str, Change]:
         try:
-            verdict = self._verdict(reply)
+            verdict = self._verdict(item, reply)
         except ReplyError as error:
             tries = item.judge_tries + 1
             if tries >= JUDGE_TRIES:
                 reason, detail = f"judge_{error.reason}", f"the judge's reply: {error.detail}"
                 return error.reason, Change(item.position, "failed", item.rounds, reason=reason, detail=detail)
-            again = Change(item.position, "refining", item.rounds, draft=item.draft, judge_tries=tries)
+            told = self.prompts.feedback("no_verdict", item, problem=error.detail)
+            again = Change(
+                item.position, "refining", item.rounds, draft=item.draft, feedback=told, judge_tries=tries
+            )  # fmt: skip
             return error.reason, again
         if self._accepts(item, verdict):
             accepted = Change(
@@ -246,10 +249,20 @@ class Steps:
         feedback = self.prompts.feedback(name, item, reason=verdict.reason)
         return "ok", self._back(item, item.rounds, "judge_rejected", verdict.reason, feedback, verdict)
 
-    def _verdict(self, reply: Reply) -> Verdict:
+    def _verdict(self, item: WorkItem, reply: Reply) -> Verdict:
         if self.config.judge.mode == "blind":
-            return read_estimate(reply, self.info.score_range)
-        return read_verdict(reply)
+            return read_estimate(reply, self.info.score_range, self._shown(item))
+        return read_verdict(reply, self._shown(item))
+
+    def _shown(self, item: WorkItem) -> tuple[str, str]:
+        """The messages of the painting's request, which a reply must not copy.
+
+        What the generator was told about an earlier description is left out: a new one may keep parts of it.
+        """
+        asked = replace(item, feedback=None)
+        if item.side == "generator":
+            return self.prompts.generate(asked)
+        return self.prompts.judge(self.config.judge.mode, asked)
 
     def _accepts(self, item: WorkItem, verdict: Verdict) -> bool:
         if verdict.score is None:

@@ -11,11 +11,13 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
 from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.secrets import without_keys
+from artquant_plugin.common.text import one_line, storable
 from artquant_plugin.train.rad.store_rows import (
     STATES,
     BatchPart,
@@ -35,6 +37,7 @@ GATHER = 0.004  # seconds that a commit waits for further replies
 _Job = tuple[Sequence[Exchange], Sequence[Change], "asyncio.Future[None]"]
 
 
+# In `facts` a run keeps what it learnt: the form version, and whether an endpoint takes a JSON schema.
 _SCHEMA = """
 CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE items (
@@ -90,13 +93,18 @@ class RunStore:
     Args:
         path: place of the file; it is made when absent, unless `readonly`.
         readonly: open for reading alone, while a run may be writing.
+        keys: the keys of the endpoints, which are taken out of every text that is written; None for an endpoint that
+            wants none.
 
     Raises:
-        ArtQuantError: there is no such file to read, it is no store, or it has another form version.
+        ArtQuantError: there is no such file to read, it is no store, or it has another form version. Every method
+            raises it where the file cannot be read or written, such as on a full disk; a transaction that was not
+            finished then changes nothing.
     """
 
-    def __init__(self, path: Path, readonly: bool = False) -> None:
+    def __init__(self, path: Path, readonly: bool = False, keys: Sequence[str | None] = ()) -> None:
         self.path = path
+        self.keys = tuple(keys)
         if readonly and not path.is_file():
             raise ArtQuantError(
                 f"'{path.parent}' holds no {STORE_FILE}; give the folder of `artquant rad generate --out`"
@@ -110,9 +118,12 @@ class RunStore:
                 self._connection.execute("PRAGMA journal_mode = WAL")
                 self._connection.execute("PRAGMA synchronous = FULL")
                 self._make()
-            version = self.fact("form_version")
+            row = self._connection.execute("SELECT value FROM facts WHERE name = 'form_version'").fetchone()
+        except sqlite3.OperationalError as error:  # a full disk, a file without permission, no such table
+            raise ArtQuantError(f"'{path}' cannot be opened as the store of a RAD run ({error})") from error
         except sqlite3.DatabaseError as error:
             raise ArtQuantError(f"'{path}' is no store of a RAD run ({error}); give another folder") from error
+        version = row[0] if row else None
         if version != str(FORM_VERSION):
             raise ArtQuantError(f"'{path}' has form version {version}, this release reads {FORM_VERSION}")
         self._frames: dict[str, int] = {}
@@ -128,15 +139,56 @@ class RunStore:
         self._connection.close()
 
     def _make(self) -> None:
-        with self.transaction():
-            if not self._connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'facts'").fetchone():
-                for statement in _SCHEMA.split(";"):
-                    self._connection.execute(statement)
-                self.set_fact("form_version", str(FORM_VERSION))
+        self._connection.execute("BEGIN IMMEDIATE")
+        if not self._connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'facts'").fetchone():
+            for statement in _SCHEMA.split(";"):
+                self._connection.execute(statement)
+            self._connection.execute("INSERT INTO facts VALUES ('form_version', ?)", (str(FORM_VERSION),))
+        self._connection.execute("COMMIT")
 
-    def transaction(self) -> "_Transaction":
-        """A context in which everything is written, or nothing when it is left by an error."""
-        return _Transaction(self._connection)
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """A context in which everything is written, or nothing when it is left by an error.
+
+        Raises:
+            ArtQuantError: the file cannot be written.
+        """
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            yield
+            self._connection.execute("COMMIT")
+        except BaseException as error:
+            if self._connection.in_transaction:  # SQLite has rolled back by itself where the disk is full
+                with suppress(sqlite3.Error):
+                    self._connection.execute("ROLLBACK")
+            if isinstance(error, sqlite3.Error):
+                raise self.not_written(error) from error
+            raise
+
+    def not_written(self, error: BaseException) -> ArtQuantError:
+        """The error that says that nothing could be written.
+
+        Args:
+            error: why; a fault of SQLite, or any other.
+        """
+        remedy = "make room on its disk and run again to go on"
+        if not isinstance(error, sqlite3.Error):
+            remedy = "run again to go on"
+        return ArtQuantError(f"'{self.path}' cannot be written ({one_line(error)}); {remedy}")
+
+    def _all(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
+        """All rows of a query."""
+        try:
+            return self._connection.execute(query, values).fetchall()
+        except sqlite3.Error as error:
+            raise self._not_read(error) from error
+
+    def _one(self, query: str, values: Sequence[Any] = ()) -> Any:
+        """The only row of a query, or None."""
+        return next(iter(self._all(query, values)), None)
+
+    def _not_read(self, error: sqlite3.Error) -> ArtQuantError:
+        return ArtQuantError(f"'{self.path}' cannot be read ({error}); look at its disk, or put a copy back")
 
     # Reading the results of a run.
 
@@ -149,7 +201,7 @@ class RunStore:
 
     def counts(self) -> dict[str, int]:
         """Number of paintings by state; all four states stand in it."""
-        found = dict(self._connection.execute("SELECT state, count(*) FROM items GROUP BY state").fetchall())
+        found = dict(self._all("SELECT state, count(*) FROM items GROUP BY state"))
         return {state: found.get(state, 0) for state in STATES}
 
     def reasons(self) -> dict[str, int]:
@@ -157,7 +209,7 @@ class RunStore:
         query = (
             "SELECT reason, count(*) AS n FROM items WHERE state = 'failed' GROUP BY reason ORDER BY n DESC, reason"
         )
-        return dict(self._connection.execute(query).fetchall())
+        return dict(self._all(query))
 
     def rounds(self) -> dict[int, dict[str, int]]:
         """Number of accepted and failed paintings by the rounds that they took."""
@@ -166,7 +218,7 @@ class RunStore:
             "ORDER BY rounds"
         )
         found: dict[int, dict[str, int]] = {}
-        for rounds, state, count in self._connection.execute(query):
+        for rounds, state, count in self._all(query):
             found.setdefault(rounds, {"accepted": 0, "failed": 0})[state] = count
         return found
 
@@ -188,33 +240,30 @@ class RunStore:
     def usage(self) -> dict[tuple[Side, str], Usage]:
         """Sums over all exchanges, by side and outcome (``ok``, or the reason why a reply could not be used)."""
         query = "SELECT side, outcome, requests, prompt_tokens, completion_tokens, cost FROM totals ORDER BY 1, 2"
-        return {(side, outcome): Usage(*sums) for side, outcome, *sums in self._connection.execute(query)}
+        return {(side, outcome): Usage(*sums) for side, outcome, *sums in self._all(query)}
 
     def cost(self) -> float:
         """What all exchanges cost together, in the configuration's currency."""
-        return self._connection.execute("SELECT coalesce(sum(cost), 0.0) FROM totals").fetchone()[0]
+        return self._one("SELECT coalesce(sum(cost), 0.0) FROM totals")[0]
 
-    def pace(self, last: int = 1000) -> float | None:
+    def requests_per_second(self, last: int = 1000) -> float | None:
         """Exchanges per second over the last ones; None when there are fewer than two.
 
         Args:
             last: how many of the latest exchanges are looked at.
         """
         query = "SELECT min(at), count(*) FROM (SELECT at FROM exchanges ORDER BY number DESC LIMIT ?)"
-        first, count = self._connection.execute(query, (last,)).fetchone()
+        first, count = self._one(query, (last,))
         return None if count < 2 else count / max(time.time() - first, 1e-3)
 
-    def fact(self, name: str) -> str | None:
-        """A text that the run keeps about itself, such as whether an endpoint knows structured outputs.
+    def takes_schema(self, side: Side) -> bool | None:
+        """Whether a side's endpoint takes a JSON schema; None where no earlier process of this run found out.
 
         Args:
-            name: the fact's name, such as ``structured.judge``.
-
-        Returns:
-            The text, or None when the run keeps none of this name.
+            side: the side whose endpoint is meant.
         """
-        row = self._connection.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
-        return None if row is None else row[0]
+        row = self._one("SELECT value FROM facts WHERE name = ?", (f"structured.{side}",))
+        return None if row is None else row[0] == "1"
 
     # Reading what a run works on.
 
@@ -235,7 +284,7 @@ class RunStore:
             "LIMIT ?) "
             f"WHERE state IN ('pending', 'refining') AND part IS NULL {next_} ORDER BY position"
         )
-        return [row[0] for row in self._connection.execute(query, (*(splits or ()), -1 if limit is None else limit))]
+        return [row[0] for row in self._all(query, (*(splits or ()), -1 if limit is None else limit))]
 
     def items(self, positions: Sequence[int]) -> list[WorkItem]:
         """The paintings at some positions, as the next requests need them.
@@ -250,7 +299,7 @@ class RunStore:
         for start in range(0, len(positions), ROWS_AT_ONCE):
             some = positions[start : start + ROWS_AT_ONCE]
             query = f"SELECT {_ITEM} FROM items WHERE position IN ({', '.join('?' * len(some))})"
-            for row in self._connection.execute(query, some):
+            for row in self._all(query, some):
                 found[row[0]] = _item(row)
         return [found[position] for position in positions]
 
@@ -260,7 +309,7 @@ class RunStore:
             "SELECT number, name, side, items, file, batch, status, structured, reserved FROM parts "
             "WHERE status = 'open' ORDER BY number"
         )
-        return [BatchPart(*row) for row in self._connection.execute(query)]
+        return [BatchPart(*row) for row in self._all(query)]
 
     def in_part(self, number: int, positions: Sequence[int] | None = None) -> list[WorkItem]:
         """Paintings that a part still waits for.
@@ -272,7 +321,7 @@ class RunStore:
         query = f"SELECT {_ITEM} FROM items WHERE part = ?"
         if positions is not None:
             query += f" AND position IN ({', '.join('?' * len(positions))})"
-        return [_item(row) for row in self._connection.execute(query, (number, *(positions or ())))]
+        return [_item(row) for row in self._all(query, (number, *(positions or ())))]
 
     def asked(self) -> bool:
         """Whether starting over would lose anything: a reply that was paid for, a result, or a batch."""
@@ -280,23 +329,29 @@ class RunStore:
             "SELECT EXISTS (SELECT 1 FROM items WHERE state != 'pending') "
             "OR EXISTS (SELECT 1 FROM totals WHERE cost > 0) OR EXISTS (SELECT 1 FROM parts WHERE file IS NOT NULL)"
         )
-        return bool(self._connection.execute(query).fetchone()[0])
+        return bool(self._one(query)[0])
 
     def _rows(self, query: str, values: Sequence[Any] = ()) -> Iterator[Any]:
-        with closing(self._connection.execute(query, values)) as cursor:
-            while rows := cursor.fetchmany(ROWS_AT_ONCE):
-                yield from rows
+        """The rows of a query, some at a time."""
+        try:
+            with closing(self._connection.execute(query, values)) as cursor:
+                while rows := cursor.fetchmany(ROWS_AT_ONCE):
+                    yield from rows
+        except sqlite3.Error as error:
+            raise self._not_read(error) from error
 
     # Writing.
 
-    def set_fact(self, name: str, value: str) -> None:
-        """Keep a text about the run.
+    def keep_takes_schema(self, side: Side, takes: bool) -> None:
+        """Keep whether a side's endpoint takes a JSON schema, for later processes of this run.
 
         Args:
-            name: the fact's name, such as ``structured.judge``.
-            value: the text; it replaces the earlier value of this name.
+            side: the side whose endpoint is meant.
+            takes: True where it takes a schema, False where it refuses one.
         """
-        self._connection.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, value))
+        with self.transaction():
+            values = (f"structured.{side}", str(int(takes)))
+            self._connection.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", values)
 
     def fill(self, items: Iterable[WorkItem]) -> None:
         """Enter the paintings of a new run, all of them or none.
@@ -327,19 +382,28 @@ class RunStore:
         self._connection.executemany(
             _EXCHANGE,
             (
-                (e.position, e.side, e.round, e.outcome, self._frame(e.frame), e.request, e.reply, e.prompt_tokens,
-                 e.completion_tokens, e.cost, e.seconds, e.at)
+                (e.position, e.side, e.round, e.outcome, self._frame(e.frame), self._text(e.request),
+                 self._text(e.reply), e.prompt_tokens, e.completion_tokens, e.cost, e.seconds, e.at)
                 for e in exchanges
             ),
         )  # fmt: skip
         self._connection.executemany(
             _CHANGE,
             (
-                (c.state, c.rounds, c.reason, c.detail, _text(c.description), c.judge_score, c.judge_reason,
-                 _text(c.draft), c.feedback, c.judge_tries, c.position)
+                (c.state, c.rounds, c.reason, self._text(c.detail), self._levels(c.description), c.judge_score,
+                 self._text(c.judge_reason), self._levels(c.draft), self._text(c.feedback), c.judge_tries, c.position)
                 for c in changes
             ),
         )  # fmt: skip
+
+    def _text(self, text: str | None) -> str | None:
+        """A text as it may be kept: without the endpoints' keys and other secrets, and without half characters."""
+        return None if text is None else storable(without_keys(text, self.keys))
+
+    def _levels(self, levels: dict[str, str] | None) -> str | None:
+        if levels is None:
+            return None
+        return json.dumps({level: self._text(text) for level, text in levels.items()}, ensure_ascii=False)
 
     def _frame(self, content: str) -> int:
         number = self._frames.get(content)
@@ -376,7 +440,8 @@ class RunStore:
             batch: id of the batch; None keeps the earlier id.
         """
         query = "UPDATE parts SET file = coalesce(?, file), batch = coalesce(?, batch) WHERE number = ?"
-        self._connection.execute(query, (file, batch, number))
+        with self.transaction():
+            self._connection.execute(query, (file, batch, number))
 
     def part_done(self, number: int) -> int:
         """Close a part, so that paintings that it had no reply for can be asked about again.
@@ -406,19 +471,6 @@ class RunStore:
             return self._connection.execute(query).rowcount
 
 
-class _Transaction:
-    """Begins a transaction, and commits it at the end of the block or rolls it back after an error."""
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
-
-    def __enter__(self) -> None:
-        self._connection.execute("BEGIN IMMEDIATE")
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        self._connection.execute("COMMIT" if kind is None else "ROLLBACK")
-
-
 def _item(row: Sequence[Any]) -> WorkItem:
     values = list(row)
     values[8] = _levels(row[8])
@@ -427,10 +479,6 @@ def _item(row: Sequence[Any]) -> WorkItem:
 
 def _levels(text: str | None) -> dict[str, str] | None:
     return None if text is None else json.loads(text)
-
-
-def _text(levels: dict[str, str] | None) -> str | None:
-    return None if levels is None else json.dumps(levels, ensure_ascii=False)
 
 
 class StoreWriter:
@@ -485,17 +533,18 @@ class StoreWriter:
                     more = False
                     break
                 jobs.append(job)
-            error: ArtQuantError | None = None
+            error: BaseException | None = None
             try:
                 self._store.write([e for job in jobs for e in job[0]], [c for job in jobs for c in job[1]])
-            except sqlite3.Error as problem:
-                error = ArtQuantError(
-                    f"'{self._store.path}' cannot be written ({problem}); make room on its disk and run again to go on"
-                )
+            except ArtQuantError as problem:
+                error = problem
+            except BaseException as problem:  # whoever waits must hear of it, whatever it is, or would wait for ever
+                error = self._store.not_written(problem)
+                error.__cause__ = problem
             self._loop.call_soon_threadsafe(_settle, [job[2] for job in jobs], error)
 
 
-def _settle(written: Sequence["asyncio.Future[None]"], error: ArtQuantError | None) -> None:
+def _settle(written: Sequence["asyncio.Future[None]"], error: BaseException | None) -> None:
     for future in written:
         if future.cancelled():
             continue

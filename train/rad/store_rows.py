@@ -58,7 +58,8 @@ class WorkItem:
         category: the painting's category as the dataset has it; None where it has none.
         rounds: number of descriptions that the generator was asked for so far, 0 or more.
         draft: the description that waits for its verdict, by level; None when the generator is asked next.
-        feedback: what the generator is told about its last description; None in the first round.
+        feedback: what the side that is asked next is told about its last reply: the generator about a description that
+            was sent back, the judge about a reply that was no verdict; None where there is nothing to tell.
         judge_tries: number of the judge's replies to the present draft that could not be used.
     """
 
@@ -127,7 +128,7 @@ class Change:
         judge_score: a blind judge's estimate in the dataset's range; None where there is none.
         judge_reason: the judge's reason for its verdict; None where there is none.
         draft: the description that waits for its verdict, by level; None when the generator is asked next.
-        feedback: what the generator is told about its last description; None where there is nothing to tell.
+        feedback: what the side that is asked next is told about its last reply; None where there is nothing to tell.
         judge_tries: number of the judge's replies to the present draft that could not be used.
     """
 

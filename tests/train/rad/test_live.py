@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import re
 
 import pytest
 from PIL import Image
@@ -312,3 +313,51 @@ def test_worst_cases_in_flight_count(tmp_path, data):
     assert summary.over_budget
     assert 0 < summary.cost <= 12_000
     assert summary.counts["accepted"] >= 1
+
+
+def parrot(body):
+    """A judge that copies its prompt's example, behind prose that says the opposite."""
+    example = re.search(r'\{"consistent".*"\}', body["messages"][0]["content"])[0]
+    return "The description is inconsistent. " + example.replace("<true or false>", "true")
+
+
+def test_a_judge_that_parrots_accepts_nothing(tmp_path, data):
+    with LocalLLM(script(judge=lambda body: parrot(body) if number(body) < 3 else CONSENT)) as llm:
+        summary = rad(data, tmp_path / "run", llm.url)
+    assert (summary.counts["accepted"], summary.reasons) == (3, {"judge_malformed": 3})
+
+
+@pytest.mark.parametrize(
+    ("first", "told"),
+    [
+        (parrot, "copied from the request"),
+        ("Yes!", "no JSON object in 'Yes!'"),
+        (Says(None, refusal="I will not."), "I will not."),
+        ('{"consistent": true, "reason": "inconsistent"}', "the words around it say 'inconsistent'"),
+    ],
+)
+def test_a_judges_second_request_says_what_was_wrong_with_its_first_reply(tmp_path, data, first, told):
+    with LocalLLM(script(judge=in_turn(first, CONSENT))) as llm:
+        assert rad(data, tmp_path / "run", llm.url).counts["accepted"] == 6
+    one, two = [words(body) for _, body in llm.requests if not is_generator(body) and number(body) == 2]
+    assert two.startswith(one) and "Your last reply to this was no verdict: " in two and told in two
+    assert [e.outcome for e in exchanges(tmp_path / "run", "judge") if e.position == 2][1] == "ok"
+
+
+def test_a_generator_that_copies_its_instructions_is_told_so(tmp_path, data):
+    def copies(body):
+        task = re.search(r"perception: (.*)", body["messages"][0]["content"])[1]
+        return json.dumps(dict.fromkeys(LEVELS, f"{task} See painting-{number(body)}-."))
+
+    with LocalLLM(script(in_turn(copies, levels))) as llm:
+        assert rad(data, tmp_path / "run", llm.url).counts["accepted"] == 6
+    assert {result.rounds for result in results(tmp_path / "run")} == {2}
+    again = [words(body) for _, body in llm.requests if is_generator(body) and "sent back" in words(body)]
+    assert len(again) == 6 and all("copied from the request" in text for text in again)
+
+
+def test_a_level_that_stays_as_it_was_is_no_copy(tmp_path, data):
+    """What the generator is told includes its earlier description, of which it may keep what is right."""
+    with LocalLLM(script(judge=in_turn(DISSENT, CONSENT))) as llm:
+        rad(data, tmp_path / "run", llm.url)
+    assert {(result.state, result.rounds) for result in results(tmp_path / "run")} == {("accepted", 2)}

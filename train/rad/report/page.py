@@ -11,6 +11,7 @@ from PIL import Image
 
 from artquant_plugin import __version__
 from artquant_plugin.common.files import atomic_write
+from artquant_plugin.common.machine import machine_faults
 from artquant_plugin.data.images import ImageError, open_image
 from artquant_plugin.prompting.questions import DESCRIPTION_LEVELS
 from artquant_plugin.train.rad.report.collect import QUANTILES, Example, RunStatistics
@@ -53,7 +54,7 @@ def write_report(path: Path, run: RadRun, found: RunStatistics, *, seed: int) ->
         examples=[_shown(run, example) for example in found.examples],
         version=__version__,
     )
-    with atomic_write(path) as file:
+    with machine_faults(f"'{path}' cannot be written"), atomic_write(path) as file:
         file.write(page)
 
 
