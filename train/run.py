@@ -9,13 +9,14 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import PartialState
-from accelerate.utils import DistributedType
+from accelerate.utils import DistributedType, broadcast_object_list
 from transformers import set_seed
 from transformers.integrations import (
     TensorBoardCallback,
@@ -32,11 +33,12 @@ from artquant_plugin.train import preflight
 from artquant_plugin.train.callbacks import StopRequest, any_process
 from artquant_plugin.train.config import TrainConfig, stage_arguments
 from artquant_plugin.train.data import MixedSamples, TrainingData, load_training_data
+from artquant_plugin.train.made_from import made_from, made_from_local
 from artquant_plugin.train.parts import choose_trained
 from artquant_plugin.train.pushing import check_push, push_last
-from artquant_plugin.train.record import RunSummary, write_output
+from artquant_plugin.train.record import RECORD_FILE, RunSummary, read_training_record, write_output
 from artquant_plugin.train.sections import StageSection
-from artquant_plugin.train.stages import RunFolder, StageFolder, StageResult
+from artquant_plugin.train.stages import RunFolder, StageFolder, StageResult, refuse_other_run
 from artquant_plugin.train.tiny import build_tiny_model
 from artquant_plugin.train.trainer import ArtQuantTrainer
 
@@ -151,17 +153,33 @@ def train(
     started = time.monotonic()
     state = _processes(config)
     run = RunFolder(config.output)
-    if (config.output / SCORING_FILE).exists() and not overwrite:
-        if resume:
-            return RunSummary.load(config.output)
-        raise ArtQuantError(f"{config.output} holds a finished checkpoint; pass --overwrite, or --set output=FOLDER")
-    if run.begun and not (overwrite or resume):
-        raise ArtQuantError(
-            f"{config.output} holds an unfinished run; pass --resume to continue it, or --overwrite to begin anew"
-        )
-    if run.begun and not overwrite:
-        run.check(config)
+    with ExitStack() as held:
+        on_main_process(lambda: held.enter_context(run.only_run()))
+        return _train(config, run, state, started, overwrite=overwrite, resume=resume, say=say)
+
+
+def _train(
+    config: TrainConfig,
+    run: RunFolder,
+    state: PartialState,
+    started: float,
+    *,
+    overwrite: bool,
+    resume: bool,
+    say: Say | None,
+) -> RunSummary | StoppedRun:
+    """What `train` does while it holds the lock of the output folder."""
+    if not overwrite and (finished := _earlier_run(config, run, state, resume=resume)) is not None:
+        return finished
     prepared, model = prepare(config)
+    made: dict[str, Any] = {}
+
+    def check_inputs() -> None:
+        made.update(made_from(config.model, prepared.data.datasets, state.num_processes))
+        if not overwrite:
+            run.check(config, made)
+
+    on_main_process(check_inputs)
     for line in _preflight(prepared, model):
         if say is not None and state.is_main_process:
             say(line)
@@ -169,7 +187,7 @@ def train(
     if state.is_main_process:
         if overwrite:
             run.clear()
-        run.begin(config)
+        run.begin(config, made)
     state.wait_for_everyone()
 
     results: list[tuple[str, StageResult]] = []
@@ -178,7 +196,7 @@ def train(
             folder = run.stage(stage.name)
             result = folder.result()
             if result is not None:
-                restore_weights(model, folder.final)
+                restore_weights(model, folder.weights)
             else:
                 if any_process(request.made):
                     return StoppedRun(stage.name, None)
@@ -195,10 +213,74 @@ def train(
         seconds=time.monotonic() - started,
     )
     if state.is_main_process:
-        write_output(config, prepared.data.datasets, model, run, results, summary)
-        push_last(config)
+        write_output(config, made, model, run, results, summary)
+        try:
+            push_last(config)
+        finally:  # after the push, so that a run that is killed during it makes up for it when it is resumed
+            run.clear()
     state.wait_for_everyone()
     return summary
+
+
+def _earlier_run(config: TrainConfig, run: RunFolder, state: PartialState, *, resume: bool) -> RunSummary | None:
+    """The summary of a finished run that is to be left as it is; None where there is something to train.
+
+    Raises:
+        ArtQuantError: The output holds a run or a checkpoint and `resume` is not asked for, or it holds a run of
+            another configuration or of other data.
+    """
+    if run.begun:
+        if not resume:
+            raise ArtQuantError(
+                f"{config.output} holds an unfinished run; pass --resume to continue it, or --overwrite to begin anew"
+            )
+        run.check(config, {})
+        return None
+    if (run.path / "config.yaml").is_file():  # which releases wrote that knew no run.json
+        raise ArtQuantError(
+            f"{config.output} holds an unfinished run of an earlier release; finish it there, or begin anew with "
+            "--overwrite"
+        )
+    if not any((config.output / name).exists() for name in (SCORING_FILE, RECORD_FILE)):
+        return None
+    if not resume:
+        raise ArtQuantError(f"{config.output} holds a finished checkpoint; pass --overwrite, or --set output=FOLDER")
+    summary = RunSummary.load(config.output)
+
+    def check_and_tidy() -> None:
+        record = read_training_record(config.output)
+        before = record.get("made_from", {})
+        now = made_from_local(config) if before else {}  # earlier releases wrote the configuration alone
+        remedy = "pass --overwrite to begin anew, or --set output=FOLDER"
+        refuse_other_run(config.output, {"config": record["config"], **before}, config, now, remedy=remedy)
+        run.clear()  # what a process left that was killed while it removed the folder
+
+    on_main_process(check_and_tidy)
+    return summary
+
+
+def on_main_process(action: Callable[[], Any]) -> None:
+    """Have the main process do something that the others wait for.
+
+    Args:
+        action: What is done; every process has to call this function.
+
+    Raises:
+        ArtQuantError: The action failed with one, which every process then raises.
+    """
+    state = PartialState()
+    problem: str | None = None
+    if state.is_main_process:
+        try:
+            action()
+        except ArtQuantError as error:
+            if state.num_processes == 1:
+                raise
+            problem = str(error)
+    if state.num_processes > 1:
+        problem = broadcast_object_list([problem])[0]
+        if problem is not None:
+            raise ArtQuantError(problem)
 
 
 def dry_run(config: TrainConfig, say: Say) -> None:
@@ -325,15 +407,12 @@ def _run_stage(
     if trainer.stopped:
         return StoppedRun(stage.name, folder.last_checkpoint())
     best = trainer.best_folder
-    trainer.accelerator.wait_for_everyone()  # one process moves the best weights away, all have looked for them
     if best is None:
         trainer.save_model(str(folder.final), _internal_call=True)
-    elif trainer.args.should_save:
-        folder.take_best()
     trainer.accelerator.wait_for_everyone()
     if trainer.is_sharded:  # what was spread over processes is not put together again, but loaded
         model = _begin_model(config, prepared.spec, prepared.data)[0]
-        restore_weights(model, folder.final)
+        restore_weights(model, folder.weights)
     else:
         model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
     evaluations = [line for line in trainer.state.log_history if "eval_srocc" in line]
