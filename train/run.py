@@ -25,16 +25,18 @@ from transformers.integrations import (
 )
 
 from artquant_plugin.checkpoint import SCORING_FILE, ScoringSpec, load_checkpoint, restore_weights
+from artquant_plugin.checkpoint.quantization import stored_quantization
 from artquant_plugin.common.device import default_device
 from artquant_plugin.common.errors import ArtQuantError, ArtQuantWarning
+from artquant_plugin.common.machine import is_machine_fault, machine_error
 from artquant_plugin.common.text import one_line
 from artquant_plugin.prompting.prompter import Prompter
 from artquant_plugin.train import preflight
 from artquant_plugin.train.callbacks import StopRequest, any_process
 from artquant_plugin.train.config import TrainConfig, stage_arguments
 from artquant_plugin.train.data import MixedSamples, TrainingData, load_training_data
-from artquant_plugin.train.made_from import made_from, made_from_local
-from artquant_plugin.train.parts import choose_trained
+from artquant_plugin.train.made_from import made_from, made_from_local, starting_folders
+from artquant_plugin.train.parts import PARTS, choose_trained
 from artquant_plugin.train.pushing import check_push, push_last
 from artquant_plugin.train.record import RECORD_FILE, RunSummary, read_training_record, write_output
 from artquant_plugin.train.sections import StageSection
@@ -126,6 +128,7 @@ class PreparedRun:
                 prompter=self.prompter,
                 callbacks=callbacks,
                 stop_request=request,
+                in_run=True,
             )
         except (ValueError, ImportError) as error:
             if isinstance(error, ArtQuantError):
@@ -148,14 +151,21 @@ def train(
         The summary, or where the run stopped when it got SIGTERM.
 
     Raises:
-        ArtQuantError: Data or model are missing or do not fit, the output holds a run already, or the run failed.
+        ArtQuantError: Data or model are missing or do not fit, the output holds a run already, another process trains
+            into it, or the run failed.
+        MachineError: A fault of this machine, such as a full disk, ended the run, which can be resumed.
     """
     started = time.monotonic()
     state = _processes(config)
     run = RunFolder(config.output)
     with ExitStack() as held:
         on_main_process(lambda: held.enter_context(run.only_run()))
-        return _train(config, run, state, started, overwrite=overwrite, resume=resume, say=say)
+        try:
+            return _train(config, run, state, started, overwrite=overwrite, resume=resume, say=say)
+        except OSError as error:
+            if not is_machine_fault(error):
+                raise
+            raise machine_error(error, f"'{error.filename or config.output}' cannot be used") from error
 
 
 def _train(
@@ -266,21 +276,22 @@ def on_main_process(action: Callable[[], Any]) -> None:
         action: What is done; every process has to call this function.
 
     Raises:
-        ArtQuantError: The action failed with one, which every process then raises.
+        Exception: What the action raised; the other processes raise an `ArtQuantError` with its message.
     """
     state = PartialState()
-    problem: str | None = None
+    failure: Exception | None = None
     if state.is_main_process:
         try:
             action()
-        except ArtQuantError as error:
-            if state.num_processes == 1:
-                raise
-            problem = str(error)
+        except Exception as error:  # raised below, when the other processes know of it
+            failure = error
+    problem = None if failure is None else one_line(failure)
     if state.num_processes > 1:
         problem = broadcast_object_list([problem])[0]
-        if problem is not None:
-            raise ArtQuantError(problem)
+    if failure is not None:
+        raise failure
+    if problem is not None:
+        raise ArtQuantError(problem)
 
 
 def dry_run(config: TrainConfig, say: Say) -> None:
@@ -315,11 +326,44 @@ def prepare(config: TrainConfig) -> tuple[PreparedRun, Any]:
     check_push(config)
     for stage in config.stages:  # before the minutes that loading a model may take
         stage_arguments(config, stage, RunFolder(config.output).stage(stage.name).path, validated=True, push=False)
+    check_start(config)
     data = load_training_data(config)
     spec = ScoringSpec(scale=config.levels.scale(), prompt=config.prompt.spec())
     model, processor = _begin_model(config, spec, data)
     prompter = Prompter(processor, spec.prompt, spec.scale)
     return PreparedRun(config, data, spec, processor, prompter), model
+
+
+def check_start(config: TrainConfig) -> None:
+    """See that training can start from the checkpoint that the configuration names, before it is loaded.
+
+    Args:
+        config: Configuration of the run.
+
+    Raises:
+        ArtQuantError: The checkpoint is not there, lies in the output folder, or has weights that are stored quantised
+            although a part is to be trained in full or quantised again.
+    """
+    for name, folder in starting_folders(config.model):
+        if folder.resolve() == config.output.expanduser().resolve():
+            raise ArtQuantError(
+                f"output '{config.output}' is the folder of {name}, from which training starts and which it would "
+                "replace; set output to another folder"
+            )
+        method = stored_quantization(folder)
+        if method is None:
+            continue
+        if config.model.quantization is not None:
+            raise ArtQuantError(
+                f"{name} is stored quantised already ({method}); leave model.quantization out, or start from a model "
+                "that is not quantised"
+            )
+        full = [part for part in PARTS if getattr(config.trained, part).method == "full"]
+        if full:
+            raise ArtQuantError(
+                f"trained.{full[0]} is full, but {name} is stored quantised ({method}), and quantised weights cannot "
+                "be trained; set it to lora or frozen, or start from a model that is not quantised"
+            )
 
 
 def _begin_model(config: TrainConfig, spec: ScoringSpec, data: TrainingData) -> tuple[Any, Any]:

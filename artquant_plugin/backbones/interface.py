@@ -173,9 +173,31 @@ def _measure(model: Any) -> LogitTransform:
     transform = LogitTransform(scale=1.0 if math.isclose(scale, 1.0, rel_tol=1e-5) else scale, cap=cap)
     expected = transform(torch.tensor(checked, dtype=torch.float64))
     alike = torch.allclose(expected, torch.tensor(values, dtype=torch.float64), rtol=1e-5, atol=1e-5)
+    if not torch.isfinite(hidden).all():
+        weight = non_finite_weight(model)
+        if weight is None:
+            raise ArtQuantError(
+                f"the hidden states of {type(model).__name__} are not finite in {model.dtype}; load it with "
+                "dtype=float32"
+            )
+        raise ArtQuantError(
+            f"{weight} of {type(model).__name__} holds values that are not finite; save or fetch the checkpoint again"
+        )
     if not alike or not torch.allclose(stand_in.seen[0].float(), hidden.float(), rtol=1e-2, atol=1e-3):
         raise ArtQuantError(
             f"{type(model).__name__} changes hidden states or logits around its output head in a way that artquant "
             "does not know; use another architecture, or report it"
         )
     return transform
+
+
+def non_finite_weight(model: Any) -> str | None:
+    """The name of the first weight that holds NaN or infinities; None when all are finite.
+
+    Args:
+        model: a torch module. Weights that are no floating-point numbers, such as quantised ones, are passed over.
+    """
+    for name, parameter in model.named_parameters():
+        if parameter.is_floating_point() and not torch.isfinite(parameter).all():
+            return str(name)
+    return None

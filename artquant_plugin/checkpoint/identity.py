@@ -5,7 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from artquant_plugin.common.hub import commit_of, split_revision
+from artquant_plugin.common.locations import content_key
 from artquant_plugin.data.images import sha256_file
+
+MODEL_SUFFIXES = (".json", ".safetensors", ".bin", ".model", ".jinja", ".txt")  # of the files that loading reads
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,3 +49,17 @@ def weights_hash(folder: Path) -> str:
     for path in weight_files(folder):
         digest.update(f"{path.name} {sha256_file(path)}\n".encode())
     return digest.hexdigest()
+
+
+def file_keys(folder: Path) -> dict[str, str]:
+    """A key of each file from which a checkpoint is loaded, at the cost of samples of the big ones.
+
+    Args:
+        folder: the local folder of the checkpoint.
+
+    Returns:
+        The keys of `content_key` by the files' names. training.json has none, since it only records the training.
+    """
+    files = sorted(file for file in folder.iterdir() if file.suffix in MODEL_SUFFIXES and file.is_file())
+    kept = [file for file in files if not file.name.startswith(".") and file.name != "training.json"]
+    return {file.name: content_key(str(file)) for file in kept}
