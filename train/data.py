@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import fsspec
 import numpy as np
@@ -12,17 +12,17 @@ from PIL import Image
 from torch.utils.data import Dataset as TorchDataset
 from torch.utils.data import Sampler
 
-from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.errors import ArtQuantError, MachineError
+from artquant_plugin.common.machine import machine_error
 from artquant_plugin.data.dataset import Dataset, Painting
 from artquant_plugin.data.find import find_dataset
 from artquant_plugin.data.images import ImageError, open_image
 from artquant_plugin.prompting.levels import LevelScale
 from artquant_plugin.prompting.questions import join_description
 from artquant_plugin.train.config import TrainConfig
-from artquant_plugin.train.sections import DataSection, LevelsSection
+from artquant_plugin.train.sections import DataSection, LevelsSection, SampleKind
 
-Kind = Literal["score", "describe"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
+KINDS: tuple[SampleKind, ...] = get_args(SampleKind)
 Source = Path | str | bytes | Image.Image  # what `open_image` takes
 WINDOW = 32  # batches over which answers are sorted by length
 
@@ -99,7 +99,7 @@ class Sample:
         description: The text that answers; None in a score sample.
     """
 
-    kind: Kind
+    kind: SampleKind
     painting_id: str
     image: Path | TableImage
     label: np.ndarray | None = None
@@ -164,7 +164,8 @@ class SampleDataset(TorchDataset[dict[str, Any]]):
     """Samples whose images are opened when a batch asks for them; within a batch, each image is opened once.
 
     An item is ``{"sample": Sample, "image": PIL image}``, or ``{"sample": Sample, "error": message}`` where the image
-    cannot be read: exceptions do not travel well between processes, so that the collator reports the message.
+    cannot be read, as `opened_or_error` has it: exceptions do not travel well between processes, so that the collator
+    reports the message.
 
     Args:
         samples: The samples, in the order that indices count them.
@@ -187,11 +188,18 @@ class SampleDataset(TorchDataset[dict[str, Any]]):
 
 
 def opened_or_error(image: Source | TableImage) -> dict[str, Any]:
-    """An opened image under the key ``image``, or under ``error`` why it cannot be read."""
+    """An opened image under the key ``image``, or under ``error`` why it cannot be read.
+
+    Where this machine is at fault and not the image, the key is ``fault``: the run then ends, whatever it does with
+    images that cannot be read.
+    """
     try:
         return {"image": open_image(image_source(image))}
     except ImageError as error:
         return {"error": str(error)}
+    except (MachineError, OSError, MemoryError) as error:
+        fault = error if isinstance(error, MachineError) else machine_error(error, "an image cannot be read")
+        return {"error": str(fault), "fault": str(fault)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,10 +215,10 @@ class TrainingData:
 
     datasets: tuple[Dataset, ...]
     weights: tuple[float, ...]
-    samples: dict[Kind, tuple[list[Sample], ...]]
+    samples: dict[SampleKind, tuple[list[Sample], ...]]
     validation: tuple[list[ScoredPainting], ...]
 
-    def mixed(self, kinds: Sequence[Kind], seed: int) -> "MixedSamples":
+    def mixed(self, kinds: Sequence[SampleKind], seed: int) -> "MixedSamples":
         """What a stage sees.
 
         Args:
@@ -238,7 +246,7 @@ def load_training_data(config: TrainConfig) -> TrainingData:
     datasets = tuple(Dataset.load(find_dataset(section.name)) for section in config.data)
     training = [dataset.split("train") for dataset in datasets]
     kinds = dict.fromkeys(kind for stage in config.stages for kind in stage.samples)
-    made: dict[Kind, tuple[list[Sample], ...]] = {}
+    made: dict[SampleKind, tuple[list[Sample], ...]] = {}
     for kind in kinds:
         make = _scored(config.levels) if kind == "score" else description_samples
         made[kind] = tuple(make(dataset, paintings) for dataset, paintings in zip(datasets, training, strict=True))

@@ -14,7 +14,7 @@ from artquant_plugin.common.text import listed
 from artquant_plugin.prompting.questions import join_description
 from artquant_plugin.train.config import ArtQuantConfig
 from artquant_plugin.train.data import (
-    Kind,
+    KINDS,
     MixedSamples,
     Sample,
     ScoredPainting,
@@ -22,6 +22,7 @@ from artquant_plugin.train.data import (
     cell_content,
     opened_or_error,
 )
+from artquant_plugin.train.sections import SampleKind
 
 Table: TypeAlias = datasets.Dataset | datasets.IterableDataset
 
@@ -49,8 +50,8 @@ class TableColumns:
         # A stream that is made by a generator knows its columns by its rows alone.
         columns = list(table.column_names or next(iter(table), {}))
         if kinds is None:
-            kinds = ["describe", "score"] if "description" in columns else ["score"]
-        self.kinds: list[Kind] = [kind for kind in ("describe", "score") if kind in kinds]
+            kinds = KINDS if "description" in columns else ["score"]
+        self.kinds: list[SampleKind] = [kind for kind in KINDS if kind in kinds]
         needed = ["image", *("description" if kind == "describe" else "score" for kind in self.kinds)]
         for column in needed:
             if column not in columns:

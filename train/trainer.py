@@ -26,7 +26,7 @@ from transformers.utils import PushInProgress
 from artquant_plugin.backbones.interface import core, non_finite_weight
 from artquant_plugin.checkpoint import Checkpoint, load_checkpoint, restore_weights, save_checkpoint
 from artquant_plugin.common.device import synchronize
-from artquant_plugin.common.errors import ArtQuantError, ArtQuantWarning
+from artquant_plugin.common.errors import ArtQuantError, ArtQuantWarning, MachineError
 from artquant_plugin.common.files import atomic_folder
 from artquant_plugin.common.text import one_line
 from artquant_plugin.metrics.agreement import plcc, srocc
@@ -299,6 +299,8 @@ class ArtQuantTrainer(Trainer):
 
     def _checked(self, batch: dict[str, Any]) -> dict[str, Any]:
         report: BatchReport = batch[REPORT]
+        if report.fault is not None:
+            raise MachineError(report.fault)
         for name, reason in report.unreadable:
             if self.args.on_bad_sample == "stop":
                 skip = "train.on_bad_sample=skip" if self._in_run else "on_bad_sample='skip'"
