@@ -183,8 +183,8 @@ def _check_quantized(model: Any, peft_config: Any, full_parts: Sequence[str] | N
 
     if full_parts:
         raise ArtQuantError(
-            f"full_parts names {full_parts[0]!r}, but the model is quantised, and quantised weights cannot be trained; "
-            "leave full_parts out, or load the model without quantisation"
+            f"full_parts names {full_parts[0]!r}, but the model is quantised, and quantised weights cannot be "
+            "trained; leave full_parts out, or load the model without quantisation"
         )
     if peft_config is None and not isinstance(model, PeftModel):
         raise ArtQuantError(

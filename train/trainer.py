@@ -20,7 +20,9 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule
 from torch.utils.data import Sampler
-from transformers import Trainer
+from transformers import Trainer, TrainerState
+from transformers.trainer import TRAINER_STATE_NAME
+from transformers.trainer_utils import TrainOutput
 from transformers.utils import PushInProgress
 
 from artquant_plugin.backbones.interface import core, non_finite_weight
@@ -33,7 +35,7 @@ from artquant_plugin.metrics.agreement import plcc, srocc
 from artquant_plugin.prompting.prompter import Prompter
 from artquant_plugin.scoring.scorer import ArtQuantScorer
 from artquant_plugin.train import sharding
-from artquant_plugin.train.callbacks import EpochStart, SaveAndStop, Speed, StopRequest
+from artquant_plugin.train.callbacks import EpochStart, SaveAndStop, Speed, StopRequest, evaluations_since_best
 from artquant_plugin.train.collate import (
     REPORT,
     AnswerCollator,
@@ -194,13 +196,31 @@ class ArtQuantTrainer(Trainer):
         if not resume_from_checkpoint and self.args.should_save:
             self._begin_anew()
         self.accelerator.wait_for_everyone()
-        output = super().train(resume_from_checkpoint, *args, **options)
+        output = self._ended(resume_from_checkpoint) or super().train(resume_from_checkpoint, *args, **options)
         self.accelerator.wait_for_everyone()  # one process writes the best weights, all look for them
         best = self.best_folder
         if best is not None and not self.stopped and not self.is_sharded:
             restore_weights(self.model, best)
         self.accelerator.wait_for_everyone()
         return output
+
+    def _ended(self, checkpoint: str | bool | None) -> TrainOutput | None:
+        """The end of a training whose checkpoint holds all steps; None where steps are left, or weights are spread.
+
+        `Trainer` would make one more step from such a checkpoint where `max_steps` ends training within an epoch, and
+        go on after an early end.
+        """
+        if not checkpoint or self.is_sharded:
+            return None
+        state = TrainerState.load_from_json(str(Path(str(checkpoint)) / TRAINER_STATE_NAME))
+        patience = self.args.early_stopping_patience
+        ended_early = patience is not None and evaluations_since_best(state.log_history) >= patience
+        if not ended_early and not 0 < self.args.max_steps <= state.global_step:
+            return None
+        self.state = state
+        self._load_from_checkpoint(str(checkpoint))
+        losses = [line["train_loss"] for line in state.log_history if "train_loss" in line]
+        return TrainOutput(state.global_step, losses[-1] if losses else math.nan, {})
 
     def _begin_anew(self) -> None:
         """Have no weights of an earlier training pass for those of the one that begins."""
