@@ -9,6 +9,8 @@ as done at the next event, and as not begun right after the event before it.
 
 import os
 import pickle
+import re
+import shutil
 import signal
 import sys
 import traceback
@@ -24,6 +26,7 @@ _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _CHANGES = ("os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.link", "os.symlink", "os.truncate")
 
 Side = Literal["before", "after"]
+_TEMPORARY = re.compile(r"\.part-[^/]*|[^/]*\.tmp(?=/|$)")
 
 
 @dataclass(frozen=True)
@@ -100,7 +103,35 @@ def kills(action: Callable[[], Any], folder: Path, renew: Callable[[], None]) ->
             yield killed(action, folder, number, side), side
 
 
-def _fork(action: Callable[[], Any], folder: Path, kill: tuple[int, Side] | None) -> tuple[int, Any]:
+def leftovers(action: Callable[[], Any], folder: Path, copies: Path) -> Iterator[tuple[Operation, Side, Path]]:
+    """What kills of one action leave: a copy of the folder for each state in which a kill can leave it.
+
+    The action runs once, in a forked process, and the folder is copied before and after each of its operations. A copy
+    holds what a kill at this place leaves: what was flushed, and nothing of the buffers. This takes one run for all
+    kills, where `kills` takes one run for each. States that differ in nothing but the content of temporary files
+    (``.part-*``, ``*.tmp``), which no later process may read, count as one, of which the last one is kept.
+
+    Args:
+        action: what is run; whatever it changes in memory is lost.
+        folder: the watched folder, as in `operations`, in the state from which the action starts.
+        copies: an empty folder for the copies.
+
+    Yields:
+        The operation and the side of each kill, and the copy of the folder that it leaves.
+    """
+    status, report = _fork(action, folder, None, copies)
+    assert status == 0, f"the action failed by itself:\n{report}"
+    every = pickle.loads(report)
+    assert every, "the action changes nothing below the watched folder"
+    for copy in sorted(copies.iterdir(), key=lambda path: int(path.name.partition("-")[0])):
+        number, side = copy.name.split("-")
+        assert side in ("before", "after")
+        yield every[int(number) // 2], side, copy  # type: ignore[misc]
+
+
+def _fork(
+    action: Callable[[], Any], folder: Path, kill: tuple[int, Side] | None, copies: Path | None = None
+) -> tuple[int, Any]:
     """Run in a child process; returns its exit status and what it reported (bytes of a pickle, or a traceback)."""
     reader, writer = os.pipe()
     sys.stdout.flush()
@@ -111,7 +142,7 @@ def _fork(action: Callable[[], Any], folder: Path, kill: tuple[int, Side] | None
         status = 1
         try:
             signal.alarm(0)  # a time limit of the test suite is the parent's
-            watch = _Watch(folder, writer, kill)
+            watch = _Watch(folder, writer, kill, copies)
             sys.addaudithook(watch)
             action()
             watch.report()
@@ -130,13 +161,18 @@ def _fork(action: Callable[[], Any], folder: Path, kill: tuple[int, Side] | None
 class _Watch:
     """The audit hook of the child process."""
 
-    def __init__(self, folder: Path, writer: int, kill: tuple[int, Side] | None) -> None:
+    def __init__(self, folder: Path, writer: int, kill: tuple[int, Side] | None, copies: Path | None = None) -> None:
         self.folder = os.path.abspath(folder)
         self.writer = writer
         self.kill = kill
+        self.copies = copies
+        self.copied: tuple[frozenset[Any], Path] | None = None
+        self.copying = False
         self.seen: list[Operation] = []
 
     def __call__(self, event: str, arguments: tuple[Any, ...]) -> None:
+        if self.copying:
+            return
         if event == "open":
             path, _, flags = arguments
             if not isinstance(flags, int) or not flags & _WRITES:
@@ -156,12 +192,46 @@ class _Watch:
             return
         operation = Operation(len(self.seen), event, tuple(name or "elsewhere" for name in named))
         self.seen.append(operation)
+        if self.copies is not None:
+            self._copy(2 * operation.number, "before")
+            sys.setprofile(self._copy_after)
         if self.kill is None or operation.number != self.kill[0]:
             return
         if self.kill[1] == "before":
             self._end()
         # The hook runs before the operation. The next event of the interpreter, whichever it is, comes after it.
         sys.setprofile(self._ended)
+
+    def _copy_after(self, frame: Any, event: str, argument: Any) -> None:
+        if frame.f_code is not _Watch.__call__.__code__ and not self.copying:
+            sys.setprofile(None)
+            self._copy(2 * len(self.seen) - 1, "after")
+
+    def _copy(self, number: int, side: Side) -> None:
+        """Copy the folder, unless it is as it was at the last copy; temporary files are no difference."""
+        assert self.copies is not None
+        self.copying = True
+        state = frozenset(self._entries(self.folder))
+        copy = self.copies / f"{number}-{side}"
+        if os.path.isdir(self.folder):
+            if self.copied is not None and self.copied[0] == state:
+                shutil.rmtree(self.copied[1])
+            shutil.copytree(self.folder, copy, symlinks=True)
+            self.copied = state, copy
+        self.copying = False
+
+    def _entries(self, folder: str) -> Iterator[tuple[Any, ...]]:
+        """What is in a folder, at any depth: names, and the identity and age of files that are not temporary."""
+        for entry in os.scandir(folder):
+            name = os.path.relpath(entry.path, self.folder)
+            if _TEMPORARY.search(name):
+                yield (_TEMPORARY.sub("*", name).partition("*")[0], "temporary")
+            elif entry.is_dir(follow_symlinks=False):
+                yield (name,)
+                yield from self._entries(entry.path)
+            else:
+                found = entry.stat(follow_symlinks=False)
+                yield (name, found.st_ino, found.st_size, found.st_mtime_ns)
 
     def report(self) -> None:
         """Send the operations to the parent process."""

@@ -53,8 +53,9 @@ class SaveAndStop(TrainerCallback):
       from there lacks no evaluation.
     - Training ends when evaluations no longer improve.
     - A request to stop ends training at the end of the step: it saves, and evaluates nothing.
-    - With somebody who may request a stop, the last step is not saved, because whoever made the request object saves
-      the final weights.
+    - With somebody who may request a stop, the step with which training ends is not saved, because whoever made the
+      request object saves the final weights. A run that was killed after an early end so goes on from a checkpoint
+      before it, evaluates again, and ends at the same step.
 
     Args:
         patience: Evaluations in a row without a higher SROCC after which training ends; None for never.
@@ -90,7 +91,7 @@ class SaveAndStop(TrainerCallback):
         """Decide about saving after an epoch."""
         if self.stopped:
             control.should_save = control.should_evaluate = False
-        elif self._request is not None and state.global_step >= state.max_steps:
+        elif self._request is not None and (state.global_step >= state.max_steps or control.should_training_stop):
             control.should_save = False
         elif self._save_later:
             control.should_save = True
@@ -103,6 +104,8 @@ class SaveAndStop(TrainerCallback):
         """End training when evaluations no longer improve."""
         if self._patience is not None and evaluations_since_best(state.log_history) >= self._patience:
             control.should_training_stop = True
+            if self._request is not None:
+                control.should_save = False
         return control
 
 

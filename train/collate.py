@@ -27,12 +27,14 @@ class BatchReport:
         tokens: Tokens of the batch that are not padding, image tokens among them.
         unreadable: Kind and painting of each sample that was left out, and why its image cannot be read.
         failure: Why no batch could be made; None when there is one.
+        fault: What is wrong with this machine, so that an image could not be read; None when nothing is.
     """
 
     names: tuple[str, ...] = ()
     tokens: int = 0
     unreadable: tuple[tuple[str, str], ...] = ()
     failure: str | None = None
+    fault: str | None = None
 
 
 class AnswerCollator:
@@ -149,11 +151,11 @@ class GuardedCollator:
     def __call__(self, items: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """Collate items of `SampleDataset`; the `BatchReport` stands under the key `REPORT`.
 
-        A fault of the machine is the batch's failure: no image is left out because of it.
+        A fault of the machine ends the run: no image is left out because of it.
         """
         faults = [item["fault"] for item in items if "fault" in item]
         if faults:
-            return {REPORT: BatchReport(tuple(map(_name, items)), failure=faults[0])}
+            return {REPORT: BatchReport(fault=faults[0])}
         readable = [item for item in items if "error" not in item]
         unreadable = tuple((_name(item), item["error"]) for item in items if "error" in item)
         names = tuple(map(_name, readable))

@@ -17,17 +17,15 @@ from artquant_plugin.common.config import explain, read_config
 from artquant_plugin.common.device import default_device
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.train.sections import (
-    DataSection,
     LevelsSection,
     LossSection,
-    ModelSection,
+    PartName,
     PromptSection,
+    RunSections,
+    SampleKind,
     Section,
     StageSection,
-    TrainedSection,
 )
-
-SampleKind = Literal["score", "describe"]
 
 
 def _on_cpu() -> bool:
@@ -148,7 +146,7 @@ class ArtQuantConfig(TrainingArguments):
                 raise ArtQuantError(f"{name} is {getattr(self, name)!r}; it must be {' or '.join(map(repr, allowed))}")
         self._check_names("sample_kinds", self.sample_kinds or (), get_args(SampleKind))
         for name in ("full_parts", "part_learning_rates"):
-            self._check_names(name, getattr(self, name) or (), tuple(TrainedSection.model_fields)[:3])
+            self._check_names(name, getattr(self, name) or (), get_args(PartName))
         self.levels = self._section("levels", LevelsSection)
         self.prompt = self._section("prompt", PromptSection)
         self.loss = self._section("loss", LossSection)
@@ -371,48 +369,14 @@ else:
     TrainSection = create_model("TrainSection", __base__=_TrainChecks, __module__=__name__, **_file_fields())
 
 
-class TrainConfig(Section):
-    """A whole run.
+class TrainConfig(RunSections):
+    """A whole run: the sections of `RunSections`, and the arguments of the trainer.
 
     Args:
-        data: Datasets, whose training splits are joined; at least one.
-        output: Folder that the checkpoint is written to.
-        model: The model that training starts from.
-        trained: Which of its weights are trained.
-        stages: Stages, trained one after the other; at least one, each with a name of its own.
-        levels: Level words and the labels' method.
-        prompt: The questions, and the words that an answer begins with.
-        loss: Weights and forms of the loss's terms.
         train: Arguments of the trainer, the same in all stages.
-        seed: Seed of weights, order and dropout, from 0 to 2**32 - 1.
-        score_batch_size: Images per forward pass of an evaluation, at least 1.
     """
 
-    data: tuple[DataSection, ...] = Field(min_length=1)
-    output: Path
-    model: ModelSection
-    trained: TrainedSection = TrainedSection()
-    stages: tuple[StageSection, ...] = Field(min_length=1)
-    levels: LevelsSection = LevelsSection()
-    prompt: PromptSection = PromptSection()
-    loss: LossSection = LossSection()
     train: TrainSection = TrainSection()
-    seed: int = Field(0, ge=0, lt=2**32)
-    score_batch_size: int = Field(32, gt=0)
-
-    @model_validator(mode="after")
-    def _names_differ(self) -> "TrainConfig":
-        names = [stage.name for stage in self.stages]
-        if len(set(names)) < len(names):
-            raise ValueError(f"stages {', '.join(names)} repeat a name; each stage has a folder of its name")
-        if self.model.quantization is not None:
-            for part in ("language", "vision", "projector"):
-                if getattr(self.trained, part).method == "full":
-                    raise ValueError(
-                        f"trained.{part} is full, but quantised weights cannot be trained; set it to lora or frozen, "
-                        "or leave model.quantization out"
-                    )
-        return self
 
     @property
     def repository(self) -> str | None:
@@ -459,7 +423,7 @@ def stage_arguments(
     }
     rates = {
         name: section.learning_rate
-        for name in ("language", "vision", "projector")
+        for name in get_args(PartName)
         if (section := getattr(config.trained, name)).learning_rate is not None
     }
     given |= {

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import fsspec
 import numpy as np
@@ -13,16 +13,16 @@ from torch.utils.data import Dataset as TorchDataset
 from torch.utils.data import Sampler
 
 from artquant_plugin.common.errors import ArtQuantError, MachineError
+from artquant_plugin.common.machine import is_machine_fault, machine_error
+from artquant_plugin.common.text import one_line
 from artquant_plugin.data.dataset import Dataset, Painting
 from artquant_plugin.data.find import find_dataset
 from artquant_plugin.data.images import ImageError, open_image
-from artquant_plugin.prompting.levels import LevelScale
 from artquant_plugin.prompting.questions import join_description
 from artquant_plugin.train.config import TrainConfig
-from artquant_plugin.train.sections import DataSection, LevelsSection
+from artquant_plugin.train.sections import DataSection, LevelsSection, SampleKind
 
-Kind = Literal["score", "describe"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
+KINDS: tuple[SampleKind, ...] = get_args(SampleKind)
 Source = Path | str | bytes | Image.Image  # what `open_image` takes
 WINDOW = 32  # batches over which answers are sorted by length
 
@@ -99,7 +99,7 @@ class Sample:
         description: The text that answers; None in a score sample.
     """
 
-    kind: Kind
+    kind: SampleKind
     painting_id: str
     image: Path | TableImage
     label: np.ndarray | None = None
@@ -107,33 +107,63 @@ class Sample:
 
 
 def score_samples(
-    dataset: Dataset,
-    paintings: Sequence[Painting],
-    scale: LevelScale,
-    sigma: float | None,
+    names: Sequence[str],
+    images: Sequence[Path | TableImage],
+    scores: Sequence[float],
+    levels: LevelsSection,
     *,
-    method: str = "sbde",
-    deviations: Sequence[float] | None = None,
+    deviation_of: Callable[[int, str], Any],
+    missing: Callable[[int], str],
 ) -> list[Sample]:
     """One score sample per painting.
 
     Args:
-        dataset: The dataset that the paintings are of.
-        paintings: Paintings of the dataset, whose scores are in the unit of the scale.
-        scale: Levels of the soft labels.
-        sigma: Width of the labels' method ``sbde``; None for its own.
-        method: Name of the labels' method, one of those of `LevelScale.soft_labels`.
-        deviations: For ``gaussian``: the raters' standard deviation of each painting, in the unit of the scores.
+        names: What messages call each of the n paintings.
+        images: The image of each.
+        scores: The score of each, in the unit of the levels' values.
+        levels: The levels, and how a score becomes a soft label.
+        deviation_of: Gives, for the number of a painting and the name that `levels.deviation` holds, the standard
+            deviation of its raters' scores in the unit of the levels' values, or None where it is not known.
+        missing: Gives, for the number of a painting, the error's text where that is not known.
 
     Raises:
-        ArtQuantError: a score is outside the levels' range.
+        ArtQuantError: A score is outside the levels' range, or a painting has no deviation.
     """
-    scores = [painting.score for painting in paintings]
-    labels = scale.soft_labels(scores, method, sigma=sigma, deviations=deviations)
+    deviations: list[float] | None = None
+    if levels.deviation is not None:
+        given = levels.deviation
+        values = [deviation_of(number, given) if isinstance(given, str) else given for number in range(len(scores))]
+        if None in values:
+            raise ArtQuantError(missing(values.index(None)))
+        deviations = [float(value) for value in values]
+    labels = levels.scale().soft_labels(scores, levels.method, sigma=levels.sigma, deviations=deviations)
     return [
-        Sample("score", painting.id, dataset.image_path(painting), label=label)
-        for painting, label in zip(paintings, labels, strict=True)
+        Sample("score", name, image, label=label) for name, image, label in zip(names, images, labels, strict=True)
     ]
+
+
+def folder_score_samples(dataset: Dataset, paintings: Sequence[Painting], levels: LevelsSection) -> list[Sample]:
+    """One score sample per painting of a dataset folder.
+
+    Args:
+        dataset: The dataset that the paintings are of.
+        paintings: Paintings of the dataset.
+        levels: The levels, and how a score becomes a soft label; `deviation` may name an attribute of the paintings.
+
+    Raises:
+        ArtQuantError: A score is outside the levels' range, or a painting lacks the attribute.
+    """
+    return score_samples(
+        [painting.id for painting in paintings],
+        [dataset.image_path(painting) for painting in paintings],
+        [painting.score for painting in paintings],
+        levels,
+        deviation_of=lambda number, name: (paintings[number].attributes or {}).get(name),
+        missing=lambda number: (
+            f"painting {paintings[number].id!r} has no attribute {levels.deviation!r}; set levels.deviation to a "
+            "number or to an attribute that all paintings have"
+        ),
+    )
 
 
 def description_samples(dataset: Dataset, paintings: Sequence[Painting]) -> list[Sample]:
@@ -164,8 +194,8 @@ class SampleDataset(TorchDataset[dict[str, Any]]):
     """Samples whose images are opened when a batch asks for them; within a batch, each image is opened once.
 
     An item is ``{"sample": Sample, "image": PIL image}``, or ``{"sample": Sample, "error": message}`` where the image
-    cannot be read, or ``{"sample": Sample, "fault": message}`` where this machine is at fault: exceptions do not
-    travel well between processes, so that the collator reports the message.
+    cannot be read, and ``"fault"`` with the same message where this machine is at fault, as `opened_or_error` has it:
+    exceptions do not travel well between processes, so that the collator reports the message.
 
     Args:
         samples: The samples, in the order that indices count them.
@@ -188,13 +218,22 @@ class SampleDataset(TorchDataset[dict[str, Any]]):
 
 
 def opened_or_error(image: Source | TableImage) -> dict[str, Any]:
-    """An opened image under the key ``image``; under ``error``, why it cannot be read; or a machine's ``fault``."""
+    """An opened image under the key ``image``, or under ``error`` why it cannot be read.
+
+    Where this machine is at fault and not the image, the key is ``fault``: the run then ends, whatever it does with
+    images that cannot be read.
+    """
     try:
         return {"image": open_image(image_source(image))}
     except ImageError as error:
         return {"error": str(error)}
     except MachineError as error:
-        return {"fault": str(error)}
+        return {"error": str(error), "fault": str(error)}
+    except (OSError, MemoryError) as error:
+        if not is_machine_fault(error):
+            return {"error": f"the image cannot be read ({one_line(error)}); mend its path"}
+        fault = str(machine_error(error, "an image cannot be read"))
+        return {"error": fault, "fault": fault}
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,10 +249,10 @@ class TrainingData:
 
     datasets: tuple[Dataset, ...]
     weights: tuple[float, ...]
-    samples: dict[Kind, tuple[list[Sample], ...]]
+    samples: dict[SampleKind, tuple[list[Sample], ...]]
     validation: tuple[list[ScoredPainting], ...]
 
-    def mixed(self, kinds: Sequence[Kind], seed: int) -> "MixedSamples":
+    def mixed(self, kinds: Sequence[SampleKind], seed: int) -> "MixedSamples":
         """What a stage sees.
 
         Args:
@@ -241,10 +280,13 @@ def load_training_data(config: TrainConfig) -> TrainingData:
     datasets = tuple(Dataset.load(find_dataset(section.name)) for section in config.data)
     training = [dataset.split("train") for dataset in datasets]
     kinds = dict.fromkeys(kind for stage in config.stages for kind in stage.samples)
-    made: dict[Kind, tuple[list[Sample], ...]] = {}
+    made: dict[SampleKind, tuple[list[Sample], ...]] = {}
     for kind in kinds:
-        make = _scored(config.levels) if kind == "score" else description_samples
-        made[kind] = tuple(make(dataset, paintings) for dataset, paintings in zip(datasets, training, strict=True))
+        pairs = zip(datasets, training, strict=True)
+        if kind == "score":
+            made[kind] = tuple(folder_score_samples(dataset, rows, config.levels) for dataset, rows in pairs)
+        else:
+            made[kind] = tuple(description_samples(dataset, rows) for dataset, rows in pairs)
     validation = tuple(_validation(dataset) for dataset in datasets)
     return TrainingData(datasets, tuple(section.weight for section in config.data), made, validation)
 
@@ -258,34 +300,6 @@ def _validation(dataset: Dataset) -> list[ScoredPainting]:
     return [
         ScoredPainting(image.name, image, painting.score) for image, painting in zip(images, paintings, strict=True)
     ]
-
-
-def _scored(levels: LevelsSection) -> Callable[[Dataset, Sequence[Painting]], list[Sample]]:
-    def make(dataset: Dataset, paintings: Sequence[Painting]) -> list[Sample]:
-        deviations = _deviations(levels.deviation, paintings)
-        return score_samples(
-            dataset, paintings, levels.scale(), levels.sigma, method=levels.method, deviations=deviations
-        )
-
-    return make
-
-
-def _deviations(given: float | str | None, paintings: Sequence[Painting]) -> list[float] | None:
-    """The raters' standard deviation of each painting."""
-    if given is None:
-        return None
-    if isinstance(given, float | int):
-        return [float(given)] * len(paintings)
-    found = []
-    for painting in paintings:
-        value = (painting.attributes or {}).get(given)
-        if value is None:
-            raise ArtQuantError(
-                f"painting {painting.id!r} has no attribute {given!r}; set levels.deviation to a number or to an "
-                "attribute that all paintings have"
-            )
-        found.append(value)
-    return found
 
 
 class MixedSamples(SampleDataset):

@@ -4,17 +4,18 @@ import copy
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import nn
 
 from artquant_plugin.backbones.interface import core
+from artquant_plugin.checkpoint.patterns import check_patterns
 from artquant_plugin.common.errors import ArtQuantError
-from artquant_plugin.train.sections import LoraSection, TrainedSection
+from artquant_plugin.train.sections import LoraSection, PartName, TrainedSection
 
-Part = Literal["language", "vision", "projector", "other"]
-PARTS: tuple[Part, ...] = ("language", "vision", "projector")
+Part = PartName | Literal["other"]
+PARTS: tuple[PartName, ...] = get_args(PartName)  # those that can be trained
 # How models name what leads from the vision tower to the language model, where it is a module inside one of the two.
 _PROJECTORS = ("projector", "merger", "connector", "abstractor", "resampler", "perceiver", "qformer", "aligner")
 _ORIGINAL = ("q_proj", "v_proj.multiway.1")
@@ -145,11 +146,14 @@ def add_adapter(model: Any, peft_config: Any, full_parts: Sequence[str] | None, 
         The model, with a peft wrapper where there is an adapter. Trained weights are float32.
 
     Raises:
-        ArtQuantError: The model has an adapter already, or nothing is trained.
+        ArtQuantError: The model has an adapter already, nothing is trained, weights are quantised that would be
+            trained, or a regular expression of `peft_config` is wrong or takes too long.
     """
     from peft import PeftModel, get_peft_model
     from transformers import set_seed
 
+    if getattr(core(model), "is_quantized", False):
+        _check_quantized(model, peft_config, full_parts)
     if peft_config is not None:
         if isinstance(model, PeftModel):
             raise ArtQuantError("the model has an adapter already, which is trained on; leave peft_config out")
@@ -157,6 +161,7 @@ def add_adapter(model: Any, peft_config: Any, full_parts: Sequence[str] | None, 
             section = TrainedSection.model_validate({"language": "lora", "vision": "frozen", "projector": "frozen"})
             peft_config = copy.copy(peft_config)
             peft_config.target_modules = set(lora_targets(model, find_parts(model), section))
+        check_patterns(peft_config, (name for name, _ in model.named_modules()), "peft_config")
         set_seed(seed)
         model = get_peft_model(model, peft_config, autocast_adapter_dtype=False)
     if full_parts is not None:
@@ -170,6 +175,22 @@ def add_adapter(model: Any, peft_config: Any, full_parts: Sequence[str] | None, 
     for parameter in trained:
         parameter.data = parameter.data.float()
     return model
+
+
+def _check_quantized(model: Any, peft_config: Any, full_parts: Sequence[str] | None) -> None:
+    """Refuse to train quantised weights themselves."""
+    from peft import PeftModel
+
+    if full_parts:
+        raise ArtQuantError(
+            f"full_parts names {full_parts[0]!r}, but the model is quantised, and quantised weights cannot be "
+            "trained; leave full_parts out, or load the model without quantisation"
+        )
+    if peft_config is None and not isinstance(model, PeftModel):
+        raise ArtQuantError(
+            "the model is quantised, and quantised weights cannot be trained; pass a peft_config, or load the model "
+            "without quantisation"
+        )
 
 
 def processor_of(model: Any, *, trust_remote_code: bool) -> Any:

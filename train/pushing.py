@@ -9,6 +9,7 @@ import tempfile
 import warnings
 from concurrent.futures import Future
 from pathlib import Path
+from typing import get_args
 
 from huggingface_hub import HfApi
 
@@ -21,6 +22,7 @@ from artquant_plugin.publish.model_card import progress_card
 from artquant_plugin.publish.repository import Publication
 from artquant_plugin.publish.whitelist import CHECKPOINT
 from artquant_plugin.train.config import TrainConfig
+from artquant_plugin.train.sections import PartName
 
 
 def check_push(config: TrainConfig) -> None:
@@ -42,7 +44,7 @@ def check_push(config: TrainConfig) -> None:
             )
         return
     target = Target(name)
-    adapted = any(getattr(config.trained, part).method == "lora" for part in ("language", "vision", "projector"))
+    adapted = any(getattr(config.trained, part).method == "lora" for part in get_args(PartName))
     start = config.model.pretrained
     if adapted and start is not None and expanded(start).is_dir():
         raise ArtQuantError(

@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -12,11 +12,12 @@ import yaml
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from artquant_plugin.common.files import atomic_files, atomic_write, link_file
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.files import atomic_files, atomic_write, link_files
 from artquant_plugin.common.provenance import git_commit, versions
-from artquant_plugin.data.dataset import INFO_FILE, Dataset
+from artquant_plugin.common.text import one_line
 from artquant_plugin.data.find import PUBLISHED
-from artquant_plugin.data.images import sha256_file
+from artquant_plugin.publish.whitelist import CHECKPOINT
 from artquant_plugin.train.config import TrainConfig
 from artquant_plugin.train.parts import count_trained
 from artquant_plugin.train.stages import RunFolder, StageResult
@@ -26,15 +27,6 @@ RECORD_FILE = "training.json"
 CURVES_FILE = "training-curves.csv"
 PLOT_FILE = "training-curves.png"
 CONFIG_FILE = "config.train.yaml"
-# Weight files of both kinds of checkpoint; overwriting a run removes those of the kind that it does not write.
-_WEIGHT_FILES = (
-    "config.json",
-    "model.safetensors",
-    "model.safetensors.index.json",
-    "adapter_config.json",
-    "adapter_model.safetensors",
-    "extra_weights.safetensors",
-)
 _INK, _GRID = "#1f2933", "#d9dee3"
 _LINES = {
     "loss": "#1f2933",
@@ -94,47 +86,72 @@ class RunSummary:
 
         Args:
             output: Folder that its checkpoint was written to.
+
+        Raises:
+            ArtQuantError: The folder holds no record of a run, or one that cannot be read.
         """
-        record = json.loads((output / RECORD_FILE).read_text(encoding="utf-8"))
+        record = read_training_record(output)
         return cls(
             output, tuple(record["data"]), tuple(record["stages"].items()), len(record["skipped"]), record["seconds"]
         )
 
 
+def read_training_record(output: Path) -> dict[str, Any]:
+    """The content of a finished run's training.json.
+
+    Args:
+        output: Folder that the run's checkpoint was written to.
+
+    Raises:
+        ArtQuantError: The folder holds no such record, or one that cannot be read.
+    """
+    path = output / RECORD_FILE
+    remedy = "pass --overwrite, or --set output=FOLDER"
+    if not path.is_file():
+        raise ArtQuantError(
+            f"{output} holds a checkpoint without {RECORD_FILE}, so that no run is there to be resumed; {remedy}"
+        )
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        missing = [name for name in ("config", "data", "stages", "skipped", "seconds") if name not in record]
+    except (ValueError, TypeError) as error:
+        raise ArtQuantError(f"'{path}' is no record of a run ({one_line(error)}); {remedy}") from error
+    if missing:
+        raise ArtQuantError(f"'{path}' is no record of a run (it lacks {missing[0]!r}); {remedy}")
+    return dict(record)
+
+
 def write_output(
     config: TrainConfig,
-    datasets: Sequence[Dataset],
+    made_from: Mapping[str, Any],
     model: Any,
     run: RunFolder,
     results: Sequence[tuple[str, StageResult]],
     summary: RunSummary,
 ) -> None:
-    """Put the last stage's checkpoint and the record into the output folder, and drop what the run needed to go on.
+    """Put the last stage's checkpoint and the record into the output folder; of an earlier checkpoint nothing stays.
 
     Args:
         config: Configuration of the run, which names the output folder.
-        datasets: Datasets that were trained on.
+        made_from: What else decided about the weights, as `made_from` gave it when the run began.
         model: The trained model, whose weights are counted.
-        run: Folder of the run's stages, which is removed at the end.
+        run: Folder of the run's stages; while it is there, the run is unfinished.
         results: Name and result of each stage.
         summary: What the run is summed up with in the record.
     """
-    final = run.stage(results[-1][0]).final
-    is_adapter = (final / "adapter_config.json").is_file()
-    last = "adapter_config.json" if is_adapter else "config.json"
-    with atomic_files(config.output, last=last, replaced=_WEIGHT_FILES) as part:
-        for path in final.iterdir():
-            link_file(path, part / path.name)
+    # Without one of the first two names `locate` finds no checkpoint, and the record says that the folder is complete.
+    last = ("adapter_config.json", "config.json", RECORD_FILE)
+    with atomic_files(config.output, last=last, replaced=list(CHECKPOINT.chosen(config.output))) as part:
+        link_files(run.stage(results[-1][0]).weights, part)
         counts = count_trained(model)
         trained: dict[str, Any] = {part: {"trained": some, "all": total} for part, (some, total) in counts.items()}
-        write_record(part, config, datasets, results, summary, trained)
-    run.clear()
+        write_record(part, config, made_from, results, summary, trained)
 
 
 def write_record(
     folder: Path,
     config: TrainConfig,
-    datasets: Sequence[Dataset],
+    made_from: Mapping[str, Any],
     results: Sequence[tuple[str, StageResult]],
     summary: RunSummary,
     trained: dict[str, Any],
@@ -144,7 +161,7 @@ def write_record(
     Args:
         folder: Existing folder that the files are written to.
         config: Configuration of the run, complete with defaults.
-        datasets: Datasets that were trained on, whose files are hashed.
+        made_from: What else decided about the weights, as `made_from` gave it when the run began.
         results: Name and result of each stage.
         summary: What the run is summed up with in the record.
         trained: Number of trained weights and of all weights, by part of the model.
@@ -154,7 +171,8 @@ def write_record(
     draw_curves(folder / PLOT_FILE, lines)
     record = {
         "config": config.model_dump(mode="json"),
-        "data": {dataset.info.name: _fingerprint(dataset) for dataset in datasets},
+        "data": {dataset["name"]: dataset["files"] for dataset in made_from["datasets"]},
+        "made_from": dict(made_from),
         "stages": dict(summary.stages),
         "trained": trained,
         "skipped": {name: reason for _, result in results for name, reason in result.skipped.items()},
@@ -167,11 +185,6 @@ def write_record(
         file.write(json.dumps(record, indent=2) + "\n")
     with atomic_write(folder / CONFIG_FILE) as file:
         file.write(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
-
-
-def _fingerprint(dataset: Dataset) -> dict[str, str]:
-    files = [dataset.folder / INFO_FILE, *(path for split in dataset.info.splits for path in dataset.files(split))]
-    return {str(path.relative_to(dataset.folder)): sha256_file(path) for path in files}
 
 
 def _write_curves(path: Path, lines: Sequence[dict[str, Any]]) -> None:

@@ -9,13 +9,14 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import PartialState
-from accelerate.utils import DistributedType
+from accelerate.utils import DistributedType, broadcast_object_list
 from transformers import set_seed
 from transformers.integrations import (
     TensorBoardCallback,
@@ -24,19 +25,22 @@ from transformers.integrations import (
 )
 
 from artquant_plugin.checkpoint import SCORING_FILE, ScoringSpec, load_checkpoint, restore_weights
+from artquant_plugin.checkpoint.quantization import stored_quantization
 from artquant_plugin.common.device import default_device
 from artquant_plugin.common.errors import ArtQuantError, ArtQuantWarning
+from artquant_plugin.common.machine import is_machine_fault, machine_error
 from artquant_plugin.common.text import one_line
 from artquant_plugin.prompting.prompter import Prompter
 from artquant_plugin.train import preflight
 from artquant_plugin.train.callbacks import StopRequest, any_process
 from artquant_plugin.train.config import TrainConfig, stage_arguments
 from artquant_plugin.train.data import MixedSamples, TrainingData, load_training_data
-from artquant_plugin.train.parts import choose_trained
+from artquant_plugin.train.made_from import made_from, made_from_local, starting_folders
+from artquant_plugin.train.parts import PARTS, choose_trained
 from artquant_plugin.train.pushing import check_push, push_last
-from artquant_plugin.train.record import RunSummary, write_output
+from artquant_plugin.train.record import RECORD_FILE, RunSummary, read_training_record, write_output
 from artquant_plugin.train.sections import StageSection
-from artquant_plugin.train.stages import RunFolder, StageFolder, StageResult
+from artquant_plugin.train.stages import RunFolder, StageFolder, StageResult, refuse_other_run
 from artquant_plugin.train.tiny import build_tiny_model
 from artquant_plugin.train.trainer import ArtQuantTrainer
 
@@ -124,6 +128,7 @@ class PreparedRun:
                 prompter=self.prompter,
                 callbacks=callbacks,
                 stop_request=request,
+                in_run=True,
             )
         except (ValueError, ImportError) as error:
             if isinstance(error, ArtQuantError):
@@ -146,22 +151,45 @@ def train(
         The summary, or where the run stopped when it got SIGTERM.
 
     Raises:
-        ArtQuantError: Data or model are missing or do not fit, the output holds a run already, or the run failed.
+        ArtQuantError: Data or model are missing or do not fit, the output holds a run already, another process trains
+            into it, or the run failed.
+        MachineError: A fault of this machine, such as a full disk, ended the run, which can be resumed.
     """
     started = time.monotonic()
     state = _processes(config)
     run = RunFolder(config.output)
-    if (config.output / SCORING_FILE).exists() and not overwrite:
-        if resume:
-            return RunSummary.load(config.output)
-        raise ArtQuantError(f"{config.output} holds a finished checkpoint; pass --overwrite, or --set output=FOLDER")
-    if run.begun and not (overwrite or resume):
-        raise ArtQuantError(
-            f"{config.output} holds an unfinished run; pass --resume to continue it, or --overwrite to begin anew"
-        )
-    if run.begun and not overwrite:
-        run.check(config)
+    with ExitStack() as held:
+        on_main_process(lambda: held.enter_context(run.only_run()))
+        try:
+            return _train(config, run, state, started, overwrite=overwrite, resume=resume, say=say)
+        except OSError as error:
+            if not is_machine_fault(error):
+                raise
+            raise machine_error(error, f"'{error.filename or config.output}' cannot be used") from error
+
+
+def _train(
+    config: TrainConfig,
+    run: RunFolder,
+    state: PartialState,
+    started: float,
+    *,
+    overwrite: bool,
+    resume: bool,
+    say: Say | None,
+) -> RunSummary | StoppedRun:
+    """What `train` does while it holds the lock of the output folder."""
+    if not overwrite and (finished := _earlier_run(config, run, state, resume=resume)) is not None:
+        return finished
     prepared, model = prepare(config)
+    made: dict[str, Any] = {}
+
+    def check_inputs() -> None:
+        made.update(made_from(config.model, prepared.data.datasets, state.num_processes))
+        if not overwrite:
+            run.check(config, made)
+
+    on_main_process(check_inputs)
     for line in _preflight(prepared, model):
         if say is not None and state.is_main_process:
             say(line)
@@ -169,7 +197,7 @@ def train(
     if state.is_main_process:
         if overwrite:
             run.clear()
-        run.begin(config)
+        run.begin(config, made)
     state.wait_for_everyone()
 
     results: list[tuple[str, StageResult]] = []
@@ -178,7 +206,7 @@ def train(
             folder = run.stage(stage.name)
             result = folder.result()
             if result is not None:
-                restore_weights(model, folder.final)
+                restore_weights(model, folder.weights)
             else:
                 if any_process(request.made):
                     return StoppedRun(stage.name, None)
@@ -195,10 +223,75 @@ def train(
         seconds=time.monotonic() - started,
     )
     if state.is_main_process:
-        write_output(config, prepared.data.datasets, model, run, results, summary)
-        push_last(config)
+        write_output(config, made, model, run, results, summary)
+        try:
+            push_last(config)
+        finally:  # after the push, so that a run that is killed during it makes up for it when it is resumed
+            run.clear()
     state.wait_for_everyone()
     return summary
+
+
+def _earlier_run(config: TrainConfig, run: RunFolder, state: PartialState, *, resume: bool) -> RunSummary | None:
+    """The summary of a finished run that is to be left as it is; None where there is something to train.
+
+    Raises:
+        ArtQuantError: The output holds a run or a checkpoint and `resume` is not asked for, or it holds a run of
+            another configuration or of other data.
+    """
+    if run.begun:
+        if not resume:
+            raise ArtQuantError(
+                f"{config.output} holds an unfinished run; pass --resume to continue it, or --overwrite to begin anew"
+            )
+        run.check(config, {})
+        return None
+    if (run.path / "config.yaml").is_file():  # which releases wrote that knew no run.json
+        raise ArtQuantError(
+            f"{config.output} holds an unfinished run of an earlier release; finish it there, or begin anew with "
+            "--overwrite"
+        )
+    if not any((config.output / name).exists() for name in (SCORING_FILE, RECORD_FILE)):
+        return None
+    if not resume:
+        raise ArtQuantError(f"{config.output} holds a finished checkpoint; pass --overwrite, or --set output=FOLDER")
+    summary = RunSummary.load(config.output)
+
+    def check_and_tidy() -> None:
+        record = read_training_record(config.output)
+        before = record.get("made_from", {})
+        now = made_from_local(config) if before else {}  # earlier releases wrote the configuration alone
+        remedy = "pass --overwrite to begin anew, or --set output=FOLDER"
+        refuse_other_run(config.output, {"config": record["config"], **before}, config, now, remedy=remedy)
+        run.clear()  # what a process left that was killed while it removed the folder
+
+    on_main_process(check_and_tidy)
+    return summary
+
+
+def on_main_process(action: Callable[[], Any]) -> None:
+    """Have the main process do something that the others wait for.
+
+    Args:
+        action: What is done; every process has to call this function.
+
+    Raises:
+        Exception: What the action raised; the other processes raise an `ArtQuantError` with its message.
+    """
+    state = PartialState()
+    failure: Exception | None = None
+    if state.is_main_process:
+        try:
+            action()
+        except Exception as error:  # raised below, when the other processes know of it
+            failure = error
+    problem = None if failure is None else one_line(failure)
+    if state.num_processes > 1:
+        problem = broadcast_object_list([problem])[0]
+    if failure is not None:
+        raise failure
+    if problem is not None:
+        raise ArtQuantError(problem)
 
 
 def dry_run(config: TrainConfig, say: Say) -> None:
@@ -233,11 +326,44 @@ def prepare(config: TrainConfig) -> tuple[PreparedRun, Any]:
     check_push(config)
     for stage in config.stages:  # before the minutes that loading a model may take
         stage_arguments(config, stage, RunFolder(config.output).stage(stage.name).path, validated=True, push=False)
+    check_start(config)
     data = load_training_data(config)
     spec = ScoringSpec(scale=config.levels.scale(), prompt=config.prompt.spec())
     model, processor = _begin_model(config, spec, data)
     prompter = Prompter(processor, spec.prompt, spec.scale)
     return PreparedRun(config, data, spec, processor, prompter), model
+
+
+def check_start(config: TrainConfig) -> None:
+    """See that training can start from the checkpoint that the configuration names, before it is loaded.
+
+    Args:
+        config: Configuration of the run.
+
+    Raises:
+        ArtQuantError: The checkpoint is not there, lies in the output folder, or has weights that are stored quantised
+            although a part is to be trained in full or quantised again.
+    """
+    for name, folder in starting_folders(config.model):
+        if folder.resolve() == config.output.expanduser().resolve():
+            raise ArtQuantError(
+                f"output '{config.output}' is the folder of {name}, from which training starts and which it would "
+                "replace; set output to another folder"
+            )
+        method = stored_quantization(folder)
+        if method is None:
+            continue
+        if config.model.quantization is not None:
+            raise ArtQuantError(
+                f"{name} is stored quantised already ({method}); leave model.quantization out, or start from a model "
+                "that is not quantised"
+            )
+        full = [part for part in PARTS if getattr(config.trained, part).method == "full"]
+        if full:
+            raise ArtQuantError(
+                f"trained.{full[0]} is full, but {name} is stored quantised ({method}), and quantised weights cannot "
+                "be trained; set it to lora or frozen, or start from a model that is not quantised"
+            )
 
 
 def _begin_model(config: TrainConfig, spec: ScoringSpec, data: TrainingData) -> tuple[Any, Any]:
@@ -325,15 +451,12 @@ def _run_stage(
     if trainer.stopped:
         return StoppedRun(stage.name, folder.last_checkpoint())
     best = trainer.best_folder
-    trainer.accelerator.wait_for_everyone()  # one process moves the best weights away, all have looked for them
     if best is None:
         trainer.save_model(str(folder.final), _internal_call=True)
-    elif trainer.args.should_save:
-        folder.take_best()
     trainer.accelerator.wait_for_everyone()
     if trainer.is_sharded:  # what was spread over processes is not put together again, but loaded
         model = _begin_model(config, prepared.spec, prepared.data)[0]
-        restore_weights(model, folder.final)
+        restore_weights(model, folder.weights)
     else:
         model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
     evaluations = [line for line in trainer.state.log_history if "eval_srocc" in line]

@@ -6,14 +6,17 @@ which holds the arguments of the trainer, stands in `config.py`.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import Field, model_validator
 
 from artquant_plugin.common.config import Section, read_config
 from artquant_plugin.prompting.levels import ANSWER_PREFIX, LEVEL_NAMES, LEVEL_VALUES, LevelScale
 from artquant_plugin.prompting.prompter import PromptSpec
 from artquant_plugin.prompting.questions import DESCRIBE_QUESTION, SCORE_QUESTION
+
+SampleKind = Literal["describe", "score"]
+PartName = Literal["language", "vision", "projector"]
 
 
 class TinyModel(Section):
@@ -254,7 +257,7 @@ class StageSection(Section):
     """
 
     name: str = Field(pattern=r"^[a-z0-9_-]+$")
-    samples: tuple[Literal["describe", "score"], ...] = Field(min_length=1)
+    samples: tuple[SampleKind, ...] = Field(min_length=1)
     epochs: float = Field(gt=0)
     learning_rate: float | None = Field(None, gt=0)
 
@@ -277,20 +280,93 @@ class DataSection(Section):
         return {"name": content} if isinstance(content, str) else content
 
 
-class _DataAlone(BaseModel):
-    """The section `data` of a configuration whose other sections are not looked at."""
+class RunSections(Section):
+    """A run without the arguments of the trainer.
+
+    Args:
+        data: Datasets, whose training splits are joined; at least one.
+        output: Folder that the checkpoint is written to.
+        model: The model that training starts from.
+        trained: Which of its weights are trained.
+        stages: Stages, trained one after the other; at least one, each with a name of its own.
+        levels: Level words and the labels' method.
+        prompt: The questions, and the words that an answer begins with.
+        loss: Weights and forms of the loss's terms.
+        seed: Seed of weights, order and dropout, from 0 to 2**32 - 1.
+        score_batch_size: Images per forward pass of an evaluation, at least 1.
+    """
 
     data: tuple[DataSection, ...] = Field(min_length=1)
+    output: Path
+    model: ModelSection
+    trained: TrainedSection = TrainedSection()
+    stages: tuple[StageSection, ...] = Field(min_length=1)
+    levels: LevelsSection = LevelsSection()
+    prompt: PromptSection = PromptSection()
+    loss: LossSection = LossSection()
+    seed: int = Field(0, ge=0, lt=2**32)
+    score_batch_size: int = Field(32, gt=0)
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> "RunSections":
+        names = [stage.name for stage in self.stages]
+        if len(set(names)) < len(names):
+            raise ValueError(f"stages {', '.join(names)} repeat a name; each stage has a folder of its name")
+        if self.model.quantization is not None:
+            for part in get_args(PartName):
+                if getattr(self.trained, part).method == "full":
+                    raise ValueError(
+                        f"trained.{part} is full, but quantised weights cannot be trained; set it to lora or frozen, "
+                        "or leave model.quantization out"
+                    )
+        return self
 
 
-def read_data_sections(paths: Path | Sequence[Path], overrides: Sequence[str] = ()) -> tuple[DataSection, ...]:
-    """The datasets of a training configuration, read without importing transformers and without a look at the rest.
+# Keys of the section `train` that are known without the trainer's imports: those that shipped configurations use, and
+# the trainer's own. Other keys are known when `config.py` is imported, which takes seconds.
+ORDINARY_TRAIN_KEYS = frozenset(
+    {
+        "bf16",
+        "dataloader_num_workers",
+        "early_stopping_patience",
+        "eval_steps",
+        "gradient_accumulation_steps",
+        "gradient_checkpointing",
+        "group_by_length",
+        "keep",
+        "learning_rate",
+        "logging_steps",
+        "lr_scheduler_type",
+        "on_bad_sample",
+        "per_device_train_batch_size",
+        "push_to_hub",
+        "report_to",
+        "save_steps",
+        "share_images",
+        "warmup_ratio",
+        "weight_decay",
+    }
+)
+
+
+class _UncheckedTrain(RunSections):
+    """A configuration whose section `train` is not looked into."""
+
+    train: dict[str, Any] = {}
+
+
+def read_sections(paths: Path | Sequence[Path], overrides: Sequence[str] = ()) -> tuple[RunSections, frozenset[str]]:
+    """A training configuration, read without importing transformers and without a look into the section `train`.
 
     Args:
         paths: One YAML file or several; a later one goes over an earlier one.
         overrides: ``section.key=value`` each, the value in YAML; they come last.
 
+    Returns:
+        The checked sections, and the keys of the section `train`, which are not checked.
+
     Raises:
-        ArtQuantError: There is no such file, it is no YAML, or the section `data` is wrong.
+        ArtQuantError: There is no such file, it is no YAML, a key is unknown, or a value is of the wrong kind.
     """
-    return read_config(_DataAlone, paths, overrides).data
+    content = read_config(_UncheckedTrain, paths, overrides)
+    return content, frozenset(content.train)

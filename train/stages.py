@@ -1,25 +1,32 @@
-"""What a run that is not through has on the disk, so that it can go on: folder `stages` of its output.
+"""What an unfinished run has on the disk, so that it can be resumed: folder `stages` of its output.
 
-stages/config.yaml              the configuration that it was begun with
+stages/run.json                 configuration, data and weights that the run began with; while it is there, the run is
+                                unfinished, whatever else the output folder holds
 stages/mat/checkpoint-100/      weights, optimizer, scheduler, random states; a checkpoint that scores
-stages/mat/best/                weights of the best evaluation
-stages/mat/final/               weights that the stage ended with
-stages/mat/done.json            the stage's log and metrics; its presence says that the stage is through
+stages/mat/best/                weights of the best evaluation so far
+stages/mat/final/               weights that the stage ended with, where it did not end with the best ones
+stages/mat/done.json            the stage's log and metrics; its presence says that the stage is finished
+
+A process may be killed between any two file operations. So every folder appears whole, in one step, or has a file that
+is written last and removed first: ``whole`` in a checkpoint, done.json in a stage, run.json in `stages`.
 """
 
 import json
 import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from artquant_plugin.common.files import atomic_write
-from artquant_plugin.common.run_record import refuse_changes
+from artquant_plugin.common.hub import is_hub_id, split_revision
+from artquant_plugin.common.run_record import only_writer, read_record, refuse_changes, write_record
 from artquant_plugin.train.config import TrainConfig
 
 WHOLE_FILE = "whole"  # written last into a checkpoint; without it, the writing was cut off
+LOCK_FILE = ".training.lock"
+RUN_FILE = "run.json"
 # What may change between the beginning of a run and its resumption, because the trained weights do not depend on it.
 _FREE = ("output", "score_batch_size")
 _FREE_TRAIN = (
@@ -78,8 +85,13 @@ class StageFolder:
         self.best = path / "best"
         self.final = path / "final"
 
+    @property
+    def weights(self) -> Path:
+        """Checkpoint with the weights that the stage ended with: the best ones, where a best evaluation was kept."""
+        return self.best if self.best.is_dir() else self.final
+
     def result(self) -> StageResult | None:
-        """The result of a stage that is through, else None."""
+        """The result of a stage that is finished, else None."""
         path = self.path / "done.json"
         if not path.is_file():
             return None
@@ -94,21 +106,16 @@ class StageFolder:
         kept = [path for path in checkpoints(self.path) if (path / WHOLE_FILE).is_file()][-count:]
         for path in checkpoints(self.path):
             if path not in kept:
-                shutil.rmtree(path, ignore_errors=True)
-
-    def take_best(self) -> None:
-        """Have the stage end with the weights of its best evaluation."""
-        shutil.rmtree(self.final, ignore_errors=True)
-        self.best.rename(self.final)
+                remove_checkpoint(path)
 
     def finish(self, result: StageResult) -> None:
-        """Say that the stage is through, and drop what it needed to go on."""
+        """Write that the stage is finished, and remove the checkpoints from which it would have been resumed."""
         with atomic_write(self.path / "done.json") as file:
             file.write(
                 json.dumps({"metrics": result.metrics, "history": result.history, "skipped": result.skipped}) + "\n"
             )
         for checkpoint in checkpoints(self.path):
-            shutil.rmtree(checkpoint, ignore_errors=True)
+            remove_checkpoint(checkpoint)
 
     def last_checkpoint(self) -> Path | None:
         """The newest checkpoint that was written whole."""
@@ -123,7 +130,9 @@ class RunFolder:
     """
 
     def __init__(self, output: Path) -> None:
+        self.output = output
         self.path = output / "stages"
+        self._record = self.path / RUN_FILE
 
     def stage(self, name: str) -> StageFolder:
         """Folder of a stage."""
@@ -131,35 +140,90 @@ class RunFolder:
 
     @property
     def begun(self) -> bool:
-        """Whether a run was begun here and is not through."""
-        return (self.path / "config.yaml").is_file()
+        """Whether a run was begun here and is not finished."""
+        return self._record.is_file()
 
-    def begin(self, config: TrainConfig) -> None:
-        """Make the folder and write what the run was begun with."""
-        with atomic_write(self.path / "config.yaml") as file:
-            file.write(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+    @contextmanager
+    def only_run(self) -> Iterator[None]:
+        """Hold the lock of the output folder, which is made when absent, and removed again when nothing was written.
+
+        Raises:
+            ArtQuantError: Another process trains into this folder, or the folder cannot be written to.
+        """
+        was_there = self.output.exists()
+        lock = self.output / LOCK_FILE
+        with only_writer(lock, self.output, elsewhere="--set output=FOLDER"):
+            try:
+                yield
+            finally:
+                with suppress(OSError):  # the folder is not empty, or the system removes no file that is open
+                    lock.unlink()
+                    if not was_there:
+                        self.output.rmdir()
+
+    def begin(self, config: TrainConfig, made_from: Mapping[str, Any]) -> None:
+        """Write what the run begins with, or goes on with; what an earlier run left behind is removed.
+
+        Args:
+            config: Configuration of the run.
+            made_from: What else decides about its weights, as `made_from` gives it.
+        """
+        if not self.begun:
+            self.clear()
+        write_record(self._record, {"config": config.model_dump(mode="json"), **made_from})
 
     def clear(self) -> None:
-        """Remove the folder `stages` with its checkpoints."""
+        """Remove the folder `stages` with its checkpoints; from the first file on, the run counts as not begun."""
+        self._record.unlink(missing_ok=True)
         if self.path.is_dir():
             shutil.rmtree(self.path)
 
-    def check(self, config: TrainConfig) -> None:
-        """Stop when the run was begun with another configuration, as it would end elsewhere.
+    def check(self, config: TrainConfig, made_from: Mapping[str, Any]) -> None:
+        """Stop when the run was begun with something else, since it would then end with other weights.
 
         Args:
-            config: The configuration that the run is to go on with.
+            config: The configuration that the run is to be resumed with.
+            made_from: What else it is to be resumed with: some or all keys of `made_from`.
 
         Raises:
-            ArtQuantError: A key that decides about the trained weights differs.
+            ArtQuantError: Something differs that decides about the trained weights, or the record cannot be read.
         """
-        before = yaml.safe_load((self.path / "config.yaml").read_text(encoding="utf-8"))
-        refuse_changes(
-            self.path,
-            _deciding(before),
-            _deciding(config.model_dump(mode="json")),
-            remedy="resume with the configuration that the run began with, or begin anew with --overwrite",
+        remedy = (
+            "resume with the configuration, data and model that the run began with, or begin anew with --overwrite"
         )
+        record = read_record(
+            self._record,
+            kind="record of a run",
+            remedy="begin anew with --overwrite",
+            fields=("config", "datasets", "weights", "processes"),
+        )
+        if record is not None:
+            refuse_other_run(self.path, record, config, made_from, remedy=remedy)
+
+
+def refuse_other_run(
+    place: Path, record: Mapping[str, Any], config: TrainConfig, made_from: Mapping[str, Any], *, remedy: str
+) -> None:
+    """Stop when a run was made from something else than is asked for now.
+
+    Args:
+        place: Folder of the run, for the message.
+        record: What it was made from: its ``config`` and the keys of `made_from`.
+        config: The configuration that is asked for now.
+        made_from: What else is asked for now: some or all keys of `made_from`.
+        remedy: How the message ends, in the imperative.
+
+    Raises:
+        ArtQuantError: Something differs that decides about the trained weights.
+    """
+    before = _deciding(record["config"]) | {key: record.get(key) for key in made_from}
+    refuse_changes(place, before, _deciding(config.model_dump(mode="json")) | made_from, remedy=remedy)
+
+
+def remove_checkpoint(folder: Path) -> None:
+    """Remove a checkpoint; the file that says that it is whole goes first."""
+    (folder / WHOLE_FILE).unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def checkpoints(folder: Path) -> list[Path]:
@@ -169,6 +233,14 @@ def checkpoints(folder: Path) -> list[Path]:
 
 
 def _deciding(content: dict[str, Any]) -> dict[str, Any]:
-    """The keys of a configuration that decide about the trained weights."""
+    """The keys of a configuration that decide about the trained weights.
+
+    The revision of a model on the Hub is left out: its commit is part of the weights' identity, however it was named.
+    """
     kept = {key: value for key, value in content.items() if key not in _FREE}
-    return kept | {"train": {key: value for key, value in content["train"].items() if key not in _FREE_TRAIN}}
+    model = {
+        key: split_revision(value)[0] if isinstance(value, str) and is_hub_id(split_revision(value)[0]) else value
+        for key, value in content["model"].items()
+    }
+    train = {key: value for key, value in content["train"].items() if key not in _FREE_TRAIN}
+    return kept | {"model": model, "train": train}

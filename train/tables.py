@@ -14,14 +14,16 @@ from artquant_plugin.common.text import listed
 from artquant_plugin.prompting.questions import join_description
 from artquant_plugin.train.config import ArtQuantConfig
 from artquant_plugin.train.data import (
-    Kind,
+    KINDS,
     MixedSamples,
     Sample,
     ScoredPainting,
     TableImage,
     cell_content,
     opened_or_error,
+    score_samples,
 )
+from artquant_plugin.train.sections import LevelsSection, SampleKind
 
 Table: TypeAlias = datasets.Dataset | datasets.IterableDataset
 
@@ -49,8 +51,8 @@ class TableColumns:
         # A stream that is made by a generator knows its columns by its rows alone.
         columns = list(table.column_names or next(iter(table), {}))
         if kinds is None:
-            kinds = ["describe", "score"] if "description" in columns else ["score"]
-        self.kinds: list[Kind] = [kind for kind in ("describe", "score") if kind in kinds]
+            kinds = KINDS if "description" in columns else ["score"]
+        self.kinds: list[SampleKind] = [kind for kind in KINDS if kind in kinds]
         needed = ["image", *("description" if kind == "describe" else "score" for kind in self.kinds)]
         for column in needed:
             if column not in columns:
@@ -102,16 +104,44 @@ class TableColumns:
         return str(row.get("id", number))
 
 
-def _deviations(rows: Sequence[dict[str, Any]], given: float | str | None, name: str) -> list[float] | None:
-    """The raters' standard deviation of each row; None where the labels' method needs none."""
-    if given is None or isinstance(given, int | float):
-        return None if given is None else [float(given)] * len(rows)
-    for number, row in enumerate(rows):
-        if row.get(given) is None:
-            raise ArtQuantError(
-                f"{name}: row {number} has no {given!r}; set levels.deviation to a number or to a column of numbers"
-            )
-    return [float(row[given]) for row in rows]
+def row_score_samples(
+    columns: TableColumns, rows: Sequence[dict[str, Any]], images: Sequence[TableImage], levels: LevelsSection
+) -> list[Sample]:
+    """One score sample per row.
+
+    Args:
+        columns: Reads the rows.
+        rows: Values of each row by column.
+        images: The image of each row, which knows the row's number in the table.
+        levels: The levels, and how a score becomes a soft label; `deviation` may name a column.
+
+    Raises:
+        ArtQuantError: A score is no number or outside the levels' range, or a row lacks the deviation.
+    """
+    numbers = [image.row for image in images]
+    return score_samples(
+        [columns.painting_id(row, number) for row, number in zip(rows, numbers, strict=True)],
+        images,
+        [columns.score(row, number) for row, number in zip(rows, numbers, strict=True)],
+        levels,
+        deviation_of=lambda index, name: rows[index].get(name),
+        missing=lambda index: (
+            f"{columns.name}: row {numbers[index]} has no {levels.deviation!r}; set levels['deviation'] to a number "
+            "or to a column of numbers"
+        ),
+    )
+
+
+def row_description_samples(
+    columns: TableColumns, rows: Sequence[dict[str, Any]], images: Sequence[TableImage]
+) -> list[Sample]:
+    """One description sample per row that has a description; the arguments are those of `row_score_samples`."""
+    made = []
+    for row, image in zip(rows, images, strict=True):
+        text = columns.description(row)
+        if text is not None:
+            made.append(Sample("describe", columns.painting_id(row, image.row), image, description=text))
+    return made
 
 
 def table_samples(table: datasets.Dataset, args: ArtQuantConfig) -> MixedSamples:
@@ -131,26 +161,14 @@ def table_samples(table: datasets.Dataset, args: ArtQuantConfig) -> MixedSamples
     images = [TableImage(pictures, number) for number in range(len(rows))]
     if not rows:
         raise ArtQuantError("train_dataset has no row; give one with paintings")
-    section = args.levels_section()
     groups: list[tuple[list[Sample], float]] = []
     for kind in columns.kinds:
-        made: list[Sample] = []
-        if kind == "describe":
-            for number, row in enumerate(rows):
-                text = columns.description(row)
-                if text is not None:
-                    made.append(Sample(kind, columns.painting_id(row, number), images[number], description=text))
+        if kind == "score":
+            made = row_score_samples(columns, rows, images, args.levels_section())
+        else:
+            made = row_description_samples(columns, rows, images)
             if not made:
                 raise ArtQuantError("no row of train_dataset has a description; set sample_kinds=['score']")
-        else:
-            labels = section.scale().soft_labels(
-                [columns.score(row, number) for number, row in enumerate(rows)],
-                section.method,
-                sigma=section.sigma,
-                deviations=_deviations(rows, section.deviation, columns.name),
-            )
-            for number, row in enumerate(rows):
-                made.append(Sample(kind, columns.painting_id(row, number), images[number], label=labels[number]))
         groups.append((made, 1.0))
     return MixedSamples(groups, args.seed)
 
@@ -171,7 +189,7 @@ class StreamedSamples(IterableDataset[dict[str, Any]]):
 
     def __init__(self, stream: datasets.IterableDataset, args: ArtQuantConfig) -> None:
         self._columns = TableColumns(stream, args.sample_kinds, "train_dataset")
-        self._section = args.levels_section()
+        self._levels = args.levels_section()
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         for epoch in itertools.count():
@@ -185,22 +203,15 @@ class StreamedSamples(IterableDataset[dict[str, Any]]):
                 return
 
     def _items(self, row: dict[str, Any], number: int) -> list[dict[str, Any]]:
-        name = self._columns.painting_id(row, number)
-        image = TableImage(None, number)  # says which samples are of one painting; the image itself is opened here
-        made = []
+        opened = opened_or_error(TableImage([row], 0))
+        # The samples' image only says which of them are of one painting; it must not keep the row in memory.
+        of_row = [TableImage(None, number)]
+        made: list[Sample] = []
         for kind in self._columns.kinds:
-            text = self._columns.description(row) if kind == "describe" else None
             if kind == "score":
-                label = self._section.scale().soft_labels(
-                    [self._columns.score(row, number)],
-                    self._section.method,
-                    sigma=self._section.sigma,
-                    deviations=_deviations([row], self._section.deviation, self._columns.name),
-                )[0]
-                made.append(Sample(kind, name, image, label=label))
-            elif text is not None:
-                made.append(Sample(kind, name, image, description=text))
-        opened = opened_or_error(cell_content(row["image"]))
+                made += row_score_samples(self._columns, [row], of_row, self._levels)
+            else:
+                made += row_description_samples(self._columns, [row], of_row)
         return [{"sample": sample, **opened} for sample in made]
 
 

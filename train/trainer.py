@@ -1,12 +1,15 @@
 """`transformers.Trainer` with the loss of the paper, evaluation by scoring, and checkpoints that score."""
 
+import errno
 import inspect
 import itertools
 import math
+import re
 import shutil
 import time
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,19 +20,22 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule
 from torch.utils.data import Sampler
-from transformers import Trainer
+from transformers import Trainer, TrainerState
+from transformers.trainer import TRAINER_STATE_NAME
+from transformers.trainer_utils import TrainOutput
 from transformers.utils import PushInProgress
 
 from artquant_plugin.backbones.interface import core, damaged_weights
 from artquant_plugin.checkpoint import Checkpoint, load_checkpoint, restore_weights, save_checkpoint
 from artquant_plugin.common.device import synchronize
-from artquant_plugin.common.errors import ArtQuantError, ArtQuantWarning
+from artquant_plugin.common.errors import ArtQuantError, ArtQuantWarning, MachineError
+from artquant_plugin.common.files import atomic_folder
 from artquant_plugin.common.text import one_line
 from artquant_plugin.metrics.agreement import plcc, srocc
 from artquant_plugin.prompting.prompter import Prompter
 from artquant_plugin.scoring.scorer import ArtQuantScorer
 from artquant_plugin.train import sharding
-from artquant_plugin.train.callbacks import EpochStart, SaveAndStop, Speed, StopRequest
+from artquant_plugin.train.callbacks import EpochStart, SaveAndStop, Speed, StopRequest, evaluations_since_best
 from artquant_plugin.train.collate import (
     REPORT,
     AnswerCollator,
@@ -48,7 +54,7 @@ from artquant_plugin.train.losses import LOGGED, TERMS, LossTerms, batch_terms
 from artquant_plugin.train.memory import raise_if_memory
 from artquant_plugin.train.parts import add_adapter, checkpoint_activations, optimizer_groups, processor_of
 from artquant_plugin.train.pushing import push_checkpoint
-from artquant_plugin.train.stages import WHOLE_FILE, StageFolder
+from artquant_plugin.train.stages import WHOLE_FILE, StageFolder, remove_checkpoint
 from artquant_plugin.train.tables import StreamedSamples, Table, evaluation_paintings, training_samples
 
 
@@ -75,6 +81,8 @@ class ArtQuantTrainer(Trainer):
         optimizers: Optimizer and scheduler that are used instead of those of `args`.
         prompter: Writes prompts and answers; made of the processor and `args` when None.
         stop_request: Tells whether somebody asked training to stop, which then saves first; None where nobody can.
+        in_run: Whether this is a stage of a run, whose messages name keys of its YAML file and options of `artquant
+            train`. Else they name the fields of `ArtQuantConfig` and the arguments of `train`.
 
     Raises:
         ArtQuantError: The model or a dataset does not fit, or the model does not take encoded images although they are
@@ -97,6 +105,7 @@ class ArtQuantTrainer(Trainer):
         optimizers: tuple[Any, Any] = (None, None),
         prompter: Prompter | None = None,
         stop_request: StopRequest | None = None,
+        in_run: bool = False,
     ) -> None:
         if isinstance(model, str):
             checkpoint = load_checkpoint(
@@ -117,6 +126,7 @@ class ArtQuantTrainer(Trainer):
         self._other_tokens = OtherTokens(model) if self.loss_section.k_mass else None
         self.folder = StageFolder(Path(str(args.output_dir)))
         self.skipped: dict[str, str] = {}
+        self._in_run = in_run
         self._speed = Speed()
         # Sums of what the log shows of the loss, and the number of steps that had each term, since its last line.
         self._sums, self._steps = torch.zeros(len(LOGGED)), torch.zeros(len(TERMS))
@@ -136,7 +146,7 @@ class ArtQuantTrainer(Trainer):
         if args.share_images and not takes_encoded_images(self.model):
             raise ArtQuantError(
                 f"{type(core(self.model)).__name__} does not take images that are encoded already; "
-                "set train.share_images: false"
+                f"set {self._named('share_images', False)}"
             )
         if args.activation_checkpointing:  # before training, so that a rehearsal needs as much memory as a step
             checkpoint_activations(self.model, cast(dict[str, Any], args.activation_checkpointing_kwargs))
@@ -144,6 +154,12 @@ class ArtQuantTrainer(Trainer):
             sharding.name_layers(self.accelerator.state.fsdp_plugin, core(self.model))
         self.add_callback(self._save_and_stop)
         self.add_callback(self._epochs)
+
+    def _named(self, field: str, value: Any = None) -> str:
+        """A field of the arguments as whoever started the training writes it, with a value where one is given."""
+        if self._in_run:
+            return f"train.{field}" + ("" if value is None else f": {str(value).lower()}")
+        return field if value is None else f"{field}={value!r}"
 
     @property
     def stopped(self) -> bool:
@@ -180,16 +196,44 @@ class ArtQuantTrainer(Trainer):
             if last is None:
                 raise ArtQuantError(f"{self.folder.path} holds no whole checkpoint to go on from; train without it")
             resume_from_checkpoint = str(last)
-        if not resume_from_checkpoint and self.args.should_save and self.folder.best.exists():
-            shutil.rmtree(self.folder.best)  # of an earlier training
+        if not resume_from_checkpoint and self.args.should_save:
+            self._begin_anew()
         self.accelerator.wait_for_everyone()
-        output = super().train(resume_from_checkpoint, *args, **options)
+        output = self._ended(resume_from_checkpoint) or super().train(resume_from_checkpoint, *args, **options)
         self.accelerator.wait_for_everyone()  # one process writes the best weights, all look for them
         best = self.best_folder
         if best is not None and not self.stopped and not self.is_sharded:
             restore_weights(self.model, best)
         self.accelerator.wait_for_everyone()
         return output
+
+    def _ended(self, checkpoint: str | bool | None) -> TrainOutput | None:
+        """The end of a training whose checkpoint holds all steps; None where steps are left, or weights are spread.
+
+        `Trainer` would make one more step from such a checkpoint where `max_steps` ends training within an epoch, and
+        go on after an early end.
+        """
+        if not checkpoint or self.is_sharded:
+            return None
+        state = TrainerState.load_from_json(str(Path(str(checkpoint)) / TRAINER_STATE_NAME))
+        patience = self.args.early_stopping_patience
+        ended_early = patience is not None and evaluations_since_best(state.log_history) >= patience
+        if not ended_early and not 0 < self.args.max_steps <= state.global_step:
+            return None
+        self.state = state
+        self._load_from_checkpoint(str(checkpoint))
+        losses = [line["train_loss"] for line in state.log_history if "train_loss" in line]
+        return TrainOutput(state.global_step, losses[-1] if losses else math.nan, {})
+
+    def _begin_anew(self) -> None:
+        """Have no weights of an earlier training pass for those of the one that begins."""
+        earlier = self.folder.last_checkpoint()
+        if earlier is not None:
+            raise ArtQuantError(
+                f"{self.folder.path} holds {earlier.name} of an earlier training; go on from it with "
+                "train(resume_from_checkpoint=True), or remove it, or set another output_dir"
+            )
+        shutil.rmtree(self.folder.best, ignore_errors=True)
 
     # Batches
 
@@ -238,7 +282,7 @@ class ArtQuantTrainer(Trainer):
                 synchronize(self.args.device)
                 seconds = time.perf_counter() - started
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-            raise_if_memory(error)
+            raise_if_memory(error, in_run=self._in_run)
             raise
         finally:
             for parameter in model.parameters():
@@ -278,9 +322,12 @@ class ArtQuantTrainer(Trainer):
 
     def _checked(self, batch: dict[str, Any]) -> dict[str, Any]:
         report: BatchReport = batch[REPORT]
+        if report.fault is not None:
+            raise MachineError(report.fault)
         for name, reason in report.unreadable:
             if self.args.on_bad_sample == "stop":
-                raise ArtQuantError(f"sample {name}: {reason}; or leave such images out with train.on_bad_sample=skip")
+                skip = "train.on_bad_sample=skip" if self._in_run else "on_bad_sample='skip'"
+                raise ArtQuantError(f"sample {name}: {reason}; or leave such images out with {skip}")
             self._skip(name, reason)
         if report.failure is not None:
             raise ArtQuantError(f"batch of {', '.join(report.names)}: {report.failure}")
@@ -326,7 +373,7 @@ class ArtQuantTrainer(Trainer):
                     losses.append(super().training_step(model, inputs | {"parts": group}, num_items_in_batch))
             losses.append(super().training_step(model, inputs | {"parts": groups[-1]}, num_items_in_batch))
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-            raise_if_memory(error)
+            raise_if_memory(error, in_run=self._in_run)
             raise
         report: BatchReport = inputs.get(REPORT, BatchReport())
         self._speed.count(len(report.names), report.tokens)
@@ -377,15 +424,27 @@ class ArtQuantTrainer(Trainer):
         weights = self.loss_section
         loss = parts.total(k=weights.k, k_asl=weights.k_asl, k_mass=weights.k_mass, k_ranking=weights.k_ranking)
         if not torch.isfinite(loss):
-            # After the first step, weights that are not finite are what training made of them.
-            damage = damaged_weights(model) if self.state.global_step == 0 and not self.is_sharded else None
-            raise ArtQuantError(
-                f"the loss became {loss.item()} at step {self.state.global_step} with "
-                f"{', '.join(inputs['paintings'])}; {damage or 'lower train.learning_rate'}"
-            )
+            raise self._not_finite(loss, inputs["paintings"])
         if num_items_in_batch is not None:
             self._sums += parts.stacked().cpu()
         return (loss, outputs) if return_outputs else loss
+
+    def _not_finite(self, loss: Tensor, paintings: Sequence[str]) -> ArtQuantError:
+        """The error about a loss that is no number, with the cause that the weights and the step tell."""
+        step = self.state.global_step
+        said = f"the loss became {loss.item()} at step {step} with {', '.join(paintings)}"
+        if step > 0:
+            return ArtQuantError(f"{said}; lower {self._named('learning_rate')}")
+        damage = None if self.is_sharded else damaged_weights(self.model)
+        if damage is not None:  # no step was made yet, so that they were stored so
+            return ArtQuantError(f"{said}; {damage}")
+        if self.args.fp16:
+            remedy = f"take {self._named('bf16')} instead of {self._named('fp16')}"
+        elif core(self.model).dtype != torch.float32:
+            remedy = "set model.dtype=float32" if self._in_run else "set model_dtype='float32'"
+        else:
+            remedy = "start from another model"
+        return ArtQuantError(f"{said}, although all weights are finite: the model's own computation fails; {remedy}")
 
     def forward_parts(
         self, model: Any, parts: Sequence[dict[str, Any]], others: list[Tensor | None] | None = None
@@ -505,12 +564,17 @@ class ArtQuantTrainer(Trainer):
             together among all tokens; NaN where they are not defined.
 
         Raises:
-            ArtQuantError: There are no paintings, or an image cannot be read and is not to be left out.
+            ArtQuantError: There are no paintings, an image cannot be read and is not to be left out, or a weight of
+                the model is not finite.
         """
         paintings = cast(Any, self.eval_dataset) if eval_dataset is None else evaluation_paintings(eval_dataset)
         if paintings is None:
             raise ArtQuantError("there are no paintings to evaluate on; pass eval_dataset")
         best = self.state.best_metric
+        damage = None if self.is_sharded else damaged_weights(self.model)
+        if damage is not None:
+            remedy = f"; lower {self._named('learning_rate')}" if self.state.global_step else ""
+            raise ArtQuantError(f"nothing can be scored at step {self.state.global_step}: {damage}{remedy}")
         # The engine enters the model below its root, whose own weights FSDP2 would leave in pieces.
         root = self.model_wrapped if isinstance(self.model_wrapped, FSDPModule) else None
         if root is not None:
@@ -551,21 +615,26 @@ class ArtQuantTrainer(Trainer):
     # Checkpoints
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
-        """Write a checkpoint that scores."""
+        """Write a checkpoint that scores; the folders `best` and `final` appear whole."""
         if state_dict is not None:
             state_dict = sharding.whole_tensors(state_dict)
         if not self.args.should_save:
             return
         model = self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
         folder = Path(output_dir or str(self.args.output_dir))
+        whole = folder in (self.folder.best, self.folder.final)
         try:
-            save_checkpoint(folder, model, self.processing_class, self.spec, state_dict)
+            with atomic_folder(folder) if whole else nullcontext(folder) as place:
+                save_checkpoint(place, model, self.processing_class, self.spec, state_dict)
         except (OSError, SafetensorError) as error:
             raise self._unwritten(folder, error) from error
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         """Write everything that is needed to go on; what was written before goes only when this is whole."""
         folder = self.folder.path / f"checkpoint-{self.state.global_step}"
+        if self.args.should_save:
+            remove_checkpoint(folder)  # of a process that was killed while it wrote
+        self.accelerator.wait_for_everyone()
         limit, self.args.save_total_limit = self.args.save_total_limit, None  # `Trainer` would remove them before
         try:
             super()._save_checkpoint(model, trial)
@@ -575,9 +644,10 @@ class ArtQuantTrainer(Trainer):
         except (OSError, RuntimeError) as error:  # torch turns a full disk into a RuntimeError
             if isinstance(error, RuntimeError) and "write" not in str(error):
                 raise
+            remove_checkpoint(folder)
             raise self._unwritten(folder, error) from error
         except ArtQuantError:
-            shutil.rmtree(folder, ignore_errors=True)
+            remove_checkpoint(folder)
             raise
         finally:
             self.args.save_total_limit = limit
@@ -585,12 +655,15 @@ class ArtQuantTrainer(Trainer):
             self.folder.keep_newest(limit)
 
     def _unwritten(self, folder: Path, error: Exception) -> ArtQuantError:
-        shutil.rmtree(folder, ignore_errors=True)
+        """The error about a checkpoint that could not be written, which names the one that training can go on from."""
         last = self.folder.last_checkpoint()
+        if last is not None and last == folder:
+            last = None
         remains = f"{last} is whole" if last else "there is no earlier one"
+        go_on = "--resume" if self._in_run else "train(resume_from_checkpoint=True)" if last else "train()"
         return ArtQuantError(
-            f"checkpoint {folder} could not be written ({one_line(error)}); {remains}: make room on the disk and go "
-            "on with --resume"
+            f"checkpoint {folder} could not be written ({one_line(error)}); {remains}: {_disk_remedy(error)} and go "
+            f"on with {go_on}"
         )
 
     def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
@@ -623,6 +696,15 @@ class ArtQuantTrainer(Trainer):
         scheduler: Any = self.lr_scheduler
         sharding.load_optimizer(self.model, self.optimizer, folder, is_main_process=self.accelerator.is_main_process)
         scheduler.load_state_dict(torch.load(folder / "scheduler.pt", weights_only=True))
+
+
+def _disk_remedy(error: Exception) -> str:
+    """What mends an error of writing: room on a full disk, and whatever the error says in other cases."""
+    found = re.search(r"\(os error (\d+)\)", str(error))  # as safetensors says it
+    number = error.errno if isinstance(error, OSError) else int(found[1]) if found else None
+    # torch's RuntimeError has no number; nearly always the disk is full.
+    is_full = number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or isinstance(error, RuntimeError)
+    return "make room on the disk" if is_full else "mend that"
 
 
 def takes_encoded_images(model: Any) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 
 from artquant_plugin.checkpoint.files import check_safetensors
 from artquant_plugin.checkpoint.locate import ADAPTER_CONFIG_FILE
+from artquant_plugin.checkpoint.patterns import check_patterns
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.hub import is_hub_id, split_revision
 from artquant_plugin.common.json_text import read_object
@@ -86,6 +87,7 @@ def add_adapter(base: Any, folder: Path, pretrained: str) -> Any:
             f"adapter {pretrained!r} is of type {config.peft_type.value}, which moves the positions of tokens; "
             "use LoRA or another adapter of weights"
         )
+    check_patterns(config, (name for name, _ in base.named_modules()), str(folder / ADAPTER_CONFIG_FILE))
     misfit = f"adapter {pretrained!r} does not fit its base {type(base).__name__}"
     remedy = f"name the base that it was trained on in {ADAPTER_CONFIG_FILE}"
     try:

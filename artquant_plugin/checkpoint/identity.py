@@ -7,6 +7,9 @@ from pathlib import Path
 
 from artquant_plugin.common.hashes import digest_of_kept
 from artquant_plugin.common.hub import commit_of, split_revision
+from artquant_plugin.common.locations import content_key
+
+MODEL_SUFFIXES = (".json", ".safetensors", ".bin", ".model", ".jinja", ".txt")  # of the files that loading reads
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,3 +67,17 @@ def files_hash(folders: Iterable[Path]) -> str:
         for path in sorted(path for path in folder.iterdir() if path.is_file()):
             digest.update(f"{path.name} {digest_of_kept(path).sha256}\n".encode())
     return digest.hexdigest()
+
+
+def file_keys(folder: Path) -> dict[str, str]:
+    """A key of each file from which a checkpoint is loaded, at the cost of samples of the big ones.
+
+    Args:
+        folder: the local folder of the checkpoint.
+
+    Returns:
+        The keys of `content_key` by the files' names. training.json has none, since it only records the training.
+    """
+    files = sorted(file for file in folder.iterdir() if file.suffix in MODEL_SUFFIXES and file.is_file())
+    kept = [file for file in files if not file.name.startswith(".") and file.name != "training.json"]
+    return {file.name: content_key(str(file)) for file in kept}

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from artquant_plugin.checkpoint.locate import CONFIG_FILE
 from artquant_plugin.common.errors import ArtQuantError, ArtQuantWarning
 
 QUANTIZATION = ("4bit", "8bit")
@@ -73,6 +74,41 @@ def quantization_config(
         # With None, transformers finds the output head itself; with a list, it leaves out what the list names alone.
         llm_int8_skip_modules=["lm_head", *sorted(kept)] if kept else None,
     )
+
+
+def stored_quantization(folder: Path) -> str | None:
+    """How the weights of a checkpoint are quantised already where it is stored.
+
+    Args:
+        folder: the local folder of a full model, with its config.json.
+
+    Returns:
+        The method that config.json names, such as ``bitsandbytes``, ``gptq``, ``awq`` or ``fp8``; None for weights
+        that are not quantised, and for a folder without a config.json.
+
+    Raises:
+        ArtQuantError: config.json is no JSON object.
+    """
+    from artquant_plugin.backbones.mplug_owl2.layout import read_json
+
+    path = folder / CONFIG_FILE
+    if not path.is_file():
+        return None
+    waiting: list[Any] = [read_json(path)]
+    while waiting:  # the configuration may stand in that of the language model
+        found = waiting.pop()
+        for name in ("quantization_config", "compression_config"):
+            section = found.get(name)
+            if isinstance(section, dict) and not _leaves_all(section):
+                return str(section.get("quant_method") or "bitsandbytes")
+        waiting += [value for value in found.values() if isinstance(value, dict)]
+    return None
+
+
+def _leaves_all(section: dict[str, Any]) -> bool:
+    """Whether a configuration of bitsandbytes quantises nothing, as older versions of transformers wrote it."""
+    widths = [section[name] for name in ("load_in_4bit", "load_in_8bit") if name in section]
+    return bool(widths) and not any(widths)
 
 
 def fits_cpu_kernels(layer: nn.Linear) -> bool:

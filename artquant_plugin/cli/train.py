@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from artquant_plugin.cli.options import add_overrides
+from artquant_plugin.common.errors import ArtQuantError
 
 EXAMPLE = "example: artquant train configs/demo.yaml --set train.learning_rate=1e-3"
 
@@ -48,11 +49,7 @@ def run(args: argparse.Namespace) -> None:
     if args.push_to_hub:
         args.overrides.append(f"train.push_to_hub={args.push_to_hub}")
     if not args.resume:  # a finished run needs no data to be left as it is
-        from artquant_plugin.data.find import find_dataset
-        from artquant_plugin.train.sections import read_data_sections
-
-        for section in read_data_sections(args.config, args.overrides):  # before the seconds that the trainer's
-            find_dataset(section.name)  # imports take
+        _find_datasets(args)
     from artquant_plugin.train.config import load_config
     from artquant_plugin.train.run import StoppedRun, dry_run, train
 
@@ -71,6 +68,26 @@ def run(args: argparse.Namespace) -> None:
         return
     for line in result.lines():
         print(line)
+
+
+def _find_datasets(args: argparse.Namespace) -> None:
+    """See that the datasets are there, before the seconds that the trainer's imports take.
+
+    What is wrong with the configuration is told before a dataset that is missing.
+    """
+    from artquant_plugin.data.find import find_dataset
+    from artquant_plugin.train.sections import ORDINARY_TRAIN_KEYS, read_sections
+
+    sections, train_keys = read_sections(args.config, args.overrides)
+    try:
+        for section in sections.data:
+            find_dataset(section.name)
+    except ArtQuantError:
+        if train_keys - ORDINARY_TRAIN_KEYS:
+            from artquant_plugin.train.config import load_config
+
+            load_config(args.config, args.overrides)
+        raise
 
 
 def _command(args: argparse.Namespace) -> str:

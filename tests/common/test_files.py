@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from artquant_plugin.common.files import atomic_files, atomic_folder, atomic_write
+from artquant_plugin.common.files import atomic_files, atomic_folder, atomic_write, link_files
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path):
@@ -67,6 +67,32 @@ def test_while_files_are_moved_the_last_one_is_absent(tmp_path, monkeypatch):
     assert moved[-1] == ("a", False)
     assert sorted(name for name, _ in moved[:-1]) == ["b", "c"]
     assert not any(there for _, there in moved)
+
+
+def test_of_several_last_files_each_comes_after_the_one_named_before_it(tmp_path, monkeypatch):
+    moved = []
+    replace = os.replace
+    monkeypatch.setattr(os, "replace", lambda source, target: (moved.append(target.name), replace(source, target)))
+    with atomic_files(tmp_path, last=("b", "a")) as part:
+        for name in "abc":
+            (part / name).write_text("new")
+    assert moved == ["c", "b", "a"]
+
+
+def test_what_a_killed_process_left_in_a_folder_of_files_goes(tmp_path):
+    (tmp_path / ".part-abc").mkdir()
+    (tmp_path / ".part-abc" / "a").write_text("half")
+    with atomic_files(tmp_path, last="a") as part:
+        (part / "a").write_text("new")
+    assert os.listdir(tmp_path) == ["a"]
+
+
+def test_files_in_deep_folders_get_a_second_name(tmp_path):
+    (tmp_path / "one" / "deep").mkdir(parents=True)
+    (tmp_path / "one" / "deep" / "a").write_text("a")
+    (tmp_path / "other").mkdir()
+    link_files(tmp_path / "one", tmp_path / "other")
+    assert (tmp_path / "other" / "deep" / "a").read_text() == "a"
 
 
 def test_a_folder_appears_whole_and_replaces_the_one_before(tmp_path):
