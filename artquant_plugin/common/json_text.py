@@ -12,7 +12,7 @@ from artquant_plugin.common.text import one_line
 
 _DECODER = json.JSONDecoder()
 _BLANK = " \t\r\n"
-# Where braces stand in prose that often, as in LaTeX or in a loop, the search for objects ends, as each try takes time.
+# Where that many braces of a text begin no object, as in LaTeX or in a loop, the search ends: each try takes time.
 _MOST_FAILURES = 200
 
 

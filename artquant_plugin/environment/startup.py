@@ -1,8 +1,8 @@
 """How errors are said on lmms-eval's own command line: one line on stderr, and exit code 1.
 
 lmms-eval logs a traceback for any error and exits with 0. Our entry point is loaded before an evaluation starts: it
-reads the metadata of packages, which takes some milliseconds, and says which are outside our bounds and how to mend it.
-Our other errors end the evaluation in the same way.
+reads the metadata of packages, which takes some milliseconds, and says which are outside our bounds and how to mend
+it. Our other errors end the evaluation in the same way.
 """
 
 import importlib.util
@@ -56,8 +56,8 @@ def check_versions(arguments: Sequence[str]) -> None:
 def errors_end_evaluation() -> Iterator[None]:
     """End an evaluation on lmms-eval's command line with one line, where one of our errors is raised in the block.
 
-    Further runs that a file of ``--config`` lists do not take place. A program that imports lmms-eval as a library gets
-    the error as it is.
+    Further runs that a file of ``--config`` lists do not take place. A program that imports lmms-eval as a library
+    gets the error as it is.
 
     Raises:
         SystemExit: with code 1, after the line on stderr.

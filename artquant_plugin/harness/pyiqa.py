@@ -66,7 +66,7 @@ class PyIQA(HarnessModel):
 
     @property
     def response_identity(self) -> str:
-        """The versions of pyiqa, which decides on a metric's weights, and of ours, which decides how images are read."""
+        """The versions of pyiqa, which decides on a metric's weights, and of ours, as it reads the images."""
         return f"{metadata.version('pyiqa')} {__version__}"
 
     def clean(self) -> None:

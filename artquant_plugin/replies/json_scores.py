@@ -10,7 +10,7 @@ from typing import Any
 from artquant_plugin.common.json_text import json_values
 from artquant_plugin.common.text import one_line
 from artquant_plugin.replies import vocabulary as words
-from artquant_plugin.replies.exclusions import introduces_something_else, names_something_else, takes_back
+from artquant_plugin.replies.exclusion_conditions import introduces_something_else, names_something_else, takes_back
 from artquant_plugin.replies.level_words import read_level
 from artquant_plugin.replies.prose import read_prose
 from artquant_plugin.replies.reply import DETAIL_WIDTH, ParsedReply, within
@@ -28,7 +28,7 @@ _SCALE_KEYS = (
     "score_range",
     "total",
 )
-# The words of a key that names a score: one of the first set, and any of the others. "visitor_score" names another one.
+# The words of a key that names the score: one of the first set, and any of the others; not "visitor_score".
 _SCORE_WORDS = {"score", "rating", "grade", "mos"}
 _PAINTING_WORDS = {
     "aesthetic",
@@ -239,7 +239,7 @@ def _holders(value: Any, *, within_something_else: bool = False) -> Iterator[_Ho
 
 
 def _scores(content: Mapping[str, Any]) -> list[Any]:
-    """What stands under the keys that name the painting's score; those that name the last word go before the others."""
+    """What stands under the keys for the painting's score; keys for the last word go before the others."""
     named: dict[bool, list[Any]] = {True: [], False: []}
     for key, item in content.items():
         parts = set(_key_words(key))

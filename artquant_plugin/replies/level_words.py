@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 
 from artquant_plugin.replies import vocabulary as words
-from artquant_plugin.replies.exclusions import introduces_something_else
+from artquant_plugin.replies.exclusion_conditions import introduces_something_else
 from artquant_plugin.replies.reply import ParsedReply, within
 from artquant_plugin.replies.statements import WORD_END, WORD_START
 

@@ -35,7 +35,9 @@ _NUMBER = re.compile(
 _DIGIT_WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 _WORD = rf"(?:{'|'.join(_DIGIT_WORDS)})"
 _DIGITS = r"(?P<digits>\d{1,3}(?:[.,]\d+)?)(?P<ordinal>st|nd|rd|th)?"
-_IN_WORDS = rf"(?P<whole>{_WORD})(?:[\s-]+point[\s-]+(?P<decimals>{_WORD}(?:[\s-]+{_WORD})?))?"
+_IN_WORDS = (
+    rf"(?P<whole>{_WORD})(?:[\s-]+point[\s-]+(?P<decimals>{_WORD}(?:[\s-]+{_WORD})?))?(?P<half>\s+and\s+a\s+half)?"
+)
 _ENGLISH_TOP = (
     r"(?:\s*/\s*(?P<slash>\d+)(?!/)"
     rf"|[\s-]+out[\s-]+of[\s-]+(?P<top>\d+|{_WORD}|a\s+hundred|a\s+possible\s+\w+))?"
@@ -149,12 +151,16 @@ def find_english_numbers(text: str) -> list[WrittenNumber]:
 
 
 def _number_in_words(match: re.Match[str]) -> WrittenNumber:
-    decimals = "".join(str(_digit(word)) for word in re.split(r"[\s-]+", match["decimals"] or "") if word)
+    decimals = (
+        "5"
+        if match["half"]
+        else "".join(str(_digit(word)) for word in re.split(r"[\s-]+", match["decimals"] or "") if word)
+    )
     whole = str(_digit(match["whole"]))
     return WrittenNumber(
         start=match.start(),
         end=match.end(),
-        bare_end=max(match.end("whole"), match.end("decimals")),
+        bare_end=max(match.end("whole"), match.end("decimals"), match.end("half")),
         value=f"{whole}.{decimals}" if decimals else whole,
         top=match["slash"] or match["top"],
         in_words=True,

@@ -6,7 +6,7 @@ from artquant_plugin.common.text import one_line
 from artquant_plugin.replies.json_scores import read_object
 from artquant_plugin.replies.level_words import read_level
 from artquant_plugin.replies.prose import read_prose
-from artquant_plugin.replies.refusals import refuses
+from artquant_plugin.replies.refusals import refuses, sees_no_painting
 from artquant_plugin.replies.reply import DETAIL_WIDTH, ParsedReply
 from artquant_plugin.replies.text import first_answer, plain, request_failed, without_struck_out
 
@@ -23,7 +23,7 @@ def parse_reply(
     JSON with a ``score``, also inside prose or a code fence; the number that prose tells as the score
     ("Score: 7.5/10", "rating = 68 out of 100", "评分：7.5"), converted when it names another scale than the dataset's;
     a level word that stands as the answer. Of several scores the one that is called final or corrects the others
-    counts. What a model thought before its answer, and turns of a conversation that it made up behind it, are not read.
+    counts. What a model thought before its answer is not read, nor are turns that it made up behind its answer.
 
     Args:
         text: the reply; None where an endpoint answered without content, which counts as an empty reply.
@@ -52,6 +52,8 @@ def parse_reply(
         return ParsedReply(reason="empty")
     if len(answer) > LONGEST_ANSWER:
         return _too_long("an answer", answer, LONGEST_ANSWER)
+    if sees_no_painting(answer):
+        return ParsedReply(reason="refusal", detail=one_line(answer, DETAIL_WIDTH))
     reply, answer = read_object(without_struck_out(answer), score_range, level_values)
     if reply is None:
         answer = plain(answer)

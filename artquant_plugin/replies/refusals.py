@@ -93,6 +93,29 @@ REFUSALS = (
         ("Я могу оценить картину.",),
     ),
 )
+# A score that is given all the same is none of the painting.
+UNSEEN = Refusal(
+    "no painting was seen",
+    re.compile(
+        r"\bi(?:'m|'ve)?\b[^.!?\n]{0,30}\b(?:can(?:not|'t| not)|do(?:n't| not)|could(?:n't| not)"
+        r"|unable to)\s+(?:actually\s+)?"
+        r"(?:see|view|access|open|load|find)\s+(?:\w+\s+){0,3}(?:painting|image|picture|artwork|photo)s?\b"
+        r"|\bwithout (?:seeing|viewing|access to)\s+(?:\w+\s+){0,2}(?:painting|image|picture|artwork|photo)s?\b"
+        r"|\bno (?:painting|image|picture|artwork|photo) (?:was|is|has been|seems to be|appears to be) "
+        r"(?:provided|attached|uploaded|given|included|visible|shared|shown)\b"
+        r"|\b(?:painting|image|picture|artwork|photo) (?:was|is|has) (?:not|n't)(?: been)? "
+        r"(?:provided|attached|uploaded|given|included|visible|shared|shown)\b",
+        re.IGNORECASE,
+    ),
+    (
+        "I cannot see the painting.",
+        "I don't see any image.",
+        "Without seeing the painting I can only guess.",
+        "No image was provided.",
+        "The image was not attached.",
+    ),
+    ("I see the painting.", "A man who cannot see the image of himself.", "The sea is not shown."),
+)
 _PUNCTUATION = re.compile(r"\A\W*")
 _PRONOUN = re.compile(r"i\b ?", re.IGNORECASE)
 
@@ -109,6 +132,16 @@ def refuses(text: str) -> bool:
     """
     text = _plain_apostrophes(text)
     return any(refusal.pattern.search(text) for refusal in REFUSALS if not refusal.opening_only)
+
+
+def sees_no_painting(text: str) -> bool:
+    """Whether a text says that the model was shown no painting, or could not see it.
+
+    Example:
+        >>> sees_no_painting("I don't see an image, but here is a guess: 5"), sees_no_painting("I see an image.")
+        (True, False)
+    """
+    return UNSEEN.pattern.search(_plain_apostrophes(text)) is not None
 
 
 def opens_with_refusal(text: str) -> bool:

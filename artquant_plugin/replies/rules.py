@@ -107,7 +107,7 @@ RULES = (
             "That's an 8 for me.": 8,
             "It is a seven out of ten.": 7,
         },
-        ("It's a 7 metre wide canvas.", "This is 7.", "It's 7 in the evening."),
+        ("It's a 7 metre wide canvas.", "This is 7.", "This is a 4 in oil."),
         cue=_pattern(
             r"\b(?:it|this|that|(?:this|the) (?:painting|picture|image|artwork|work|piece))"
             r"(?:'s|\s+(?:is|gets|earns|deserves|would be|comes out (?:as|at)))"
@@ -116,6 +116,7 @@ RULES = (
             rf"\s+(?:(?:definitely|clearly|easily|probably|about|around|only|just|for me)\s+){{0,2}}an?\s+"
             rf"(?:(?:solid|strong|weak|good|firm|low|high|respectable|clear|modest|decent)\s+)?(?:{_NUMBER_NEXT}|{_WORD_NEXT})"
         ),
+        behind=_pattern(r"(?!\s+in\s+(?!my\b))"),
         condition=conditions.counts_nothing_else,
     ),
     Rule(
@@ -125,7 +126,9 @@ RULES = (
         ("ranked 3 overall", "7 boats overall"),
         cue=_pattern(r"(?:\b(?:so|and|but|an?|is|as|at)(?=\s)|[,:(\n–—]|\A)\s*"),
         of_the_whole=True,
-        behind=_pattern(r"\s+(?:overall|in total|altogether|all in all|in all|as a whole|insgesamt)\b"),
+        behind=_pattern(
+            r"[^\S\n]+(?:overall|in total|altogether|all in all|in all|as a whole|insgesamt)\b(?!\s*[:=]|\s+[^\W\d])"
+        ),
     ),
     Rule(
         "what comes out when points are added or taken away",
@@ -133,8 +136,9 @@ RULES = (
         {"I rate it 8, minus 1 for composition, so 7": 7, "8 plus 0.5 for the frame, which makes 8.5.": 8.5},
         ("There are 8 boats, so 7 more came.", "minus 1 for composition"),
         cue=_pattern(
-            r"\b(?:minus|plus|less|deduct\w*|subtract\w*|add\w*|tak(?:e|ing) (?:off|away)|los(?:e|ing))\b(?:[^.\n;]|\.(?=\d)){0,60}?"
-            r"\b(?:so|thus|hence|therefore|makes?|making|leaves?|leaving|gives?|giving|equals?|totals?|comes? to|lands? at)\b"
+            r"\b(?:minus|plus|less|deduct\w*|subtract\w*|add\w*|tak(?:e|ing) (?:off|away)|los(?:e|ing))\b"
+            r"(?:[^.\n;]|\.(?=\d)){0,60}?\b(?:so|thus|hence|therefore|makes?|making|leaves?|leaving|gives?|giving"
+            r"|equals?|totals?|comes? to|lands? at)\b"
         ),
         of_the_whole=True,
         link=_pattern(rf"[\s,:]*(?:(?:it|me|us|with|at|of|to|an?|is)\s+){{0,3}}{_NUMBER_NEXT}"),
@@ -219,6 +223,16 @@ RULES = (
         {"A solid 7 out of 10.": 7, "This is a strong 7/10.": 7, "An eight out of ten, I think.": 8},
         ("A 7/8 portrait", "a 9/10 chance of rain", "7/10 of the canvas", "a 7/10, or an 8/10"),
         cue=_pattern(rf"\ban?\s+(?:(?!{_WORD_NEXT})[^\W\d]+\s+)?"),
+        condition=conditions.is_the_only_fraction_of_a_usual_scale,
+        fallback=True,
+    ),
+    Rule(
+        "the only fraction of a usual scale, as the last sentence",
+        ("reply",),
+        {"It has 3 figures, 2 dogs. 7/10.": 7, "Calm: 7 out of 10": 7},
+        ("Painted on 7/10.", "It is calm. 7/8", "8/10 for colour. 6/10", "A man of 1889. 7"),
+        cue=re.compile(r"[.!?:]\s+"),
+        behind=re.compile(rf"{_REMARK}\Z"),
         condition=conditions.is_the_only_fraction_of_a_usual_scale,
         fallback=True,
     ),

@@ -101,8 +101,8 @@ class Rule:
         fallback: whether the rule counts only in a text in which no other rule has found a score.
         before_plural: whether the rule counts in a description even where a word follows that may be a noun in the
             plural ("the average of 5.4 shows"), so that the number might count it.
-        of_the_whole: whether the rule's own words say that the number is the whole painting's, so that an aspect may be
-            named in front of them ("9 for colour, 7 overall").
+        of_the_whole: whether the rule's own words say that the number is the whole painting's, so that an aspect may
+            be named in front of them ("9 for colour, 7 overall").
     """
 
     name: str

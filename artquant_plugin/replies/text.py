@@ -30,7 +30,7 @@ _FRACTIONS = {"½": ".5", "¼": ".25", "¾": ".75"}
 _HALF = re.compile(r"(?<=\d) (?:1/2(?![\d/])|(?:and a half|einhalb|et demie?|y medi[oa]|e mezzo)\b)", re.IGNORECASE)
 _TIMES = re.compile(r"(?<=\d) ?\* ?(?=\d)")  # a product, where other stars are marks of emphasis
 _MARKUP = re.compile(
-    r"</?(?:b|strong|i|em|u|p|br|span|div|h[1-6]|ins|mark|code|pre|font|center|small|big|li|ul|ol)\b[^<>\n]{0,200}>"
+    r"</?(?:b|strong|i|em|u|p|br|span|div|h[1-6]|ins|mark|output|response|final|value|code|pre|font|center|small|big|li|ul|ol)\b[^<>\n]{0,200}>"
     r"|[*`]+|(?<![^\W_])_+|_+(?![^\W_])|^[^\S\n]*#{1,3}(?=[^\S\n])",
     re.IGNORECASE | re.MULTILINE,
 )
@@ -50,6 +50,8 @@ _LATEX = (
         ),
         r"\1",
     ),
+    (re.compile(r"\\boxed\{([^{}\d\n]{1,30})\}"), r"\1"),
+    (re.compile(r"(?<![\w}])\{(\d[\d.,/ ]{0,20})\}"), r"\1"),
     (re.compile(r"\\[,;:!]|\\ |\\q?quad\b|(?<=\d)\\?~(?=/)"), " "),
     (re.compile(r"(?<=\d)\{([.,])\}(?=\d)"), r"\1"),
     (re.compile(r"\\[dt]?frac\s*\{\s*([^{}\n]{1,20}?)\s*\}\s*\{\s*([^{}\n]{1,20}?)\s*\}"), r"\1/\2"),
@@ -88,7 +90,7 @@ def without_unmarked_thinking(text: str) -> str:
 
 
 def first_answer(text: str) -> str:
-    """The answer of a reply: the model's first turn, without thinking and without the tokens of a chat format.
+    r"""The answer of a reply: the model's first turn, without thinking and without the tokens of a chat format.
 
     Args:
         text: the reply. It may begin with the prompt, and go on with turns that the model made up. Thinking may be
@@ -99,7 +101,7 @@ def first_answer(text: str) -> str:
         The answer, without blanks around it; empty where the reply has none.
 
     Example:
-        >>> first_answer("<think>A 6?</think>7.5<|im_end|>\\n<|im_start|>user\\nAnd this?<|im_end|> 4")
+        >>> first_answer("<think>A 6?</think>7.5<|im_end|>\n<|im_start|>user\nAnd this?<|im_end|> 4")
         '7.5'
     """
     # Thinking may quote a user's words, and a turn behind the first one may think.

@@ -41,6 +41,7 @@ _WORDS = re.compile(
     rf"(?P<user>{_LINE}(?:{_USER_WORDS})(?:[^\S\n]+\d+)?[*\]>]{{0,3}}[^\S\n]*(?:[:：]|$)"
     rf"|{_LINE}(?:question|q|问题|问|問)[*\]>]{{0,3}}[^\S\n]*[:：]"
     r"|^[^\S\n]*#{2,6}[^\S\n]*(?:instructions?|input|question|prompt|system|query)\b[^\S\n]*:?"
+    rf"|#{{2,6}}[^\S\n]*(?:{_USER_WORDS}|instruction|question)[^\S\n]*:"
     r"|\b(?-i:USER|HUMAN)[^\S\n]*:)"
     rf"|(?P<model>{_LINE}(?:{_MODEL_WORDS})[*\]>]{{0,3}}[^\S\n]*(?:[:：]|$)"
     rf"|{_LINE}(?:answer|response|output|model|bot|ai|gpt|chatgpt|a|答案|答)[*\]>]{{0,3}}[^\S\n]*(?:[:：]|$)"
@@ -68,14 +69,14 @@ _BYTES = str.maketrans({"Ġ": " ", "Ċ": "\n", "▁": " "})
 
 
 def cut_at_tokens(text: str) -> str:
-    """The model's first turn as far as tokens of a chat format mark it; tokens that divide nothing are left out.
+    r"""The model's first turn as far as tokens of a chat format mark it; tokens that divide nothing are left out.
 
     Args:
         text: a reply. Behind a token that ends a turn, and in a user's turn, nothing is read, except that the first
             turn with any text is taken where the reply begins with the user's turn, the prompt once more.
 
     Example:
-        >>> cut_at_tokens("7.5<|im_end|>\\n<|im_start|>user\\nNext?<|im_end|>\\n<|im_start|>assistant\\n4<|im_end|>")
+        >>> cut_at_tokens("7.5<|im_end|>\n<|im_start|>user\nNext?<|im_end|>\n<|im_start|>assistant\n4<|im_end|>")
         '7.5'
         >>> cut_at_tokens("<|begin_of_box|>7.5<|end_of_box|>")
         '7.5'
@@ -87,13 +88,13 @@ def cut_at_tokens(text: str) -> str:
 
 
 def cut_at_words(text: str) -> str:
-    """The model's first turn as far as words such as "User:" at the beginning of a line mark it.
+    r"""The model's first turn as far as words such as "User:" at the beginning of a line mark it.
 
     Args:
         text: a reply without what the model thought, in which a user may be quoted.
 
     Example:
-        >>> cut_at_words("Score: 7\\nUSER: And the next painting?\\nASSISTANT: Score: 4")
+        >>> cut_at_words("Score: 7\nUSER: And the next painting?\nASSISTANT: Score: 4")
         'Score: 7'
     """
     return _first_turn(text, _WORDS).strip()

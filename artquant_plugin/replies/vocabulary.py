@@ -32,7 +32,8 @@ WEAK_LABELS = (
 ASPECTS = (
     r"composition\w*|colou?rs?|technique|technical|emotion\w*|percept\w*|cogniti\w*|confidence|certainty|creativity"
     r"|originality|lighting|style|mood|theme|content|brush\w*|texture|subject|similarity|relevance|readability|detail"
-    r"|average|mean|previous|other|max(?:imum)?|minimum|highest|lowest|possible|impact|significance|appeal|execution|skill"
+    r"|average|mean|previous|other|max(?:imum)?|minimum|highest|lowest|possible|impact|significance|appeal"
+    r"|execution|skill"
     r"|resonance|engagement|complexity|innovation|perspective|line|form|harmony|balance|symbolism|narrative"
     r"|space|depth|contrast|expression|effort|ambition|draw(?:ing|n)|craft\w*|rendering|palette|anatomy"
     r"|komposition|farb\w*|technik|couleurs?|composición|composição|composizione|colore"
@@ -43,7 +44,8 @@ ASPECTS_CJK = r"构图|構圖|色彩|颜色|技巧|技法|情感|情绪|创意|�
 
 # Words between a label and its number that say whose score it is.
 OBJECT = (
-    r"for|of|to|it|this|that|the|my|your|its|painting|image|picture|artwork|art|work|piece|overall|aesthetics?|quality"
+    r"for|of|to|it|this|that|the|my|your|its|painting|image|picture|artwork|art|work|piece|overall|aesthetics?"
+    r"|quality"
     r"|i|would|i'd|give|assign|für|dieses|das|bild|gemälde|pour|cette|peinture|de|esta|este|la|obra|pintura|para|per"
     r"|questo|dipinto|globale?|finale?|générale?|general|этой|этого|картины"
 )
@@ -78,43 +80,60 @@ BETWEEN = r"between|zwischen|entre|tra|между"
 
 # Behind these stands a scale's end or a bound.
 BOUNDS = r"from|to|out of|between|than|least|most|under|over|above|below|bis|jusqu'à|hasta|até|fino a"
-# Whoever gives a number here is not the model. What they would give counts where the model gives none of its own, as the
-# question is about what people think; what they gave, or what a site says, is another score.
+# Whoever gives a number here is not the model. What they would give counts where the model gives none of its own, as
+# the question is about what people think; what they gave, or what a site says, is another score.
 OTHERS = r"critics?|people|others|viewers?|they|he|she|audiences?|experts?|some|many|most|you|someone"
 RATERS = (
-    r"visitors?|critics?|users?|audiences?|public|museums?|reviewers?|experts?|communit(?:y|ies)|crowd|fans?|judges?|jury"
+    r"visitors?|critics?|users?|audiences?|public|museums?|reviewers?|experts?|communit(?:y|ies)|crowd|fans?"
+    r"|judges?|jury"
     r"|curators?|historians?|students?|buyers?|customers?|raters?|readers?|voters?|annotators?|humans?|people|others?"
-    r"|viewers?|they|somebody|someone|some|many|everyone|imdb|tripadvisor|google|rotten tomatoes|metacritic|catalogues?"
+    r"|viewers?|they|somebody|someone|some|many|everyone|imdb|tripadvisor|google|rotten tomatoes|metacritic"
+    r"|catalogues?"
     r"|besucher\w*|kritiker\w*|visiteurs?|critiques?|visitantes?|críticos?|观众|网友|用户|游客|评论家|来館者|観客|관객"
 )
 REPORTED_VERBS = r"gave|rated|scored|awarded|assigned|graded|says?|said|has|have|had|lists?|reports?"
-# What was said first is no longer what the model says.
+# What was said first is no longer what the model says. The words of the first list stand right in front of a label.
 EARLIER = (
-    r"initial(?:ly)?|first(?:[\s_-]impressions?)?|drafts?|previous(?:ly)?|earlier|original(?:ly)?|old|prior|preliminary"
-    r"|tentative(?:ly)?|provisional(?:ly)?|before|starting|baseline|base|last (?:year|time|week|month)|at first|yesterday"
-    r"|anfangs|ursprünglich\w*|vorläufig\w*|erste[rsn]?|initiale?|première|préalable|provisoire|inicial|previa|prévia|iniziale"
-    r"|最初|初始|初步|之前|先前|最初の|처음"
+    r"initial|first(?: impression)?|drafts?|previous|earlier|original|old|prior|preliminary|tentative|provisional"
+    r"|starting"
+    r"|baseline|base|ursprüngliche|vorläufige|erste[rsn]?|initiale?|première|préalable|provisoire|inicial|previa"
+    r"|prévia"
+    r"|iniziale"
 )
+FORMERLY = (
+    r"initially|first impressions?(?: is| was)?|previously|earlier|originally|tentatively|provisionally|before"
+    r"|at first"
+    r"|last (?:year|time|week|month)|yesterday|anfangs|ursprünglich|vorläufig"
+)
+EARLIER_CJK = r"最初|初始|初步|之前|先前|처음"
 # What was said may be changed behind it.
 REVISED = (
-    r"on (?:second thoughts?|reflection)|reflection|actually|wait|hmm+|no,|correction|correct(?:ed|ing)|revis\w+|reconsider\w*"
-    r"|make (?:that|it)|i mean|scratch that|chang(?:e|ed|ing)|adjust\w*|upgrad\w+|downgrad\w+|lower(?:ed|ing)?|rais(?:e|ed|ing)"
-    r"|instead|rather|now|updat\w+|final(?:ly)?|or is it|perhaps|take off|deduct\w*|korrektur|korrigiert|corrig\w+|更正|修正"
+    r"on (?:second thoughts?|reflection)|reflection|actually|wait|hmm+|no,|correction|correct(?:ed|ing)|revis\w+"
+    r"|reconsider\w*"
+    r"|make (?:that|it)|i mean|scratch that|chang(?:e|ed|ing)|adjust\w*|upgrad\w+|downgrad\w+|lower(?:ed|ing)?"
+    r"|rais(?:e|ed|ing)"
+    r"|instead(?! of)|rather(?! than)|now|updat\w+|final(?:ly)?|or is it|perhaps|take off|deduct\w*|korrektur"
+    r"|korrigiert|corrig\w+|更正|修正"
 )
 # In front of or behind a number that is the one to be read.
 FINAL = (
-    r"final(?:ly)?|overall|conclu\w+|verdict|in (?:all|total|the end|sum)|altogether|correct(?:ed|ion)|revised|updated|adjusted"
+    r"final(?:ly)?|overall|conclu\w+|verdict|in (?:all|total|the end|sum)|altogether|correct(?:ed|ion)|revised"
+    r"|updated|adjusted"
     r"|therefore|thus|hence|so|my|mine|total|insgesamt|gesamt\w*|end(?:bewertung|note)|globale?|générale?|finale?"
     r"|definitiv\w*|итог\w*|общая|total[ea]?"
 )
 FINAL_CJK = r"总|總|综合|綜合|最终|最終|最後|最后|総合|종합|최종"
 # Words for other paintings, and for what paintings are given in general.
 OTHER_PAINTINGS = (
-    r"(?:similar|other|typical|most|average|comparable|such|many|some|these|those|another|previous|next|second|third|ideal"
-    r"|perfect|companion|neighbouring|neighboring|adjacent|both|all|great|greatest|better|lesser|weaker|stronger|last)\s+"
-    r"(?:[^\W\d]+\s+){0,2}?(?:works?|paintings?|pieces?|pictures?|images?|artworks?|ones?|portraits?|landscapes?|still lifes?"
+    r"(?:similar|other|typical|most|average|comparable|such|many|some|these|those|another|previous|next|second"
+    r"|third|ideal"
+    r"|perfect|companion|neighbouring|neighboring|adjacent|both|all|great|greatest|better|lesser|weaker|stronger"
+    r"|last)\s+"
+    r"(?:[^\W\d]+\s+){0,2}?(?:works?|paintings?|pieces?|pictures?|images?|artworks?|ones?|portraits?|landscapes?"
+    r"|still lifes?"
     r"|canvas(?:es)?|masterpieces?|arts?)"
     r"|(?:compared (?:to|with)|unlike|than)\s+(?:other\s+)?(?:works|paintings|pieces|pictures|images|artworks|ones)"
+    r"|(?:his|her|their)\s+(?:other\s+)?(?:works|paintings|pieces|pictures)"
     r"|usually|typically|generally|normally|often|commonly|tends? to|rubric"
     r"|(?:painting|image|picture|artwork|no\.)\s*#?\s*(?:[2-9]|\d\d+)"
 )
@@ -135,17 +154,22 @@ CONDITIONAL = (
 # In front of a number of its own: "painting 3".
 NUMBERED = r"painting|image|picture|artwork|work|piece|\bno\.?|bild|gemälde|peinture|obra|dipinto"
 EXAMPLE = (
-    r"for (?:example|instance)|examples?|e\.g\.|such as|something like|looks? like(?: this)?|like this|sample|template|placeholder"
-    r"|zum beispiel|beispiel\w*|z\. ?b\.|par exemple|exemples?|por ejemplo|ejemplos?|por exemplo|exemplos?|ad esempio|esempio"
+    r"for (?:example|instance)|examples?|e\.g\.|such as|something like|looks? like(?: this)?|like this|sample"
+    r"|template|placeholder"
+    r"|zum beispiel|beispiel\w*|z\. ?b\.|par exemple|exemples?|por ejemplo|ejemplos?|por exemplo|exemplos?"
+    r"|ad esempio|esempio"
     r"|наприклад|например|пример\w*"
 )
 EXAMPLE_CJK = r"例如|比如|示例|例子|例えば|예를 들어|예시"
 # What a number counts where it is no score.
 COUNTED_THINGS = (
-    r"votes?|reviews?|ratings|reviewers?|people|persons?|viewers?|visitors?|critics?|times|awards?|prizes?|years?|months?|days?"
-    r"|hours?|minutes?|cm|mm|m|km|inch(?:es)?|feet|ft|met(?:re|er)s?|euros?|dollars?|million|billion|figures?|colou?rs?|criteria"
+    r"votes?|reviews?|ratings|reviewers?|people|persons?|viewers?|visitors?|critics?|times|awards?|prizes?|years?"
+    r"|months?|days?"
+    r"|hours?|minutes?|cm|mm|m|km|inch(?:es)?|feet|ft|met(?:re|er)s?|euros?|dollars?|million|billion|figures?"
+    r"|colou?rs?|criteria"
     r"|aspects?|levels?|categories|reasons?|percentile|things|others?|singers?|paintings?|images?|pictures?|works?"
-    r"|jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sep(?:tember)?|oct(?:ober)?|nov(?:ember)?"
+    r"|jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sep(?:tember)?|oct(?:ober)?"
+    r"|nov(?:ember)?"
     r"|dec(?:ember)?"
 )
 NEGATORS = (

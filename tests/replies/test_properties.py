@@ -157,7 +157,7 @@ def test_long_replies_cost_little(piece):
     ],
 )
 def test_the_time_for_a_reply_is_bounded(piece):
-    """What is read of a reply of any length takes at most as long as the longest answer, and a longer reply no time."""
+    """Reading takes at most as long as for the longest answer, and no time for a reply that is longer by far."""
     import time
 
     started = time.process_time()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from artquant_plugin.replies.refusals import REFUSALS, opens_with_refusal, refuses
+from artquant_plugin.replies.refusals import REFUSALS, UNSEEN, opens_with_refusal, refuses, sees_no_painting
 
 EXAMPLES = [(refusal, text) for refusal in REFUSALS for text in refusal.examples]
 COUNTEREXAMPLES = [(refusal, text) for refusal in REFUSALS for text in refusal.counterexamples]
@@ -50,3 +50,13 @@ def test_a_refusal_opens_a_text(text):
 @pytest.mark.parametrize("text", ["", "A man who cannot swim.", "Perception: no image of calm.", "It is sorry work."])
 def test_the_same_words_in_the_middle_open_nothing(text):
     assert not opens_with_refusal(text)
+
+
+@pytest.mark.parametrize("text", UNSEEN.examples)
+def test_a_painting_that_was_not_seen_is_told(text):
+    assert sees_no_painting(text)
+
+
+@pytest.mark.parametrize("text", UNSEEN.counterexamples)
+def test_what_a_painting_does_not_show_is_not_told_as_unseen(text):
+    assert not sees_no_painting(text)
