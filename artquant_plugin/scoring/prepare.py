@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.text import one_line
+from artquant_plugin.common.workers import end_with_parent
 from artquant_plugin.data import images
 from artquant_plugin.data.images import Handling, ImageError, open_image, source_name
 from artquant_plugin.scoring.batching import Batch, ImageSource
@@ -218,6 +219,7 @@ def _unchanged(value: Any) -> Any:
 
 
 def _start_worker(worker: int) -> None:
+    end_with_parent()  # torch's own watch waits for ever when the pipe to the parent is full
     images.after_fork()
 
 

@@ -8,7 +8,6 @@ same attributes in words. Colours themselves carry no value: hue and brightness 
 
 import colorsys
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
@@ -21,6 +20,7 @@ from scipy import ndimage
 
 from artquant_plugin.common.files import atomic_write
 from artquant_plugin.common.progress import progress
+from artquant_plugin.common.workers import process_pool
 from artquant_plugin.data.dataset import INFO_FILE, Dataset, Painting, write_dataset
 from artquant_plugin.data.demo import words as demo_words
 from artquant_plugin.data.images import sha256_file
@@ -223,7 +223,7 @@ def write_demo(
     total = sum(sizes.values())
     (folder / "images").mkdir(parents=True, exist_ok=True)
     (folder / INFO_FILE).unlink(missing_ok=True)  # pictures of two seeds must never pass for one dataset
-    with ProcessPoolExecutor(workers) as pool:
+    with process_pool(workers) as pool:
         painted = pool.map(partial(_paint_file, folder, seed), range(total), chunksize=32)
         rows = iter(list(progress(painted, "paint", "image", total)))
     return write_dataset(

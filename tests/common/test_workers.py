@@ -1,0 +1,79 @@
+"""Worker processes when the process that made them is killed, and when one of them is."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from artquant_plugin.common.errors import MachineError
+from artquant_plugin.common.workers import process_pool
+from tests.paths import ROOT
+
+POOL = """
+import os, sys, time
+from artquant_plugin.common.workers import process_pool
+
+def work(number):
+    print(os.getpid(), flush=True)
+    time.sleep(600)
+
+with process_pool(3) as pool:
+    list(pool.map(work, range(3)))
+"""
+
+LOADER = """
+import os, time
+from PIL import Image
+from artquant_plugin.scoring.batching import Batch
+from artquant_plugin.scoring.prepare import Preparer, prepare_ahead
+
+def inputs(images):
+    print(os.getpid(), flush=True)
+    time.sleep(600)
+    return {}
+
+image = Image.new("RGB", (8, 8))
+batches = [Batch([number], [image]) for number in range(9)]
+list(prepare_ahead(batches, Preparer(inputs), workers=3))
+"""
+
+
+def runs(process: int) -> bool:
+    """Whether a process runs; one that ended and that nobody waits for does not."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks at processes through /proc")
+@pytest.mark.parametrize("script", [POOL, LOADER], ids=["pool", "loader"])
+def test_workers_end_with_a_parent_that_is_killed(script):
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", script]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        workers = {int(parent.stdout.readline()) for _ in range(3)}
+        assert len(workers) == 3 and parent.pid not in workers
+        parent.send_signal(signal.SIGKILL)
+        parent.wait()
+        deadline = time.monotonic() + 20
+        while any(map(runs, workers)) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        left = [worker for worker in workers if runs(worker)]
+        for worker in left:
+            os.kill(worker, signal.SIGKILL)
+    assert not left
+
+
+def _die(number: int) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_worker_that_is_killed_is_one_line():
+    with pytest.raises(MachineError, match="a worker process was ended from outside"), process_pool(2) as pool:
+        list(pool.map(_die, range(4)))
