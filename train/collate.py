@@ -147,7 +147,13 @@ class GuardedCollator:
         self.collator = collator
 
     def __call__(self, items: Sequence[dict[str, Any]]) -> dict[str, Any]:
-        """Collate items of `SampleDataset`; the `BatchReport` stands under the key `REPORT`."""
+        """Collate items of `SampleDataset`; the `BatchReport` stands under the key `REPORT`.
+
+        A fault of the machine is the batch's failure: no image is left out because of it.
+        """
+        faults = [item["fault"] for item in items if "fault" in item]
+        if faults:
+            return {REPORT: BatchReport(tuple(map(_name, items)), failure=faults[0])}
         readable = [item for item in items if "error" not in item]
         unreadable = tuple((_name(item), item["error"]) for item in items if "error" in item)
         names = tuple(map(_name, readable))

@@ -12,7 +12,7 @@ from PIL import Image
 from torch.utils.data import Dataset as TorchDataset
 from torch.utils.data import Sampler
 
-from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.errors import ArtQuantError, MachineError
 from artquant_plugin.data.dataset import Dataset, Painting
 from artquant_plugin.data.find import find_dataset
 from artquant_plugin.data.images import ImageError, open_image
@@ -164,7 +164,8 @@ class SampleDataset(TorchDataset[dict[str, Any]]):
     """Samples whose images are opened when a batch asks for them; within a batch, each image is opened once.
 
     An item is ``{"sample": Sample, "image": PIL image}``, or ``{"sample": Sample, "error": message}`` where the image
-    cannot be read: exceptions do not travel well between processes, so that the collator reports the message.
+    cannot be read, or ``{"sample": Sample, "fault": message}`` where this machine is at fault: exceptions do not
+    travel well between processes, so that the collator reports the message.
 
     Args:
         samples: The samples, in the order that indices count them.
@@ -187,11 +188,13 @@ class SampleDataset(TorchDataset[dict[str, Any]]):
 
 
 def opened_or_error(image: Source | TableImage) -> dict[str, Any]:
-    """An opened image under the key ``image``, or under ``error`` why it cannot be read."""
+    """An opened image under the key ``image``; under ``error``, why it cannot be read; or a machine's ``fault``."""
     try:
         return {"image": open_image(image_source(image))}
     except ImageError as error:
         return {"error": str(error)}
+    except MachineError as error:
+        return {"fault": str(error)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from artquant_plugin.bulk.shards import (
     shard_path,
     shards_of,
 )
-from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.errors import ArtQuantError, MachineError
 from artquant_plugin.common.run_record import MadeFrom
 
 
@@ -64,7 +64,7 @@ class ShardScorer:
             try:
                 self._score(int(index))
                 errors.append("")
-            except ArtQuantError as error:
+            except (ArtQuantError, MachineError) as error:
                 errors.append(str(error))  # one line for the user, instead of the cluster's trace
         return {"index": batch["index"], "error": errors}
 

@@ -41,7 +41,10 @@ def is_machine_fault(error: BaseException) -> bool:
     """
     if isinstance(error, OSError):
         return error.errno is not None and error.errno not in _OF_THE_FILE
-    return isinstance(error, MemoryError)
+    # Torch raises the second for the memory of the CPU.
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    )
 
 
 def machine_error(error: BaseException, doing: str) -> MachineError:

@@ -69,6 +69,23 @@ def open_picture_file(path: Path) -> BinaryIO:
         raise ImageError(f"image {str(path)!r} is no possible path ({one_line(error)}); mend it", "missing") from error
 
 
+def read_picture_file(path: Path) -> bytes:
+    """The whole content of a file that `open_picture_file` opens.
+
+    Args:
+        path: of the file; symbolic links are followed.
+
+    Raises:
+        ImageError: nothing is there, or something that is no file of bytes, or the path is impossible.
+        MachineError: this machine does not let the file be read.
+    """
+    with open_picture_file(path) as file:
+        try:
+            return file.read()
+        except (OSError, MemoryError) as error:
+            raise machine_error(error, f"image '{path}' cannot be read") from error
+
+
 def file_kind(path: Path) -> FileKind:
     """What a path leads to, decided by the file's first bytes and never by its ending.
 
@@ -117,7 +134,7 @@ def read_head(file: BinaryIO, name: str) -> bytes:
 def _refuse_special(path: Path, mode: int) -> None:
     kind = _special(mode)
     if kind is not None:
-        raise ImageError(f"image '{path}' is {kind.name}, not a file; {kind.remedy}", "not_an_image")
+        raise ImageError(f"'{path}' is {kind.name}, not an image; {kind.remedy}", "not_an_image")
 
 
 def _special(mode: int) -> FileKind | None:

@@ -25,6 +25,7 @@ class FileKind:
         remedy: what the user can do about a file that is not opened; empty where nothing particular is known.
         package: the package on PyPI whose module has to be installed for it; empty where Pillow alone suffices.
         module: the module of that package that makes Pillow open such files; empty without a package.
+        register: the function of that module that does so; empty where importing the module is enough.
     """
 
     name: str
@@ -34,6 +35,7 @@ class FileKind:
     remedy: str = ""
     package: str = ""
     module: str = ""
+    register: str = ""
 
     @property
     def can_be_opened(self) -> bool:
@@ -59,12 +61,19 @@ def kind_of(head: bytes) -> FileKind:
     return next((kind for recognises, kind in _KINDS if recognises(head)), UNKNOWN)
 
 
-def _picture(format_name: str, *formats: str, package: str = "", module: str = "") -> FileKind:
+def _picture(format_name: str, *formats: str, package: str = "", module: str = "", register: str = "") -> FileKind:
     """A picture that is opened, by a package beside Pillow where one is named."""
     article = "an" if format_name[0] == "A" else "a"
     remedy = f"it needs a package that is not installed: pip install {package}" if package else ""
     return FileKind(
-        f"{article} {format_name} picture", f"{format_name} pictures", True, formats, remedy, package, module
+        f"{article} {format_name} picture",
+        f"{format_name} pictures",
+        True,
+        formats,
+        remedy,
+        package,
+        module,
+        register,
     )
 
 
@@ -79,7 +88,7 @@ _EXTRACT = "extract it, and name the folder"
 _AGAIN = "fetch the picture again"
 
 UNKNOWN = FileKind(
-    "a file of a form that is not known here", "files of unknown forms", remedy="save it as JPEG or PNG"
+    "a file of an unknown form", "files of unknown forms", remedy="save it as JPEG, PNG or WebP"
 )
 EMPTY = FileKind("an empty file", "empty files", remedy="fetch it again")
 TEXT = FileKind("a text file", "text files", remedy="replace it with the picture")
@@ -165,7 +174,7 @@ _KINDS: tuple[tuple[Test, FileKind], ...] = (
     (_matches(rb"P[1-6]\s+(?:#[^\n]*\n\s*)*\d"), _picture("PPM", "PPM")),
     (
         _brand(b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"),
-        _picture("HEIC", "HEIF", package="pillow-heif", module="pillow_heif"),
+        _picture("HEIC", "HEIF", package="pillow-heif", module="pillow_heif", register="register_heif_opener"),
     ),
     (
         _begins(b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n"),
@@ -274,3 +283,25 @@ _KINDS: tuple[tuple[Test, FileKind], ...] = (
     (_text, TEXT),
     (_matches(rb".[\0\x01][\x01-\x03\x09-\x0b].{13}[\x08\x0f\x10\x18\x20][\0-\x3f]"), _closed_picture("TGA")),
 )
+
+OPENED = tuple(kind for _, kind in _KINDS if kind.formats)  # the kinds that are pictures and are opened
+
+
+def is_cut_short(kind: FileKind, head: bytes, tail: bytes, size: int) -> bool:
+    """Whether a picture's file ends before the picture does, as far as its form tells.
+
+    Args:
+        kind: the file's kind.
+        head: its first bytes, at least 8 of them.
+        tail: its last bytes, some hundred of them.
+        size: its length in bytes.
+    """
+    if "JPEG" in kind.formats:
+        return b"\xff\xd9" not in tail
+    if "PNG" in kind.formats:
+        return b"IEND" not in tail
+    if "GIF" in kind.formats:
+        return not tail.rstrip(b"\0").endswith(b";")
+    if "WEBP" in kind.formats:
+        return size < int.from_bytes(head[4:8], "little") + 8
+    return "BMP" in kind.formats and size < int.from_bytes(head[2:6], "little")

@@ -15,7 +15,8 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.errors import ArtQuantError, MachineError
+from artquant_plugin.common.machine import is_machine_fault, machine_error
 from artquant_plugin.common.text import one_line
 from artquant_plugin.common.workers import end_with_parent
 from artquant_plugin.data import images
@@ -57,14 +58,23 @@ class Preparer:
         self.handling = handling
 
     def __call__(self, sources: Sequence[ImageSource]) -> PreparedBatch:
-        """Open the images and make model inputs of those that can be opened and processed."""
+        """Open the images and make model inputs of those that can be opened and processed.
+
+        Args:
+            sources: the images of one batch.
+
+        Raises:
+            MachineError: this machine does not let an image be read, or has too little memory.
+        """
         started = time.perf_counter()
         opened: list[Image.Image | ArtQuantError] = [self._opened(source) for source in sources]
         good = [image for image in opened if isinstance(image, Image.Image)]
         inputs = None
         try:
             inputs = self.make_inputs(good) if good else None
-        except (ValueError, RuntimeError, ArithmeticError, IndexError):
+        except (ValueError, RuntimeError, ArithmeticError, IndexError, MemoryError) as error:
+            if is_machine_fault(error):
+                raise machine_error(error, "a batch of images cannot be prepared") from error
             opened = [self._processable(image, source) for image, source in zip(opened, sources, strict=True)]
             good = [image for image in opened if isinstance(image, Image.Image)]
             inputs = self.make_inputs(good) if good else None
@@ -83,7 +93,9 @@ class Preparer:
             return image
         try:
             self.make_inputs([image])
-        except (ValueError, RuntimeError, ArithmeticError, IndexError) as error:
+        except (ValueError, RuntimeError, ArithmeticError, IndexError, MemoryError) as error:
+            if is_machine_fault(error):
+                raise machine_error(error, f"{source_name(source)} cannot be prepared") from error
             reason = one_line(error)
             return ArtQuantError(
                 f"the checkpoint's processor does not take {source_name(source)} of {image.width} x {image.height} "
@@ -127,6 +139,9 @@ def prepare_ahead(
 
     Yields:
         Each batch with its model inputs, in the order given.
+
+    Raises:
+        MachineError: this machine does not let an image be read, or has too little memory.
     """
     stream = iter(batches)
     first = list(islice(stream, FEWEST_BATCHES)) if workers else []
@@ -167,6 +182,8 @@ def _by_processes(
     with _quiet_tokenizers():
         results = iter(loader)
     for result in results:
+        if isinstance(result, MachineError):
+            raise result
         yield sampler.sent.popleft(), result
 
 
@@ -204,14 +221,20 @@ class _BatchSampler(Sampler[list[ImageSource]]):
             yield batch.sources
 
 
-class _BatchDataset(Dataset[PreparedBatch]):
-    """A dataset for torch's loader whose keys are the image sources of a batch."""
+class _BatchDataset(Dataset[PreparedBatch | MachineError]):
+    """A dataset for torch's loader whose keys are the image sources of a batch.
+
+    A fault of the machine is returned: torch would write a worker's whole trace into the message of what is raised.
+    """
 
     def __init__(self, prepare: Preparer) -> None:
         self.prepare = prepare
 
-    def __getitem__(self, sources: Any) -> PreparedBatch:
-        return self.prepare(sources)
+    def __getitem__(self, sources: Any) -> PreparedBatch | MachineError:
+        try:
+            return self.prepare(sources)
+        except MachineError as error:
+            return error
 
 
 def _unchanged(value: Any) -> Any:

@@ -196,6 +196,7 @@ class ArtQuantScorer:
 
         Raises:
             ArtQuantError: a worker process died.
+            MachineError: this machine does not let an image be read, or has too little memory.
         """
         return self._runner.run(images, self._score_inputs, self._level_logits, self._scores, timings)
 
@@ -236,6 +237,7 @@ class ArtQuantScorer:
 
         Raises:
             ArtQuantError: a worker process died.
+            MachineError: this machine does not let an image be read, or has too little memory.
         """
         options = {"max_new_tokens": max_new_tokens, "do_sample": False}
         forward = partial(generate_ids, self.checkpoint, options=options)

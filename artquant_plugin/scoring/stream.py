@@ -80,6 +80,7 @@ class StreamRunner:
 
         Raises:
             ArtQuantError: a worker process died.
+            MachineError: this machine does not let an image be read, or has too little memory.
         """
         device = self.model.device
         prepare = Preparer(make_inputs, self.handling)

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.errors import ArtQuantError, MachineError
 from artquant_plugin.common.openai_client import EndpointDown, RequestFailed, RequestUnanswered
 from artquant_plugin.train.rad.endpoint import Endpoint
 from artquant_plugin.train.rad.limits import Budget, Pace, StopRequested
@@ -75,7 +75,7 @@ class LiveEngine:
     give_up_after: int
     _paces: dict[Side, Pace] = field(init=False)
     _held: dict[Side, list[_Held]] = field(init=False)
-    _down: ArtQuantError | None = field(default=None, init=False)
+    _down: ArtQuantError | MachineError | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self._paces = {side: Pace(endpoint.section, self.stop) for side, endpoint in self.endpoints.items()}
@@ -125,7 +125,7 @@ class LiveEngine:
                     return
         except StopRequested:
             return
-        except ArtQuantError as error:  # a full disk, a template that one painting cannot fill
+        except (ArtQuantError, MachineError) as error:  # a full disk, a template that one painting cannot fill
             self._end(error)
 
     async def _step(self, item: WorkItem) -> WorkItem | None:
@@ -230,7 +230,7 @@ class LiveEngine:
         if change is not None:
             self.meter.count_change(change, begun=item.rounds > 0)
 
-    def _end(self, error: ArtQuantError) -> None:
+    def _end(self, error: ArtQuantError | MachineError) -> None:
         self._down = self._down or error
         self.stop.set()
 

@@ -11,11 +11,11 @@ from pathlib import Path
 from PIL import Image
 
 from artquant_plugin.common.errors import ArtQuantError
-from artquant_plugin.data.images import header_size, open_image, resolve_inside
+from artquant_plugin.data.images import header_size, open_image, resolve_inside, shown_as_stored
+from artquant_plugin.data.picture_files import read_picture_file
+from artquant_plugin.data.picture_kinds import HEAD_BYTES, kind_of
 from artquant_plugin.train.rad.config import ImagesSection
 from artquant_plugin.train.rad.store_rows import WorkItem
-
-_ORIENTATION = 0x0112  # EXIF tag
 
 
 class Pictures:
@@ -74,21 +74,17 @@ def data_uri(path: Path, sha256: str, images: ImagesSection) -> str:
         ArtQuantError: it cannot be read, or is another file than the one that was imported.
     """
     picture = open_image(path)
-    content = path.read_bytes()
+    content = read_picture_file(path)
     if sha256 and hashlib.sha256(content).hexdigest() != sha256:
         raise ArtQuantError(f"image '{path}' is not the file that was imported; put that back, or import again")
-    if max(picture.size) > images.longest_side or not _plain(content):
+    if max(picture.size) > images.longest_side or not (
+        "JPEG" in kind_of(content[:HEAD_BYTES]).formats and shown_as_stored(content)
+    ):
         picture.thumbnail((images.longest_side, images.longest_side), Image.Resampling.LANCZOS)
         buffer = io.BytesIO()
         picture.save(buffer, format="JPEG", quality=images.quality)
         content = buffer.getvalue()
     return f"data:image/jpeg;base64,{base64.b64encode(content).decode('ascii')}"
-
-
-def _plain(content: bytes) -> bool:
-    """Whether a viewer shows these bytes as a model's server would decode them."""
-    with Image.open(io.BytesIO(content)) as image:
-        return image.format == "JPEG" and image.mode == "RGB" and image.getexif().get(_ORIENTATION, 1) == 1
 
 
 def check_images(root: Path, items: list[WorkItem]) -> None:

@@ -11,7 +11,7 @@ from PIL import Image
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.progress import progress
 from artquant_plugin.common.workers import process_pool
-from artquant_plugin.data.images import open_image
+from artquant_plugin.data.images import ImageError, header_size, open_image
 
 THUMBNAIL, PREVIEW = 240, 960  # pixels of the longer side
 QUALITY = 82  # of the JPEG files
@@ -47,6 +47,7 @@ def write_pictures(
 
     Raises:
         ArtQuantError: a picture cannot be written.
+        MachineError: this machine does not let an image be read.
     """
     wanted = set(previews)
     for name in ("thumbs", "previews"):
@@ -90,21 +91,15 @@ def _written(name: str, preview: bool, folder: Path) -> bool:
         return False
     if not preview or (folder / "previews" / f"{name}.jpg").is_file():
         return True
-    with Image.open(thumb) as opened:  # an image as small as its thumbnail gets no preview
-        return max(opened.size) < THUMBNAIL
+    return max(header_size(thumb)) < THUMBNAIL  # an image as small as its thumbnail gets no preview
 
 
 def _write(item: tuple[str, Path, str, bool, Path]) -> bool:
     """Write one picture, and return whether the image could be read. A picture that cannot be written is an error."""
     _, path, name, preview, folder = item
     try:
-        with Image.open(path) as opened:
-            # A JPEG file is decoded at the smallest fraction of its size that is no smaller than the picture wanted,
-            # which is faster. The pixels differ by a few of 255, which does no harm here, unlike for scoring.
-            factor = (PREVIEW if preview else THUMBNAIL) / max(opened.size)
-            opened.draft("RGB", (round(opened.width * factor), round(opened.height * factor)))
-            picture = open_image(opened)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):  # our own errors are ValueErrors
+        picture = open_image(path, longest_side=PREVIEW if preview else THUMBNAIL)
+    except ImageError:
         return False
     if preview and max(picture.size) > THUMBNAIL:
         picture.thumbnail((PREVIEW, PREVIEW), Image.Resampling.LANCZOS)

@@ -80,7 +80,7 @@ def _shown(run: RadRun, example: Example) -> dict[str, Any]:
     """An example with its picture as a data URI; or with the reason why there is none."""
     shown: dict[str, Any] = {"painting": example.painting, "result": example.result, "uri": None, "problem": None}
     try:
-        picture = open_image(run.dataset.image_path(example.painting))
+        picture = open_image(run.dataset.image_path(example.painting), longest_side=LONGEST_SIDE)
     except ImageError as error:
         return shown | {"problem": error.reason.replace("_", " ")}
     picture.thumbnail((LONGEST_SIDE, LONGEST_SIDE), Image.Resampling.LANCZOS)
