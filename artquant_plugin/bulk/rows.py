@@ -142,9 +142,10 @@ def describe_rows(scorer: Any, images: Iterable[NamedImage], *, max_new_tokens: 
         One row per image, in order: path, text, perception, cognition, emotion, and the reason why there is no text.
     """
     for image, found in answered(images, partial(scorer.describe_each, max_new_tokens=max_new_tokens)):
-        row: dict[str, Any] = {"path": image.name, "text": None, **dict.fromkeys(DESCRIPTION_LEVELS), "reason": None}
+        row: dict[str, Any] = {"path": _utf8(image.name), "text": None}
+        row |= {**dict.fromkeys(DESCRIPTION_LEVELS), "reason": None}
         if isinstance(found, ArtQuantError):
-            yield row | {"reason": reason_of(image, found)}
+            yield row | {"reason": _utf8(reason_of(image, found))}
         else:
             yield row | {"text": found.text, **found.levels}
 

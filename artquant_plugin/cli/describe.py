@@ -46,7 +46,8 @@ def run(args: argparse.Namespace) -> None:
         raise ArtQuantError(f"'{args.out}' exists; pass --overwrite or another --out")
     inputs = find_inputs(args.inputs, split=args.split)
     from artquant_plugin.bulk.rows import describe_rows
-    from artquant_plugin.common.files import atomic_write
+    from artquant_plugin.common.files import atomic_write, remove_leftovers
+    from artquant_plugin.common.run_record import only_writer
     from artquant_plugin.scoring.scorer import ArtQuantScorer
 
     scorer = ArtQuantScorer.from_pretrained(
@@ -55,10 +56,12 @@ def run(args: argparse.Namespace) -> None:
     rows = describe_rows(scorer, inputs.images(), max_new_tokens=args.max_new_tokens)
     counts = {True: 0, False: 0}  # by whether an image has a description
     if args.out:
-        with atomic_write(args.out) as file:
-            for row in rows:
-                counts[row["reason"] is None] += 1
-                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+        with only_writer(args.out.with_name(f".{args.out.name}.lock"), args.out):
+            remove_leftovers(args.out)
+            with atomic_write(args.out) as file:
+                for row in rows:
+                    counts[row["reason"] is None] += 1
+                    file.write(json.dumps(row, ensure_ascii=False) + "\n")
         print(f"described {counts[True]:,}, failed {counts[False]:,}")
         if passed_over := inputs.passed_over():
             print(passed_over)

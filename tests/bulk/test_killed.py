@@ -1,0 +1,102 @@
+"""`artquant score` and `artquant describe`, killed before and after each of their file operations, then run again."""
+
+import shutil
+
+import pytest
+
+from artquant_plugin.bulk.inputs import find_inputs
+from artquant_plugin.bulk.output_file import score_to_file
+from artquant_plugin.bulk.shards import score_to_folder
+from artquant_plugin.cli import main
+from artquant_plugin.common.errors import ArtQuantError
+from tests.bulk.engines import Brightness
+from tests.kills import kills
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def work(tmp_path):
+    folder = tmp_path / "work"
+    folder.mkdir()
+    return folder
+
+
+def renewed(folder, prepare=lambda: None):
+    def renew():
+        shutil.rmtree(folder)
+        folder.mkdir()
+        prepare()
+
+    return renew
+
+
+def contents(folder) -> dict[str, bytes]:
+    """The files that a finished run leaves, without locks and without records, which hold seconds."""
+    found = {str(path.relative_to(folder)): path for path in folder.rglob("*") if path.is_file()}
+    return {name: path.read_bytes() for name, path in found.items() if not name.endswith((".lock", "run.json"))}
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
+def test_a_killed_run_into_a_file_gives_the_rows_of_one_that_was_not(form, paintings, work):
+    inputs, out = find_inputs([str(paintings)]), work / f"s.{form}"
+
+    def score():
+        return score_to_file(inputs, Brightness(), out, show=False)
+
+    score()
+    whole = contents(work)
+    assert list(whole) == [out.name]
+    for operation, side in kills(score, work, renewed(work)):
+        assert not out.exists() or out.read_bytes() == whole[out.name], (operation, side)
+        score()
+        assert contents(work) == whole, (operation, side)
+        assert score().finished
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
+def test_a_kill_while_another_models_results_are_replaced_mixes_nothing(form, paintings, work):
+    inputs, out = find_inputs([str(paintings)]), work / f"s.{form}"
+
+    def score(name="new", **options):
+        return score_to_file(inputs, Brightness(name=name), out, show=False, **options)
+
+    score()
+    new = contents(work)
+    for operation, side in kills(lambda: score(overwrite=True), work, renewed(work, lambda: score("old"))):
+        try:
+            score()
+        except ArtQuantError as error:
+            assert "made from something else: model.name old -> new" in str(error), (operation, side)
+            score(overwrite=True)
+        assert contents(work) == new, (operation, side)
+
+
+def test_a_killed_run_into_shards_gives_the_shards_of_one_that_was_not(paintings, work):
+    inputs = find_inputs([str(paintings)])
+
+    def score():
+        return score_to_folder(inputs, Brightness(), work / "out", shard_size=4, show=False)
+
+    score()
+    whole = contents(work)
+    assert sorted(whole) == ["out/_done.json", *(f"out/shard-00000{index}.parquet" for index in range(3))]
+    for operation, side in kills(score, work, renewed(work)):
+        score()
+        assert contents(work) == whole, (operation, side)
+        assert score().finished
+
+
+def test_a_killed_description_is_written_whole_by_the_next_run(paintings, tiny_folder, work):
+    options = ("--model", str(tiny_folder), "--device", "cpu", "--max-new-tokens", "4", "--out", str(work / "d.jsonl"))
+
+    def describe():
+        assert main(["describe", str(paintings / "early"), *options]) == 0
+
+    describe()
+    whole = contents(work)
+    for operation, side in kills(describe, work, renewed(work)):
+        assert contents(work) == whole or not (work / "d.jsonl").exists(), (operation, side)
+        if not (work / "d.jsonl").exists():
+            describe()
+        assert contents(work) == whole, (operation, side)
