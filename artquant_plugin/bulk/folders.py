@@ -43,7 +43,7 @@ class FolderSurvey:
     """What a folder holds.
 
     Args:
-        images: number of pictures.
+        images: how many pictures are in it, at any depth.
         names: a hash of their paths within the folder.
         content: a key of their contents.
         passed_over: how many files and folders are no pictures, by kind.
@@ -63,7 +63,7 @@ class Folder:
     folder elsewhere to which several links lead, the first one is followed.
 
     Args:
-        path: of the folder.
+        path: the folder as the user typed it, with which the names of its pictures begin.
     """
 
     path: str
@@ -115,7 +115,7 @@ def pictures(folder: str, passed_over: Counter[str]) -> Iterator[str]:
     """Find the pictures below a folder.
 
     Args:
-        folder: where to begin.
+        folder: the folder below which pictures are looked for, at any depth.
         passed_over: counts what is no picture, by kind, as far as the folder was read.
 
     Yields:

@@ -101,7 +101,7 @@ class PathList:
     """A text file with the path of one image per line and no header line. Blank lines are passed over.
 
     Args:
-        location: a path.
+        location: the path of the list.
         root: the folder of relative paths; None means the list's own folder.
     """
 
@@ -153,8 +153,8 @@ def text_source(location: str, columns: ImageColumns) -> Manifest | PathList:
     """What a text file without an ending of a table is: a table with a header line, or a list of paths.
 
     Args:
-        location: a path.
-        columns: which columns of a table are read.
+        location: the path of the text file.
+        columns: which columns are read when it is a table.
 
     Returns:
         A table when the first line names the image column, or columns were chosen; a list when the first line is the

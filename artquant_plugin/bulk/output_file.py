@@ -15,6 +15,7 @@ from typing import IO, Any
 from artquant_plugin.bulk.inputs import ImageReference, Inputs, referenced
 from artquant_plugin.bulk.meter import ScoreMeter, ScoreSummary
 from artquant_plugin.bulk.rows import ScoreColumns, ScoreRow, ScoringEngine, score_rows
+from artquant_plugin.common.csv_text import harmless
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.files import atomic_write, names_file, open_own, refuse_link, remove_leftovers
 from artquant_plugin.common.locations import is_remote
@@ -260,9 +261,11 @@ def write_rows(path: Path, columns: ScoreColumns, rows: Iterable[ScoreRow]) -> N
         _write_parquet(path, columns, rows)
     elif path.suffix == ".csv":
         with atomic_write(path) as file:
-            writer = csv.DictWriter(file, columns.names)
-            writer.writeheader()
-            writer.writerows(rows)
+            writer = csv.writer(file)
+            writer.writerow(map(harmless, columns.names))
+            for row in rows:
+                cells = (row[name] for name in columns.names)
+                writer.writerow(harmless(cell) if isinstance(cell, str) else cell for cell in cells)
     else:
         with atomic_write(path) as file:
             for row in rows:

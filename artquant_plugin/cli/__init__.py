@@ -29,6 +29,7 @@ from artquant_plugin.cli import (
 from artquant_plugin.common.errors import ArtQuantError, ArtQuantWarning, MachineError
 from artquant_plugin.common.library_messages import leave_out_library_messages
 from artquant_plugin.common.machine import is_machine_fault, machine_error
+from artquant_plugin.common.text import visible
 
 COMMANDS = (data, rad, train, convert, score, describe, results, metrics, compare, report, publish, doctor)
 
@@ -36,7 +37,7 @@ COMMANDS = (data, rad, train, convert, score, describe, results, metrics, compar
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> None:  # type: ignore[override]
         """Print a usage error as one line, as all other errors are."""
-        self.exit(2, f"{self.prog}: error: {message} (see `{self.prog} --help`)\n")
+        self.exit(2, f"{self.prog}: error: {visible(message)} (see `{self.prog} --help`)\n")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -63,7 +64,7 @@ def _show_warning(
     tell whose it is.
     """
     if issubclass(category, ArtQuantWarning):
-        text = f"artquant: warning: {message}\n"
+        text = f"artquant: warning: {visible(str(message))}\n"
     else:
         text = warnings.formatwarning(message, category, filename, lineno, line)
     (file or sys.stderr).write(text)
@@ -89,25 +90,26 @@ def main(argv: Sequence[str] | None = None) -> int:
                 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
             code: int | None = args.run(args)
     except (ArtQuantError, MachineError) as error:
-        print(f"artquant: error: {error}", file=sys.stderr)
-        return 2
+        return _failed(str(error))
     except BrokenPipeError:  # the program that reads the output, such as `head`, has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except MemoryError as error:
-        print(f"artquant: error: {machine_error(error, 'the command cannot go on')}", file=sys.stderr)
-        return 2
+        return _failed(str(machine_error(error, "the command cannot go on")))
     except OSError as error:
         file = error.filename
         if is_machine_fault(error):
             doing = f"{str(file)!r} cannot be read or written" if file else "the command cannot go on"
-            print(f"artquant: error: {machine_error(error, doing)}", file=sys.stderr)
-        elif file is None:  # not about a file, and so no error that the user can mend
+            return _failed(str(machine_error(error, doing)))
+        if file is None:  # not about a file, and so no error that the user can mend
             raise
-        else:
-            print(f"artquant: error: {error.strerror}: {str(file)!r}; mend the path", file=sys.stderr)
-        return 2
+        return _failed(f"{error.strerror}: {str(file)!r}; mend the path")
     except KeyboardInterrupt:
         print("artquant: interrupted", file=sys.stderr)
         return 130
     return code or 0
+
+
+def _failed(message: str) -> int:
+    print(f"artquant: error: {visible(message)}", file=sys.stderr)
+    return 2

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from artquant_plugin.cli.options import positive, whole_number
+from artquant_plugin.common.text import visible
 
 
 def add_parser(subparsers: Any) -> None:
@@ -152,7 +153,7 @@ def _import(args: argparse.Namespace) -> None:
     out = args.out or data_home() / annotations.name
     imported = import_dataset(annotations, args.images, out, allow_missing=args.allow_missing, workers=args.workers)
     for note in imported.notes:
-        print(f"note: {note}")
+        print(f"note: {visible(note)}")
     _print_dataset(imported.dataset)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.text import visible
 
 
 def add_parser(subparsers: Any) -> None:
@@ -69,7 +70,8 @@ def run(args: argparse.Namespace) -> None:
     else:
         for row in rows:
             counts[row["reason"] is None] += 1
-            print(f"{row['path']}\n{row['text'] if row['reason'] is None else row['reason']}\n", flush=True)
+            text = visible(row["text"] if row["reason"] is None else row["reason"], keep="\n\t")
+            print(f"{visible(row['path'])}\n{text}\n", flush=True)
     if args.strict and counts[False]:
         total = sum(counts.values())
         raise ArtQuantError(f"{counts[False]:,} of {total:,} images have no description; see the reasons (--strict)")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from artquant_plugin.cli.options import add_column_options
-from artquant_plugin.common.text import listed
+from artquant_plugin.common.text import listed, visible
 
 if TYPE_CHECKING:
     from artquant_plugin.metrics.agreement import Agreement
@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> None:
         from artquant_plugin.report.scatter import draw_scatter
 
         draw_scatter(args.plot, joined.predictions, joined.truths, title=args.predictions.stem, agreement=agreement)
-    print(_as_json(joined, agreement) if args.json else "\n".join(_as_text(joined, agreement)))
+    print(_as_json(joined, agreement) if args.json else "\n".join(map(visible, _as_text(joined, agreement))))
 
 
 def _problems(joined: "JoinedPredictions") -> dict[str, list[str]]:

@@ -8,6 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from artquant_plugin.common.text import visible
+
 
 def add_parser(subparsers: Any) -> None:
     """Add `artquant publish`."""
@@ -143,7 +145,7 @@ def _finish(args: argparse.Namespace, publication: Any, next_command: str) -> No
     plan = publication.plan()
     for name in sorted(plan.sizes):
         mark = " " if name not in plan.changed else "+"
-        print(f"{mark} {_bytes(plan.sizes[name]):>9}  {name}")
+        print(f"{mark} {_bytes(plan.sizes[name]):>9}  {visible(name)}")
     for name in plan.removed:
         print(f"- {'':>9}  {name}")
     changed = sum(plan.sizes[name] for name in plan.changed)

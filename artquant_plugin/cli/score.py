@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from artquant_plugin.cli.options import positive, whole_number
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.paths import expanded
+from artquant_plugin.common.text import visible
 
 if TYPE_CHECKING:
     from artquant_plugin.bulk.inputs import Inputs
@@ -235,10 +236,10 @@ def _print_table(columns: "ScoreColumns", rows: Iterable["ScoreRow"], inputs: "I
         cells = ["-" if row[name] is None else f"{row[name]:.3f}" for name in columns.numbers]
         aligned = [cell.rjust(width) for cell, width in zip(cells, widths, strict=True)]
         reason = f"  ({row['reason']})" if row["reason"] else ""
-        print("  ".join([*aligned, row["path"]]) + reason, flush=True)
-    print(f"scored {total - failed:,}, failed {failed:,}", file=sys.stderr)
+        print(visible("  ".join([*aligned, row["path"]]) + reason), flush=True)
     if passed_over := inputs.passed_over():
         print(passed_over, file=sys.stderr)
+    print(f"scored {total - failed:,}, failed {failed:,}", file=sys.stderr)
     _check_strict(total, failed, strict=strict)
 
 
@@ -247,7 +248,7 @@ def _print_summary(summary: "ScoreSummary", inputs: "Inputs | None", out: Path, 
     counts, *others = summary.lines()
     passed_over = inputs.passed_over() if inputs and not summary.finished else ""
     for line in [counts, *filter(None, [passed_over]), *others, str(out)]:
-        print(f"{prefix}{line}")
+        print(visible(f"{prefix}{line}"))
 
 
 def _check_strict(rows: int, failed: int, *, strict: bool) -> None:

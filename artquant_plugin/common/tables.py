@@ -19,6 +19,7 @@ from decimal import Decimal
 from itertools import chain
 from typing import IO, Any
 
+from artquant_plugin.common.csv_text import original
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.json_text import json_values
 from artquant_plugin.common.locations import open_binary, suffix
@@ -372,7 +373,7 @@ def _text_table(location: str, delimiter: str | None, encoding: str, has_options
             table.begins += table.passed
             # Without `strict`, a quote that is never closed takes in the rest of the file without a word.
             table.rows = csv.reader(chain([first], file), delimiter=table.delimiter, strict=True)
-            table.header = [name.strip() for name in next(table.rows, [])]
+            table.header = [original(name.strip()) for name in next(table.rows, [])]
             table.begins = table.rows.line_num + table.passed + 1
             yield table
         except csv.Error as error:
@@ -402,7 +403,7 @@ def _text_rows(
                 continue
             if len(fields) != len(header):
                 raise _other_length(place, len(fields), len(header), table.delimiter)
-            values = {column: fields[position].strip() for column, position in positions.items()}
+            values = {column: original(fields[position].strip()) for column, position in positions.items()}
             if any("\0" in value for value in values.values()):
                 raise ArtQuantError(f"{place}: the line holds a NUL byte, which no text has; write the file again")
             yield TableRow(place, values, signs)

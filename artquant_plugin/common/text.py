@@ -1,8 +1,10 @@
-"""Text for messages: one line of limited length, and the first few of many names."""
+"""Text for messages: one line of limited length, the first few of many names, no hidden characters."""
 
+import unicodedata
 from collections.abc import Iterable
 
 WIDTH = 300  # characters
+HIDDEN = ("Cc", "Cf", "Cs", "Zl", "Zp")  # Unicode's categories of control characters, and of halves of pairs
 
 
 def one_line(message: object, width: int = WIDTH) -> str:
@@ -52,3 +54,26 @@ def listed(names: Iterable[str], shown: int = 3, separator: str = ", ") -> str:
     every = list(names)
     more = f" and {len(every) - shown:,} more" if len(every) > shown else ""
     return separator.join(every[:shown]) + more
+
+
+def visible(text: str, keep: str = "") -> str:
+    r"""A text for a terminal: control characters are shown as escapes, so that they control nothing.
+
+    The names of files may hold any character, among them those that move the cursor, set the window's title or turn
+    the direction of writing.
+
+    Args:
+        text: what is to be printed.
+        keep: control characters that are printed as they are, such as ``"\n"`` in a text of several lines.
+
+    Example:
+        >>> print(visible("a\x1b[2Jb\u202egpj.exe"))
+        a\x1b[2Jb\u202egpj.exe
+    """
+    if text.isprintable():
+        return text
+    shown = (
+        sign if sign in keep or unicodedata.category(sign) not in HIDDEN else sign.encode("unicode_escape").decode()
+        for sign in text
+    )
+    return "".join(shown)

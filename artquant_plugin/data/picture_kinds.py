@@ -87,9 +87,7 @@ _DEVELOP = "develop it, and save it as JPEG, PNG or TIFF"
 _EXTRACT = "extract it, and name the folder"
 _AGAIN = "fetch the picture again"
 
-UNKNOWN = FileKind(
-    "a file of an unknown form", "files of unknown forms", remedy="save it as JPEG, PNG or WebP"
-)
+UNKNOWN = FileKind("a file of an unknown form", "files of unknown forms", remedy="save it as JPEG, PNG or WebP")
 EMPTY = FileKind("an empty file", "empty files", remedy="fetch it again")
 TEXT = FileKind("a text file", "text files", remedy="replace it with the picture")
 

@@ -7,6 +7,9 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from artquant_plugin.common.csv_text import harmless
+from artquant_plugin.common.text import visible
+
 # Characters that are commands in LaTeX, and characters that its text fonts lack.
 _LATEX = {
     "\\": r"\textbackslash{}",
@@ -26,7 +29,6 @@ _LATEX = {
     "±": r"$\pm$",
 }
 _NO_LABEL = re.compile(r"[^A-Za-z0-9_:.-]+")  # characters that break a label, or another command within it
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet runs text that begins with one of these as a formula
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +55,16 @@ class Table:
 def as_text(table: Table) -> str:
     """The title, the columns aligned by spaces, and the notes, for a terminal."""
     body = aligned([table.header, *table.rows])
-    return "\n".join([table.title, body, *table.notes])
+    return "\n".join([visible(table.title), body, *map(visible, table.notes)])
 
 
 def aligned(lines: Sequence[Sequence[str]]) -> str:
-    """Align rows of cells by spaces.
+    """Align rows of cells by spaces, for a terminal: control characters are shown as escapes.
 
     Args:
         lines: at least one row; all have the same number of cells.
     """
+    lines = [[visible(cell) for cell in line] for line in lines]
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
@@ -92,14 +95,10 @@ def as_csv(table: Table) -> str:
     """
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(_harmless(table.header))
+    writer.writerow(map(harmless, table.header))
     for row in table.rows:
-        writer.writerow([*_harmless(row[: table.words]), *row[table.words :]])
+        writer.writerow([*map(harmless, row[: table.words]), *row[table.words :]])
     return buffer.getvalue().rstrip("\n")
-
-
-def _harmless(cells: Sequence[str]) -> list[str]:
-    return [f"'{cell}" if cell.startswith(_FORMULA) else cell for cell in cells]
 
 
 def as_latex(table: Table) -> str:

@@ -17,6 +17,7 @@ from artquant_plugin.bulk.manifests import Manifest
 from artquant_plugin.bulk.output_file import score_to_file
 from artquant_plugin.bulk.rows import score_rows
 from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.tables import read_table
 from artquant_plugin.data.dataset import Painting, write_dataset
 from tests.bulk.engines import Brightness
 from tests.locks import held_by_another_process
@@ -222,6 +223,20 @@ def test_a_disk_that_is_full_names_the_file_and_a_rerun_goes_on(paintings, tmp_p
     assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith(f".s.{form}")) == [
         f".s.{form}.lock"
     ]
+
+
+def test_names_that_are_formulas_stay_text_in_a_spreadsheet_and_come_back(tmp_path, monkeypatch):
+    names = ["=cmd|' /C calc'!A0.png", "+1.png", "-1.png", "@a.png", "'=b.png", "''-c.png", "'tis.png", "d'=.png"]
+    for name in names:
+        (tmp_path / name.replace("/", "_")).touch()
+    (tmp_path / "m.jsonl").write_text("".join(json.dumps({"image": name}) + "\n" for name in names))
+    run(tmp_path / "m.jsonl", tmp_path / "s.csv")
+    with (tmp_path / "s.csv").open(newline="") as file:
+        cells = [row["path"] for row in csv.DictReader(file)]
+    assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@"))]
+    assert cells[1] == "'+1.png" and cells[6:] == ["'tis.png", "d'=.png"]
+    rows = read_table(str(tmp_path / "s.csv"), ["path", "score"])
+    assert [row.values["path"] for row in rows] == names
 
 
 def test_a_file_that_no_run_wrote_is_kept(paintings, tmp_path):

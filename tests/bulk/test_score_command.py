@@ -81,6 +81,18 @@ def test_without_out_a_table_is_printed(score, paintings):
     assert len({line.index(str(paintings)) for line in lines[1:]}) == 1
 
 
+def test_names_control_no_terminal(score, describe, paintings, tmp_path, capsys):
+    name = os.fsdecode(b"z\x1b]0;owned\x07\xc2\x9b2J\xe2\x80\xae\xff.png")
+    (paintings / name).write_text("<html>")
+    shown = r"z\x1b]0;owned\x07\x9b2J\u202e?.png"  # the last byte is no UTF-8, which tables are
+    assert shown in score(paintings)
+    assert shown in score(paintings, "--out", tmp_path / "s.csv")
+    assert shown in describe(paintings / name)
+    assert describe(paintings / name, "--out", tmp_path / "d.jsonl").startswith("described 0, failed 1")
+    assert main(["score", str(paintings / "no\x1b.png"), "--model", "m"]) == 2
+    assert r"no\x1b.png' does not exist" in capsys.readouterr().err
+
+
 def test_a_reader_that_has_seen_enough_ends_the_command_quietly(tiny_folder, paintings):
     reader, writer = os.pipe()
     os.close(reader)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from artquant_plugin.common.csv_text import harmless
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.files import atomic_write
 from artquant_plugin.common.progress import progress
@@ -100,7 +101,7 @@ def import_dataset(
         with atomic_write(report) as file:
             writer = csv.writer(file)
             writer.writerow(("split", "image", "reason", "detail"))
-            writer.writerows(failures)
+            writer.writerows(map(harmless, row) for row in failures)
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in Counter(row[2] for row in failures).items())
         summary = f"{len(failures):,} of {len(places):,} images cannot be used ({reasons}), see '{report}'"
         if not allow_missing:

@@ -113,7 +113,9 @@ def _save(picture: Image.Image, path: Path) -> None:
     # `atomic_write` waits for the disk, which for thousands of files would take longer than everything else.
     part = path.with_suffix(f".{os.getpid()}.part")
     try:
-        picture.save(part, "JPEG", quality=QUALITY)
+        part.unlink(missing_ok=True)  # of a killed process that had this one's number
+        with part.open("xb") as file:  # never through a link
+            picture.save(file, "JPEG", quality=QUALITY)
         os.replace(part, path)
     except OSError as error:  # Pillow's error about a full disk names no file
         raise ArtQuantError(f"'{path}' cannot be written ({error}); mend the path or the space on its disk") from error
