@@ -88,6 +88,12 @@ def _add_import(commands: Any) -> None:
             action="store_true",
             help="leave out paintings whose image is missing or broken; their number is kept and shown",
         )
+        command.add_argument(
+            "--allow-copies",
+            action="store_true",
+            help="import although a picture stands under several names in two splits, or with two scores: it stays in "
+            "the strictest split alone; the numbers are kept and shown",
+        )
         command.add_argument("--workers", type=positive, help="processes that open images (default: one per core)")
         if kind in ("apdd", "vaps", "csv"):
             command.add_argument(
@@ -150,7 +156,14 @@ def _import(args: argparse.Namespace) -> None:
 
     annotations = _annotations(args)
     out = args.out or data_home() / annotations.name
-    imported = import_dataset(annotations, args.images, out, allow_missing=args.allow_missing, workers=args.workers)
+    imported = import_dataset(
+        annotations,
+        args.images,
+        out,
+        allow_missing=args.allow_missing,
+        allow_copies=args.allow_copies,
+        workers=args.workers,
+    )
     for note in imported.notes:
         print(f"note: {note}")
     _print_dataset(imported.dataset)
@@ -204,10 +217,16 @@ def _add_show(commands: Any) -> None:
 
 
 def _show(args: argparse.Namespace) -> None:
+    from artquant_plugin.data.copies import copy_notes
     from artquant_plugin.data.dataset import Dataset
     from artquant_plugin.data.find import find_dataset
 
-    _print_dataset(Dataset.load(find_dataset(args.dataset)))
+    dataset = Dataset.load(find_dataset(args.dataset))
+    for split in dataset.info.splits:
+        dataset.warn_of_changes(split)
+    for note in copy_notes(dataset.info):
+        print(f"note: {note}")
+    _print_dataset(dataset)
 
 
 def _print_dataset(dataset: Any) -> None:

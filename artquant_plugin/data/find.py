@@ -4,6 +4,7 @@ from pathlib import Path
 
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.hub import is_hub_id
+from artquant_plugin.common.locations import expanded
 from artquant_plugin.data.dataset import INFO_FILE, data_home
 from artquant_plugin.data.hub_rad import fetch_dataset, is_published_name
 
@@ -20,7 +21,7 @@ def find_dataset(name_or_path: str) -> Path:
     Raises:
         ArtQuantError: it is not there; the message has the command that makes it.
     """
-    folder = Path(name_or_path).expanduser()
+    folder = expanded(name_or_path)
     named = data_home() / name_or_path
     for candidate in (named, folder):
         if (candidate / INFO_FILE).is_file():

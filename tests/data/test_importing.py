@@ -18,8 +18,8 @@ from tests.paths import shared
 def images(tmp_path) -> Path:
     folder = tmp_path / "images"
     folder.mkdir()
-    for name in ("a", "b", "c"):
-        Image.new("RGB", (8, 8), "red").save(folder / f"{name}.png")
+    for name, colour in (("a", "red"), ("b", "lime"), ("c", "blue")):
+        Image.new("RGB", (8, 8), colour).save(folder / f"{name}.png")
     return folder
 
 

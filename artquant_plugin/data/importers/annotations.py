@@ -5,6 +5,7 @@ from pathlib import Path
 
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.tables import UTF8, TableRow, read_table
+from artquant_plugin.data.paintings import plain_name
 
 
 def read_annotations(
@@ -60,18 +61,20 @@ def check_once(tables: Iterable[Sequence[TableRow]], column: str) -> None:
         column: the column with the images' names.
 
     Raises:
-        ArtQuantError: a name stands twice; the message names both places, and how many rows repeat a name.
+        ArtQuantError: a name stands twice, if only in another spelling (``./a.jpg`` for ``a.jpg``); the message names both places, and how many rows repeat a name.
     """
-    places: dict[str, str] = {}
+    first: dict[str, TableRow] = {}
     repeated: list[TableRow] = []
     for table in tables:
         for row in table:
-            if places.setdefault(row.text(column), row.place) != row.place:
+            if first.setdefault(plain_name(row.text(column)), row) is not row:
                 repeated.append(row)
     if repeated:
         row = repeated[0]
         name = row.text(column)
+        before = first[plain_name(name)]
+        spelled = "" if before.text(column) == name else f" as {before.text(column)!r}"
         raise ArtQuantError(
-            f"{row.place}: {column} {name!r} stands already at {places[name]} ({len(repeated):,} such rows); a "
-            "painting may stand in one split, once: remove the repeated rows"
+            f"{row.place}: {column} {name!r} stands already at {before.place}{spelled} ({len(repeated):,} such rows); "
+            "a painting may stand in one split, once: remove the repeated rows"
         )

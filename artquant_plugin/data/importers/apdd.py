@@ -94,6 +94,7 @@ def _annotations(
         splits=splits,
         source="APDDv2, https://github.com/BestiVictory/APDDv2",
         license="CC BY-NC-ND 4.0",
+        official=True,
         split_method=split_method,
         split_seed=split_seed,
         notes=notes,

@@ -42,4 +42,5 @@ def read_baid(annotations: Path) -> Annotations:
         splits=splits,
         source="BAID, https://github.com/Dreemurr-T/BAID",
         license="CC BY-NC-ND 4.0",
+        official=True,
     )

@@ -60,6 +60,7 @@ def read_vaps(annotations: Path, *, seed: int = 0, fold: int | None = None) -> A
         splits={split: [paintings[index] for index in indices] for split, indices in parts.items()},
         source="VAPS liking, https://github.com/samuelribaric/BAID-Reproducibility",
         license="research use; the original VAPS files are gated",
+        official=True,
         split_method=method,
         split_seed=seed,
         folds={name: folds[name] for name in sorted(folds)},
