@@ -5,7 +5,8 @@ What is in the journal or in the finished file is never computed again.
 
 import csv
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict
 from itertools import chain, islice
 from pathlib import Path
 from types import TracebackType
@@ -15,9 +16,16 @@ from artquant_plugin.bulk.inputs import ImageReference, Inputs, referenced
 from artquant_plugin.bulk.meter import ScoreMeter, ScoreSummary
 from artquant_plugin.bulk.rows import ScoreColumns, ScoreRow, ScoringEngine, score_rows
 from artquant_plugin.common.errors import ArtQuantError
-from artquant_plugin.common.files import atomic_write
+from artquant_plugin.common.files import atomic_write, open_own, refuse_link, remove_leftovers
 from artquant_plugin.common.locations import is_remote
-from artquant_plugin.common.run_record import MadeFrom, only_writer, read_record, refuse_other, write_record
+from artquant_plugin.common.run_record import (
+    FORM_VERSION,
+    MadeFrom,
+    only_writer,
+    read_record,
+    refuse_other,
+    write_record,
+)
 
 SUFFIXES = (".parquet", ".csv", ".jsonl")
 ROWS_AT_ONCE = 10_000  # of a Parquet row group
@@ -85,22 +93,24 @@ def score_to_file(
     with only_writer(out.with_name(f".{out.name}.lock"), out):
         now = made_from(inputs, engine)
         if overwrite:
-            for path in (record_path, journal_path, out):
+            for path in (journal_path, out, record_path):  # the record last, since it is what says whose `out` is
                 path.unlink(missing_ok=True)
+        remove_leftovers(out)
+        remove_leftovers(record_path)
         record = read_record(record_path)
-        if record is not None:
-            if out.exists() or has_rows(journal_path):
-                refuse_other(record, now, out)
-            if record["result"] is not None and out.is_file():
-                result = record["result"]
-                return ScoreSummary(rows=result["rows"], failed=result["failed"], finished=True)
-        elif out.exists():
+        if record is None and out.exists():
             raise ArtQuantError(
                 f"'{out}' exists and no record of a run is beside it; pass --overwrite or another --out"
             )
+        if record is not None and out.exists():
+            refuse_other(record, now, out)
+            if record["result"] is not None:
+                journal_path.unlink(missing_ok=True)
+                return ScoreSummary(rows=record["result"]["rows"], failed=record["result"]["failed"], finished=True)
+        refuse_other_rows(journal_path, now)
         write_record(record_path, now)
         meter = ScoreMeter(inputs.count(), show=show)
-        complete(out, journal_path, engine, inputs.references(), meter)
+        complete(out, Journal(journal_path, now), engine, inputs.references(), meter)
         summary = meter.close()
         result = {"rows": summary.rows, "failed": summary.failed, "seconds": round(summary.seconds, 1)}
         write_record(record_path, now, result=result)
@@ -110,7 +120,7 @@ def score_to_file(
 
 def complete(
     out: Path,
-    journal_path: Path,
+    journal: "Journal",
     engine: ScoringEngine,
     references: Iterator[ImageReference],
     meter: ScoreMeter,
@@ -121,16 +131,16 @@ def complete(
 
     Args:
         out: the result file that is to be completed.
-        journal_path: its journal, which an interrupted run may have left.
+        journal: of that file; it may hold rows of an interrupted run.
         engine: the checkpoint or server that gives the scores.
         references: of all images of the file, including those whose rows the journal has.
         meter: counts the rows and draws the progress bar.
         allow_empty: whether to write a file without rows; otherwise it is an error.
 
     Raises:
-        ArtQuantError: there are no rows.
+        ArtQuantError: there are no rows, or those of the journal were made from something else.
     """
-    with Journal(journal_path) as journal:
+    with journal:
         meter.earlier(journal.rows, journal.failed)
         images = map(referenced, islice(references, journal.rows, None))
         # The first image comes before the engine: a table without the image column is told before a model is loaded.
@@ -147,28 +157,37 @@ def complete(
 class Journal:
     """Rows as they come, one JSON line each, so that an interrupted run loses none and computes none twice.
 
+    The first line is the record of what the rows are made from. A journal is hidden, and whoever removes the visible
+    files of a run often leaves it behind: the record keeps its rows out of the results of another run.
+
     Args:
-        path: of the journal, which is made when absent. A last line that was cut short is dropped when it is opened.
+        path: of the journal, which is made when absent. When it is opened, a last line that was cut short is dropped,
+            and so is everything from a line on that is no row, as a crash of the machine may leave one.
+        now: what the present run computes.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, now: MadeFrom) -> None:
         self.path = path
+        self.now = now
         self.rows = 0
         self.failed = 0
         self._file: IO[bytes] | None = None
 
     def __enter__(self) -> "Journal":
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = self.path.open("a+b")
-        self._file.seek(0)
+        refuse_other_rows(self.path, self.now)
+        self._file = open_own(self.path)
         end = 0
-        for line in self._file:
-            if not line.endswith(b"\n"):
+        for number, line in enumerate(self._file):
+            row = _row(line)
+            if row is None:
                 break
             end += len(line)
-            self.rows += 1
-            self.failed += json.loads(line)["reason"] is not None
-        self._file.truncate(end)
+            if number:
+                self.rows += 1
+                self.failed += row["reason"] is not None
+        self._file.truncate(end if self.rows else 0)
+        if not self.rows:
+            self._append({"form_version": FORM_VERSION, **asdict(self.now)})
         return self
 
     def __exit__(
@@ -179,22 +198,51 @@ class Journal:
 
     def append(self, row: ScoreRow) -> None:
         """Add a row. It is handed to the system at once, so that it survives the end of this process."""
-        assert self._file is not None
-        self._file.write(json.dumps(row, ensure_ascii=False, allow_nan=False).encode() + b"\n")
-        self._file.flush()
+        self._append(row)
         self.rows += 1
         self.failed += row["reason"] is not None
+
+    def _append(self, content: Mapping[str, Any]) -> None:
+        assert self._file is not None
+        self._file.write(json.dumps(content, ensure_ascii=False, allow_nan=False).encode() + b"\n")
+        self._file.flush()
 
     def read(self) -> Iterator[ScoreRow]:
         """All rows that the journal holds, in order."""
         with self.path.open("rb") as file:
-            for line in file:
+            for line in islice(file, 1, None):
                 yield json.loads(line)
 
 
-def has_rows(journal_path: Path) -> bool:
-    """Whether a journal is there and holds anything."""
-    return journal_path.is_file() and journal_path.stat().st_size > 0
+def _row(line: bytes) -> dict[str, Any] | None:
+    """The object that a line of a journal holds, or None when the line is not whole."""
+    try:
+        return json.loads(line) if line.endswith(b"\n") else None
+    except ValueError:
+        return None
+
+
+def refuse_other_rows(journal_path: Path, now: MadeFrom) -> None:
+    """Stop when a journal holds rows that were made from something else than a run would make them from now.
+
+    Args:
+        journal_path: the journal, which need not exist.
+        now: what the present run is about to compute.
+
+    Raises:
+        ArtQuantError: names what changed; or a symbolic link is in the journal's place, or it is no journal.
+    """
+    refuse_link(journal_path)
+    if not journal_path.is_file():
+        return
+    with journal_path.open("rb") as file:
+        first, second = file.readline(), file.readline()
+    if _row(second) is None:
+        return  # the journal holds no row
+    record = _row(first)
+    if record is None or "model" not in record:
+        raise ArtQuantError(f"'{journal_path}' holds rows and does not say what they were made from; pass --overwrite")
+    refuse_other(record, now, journal_path)
 
 
 def write_rows(path: Path, columns: ScoreColumns, rows: Iterable[ScoreRow]) -> None:

@@ -20,6 +20,7 @@ from artquant_plugin.bulk.shards import (
     shards_of,
 )
 from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.run_record import MadeFrom
 
 
 class ShardScorer:
@@ -30,15 +31,19 @@ class ShardScorer:
         engine: gives the scores; its model is loaded at the first shard and kept.
         out: the folder, on storage that all machines share.
         shard_size: rows per shard, from 1.
+        now: what the run computes, for the shards' journals.
         folder: the working folder of the command, in which relative paths are meant.
     """
 
-    def __init__(self, inputs: Inputs, engine: ScoringEngine, out: str, shard_size: int, folder: str) -> None:
+    def __init__(
+        self, inputs: Inputs, engine: ScoringEngine, out: str, shard_size: int, now: MadeFrom, folder: str
+    ) -> None:
         os.chdir(folder)
         self.inputs = inputs
         self.engine = engine
         self.out = Path(out)
         self.shard_size = shard_size
+        self.now = now
         self._rewind()
 
     def _rewind(self) -> None:
@@ -70,7 +75,7 @@ class ShardScorer:
         for found, references in self._shards:
             self._position = found + 1
             if found == index:
-                score_shard(self.out, index, self.engine, references, ScoreMeter(None, show=False))
+                score_shard(self.out, index, self.now, self.engine, references, ScoreMeter(None, show=False))
                 return
 
 
@@ -110,7 +115,8 @@ def score_on_ray(
         ) from error
 
     out = out.absolute()
-    finished = begin(out, made_from(inputs, engine, layout(inputs, shard_size)), overwrite=overwrite, share=Share())
+    now = made_from(inputs, engine, layout(inputs, shard_size))
+    finished = begin(out, now, overwrite=overwrite, share=Share())
     if finished is not None:
         return finished
     shards = count_shards(inputs, shard_size)
@@ -134,7 +140,7 @@ def score_on_ray(
         tasks = ray.data.from_items([{"index": index} for index in open_shards], override_num_blocks=len(open_shards))
         results = tasks.map_batches(
             ShardScorer,
-            fn_constructor_args=(inputs, engine, str(out), shard_size, str(Path.cwd())),
+            fn_constructor_args=(inputs, engine, str(out), shard_size, now, str(Path.cwd())),
             batch_size=1,
             compute=ray.data.ActorPoolStrategy(size=actors),
             num_gpus=1 if gpus else 0,

@@ -7,20 +7,26 @@ from itertools import chain, count, islice
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 from artquant_plugin.bulk.inputs import ImageReference, Inputs, references_of
 from artquant_plugin.bulk.meter import ScoreMeter, ScoreSummary
-from artquant_plugin.bulk.output_file import EMPTY, complete, has_rows, made_from
+from artquant_plugin.bulk.output_file import EMPTY, Journal, complete, made_from, refuse_other_rows
 from artquant_plugin.bulk.rows import ScoringEngine
 from artquant_plugin.common.errors import ArtQuantError
-from artquant_plugin.common.files import atomic_write
-from artquant_plugin.common.run_record import MadeFrom, only_writer, read_record, refuse_other, write_record
+from artquant_plugin.common.files import atomic_write, own_folder, remove_leftovers
+from artquant_plugin.common.run_record import (
+    MadeFrom,
+    one_at_a_time,
+    only_writer,
+    read_record,
+    refuse_other,
+    write_record,
+)
 from artquant_plugin.common.text import first_line
 
 RECORD_FILE = "_run.json"  # readers of Parquet folders pass over names that begin with _
 DONE_FILE = "_done.json"
 WORK_FOLDER = ".work"  # journals of shards that are being made, and locks
+LOCK_FILE = "record.lock"  # in WORK_FOLDER; held while _run.json or _done.json is written
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +80,8 @@ def score_to_folder(
             is making the same shard; the inputs have no rows or cannot be read; the engine cannot be used.
     """
     share = share or Share()
-    finished = begin(out, made_from(inputs, engine, layout(inputs, shard_size)), overwrite=overwrite, share=share)
+    now = made_from(inputs, engine, layout(inputs, shard_size))
+    finished = begin(out, now, overwrite=overwrite, share=share)
     if finished is not None:
         return finished
     meter = ScoreMeter(inputs.count() if share.world == 1 else None, show=show)
@@ -82,7 +89,7 @@ def score_to_folder(
     for index, references in shards_of(inputs, shard_size, out, share):
         shards = index + 1
         if index in share:
-            score_shard(out, index, engine, references, meter)
+            score_shard(out, index, now, engine, references, meter)
     if not shards:
         raise ArtQuantError(EMPTY)
     finish(out, shards)
@@ -113,24 +120,25 @@ def begin(out: Path, now: MadeFrom, *, overwrite: bool, share: Share) -> ScoreSu
         raise ArtQuantError(
             f"--overwrite with {share.world} processes would let one remove another's shards; remove '{out}' first"
         )
+    work = out / WORK_FOLDER
     try:
-        (out / WORK_FOLDER).mkdir(parents=True, exist_ok=True)
+        own_folder(work)
     except OSError as error:
         raise ArtQuantError(f"'{out}' cannot be written ({error}); choose another --out") from error
-    with FileLock(
-        out / WORK_FOLDER / "record.lock"
-    ):  # held for an instant; processes of one launch come here together
-        if overwrite:
-            journals = (out / WORK_FOLDER).glob("*.jsonl")
-            for path in (*out.glob("shard-*.parquet"), *journals, out / RECORD_FILE, out / DONE_FILE):
+    with one_at_a_time(work / LOCK_FILE):  # processes of one launch come here together
+        if overwrite:  # the record last, since it is what says whose the shards are
+            for path in (*work.glob("*.jsonl"), *out.glob("shard-*.parquet"), out / DONE_FILE, out / RECORD_FILE):
                 path.unlink(missing_ok=True)
+        remove_leftovers(out / RECORD_FILE)
         record = read_record(out / RECORD_FILE)
-        others = (path.name for path in out.iterdir() if path.name not in (RECORD_FILE, WORK_FOLDER))
-        if record is not None and (any(others) or any(map(has_rows, (out / WORK_FOLDER).glob("*.jsonl")))):
-            refuse_other(record, now, out)
-        elif record is None and any(others):
+        others = any(path.name != RECORD_FILE and not path.name.startswith(".") for path in out.iterdir())
+        if record is None and others:
             raise ArtQuantError(f"folder '{out}' holds other files; name a new folder for --out")
-        else:
+        if record is not None and others:
+            refuse_other(record, now, out)
+        for journal in work.glob("*.jsonl"):
+            refuse_other_rows(journal, now)
+        if not others:
             write_record(out / RECORD_FILE, now)
     if not (out / DONE_FILE).is_file():
         return None
@@ -171,13 +179,19 @@ def shards_of(inputs: Inputs, size: int, out: Path, share: Share) -> Iterator[tu
 
 
 def score_shard(
-    out: Path, index: int, engine: ScoringEngine, references: Iterator[ImageReference], meter: ScoreMeter
+    out: Path,
+    index: int,
+    now: MadeFrom,
+    engine: ScoringEngine,
+    references: Iterator[ImageReference],
+    meter: ScoreMeter,
 ) -> None:
     """Score one shard, unless its file is there.
 
     Args:
         out: the folder that the shards are written into.
         index: of the shard, from 0.
+        now: what the run computes, for the shard's journal.
         engine: the checkpoint or server that gives the scores.
         references: to the images of the shard.
         meter: counts the rows, those of a finished shard as earlier ones.
@@ -187,11 +201,14 @@ def score_shard(
     """
     path = shard_path(out, index)
     journal = out / WORK_FOLDER / f"{path.stem}.jsonl"
-    if not path.is_file():
+    if not path.is_file() or journal.is_file():  # a kill may leave the journal of a finished shard
         with only_writer(journal.with_suffix(".lock"), out):
-            if not path.is_file():
-                complete(path, journal, engine, references, meter, allow_empty=True)
-                journal.unlink()
+            made = path.is_file()
+            if not made:
+                remove_leftovers(path)
+                complete(path, Journal(journal, now), engine, references, meter, allow_empty=True)
+            journal.unlink(missing_ok=True)
+            if not made:
                 return
     meter.earlier(*parquet_counts(path))
 
@@ -208,8 +225,10 @@ def finish(out: Path, shards: int) -> None:
         return
     counts = [parquet_counts(path) for path in paths]
     result = {"shards": shards, "rows": sum(n for n, _ in counts), "failed": sum(failed for _, failed in counts)}
-    with atomic_write(out / DONE_FILE) as file:
-        file.write(json.dumps(result) + "\n")
+    with one_at_a_time(out / WORK_FOLDER / LOCK_FILE):
+        remove_leftovers(out / DONE_FILE)
+        with atomic_write(out / DONE_FILE) as file:
+            file.write(json.dumps(result) + "\n")
 
 
 def parquet_counts(path: Path) -> tuple[int, int]:

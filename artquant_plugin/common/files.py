@@ -1,13 +1,25 @@
-"""Atomic writes: a reader sees the old file or folder or the new one, never a part of it."""
+"""Writing files: whole or not at all, and never through a link that somebody else planted.
+
+A reader of what the atomic functions write sees the old file or folder or the new one, never a part of it. Files that
+the product makes under names of its own (journals, locks, stores) may lie in folders that others can write: they are
+opened so that a symbolic link in their place is refused, because following it would write into another file.
+"""
 
 import glob
 import os
 import shutil
+import stat
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
+
+from artquant_plugin.common.errors import ArtQuantError
+
+# Windows lacks both flags; there, only `refuse_link` looks for links.
+_NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 
 
 @contextmanager
@@ -29,12 +41,77 @@ def atomic_write(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
         with os.fdopen(descriptor, mode, **text) as file:  # type: ignore[call-overload]
             yield file
             file.flush()
+            _share(file.fileno(), temporary)
             os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())  # mkstemp makes files that other users cannot read
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove the temporary files that killed processes left when `atomic_write` was to write a file.
+
+    Args:
+        path: the target of those writes. Only one process at a time may write it, because the temporary file of a
+            process that is still writing would be removed as well.
+    """
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        leftover.unlink(missing_ok=True)
+
+
+def open_own(path: Path) -> IO[bytes]:
+    """Open a file that only this product makes, for reading and for appending.
+
+    Args:
+        path: the file, which is made when absent.
+
+    Returns:
+        The open file, whose writes go to its end.
+
+    Raises:
+        ArtQuantError: a symbolic link, a folder, a device, a pipe, or a file that has a second name is in its place.
+        OSError: it cannot be opened.
+    """
+    refuse_link(path)
+    # O_NOFOLLOW holds when a link is planted after the check above; O_NONBLOCK, when a pipe is in the file's place.
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | _NO_FOLLOW, 0o666)
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+        os.close(descriptor)
+        what = "has a second name" if stat.S_ISREG(found.st_mode) else "is no ordinary file"
+        raise ArtQuantError(f"'{path}' {what}, and artquant writes this file itself; remove it")
+    return os.fdopen(descriptor, "r+b")
+
+
+def own_folder(path: Path) -> None:
+    """Make a folder that only this product uses, with the folders above it.
+
+    Args:
+        path: the folder; nothing happens when it is there.
+
+    Raises:
+        ArtQuantError: a symbolic link is in its place.
+        OSError: it cannot be made.
+    """
+    refuse_link(path)
+    path.mkdir(parents=True, exist_ok=True)
+
+
+def refuse_link(path: Path) -> None:
+    """Stop when a symbolic link is in the place of a file or folder that this product makes.
+
+    Args:
+        path: the file or folder, which need not exist.
+
+    Raises:
+        ArtQuantError: it is a symbolic link, wherever that leads.
+    """
+    if path.is_symlink():
+        raise ArtQuantError(
+            f"'{path}' is a symbolic link to '{os.readlink(path)}', and artquant writes this place itself; remove the "
+            "link"
+        )
 
 
 @contextmanager
@@ -65,11 +142,18 @@ def atomic_files(folder: Path, *, last: str, replaced: Sequence[str] = ()) -> It
 
 
 def link_file(source: Path, target: Path) -> None:
-    """Give a file a second name: a hard link where the file system can, else a copy."""
+    """Give a file a second name: a hard link where the file system can, else a copy.
+
+    Raises:
+        FileExistsError: the second name is taken, if only by a symbolic link.
+    """
     try:
         os.link(source, target)
+    except FileExistsError:
+        raise
     except OSError:
-        shutil.copyfile(source, target)
+        with source.open("rb") as old, target.open("xb") as new:
+            shutil.copyfileobj(old, new)
 
 
 @contextmanager
@@ -97,6 +181,18 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
         os.replace(new, target)
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def _share(descriptor: int, path: Path) -> None:
+    """Give a temporary file the mode of other new files, since `tempfile` makes files that other users cannot read.
+
+    The mode is set through the descriptor, because somebody who can write the folder may have put a link in the place
+    of the path.
+    """
+    if sys.platform == "win32":  # Python 3.11 changes modes by path alone there
+        path.chmod(0o666)
+    else:
+        os.fchmod(descriptor, 0o666 & ~_umask())
 
 
 def _umask() -> int:

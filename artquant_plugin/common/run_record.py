@@ -2,7 +2,7 @@
 
 A record is one JSON file whose first field is `form_version`. `read_record` and `write_record` are the only code that
 reads and writes such files, `refuse_changes` is the only comparison of an earlier record with a present one, and
-`only_writer` is the only lock on a result.
+`only_writer` is the only lock on a result (`one_at_a_time` is for steps that take an instant).
 """
 
 import json
@@ -15,7 +15,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from artquant_plugin.common.errors import ArtQuantError
-from artquant_plugin.common.files import atomic_write
+from artquant_plugin.common.files import atomic_write, refuse_link
 from artquant_plugin.common.provenance import git_commit, versions
 from artquant_plugin.common.text import listed
 
@@ -167,8 +167,10 @@ def only_writer(path: Path, out: Path) -> Iterator[None]:
         out: the file or folder that the lock guards, named in the messages.
 
     Raises:
-        ArtQuantError: another process holds the lock, or the lock's file cannot be made.
+        ArtQuantError: another process holds the lock, the lock's file cannot be made, or a symbolic link is in its
+            place.
     """
+    refuse_link(path)  # filelock itself refuses a link that is planted from here on
     lock = FileLock(path, timeout=0)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -183,6 +185,21 @@ def only_writer(path: Path, out: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+@contextmanager
+def one_at_a_time(path: Path) -> Iterator[None]:
+    """Wait until no other process holds a lock, then hold it while the block runs, which should take an instant.
+
+    Args:
+        path: the lock's file, in a folder that exists.
+
+    Raises:
+        ArtQuantError: a symbolic link is in its place.
+    """
+    refuse_link(path)
+    with FileLock(path):
+        yield
 
 
 def has_writer(path: Path) -> bool:

@@ -8,11 +8,10 @@ from dataclasses import asdict, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from filelock import FileLock
-
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.files import atomic_folder, atomic_write, link_file
 from artquant_plugin.common.hub import commit_of, fetch_snapshot, is_hub_id, split_revision
+from artquant_plugin.common.run_record import one_at_a_time
 from artquant_plugin.common.tables import parquet_batches
 from artquant_plugin.data.dataset import INFO_FILE, Dataset, data_home
 from artquant_plugin.data.paintings import PARQUET_FOLDER
@@ -54,7 +53,7 @@ def fetch_dataset(name: str) -> Path:
     own = None if record["with_images"] else _own_import(record["data"]["name"], name)
     root = PICTURES if own is None else str(own.image_root.resolve())
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.parent / f".{folder.name}.lock"):  # the processes of a run ask at the same time
+    with one_at_a_time(folder.parent / f".{folder.name}.lock"):  # the processes of a run ask at the same time
         if not (folder / INFO_FILE).is_file() or Dataset.load(folder).info.image_root != root:
             if own is not None:
                 _check_pictures(Dataset.load(source), own, name)

@@ -98,6 +98,65 @@ def test_another_model_or_input_is_refused_and_named(paintings, tmp_path):
     assert len(out.read_text().splitlines()) == 9
 
 
+def test_rows_of_another_model_are_refused_when_only_the_hidden_journal_is_left(paintings, tmp_path):
+    out = tmp_path / "s.csv"
+    with pytest.raises(KeyboardInterrupt):
+        run(paintings, out, Brightness(stop_after=6))
+    (tmp_path / "s.csv.run.json").unlink()
+    with pytest.raises(ArtQuantError, match=r"\.s\.csv\.partial\.jsonl' was made from something else: model.name bri"):
+        run(paintings, out, Brightness(name="other"))
+    engine = Brightness()
+    assert run(paintings, out, engine).rows == 10  # the same model goes on with its rows
+    assert engine.asked == 4
+
+
+def test_rows_of_an_unknown_run_are_refused_and_overwritten_when_asked(paintings, tmp_path):
+    out = tmp_path / "s.csv"
+    row = {"path": "a", "score": 1.0, "light": 0.5, "dark": 0.5, "entropy": 0.5, "reason": None}
+    (tmp_path / ".s.csv.partial.jsonl").write_text(json.dumps(row) + "\n" + json.dumps(row) + "\n")
+    with pytest.raises(ArtQuantError, match="does not say what they were made from; pass --overwrite"):
+        run(paintings, out)
+    assert run(paintings, out, overwrite=True).computed == 10
+
+
+def test_a_journal_that_a_crash_of_the_machine_spoilt_keeps_the_rows_before(paintings, tmp_path):
+    out = tmp_path / "s.jsonl"
+    with pytest.raises(KeyboardInterrupt):
+        run(paintings, out, Brightness(stop_after=6))
+    journal = tmp_path / ".s.jsonl.partial.jsonl"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join(lines[:4]) + b"\0" * 50 + b"\n" + lines[5])
+    assert run(paintings, out).computed == 7  # three rows stand behind the first line, the record
+    run(paintings, tmp_path / "whole.jsonl")
+    assert out.read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
+
+
+@pytest.mark.parametrize("name", [".s.csv.partial.jsonl", ".s.csv.lock"])
+def test_a_link_in_the_place_of_a_hidden_file_is_refused(paintings, tmp_path, name):
+    precious = tmp_path / "precious"
+    precious.write_text("mine")
+    (tmp_path / name).symlink_to(precious)
+    for overwrite in (False, True):
+        if overwrite and name.endswith(".jsonl"):  # --overwrite removes the link itself
+            assert run(paintings, tmp_path / "s.csv", overwrite=True).rows == 10
+        else:
+            with pytest.raises(ArtQuantError, match="is a symbolic link to .*precious'.*; remove the link"):
+                run(paintings, tmp_path / "s.csv", overwrite=overwrite)
+        assert precious.read_text() == "mine"
+
+
+def test_a_second_name_and_a_pipe_in_the_place_of_the_journal_are_refused(paintings, tmp_path):
+    journal = tmp_path / ".s.csv.partial.jsonl"
+    (tmp_path / "precious").write_text("")
+    os.link(tmp_path / "precious", journal)
+    with pytest.raises(ArtQuantError, match="has a second name"):
+        run(paintings, tmp_path / "s.csv")
+    journal.unlink()
+    os.mkfifo(journal)
+    with pytest.raises(ArtQuantError, match="is no ordinary file"):
+        run(paintings, tmp_path / "s.csv")
+
+
 def test_a_file_that_no_run_wrote_is_kept(paintings, tmp_path):
     (tmp_path / "s.csv").write_text("precious")
     with pytest.raises(ArtQuantError, match="no record of a run is beside it"):

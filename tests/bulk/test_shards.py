@@ -113,6 +113,31 @@ def test_another_shard_size_is_refused(paintings, tmp_path):
         run(paintings, tmp_path / "out", overwrite=True, share=Share(0, 2))
 
 
+def test_rows_of_another_model_are_refused_when_only_the_hidden_work_is_left(paintings, tmp_path):
+    out = tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt):
+        run(paintings, out, Brightness(stop_after=2))
+    for path in (*out.glob("_*"), *out.glob("*.parquet")):
+        path.unlink()
+    with pytest.raises(ArtQuantError, match=r"shard-000000.jsonl' was made from something else: model.name brightnes"):
+        run(paintings, out, Brightness(name="other"))
+    with pytest.raises(ArtQuantError, match=r"options.rows_per_shard 4 -> 3"):
+        run(paintings, out, size=3)
+    engine = Brightness()
+    assert run(paintings, out, engine).rows == 10
+    assert engine.asked == 8
+
+
+def test_a_link_in_the_place_of_the_hidden_folder_is_refused(paintings, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "a.jsonl").write_text("{}")
+    (tmp_path / "out" / ".work").symlink_to(tmp_path / "mine")
+    with pytest.raises(ArtQuantError, match="is a symbolic link"):
+        run(paintings, tmp_path / "out", overwrite=True)
+    assert os.listdir(tmp_path / "mine") == ["a.jsonl"]
+
+
 def test_a_second_writer_stops_at_the_shard_that_is_being_made(paintings, tmp_path):
     out = tmp_path / "out"
     with (
