@@ -79,7 +79,7 @@ class EndpointEngine:
 
     @property
     def options(self) -> dict[str, Any]:
-        """What scores depend on: the prompt, the scale, the tokens."""
+        """What scores depend on: the prompt, the scale, the tokens, and how images are opened."""
         scale = self.spec.scale
         return {
             "engine": "endpoint",
@@ -87,6 +87,7 @@ class EndpointEngine:
             "levels": dict(zip(scale.names, scale.values, strict=True)),
             "tokens": list(self.tokens or scale.names),
             "words": asdict(self.spec.prompt),
+            "images": self.spec.images,
             "min_level_mass": self.min_mass,
             "extra_body": self.extra_body,
         }

@@ -10,7 +10,7 @@ from typing import Any
 
 from artquant_plugin.bulk.images import NamedImage
 from artquant_plugin.common.errors import ArtQuantError
-from artquant_plugin.common.locations import content_key, filesystem, open_binary, suffix
+from artquant_plugin.common.locations import content_key, filesystem, open_binary, quick_key, remote_key, suffix
 from artquant_plugin.common.text import first_line
 from artquant_plugin.data.dataset import Dataset
 from artquant_plugin.data.images import ImageError, resolve_inside
@@ -46,8 +46,8 @@ class NamedFile:
         return 1
 
     def identity(self) -> dict[str, Any]:
-        """The path, and the file's size in bytes; None where there is no file."""
-        return {"file": self.path, "size": Path(self.path).stat().st_size if Path(self.path).is_file() else None}
+        """The path, and a key of the file's content."""
+        return {"file": self.path, "content": quick_key([Path(self.path)])}
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,17 +79,13 @@ class Folder:
         return sum(1 for _ in self.references())
 
     def identity(self) -> dict[str, Any]:
-        """Number of files, and a hash of their names and sizes."""
-        digest, count = hashlib.sha256(), 0
+        """Number of files, a hash of their names, and one of their contents."""
+        names, count = hashlib.sha256(), 0
         for path in self.references():
-            digest.update(f"{os.path.relpath(path, self.path)}\0{_size(path)}\n".encode(errors="surrogateescape"))
+            names.update(f"{os.path.relpath(path, self.path)}\n".encode(errors="surrogateescape"))
             count += 1
-        return {"folder": self.path, "images": count, "names": digest.hexdigest()[:16]}
-
-
-def _size(path: str) -> int | None:
-    """The size of a file in bytes; None for a link that leads nowhere."""
-    return os.stat(path).st_size if os.path.exists(path) else None
+        content = quick_key(Path(path) for path in self.references())
+        return {"folder": self.path, "images": count, "names": names.hexdigest()[:16], "content": content}
 
 
 def _walk(folder: str) -> Iterator[str]:
@@ -113,11 +109,11 @@ class RemoteFiles:
 
     Args:
         location: as the user typed it.
-        paths: the full location of every file, sorted.
+        files: the full location of every file, sorted, each with a key of its content.
     """
 
     location: str
-    paths: tuple[str, ...]
+    files: tuple[tuple[str, str], ...]
 
     @property
     def label(self) -> str:
@@ -126,7 +122,8 @@ class RemoteFiles:
 
     def references(self) -> Iterator[str]:
         """The full location of every file, sorted."""
-        yield from self.paths
+        for path, _ in self.files:
+            yield path
 
     def image(self, index: int, reference: str) -> NamedImage:
         """The file's bytes, fetched now; the reason where they cannot be fetched."""
@@ -138,22 +135,22 @@ class RemoteFiles:
 
     def count(self) -> int | None:
         """Number of files."""
-        return len(self.paths)
+        return len(self.files)
 
     def identity(self) -> dict[str, Any]:
-        """Number of files, and a hash of their names."""
-        names = hashlib.sha256("\n".join(self.paths).encode()).hexdigest()[:16]
-        return {"files": self.location, "images": len(self.paths), "names": names}
+        """Number of files, and a hash of their names and of what the file system says about their contents."""
+        content = hashlib.sha256("\n".join(f"{path} {key}" for path, key in self.files).encode()).hexdigest()[:16]
+        return {"files": self.location, "images": len(self.files), "content": content}
 
 
-def list_remote(location: str) -> tuple[str, ...]:
+def list_remote(location: str) -> tuple[tuple[str, str], ...]:
     """List the files at a location.
 
     Args:
         location: of a file, of a folder whose files at any depth are listed, or a pattern with ``*``.
 
     Returns:
-        The full location of every file, sorted.
+        The full location of every file, sorted, each with a key of its content.
 
     Raises:
         ArtQuantError: nothing is there, or it cannot be listed.
@@ -161,17 +158,17 @@ def list_remote(location: str) -> tuple[str, ...]:
     system, path = filesystem(location)
     try:
         if "*" in path:
-            found = system.glob(path)
+            found = system.glob(path, detail=True)
         elif system.isfile(path):
-            found = [path]
+            found = {path: system.info(path)}
         else:
-            found = system.find(path)
+            found = system.find(path, detail=True)
     except (OSError, ValueError) as error:
         reason = first_line(error)
         raise ArtQuantError(f"'{location}' cannot be listed ({reason}); check the path and your access") from error
     if not found:
         raise ArtQuantError(f"nothing is at '{location}'; name a file, a folder or a pattern such as *.parquet")
-    return tuple(sorted(system.unstrip_protocol(name) for name in found))
+    return tuple(sorted((system.unstrip_protocol(name), remote_key(info)) for name, info in found.items()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,9 +207,14 @@ class ImportedSplit:
         return Dataset.load(Path(self.folder)).info.splits[self.split].n
 
     def identity(self) -> dict[str, Any]:
-        """A hash of each file that holds the split's rows."""
+        """A hash of each file that holds the split's rows, and one of the pictures."""
         keys = [content_key(str(path), whole=True) for path in Dataset.load(Path(self.folder)).files(self.split)]
-        return {"dataset": self.folder, "split": self.split, "manifest": keys[0] if len(keys) == 1 else keys}
+        return {
+            "dataset": self.folder,
+            "split": self.split,
+            "manifest": keys[0] if len(keys) == 1 else keys,
+            "pictures": quick_key(Path(root) / name for name, root in self.references()),
+        }
 
 
 @dataclass(frozen=True, slots=True)

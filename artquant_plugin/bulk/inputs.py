@@ -168,8 +168,8 @@ def _folder(path: Path, split: str | None, columns: ImageColumns) -> Iterable[Im
 
 def _remote(location: str, columns: ImageColumns) -> Iterable[ImageInput]:
     found = list_remote(location)
-    tables = [name for name in found if suffix(name) in TABLE_SUFFIXES]
-    images = tuple(name for name in found if suffix(name) in IMAGE_SUFFIXES)
+    tables = [name for name, _ in found if suffix(name) in TABLE_SUFFIXES]
+    images = tuple(file for file in found if suffix(file[0]) in IMAGE_SUFFIXES)
     if images:
         return [RemoteFiles(location, images)]
     if tables:

@@ -1,13 +1,13 @@
 """Tables of images: a column of a JSON-lines, CSV or Parquet file holds their paths, or the encoded images."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from artquant_plugin.bulk.images import NamedImage
 from artquant_plugin.common.errors import ArtQuantError
-from artquant_plugin.common.locations import content_key, is_remote, open_binary
+from artquant_plugin.common.locations import content_key, is_remote, open_binary, quick_key
 from artquant_plugin.common.tables import TableRow, parquet_batches, read_table
 
 IMAGE_COLUMN = "image"
@@ -84,8 +84,10 @@ class Manifest:
         return sum(1 for _ in self.references())
 
     def identity(self) -> dict[str, Any]:
-        """The location, the columns, and a hash of the whole file."""
-        return self.columns.identity(self.location) | {"content": content_key(self.location, whole=True)}
+        """The location, the columns, a hash of the whole file, and one of the pictures that it names."""
+        images = (self.image(index, row) for index, row in enumerate(self.references()))
+        found = {"content": content_key(self.location, whole=True), "pictures": _pictures_key(images)}
+        return self.columns.identity(self.location) | found
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,8 +137,26 @@ class ParquetTable:
                 return None
 
     def identity(self) -> dict[str, Any]:
-        """The location, the columns, and a key of the file's size and of samples of its content."""
-        return self.columns.identity(self.location) | {"content": content_key(self.location)}
+        """The location, the columns, a key of the file's size and of samples of its content, and one of the pictures.
+
+        Pictures inside the file are part of its content; the others are the files that its rows name.
+        """
+        found = self.columns.identity(self.location) | {"content": content_key(self.location)}
+        return found | {"pictures": _pictures_key(self.image(0, row) for row in self._rows_of_paths())}
+
+    def _rows_of_paths(self) -> Iterator[tuple[Any, Any]]:
+        """The rows of a table whose image column holds text; nothing of one that holds encoded images."""
+        from pyarrow import types
+
+        for row in self.references():
+            if not (types.is_string(row[0].type) or types.is_large_string(row[0].type)):
+                return
+            yield row
+
+
+def _pictures_key(images: Iterable[NamedImage]) -> str:
+    """A key of the pictures that are files of their own, among those that a table names."""
+    return quick_key(image.content for image in images if isinstance(image.content, Path))
 
 
 def cell_image(value: Any, *, fallback: str, root: Path | None, name: Any = None) -> NamedImage:

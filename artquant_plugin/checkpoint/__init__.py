@@ -1,7 +1,7 @@
 """Checkpoints: what `transformers` or peft saves, plus a scoring file; in a local folder or on the Hub."""
 
 from artquant_plugin.checkpoint.identity import Identity
-from artquant_plugin.checkpoint.load import Checkpoint, load_checkpoint, locate_original
+from artquant_plugin.checkpoint.load import Checkpoint, load_checkpoint, locate_base, locate_original
 from artquant_plugin.checkpoint.locate import locate
 from artquant_plugin.checkpoint.processor import load_processor
 from artquant_plugin.checkpoint.save import restore_weights, save_checkpoint
@@ -15,6 +15,7 @@ __all__ = [
     "load_checkpoint",
     "load_processor",
     "locate",
+    "locate_base",
     "locate_original",
     "restore_weights",
     "save_checkpoint",

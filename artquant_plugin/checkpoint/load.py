@@ -152,6 +152,30 @@ def locate_original(pretrained: str, base: str | None) -> tuple[Path, Path | Non
         raise ArtQuantError(f"base model of {pretrained!r}: {error}; name it with base=FOLDER_OR_ID") from error
 
 
+def locate_base(pretrained: str, folder: Path, base: str | None) -> Path | None:
+    """Find the base model from whose weights a checkpoint is completed.
+
+    Args:
+        pretrained: what the user typed for the checkpoint.
+        folder: the local folder that `locate` returned for it.
+        base: folder or Hub id of the base model; None for the one that the checkpoint names.
+
+    Returns:
+        The base model's local folder, which is downloaded where it is not on this machine; None for a checkpoint that
+        holds all its weights.
+
+    Raises:
+        ArtQuantError: the base model cannot be found.
+    """
+    from artquant_plugin.backbones.mplug_owl2.layout import is_original
+
+    if is_original(folder):
+        return locate_original(pretrained, base)[1]
+    if (folder / ADAPTER_CONFIG_FILE).is_file():
+        return _locate_base(base or base_of(folder, pretrained), pretrained)
+    return None
+
+
 def _check_options(dtype: str, device: str, attn: str, quantization: str | None) -> None:
     """Refuse options that are unknown or impossible on this machine, before anything is fetched or read."""
     from artquant_plugin.checkpoint.quantization import check_quantization

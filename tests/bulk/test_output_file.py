@@ -4,7 +4,9 @@ import csv
 import json
 import os
 
+import pyarrow
 import pytest
+from PIL import Image
 from pyarrow import parquet
 
 from artquant_plugin.bulk.inputs import find_inputs
@@ -12,6 +14,7 @@ from artquant_plugin.bulk.manifests import Manifest
 from artquant_plugin.bulk.output_file import score_to_file
 from artquant_plugin.bulk.rows import score_rows
 from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.data.dataset import Painting, write_dataset
 from tests.bulk.engines import Brightness
 from tests.locks import held_by_another_process
 
@@ -155,6 +158,35 @@ def test_a_second_name_and_a_pipe_in_the_place_of_the_journal_are_refused(painti
     os.mkfifo(journal)
     with pytest.raises(ArtQuantError, match="is no ordinary file"):
         run(paintings, tmp_path / "s.csv")
+
+
+def _bmp(path, value):
+    Image.new("RGB", (200, 200), (value,) * 3).save(path)  # without compression: all values give the same size
+
+
+@pytest.mark.parametrize("form", ["folder", "file", "csv", "jsonl", "parquet", "dataset"])
+def test_a_picture_that_changed_in_its_place_is_noticed(form, tmp_path, monkeypatch):
+    monkeypatch.setenv("ARTQUANT_DATA", str(tmp_path / "home"))
+    folder = tmp_path / "in"
+    folder.mkdir()
+    _bmp(folder / "a.bmp", 1)
+    _bmp(folder / "b.bmp", 2)
+    given = {"folder": folder, "file": folder / "a.bmp", "dataset": "mine"}.get(form, folder / f"m.{form}")
+    rows = [{"image": "a.bmp"}, {"image": "b.bmp"}]
+    (folder / "m.csv").write_text("image\na.bmp\nb.bmp\n")
+    (folder / "m.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    parquet.write_table(pyarrow.Table.from_pylist(rows), folder / "m.parquet")
+    paintings = [Painting(id=name, image=f"{name}.bmp", sha256="", score=5) for name in "ab"]
+    options = {"score_range": (0, 10), "image_root": str(folder), "source": "", "license": ""}
+    write_dataset(tmp_path / "home/mine", name="mine", splits={"test": paintings}, **options)
+    out = tmp_path / "s.csv"
+    with pytest.raises(KeyboardInterrupt):
+        run(given, out, Brightness(stop_after=0 if form == "file" else 1))
+    if form == "file":
+        run(given, out)
+    _bmp(folder / "a.bmp", 3)
+    with pytest.raises(ArtQuantError, match="was made from something else: .*(content|pictures)"):
+        run(given, out)
 
 
 def test_a_file_that_no_run_wrote_is_kept(paintings, tmp_path):
