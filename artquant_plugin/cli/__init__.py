@@ -26,7 +26,7 @@ from artquant_plugin.cli import (
     score,
     train,
 )
-from artquant_plugin.common.errors import ArtQuantError, ArtQuantWarning
+from artquant_plugin.common.errors import ArtQuantError, ArtQuantWarning, MachineError
 from artquant_plugin.common.library_messages import leave_out_library_messages
 
 COMMANDS = (data, rad, train, convert, score, describe, results, metrics, compare, report, publish, doctor)
@@ -75,8 +75,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the arguments after the program's name; None to take those of the process.
 
     Returns:
-        The exit code: 0; 1 where `artquant doctor` found a problem; 2 for an error that the user can mend (printed as
-        one line on stderr); 130 and 141 when the user, or the reader of the output, stops it.
+        The exit code: 0; 1 where `artquant doctor` found a problem; 2 for an error that the user can mend, or a fault
+        of this machine (printed as one line on stderr); 130 and 141 when the user, or the reader of the output,
+        stops it.
     """
     args = build_parser().parse_args(argv)
     try:
@@ -86,7 +87,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             if not sys.stderr.isatty():  # in a file, each update of a progress bar would be a line of its own
                 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
             code: int | None = args.run(args)
-    except ArtQuantError as error:
+    except (ArtQuantError, MachineError) as error:
         print(f"artquant: error: {error}", file=sys.stderr)
         return 2
     except BrokenPipeError:  # the program that reads the output, such as `head`, has ended

@@ -16,3 +16,11 @@ class ArtQuantWarning(UserWarning):
     The command line prints warnings of this category as ``artquant: warning: …``. Warnings of other categories come
     from libraries and are printed as Python prints them.
     """
+
+
+class MachineError(Exception):
+    """A fault of this machine that stops a run: too few open files, a failing disk, a missing right, no memory.
+
+    It is no `ArtQuantError`, so that no code that turns an image's error into that image's reason takes it for one.
+    The message is one line with file, fault and remedy. The command line prints it and exits with code 2.
+    """

@@ -12,30 +12,12 @@ from typing import Literal
 import numpy as np
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
-from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.text import one_line
+from artquant_plugin.data.picture_files import ImageError
 
 MAX_PIXELS = 200_000_000  # a decoded RGB image of 0.6 GB; the largest scans of museums stay below
 
 Handling = Literal["as_shown", "as_stored"]
-Reason = Literal["missing", "not_an_image", "broken", "too_large", "outside_folder"]
-
-
-class ImageError(ArtQuantError):
-    """An image that cannot be used.
-
-    Args:
-        message: one line with file, rule and remedy.
-        reason: the kind of failure, for reports and counts.
-    """
-
-    def __init__(self, message: str, reason: Reason) -> None:
-        super().__init__(message)
-        self.reason: Reason = reason
-
-    def __reduce__(self) -> tuple[type["ImageError"], tuple[str, Reason]]:
-        """Travel between processes with the reason."""
-        return ImageError, (str(self), self.reason)
 
 
 def open_image(
