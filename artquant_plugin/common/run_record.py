@@ -6,8 +6,10 @@ reads and writes such files, `refuse_changes` is the only comparison of an earli
 """
 
 import json
+import os
+import socket
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ from filelock import FileLock, Timeout
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.files import atomic_write, refuse_link
 from artquant_plugin.common.provenance import git_commit, versions
-from artquant_plugin.common.text import listed
+from artquant_plugin.common.text import listed, one_line
 
 FORM_VERSION = 1
 SHOWN = 3  # differences that a refusal names; it says how many others there are
@@ -159,12 +161,15 @@ def differences(name: str, before: Any, now: Any) -> Iterator[str]:
 
 
 @contextmanager
-def only_writer(path: Path, out: Path) -> Iterator[None]:
+def only_writer(path: Path, out: Path, *, elsewhere: str = "another --out") -> Iterator[None]:
     """Hold a lock while a result is written; the system releases it when the process ends, however it ends.
+
+    The lock's file says which process holds it, on which host, so that the error of a second one can name it.
 
     Args:
         path: the lock's file; its folder is made when absent.
         out: the file or folder that the lock guards, named in the messages.
+        elsewhere: what the user can pass to write elsewhere, for the messages.
 
     Raises:
         ArtQuantError: another process holds the lock, the lock's file cannot be made, or a symbolic link is in its
@@ -175,16 +180,37 @@ def only_writer(path: Path, out: Path) -> Iterator[None]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire()
-    except OSError as error:
-        if not isinstance(error, Timeout):
-            raise ArtQuantError(f"'{out}' cannot be written ({error}); choose another --out") from error
+    except Timeout as error:
         raise ArtQuantError(
-            f"another process is writing '{out}'; wait for it, or stop it, or pass another --out"
+            f"another process is writing '{out}'{_holder(path)}; wait for it, or stop it, or pass {elsewhere}"
         ) from error
+    except OSError as error:
+        raise ArtQuantError(f"'{out}' cannot be written ({error}); pass {elsewhere}") from error
     try:
+        _name_holder(path)
         yield
     finally:
         lock.release()
+
+
+def _name_holder(path: Path) -> None:
+    """Write into a lock's file which process holds it, or nothing where the system locks the file's content, too."""
+    holder = f"process {os.getpid()} on {socket.gethostname()}".encode()
+    with suppress(OSError):
+        descriptor = os.open(path, os.O_WRONLY | getattr(os, "O_NOFOLLOW", 0))
+        with os.fdopen(descriptor, "wb") as file:
+            if os.fstat(descriptor).st_nlink == 1:  # a second name would be that of somebody else's file
+                file.truncate()
+                file.write(holder)
+
+
+def _holder(path: Path) -> str:
+    """Which process holds a lock, as its file says, in brackets; nothing where the file does not say it."""
+    try:
+        said = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return ""
+    return f" ({one_line(said)})" if said.startswith("process ") else ""
 
 
 @contextmanager

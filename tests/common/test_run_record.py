@@ -1,6 +1,11 @@
 """Records of results: what a reader refuses, what a comparison names, who may write."""
 
 import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -58,3 +63,50 @@ def test_a_lock_has_one_holder(tmp_path):
     assert not has_writer(lock)
     with only_writer(lock, tmp_path):
         pass
+
+
+HOLDER = """
+import sys
+from pathlib import Path
+from artquant_plugin.common.run_record import only_writer
+with only_writer(Path(sys.argv[1]), Path("result")):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def start_holder(lock: Path) -> subprocess.Popen:
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(lock)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert holder.stdout is not None and holder.stdout.readline() == "held\n"
+    return holder
+
+
+def test_a_second_writer_is_told_which_process_is_the_first_and_a_killed_one_holds_nothing(tmp_path):
+    lock = tmp_path / ".lock"
+    holder = start_holder(lock)
+    try:
+        with (
+            pytest.raises(ArtQuantError) as raised,
+            only_writer(lock, Path("result"), elsewhere="--set output=FOLDER"),
+        ):
+            pass
+    finally:
+        holder.kill()
+        holder.communicate()
+    assert str(raised.value) == (
+        f"another process is writing 'result' (process {holder.pid} on {socket.gethostname()}); wait for it, or stop "
+        "it, or pass --set output=FOLDER"
+    )
+    with only_writer(lock, Path("result")):
+        assert lock.read_text() == f"process {os.getpid()} on {socket.gethostname()}"
+
+
+def test_the_name_of_the_holder_is_written_into_no_file_of_somebody_else(tmp_path):
+    mine = tmp_path / "mine"
+    mine.write_text("mine")
+    os.link(mine, tmp_path / "lock")
+    with only_writer(tmp_path / "lock", Path("result")):
+        pass
+    assert mine.read_text() == "mine"
