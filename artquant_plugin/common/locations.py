@@ -62,11 +62,14 @@ def open_binary(location: str) -> IO[bytes]:
         location: a path, in which ``~`` is not expanded, or an address with a scheme.
 
     Raises:
-        ArtQuantError: there is no such file, it is a folder, or it cannot be read.
+        ArtQuantError: there is no such file, it is a folder, a pipe or a device, or it cannot be read.
     """
     try:
         if not is_remote(location):
-            return Path(location).open("rb")
+            path = Path(location)
+            if path.exists() and not path.is_file() and not path.is_dir():  # reading a pipe may wait for ever
+                raise ArtQuantError(f"'{location}' is a pipe or a device, not a file; write it to a file first")
+            return path.open("rb")
         system, path = filesystem(location)
         return system.open(path, "rb")
     except FileNotFoundError as error:

@@ -2,7 +2,8 @@
 
 Every table of the product is read here, so that a fault is found in one place and named by file and line in the same
 words, whichever command reads the table. Nothing is guessed: a line with another number of fields than the header, a
-column that stands twice, and bytes of another encoding are errors.
+column that stands twice, and bytes of another encoding are errors. A comma is a decimal sign in a table whose fields
+are set apart by semicolons, as spreadsheets write it where people write 4,5; nowhere else.
 """
 
 import codecs
@@ -12,13 +13,16 @@ import json
 import math
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from decimal import Decimal
 from itertools import chain
 from typing import IO, Any
 
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.json_text import json_values
 from artquant_plugin.common.locations import open_binary, suffix
+from artquant_plugin.common.machine import is_machine_fault
 from artquant_plugin.common.text import first_line, listed, one_line
 
 UTF8 = "utf-8-sig"  # UTF-8, with a byte-order mark at the beginning or without
@@ -26,10 +30,12 @@ JSON_SUFFIXES = (".json", ".jsonl")
 ROWS_AT_ONCE = 1000  # of a Parquet file
 SHOWN_COLUMNS = 20  # of those that a table has, when one is missing
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+", re.ASCII)
+DECIMAL_COMMA = re.compile(r"[+-]?(\d+,\d*|,\d+)([eE][+-]?\d+)?", re.ASCII)
 SEPARATOR_LINE = re.compile(r"sep=(.)\s*", re.IGNORECASE)  # Excel's own first line, which names the delimiter
 WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # the first bytes of .xlsx and .ods files, and of .xls files
 PARQUET = b"PAR1"  # the first bytes of a Parquet file
+COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "Zstandard"}
+UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +47,48 @@ class TableRow:
             row begins; of a Parquet file ``file, row N``, counted from 1.
         values: what the row holds, by column, for the columns that the reader was asked for. Cells of a CSV file are
             text without white space around it; JSON and Parquet files keep their own types.
+        decimal_signs: the decimal sign that each column has shown so far and the place of the first one, where a comma
+            may be one; the rows of a table share it. None where a comma is no decimal sign.
     """
 
     place: str
     values: dict[str, Any]
+    decimal_signs: dict[str, tuple[str, str]] | None = field(default=None, repr=False, compare=False)
 
     def text(self, column: str) -> str:
-        """A cell as text without white space around it; empty when the cell is null or its column is absent."""
+        """A cell as text without white space around it; empty when the cell is null or its column is absent.
+
+        Raises:
+            ArtQuantError: the cell is bytes of a Parquet file that are no UTF-8.
+        """
         value = self.values.get(column)
+        if isinstance(value, bytes):
+            try:
+                value = value.decode()
+            except UnicodeDecodeError as error:
+                raise ArtQuantError(f"{self.place}: {column} holds bytes that are no UTF-8; write it as text") from error
         return "" if value is None else str(value).strip()
+
+    def parsed(self, column: str) -> float | None:
+        """A cell as a finite number, or None where it is none; `parse_number` says what a number is.
+
+        Raises:
+            ArtQuantError: the column has decimal commas and decimal points. ``1.234`` could then be either number.
+        """
+        value = self.values.get(column)
+        if self.decimal_signs is None or not isinstance(value, str):
+            return parse_number(value)
+        comma = DECIMAL_COMMA.fullmatch(value)
+        number = parse_number(value.replace(",", ".") if comma else value)
+        if number is not None and (comma or "." in value):
+            sign = "comma" if comma else "point"
+            before, place = self.decimal_signs.setdefault(column, (sign, self.place))
+            if before != sign:
+                raise ArtQuantError(
+                    f"{self.place}: {column} {value!r} has a decimal {sign}, that of {place} a decimal {before}; write "
+                    "all of them alike"
+                )
+        return number
 
     def number(self, column: str, low: float, high: float, remedy: str) -> float:
         """A cell as a number.
@@ -63,11 +102,11 @@ class TableRow:
         Raises:
             ArtQuantError: the cell holds no finite number, or one outside of [low, high].
         """
-        text, value = self.text(column), parse_number(self.values.get(column))
+        text, value = self.text(column), self.parsed(column)
         if value is None:
             if DECIMAL_COMMA.fullmatch(text):
                 remedy = f"write decimals with a point, as in {text.replace(',', '.')}"
-            raise ArtQuantError(f"{self.place}: {column} {text!r} is no number; {remedy}")
+            raise ArtQuantError(f"{self.place}: {column} {one_line(text)!r} is no number; {remedy}")
         if not low <= value <= high:
             raise ArtQuantError(f"{self.place}: {column} {text} is outside [{low:g}, {high:g}]; {remedy}")
         return value
@@ -86,11 +125,11 @@ def parse_number(value: Any) -> float | None:
     if isinstance(value, str):
         if not NUMBER.fullmatch(value.strip()):
             return None
-    elif isinstance(value, bool) or not isinstance(value, int | float):
+    elif isinstance(value, bool) or not isinstance(value, int | float | Decimal):
         return None
     try:
         number = float(value)
-    except OverflowError:  # an integer of JSON may have any number of digits
+    except (OverflowError, ValueError):  # an integer of JSON has any number of digits; a decimal may be a sNaN
         return None
     return number if math.isfinite(number) else None
 
@@ -133,11 +172,40 @@ def read_table(
     elif kind == ".parquet":
         number = 0
         for batch in parquet_batches(location, columns, optional=optional, remedy=remedy):
-            for values in batch.to_pylist():
+            for row in range(batch.num_rows):
                 number += 1
-                yield TableRow(f"{location}, row {number}", values)
+                place = f"{location}, row {number}"
+                try:
+                    yield TableRow(place, {name: batch.column(name)[row].as_py() for name in batch.schema.names})
+                except UnicodeDecodeError as error:
+                    raise ArtQuantError(f"{place}: text that is no UTF-8 ({error.reason}); write it again") from error
     else:
         yield from _text_rows(location, columns, optional, delimiter, encoding, remedy, has_options)
+
+
+def table_columns(location: str, *, delimiter: str | None = None, encoding: str = UTF8) -> list[str]:
+    """The names of a table's columns; of a JSON file, the keys of its first object.
+
+    Args:
+        location: a path, or an address that fsspec reads; its suffix tells the format, as in `read_table`.
+        delimiter: as in `read_table`.
+        encoding: as in `read_table`.
+
+    Returns:
+        The names, in their order; none for an empty file, and for a JSON file that begins with no object.
+
+    Raises:
+        ArtQuantError: the file is absent, is a workbook, or is in another encoding.
+    """
+    kind = suffix(location)
+    if kind in JSON_SUFFIXES:
+        _, first = next(read_json_values(location), ("", None))
+        return list(first) if isinstance(first, dict) else []
+    if kind == ".parquet":
+        with _parquet_file(location) as table:
+            return table.schema_arrow.names
+    with _text_table(location, delimiter, encoding, has_options=False) as text:
+        return text.header
 
 
 def read_json_values(location: str) -> Iterator[tuple[str, Any]]:
@@ -201,15 +269,23 @@ def parquet_batches(
     Raises:
         ArtQuantError: the file is absent or no whole Parquet file, lacks a column or has one twice.
     """
+    with _parquet_file(location) as table:
+        wanted = _positions(location, table.schema_arrow.names, columns, optional, remedy)
+        yield from table.iter_batches(batch_size=rows_at_once, columns=list(wanted))
+
+
+@contextmanager
+def _parquet_file(location: str) -> Iterator[Any]:
+    """Open a Parquet file; what goes wrong while it is read within the block is named here, too."""
     import pyarrow
     from pyarrow import parquet
 
     with open_binary(location) as file:
         try:
-            table = parquet.ParquetFile(file)
-            wanted = _positions(location, table.schema_arrow.names, columns, optional, remedy)
-            yield from table.iter_batches(batch_size=rows_at_once, columns=list(wanted))
-        except pyarrow.ArrowException as error:
+            yield parquet.ParquetFile(file)
+        except (pyarrow.ArrowException, OSError) as error:
+            if is_machine_fault(error):
+                raise
             raise ArtQuantError(
                 f"'{location}' is no whole Parquet file ({first_line(error)}); fetch or write it again"
             ) from error
@@ -242,6 +318,59 @@ def _positions(
     return chosen
 
 
+@dataclass
+class _TextTable:
+    """A text table whose header line was read.
+
+    Args:
+        header: the names of the columns.
+        delimiter: what sets the fields apart.
+        rows: the fields of the lines behind the header.
+        passed: 1 where a line before the header named the delimiter, else 0.
+        first: the header line as it stands in the file.
+        begins: the line at which the next row begins; whoever takes a row moves it on.
+    """
+
+    header: list[str]
+    delimiter: str
+    rows: Any
+    passed: int
+    first: str
+    begins: int
+
+
+@contextmanager
+def _text_table(location: str, delimiter: str | None, encoding: str, has_options: bool) -> Iterator[_TextTable]:
+    """Open a text table; what goes wrong while its rows are taken within the block is named here, too."""
+    if delimiter == "\\t":  # as people type it
+        delimiter = "\t"
+    if delimiter is not None and (len(delimiter) != 1 or delimiter in '"\r\n\0'):
+        raise ArtQuantError(f"delimiter {delimiter!r} is not one character; pass one such as ';' or '\\t'")
+    try:
+        io.TextIOWrapper(io.BytesIO(b"a"), encoding=encoding)  # refuses codecs that are no encodings of text, too
+    except (LookupError, ValueError) as error:  # a name with a NUL byte is a ValueError
+        raise ArtQuantError(f"encoding {encoding!r} is unknown; use one such as utf-8, cp1252 or gbk") from error
+    table = _TextTable([], "", iter(()), 0, "", 1)
+    with open_binary(location) as raw:
+        _refuse_other_formats(location, raw, encoding, has_options)
+        file = io.TextIOWrapper(raw, encoding=encoding, newline="")
+        try:
+            first = file.readline()
+            if named := SEPARATOR_LINE.fullmatch(first):
+                delimiter, first, table.passed = named[1], file.readline(), 1
+            table.first, table.delimiter = first, delimiter or _delimiter(first)
+            table.begins += table.passed
+            # Without `strict`, a quote that is never closed takes in the rest of the file without a word.
+            table.rows = csv.reader(chain([first], file), delimiter=table.delimiter, strict=True)
+            table.header = [name.strip() for name in next(table.rows, [])]
+            table.begins = table.rows.line_num + table.passed + 1
+            yield table
+        except csv.Error as error:
+            raise ArtQuantError(f"{location}:{table.begins}: {error}; mend the line") from error
+        except UnicodeError:  # not only that of decoding: UTF-16 without its mark is one, too
+            raise _undecodable(location, encoding, has_options) from None
+
+
 def _text_rows(
     location: str,
     columns: Sequence[str],
@@ -251,44 +380,22 @@ def _text_rows(
     remedy: str,
     has_options: bool,
 ) -> Iterator[TableRow]:
-    if delimiter == "\\t":  # as people type it
-        delimiter = "\t"
-    if delimiter is not None and len(delimiter) != 1:
-        raise ArtQuantError(f"delimiter {delimiter!r} is not one character; pass one such as ';' or '\\t'")
-    try:
-        codecs.lookup(encoding)
-    except LookupError as error:
-        raise ArtQuantError(f"encoding {encoding!r} is unknown; use one such as utf-8, cp1252 or gbk") from error
-    begins = 1  # the line at which the next row begins
-    with open_binary(location) as raw:
-        _refuse_other_formats(location, raw)
-        file = io.TextIOWrapper(raw, encoding=encoding, newline="")
-        try:
-            first = file.readline()
-            passed = 0
-            if named := SEPARATOR_LINE.fullmatch(first):
-                delimiter, first, passed = named[1], file.readline(), 1
-            delimiter = delimiter or _delimiter(first)
-            # Without `strict`, a quote that is never closed takes in the rest of the file without a word.
-            reader = csv.reader(chain([first], file), delimiter=delimiter, strict=True)
-            begins += passed
-            header = [name.strip() for name in next(reader, [])]
-            other = _delimiter(first)
-            if has_options and len(header) == 1 and other != delimiter and header[0] not in columns:
-                remedy = f"its fields are set apart by {other!r}: pass --delimiter {other!r}"
-            positions = _positions(location, header, columns, optional, remedy)
-            begins = reader.line_num + passed + 1
-            for fields in reader:
-                place, begins = f"{location}:{begins}", reader.line_num + passed + 1
-                if not any(field.strip() for field in fields):
-                    continue
-                if len(fields) != len(header):
-                    raise _other_length(place, len(fields), len(header), delimiter)
-                yield TableRow(place, {column: fields[position].strip() for column, position in positions.items()})
-        except csv.Error as error:
-            raise ArtQuantError(f"{location}:{begins}: {error}; mend the line") from error
-        except UnicodeDecodeError:
-            raise _undecodable(location, encoding, has_options) from None
+    with _text_table(location, delimiter, encoding, has_options) as table:
+        header, other = table.header, _delimiter(table.first)
+        if has_options and len(header) == 1 and other != table.delimiter and header[0] not in columns:
+            remedy = f"its fields are set apart by {other!r}: pass --delimiter {other!r}"
+        positions = _positions(location, header, columns, optional, remedy)
+        signs: dict[str, tuple[str, str]] | None = {} if table.delimiter == ";" else None
+        for fields in table.rows:
+            place, table.begins = f"{location}:{table.begins}", table.rows.line_num + table.passed + 1
+            if not any(map(str.strip, fields)):
+                continue
+            if len(fields) != len(header):
+                raise _other_length(place, len(fields), len(header), table.delimiter)
+            values = {column: fields[position].strip() for column, position in positions.items()}
+            if any("\0" in value for value in values.values()):
+                raise ArtQuantError(f"{place}: the line holds a NUL byte, which no text has; write the file again")
+            yield TableRow(place, values, signs)
 
 
 def _other_length(place: str, fields: int, columns: int, delimiter: str) -> ArtQuantError:
@@ -305,14 +412,25 @@ def _delimiter(header: str) -> str:
     return ";" if ";" in header and "," not in header else ","
 
 
-def _refuse_other_formats(location: str, raw: IO[bytes]) -> None:
+def _refuse_other_formats(location: str, raw: IO[bytes], encoding: str, has_options: bool) -> None:
     """Name what is no text by its first bytes, and go back to the beginning."""
-    start = raw.read(4)
+    start = raw.read(512)
     raw.seek(0)
-    if start in WORKBOOKS:
+    if start[:4] in WORKBOOKS:
         raise ArtQuantError(f"'{location}' is a workbook, as Excel writes them, not a text table; save it as CSV")
-    if start == PARQUET:
+    if start[:4] == PARQUET:
         raise ArtQuantError(f"'{location}' is a Parquet file; give it a name that ends with .parquet")
+    for mark, name in COMPRESSED.items():
+        if start.startswith(mark):
+            raise ArtQuantError(f"'{location}' is compressed ({name}), not a text table; unpack it")
+    if encoding == UTF8 and (start[:2] in UTF16 or b"\0" in start):
+        raise _utf16(location, has_options)
+
+
+def _utf16(location: str, has_options: bool) -> ArtQuantError:
+    """The error of a file with NUL bytes where UTF-8 should be: no text has them, and half of UTF-16's bytes are."""
+    remedy = "save the file as UTF-8" + (", or pass --encoding utf-16" if has_options else "")
+    return ArtQuantError(f"{location}:1: the line is not UTF-8 (it has NUL bytes, as UTF-16 has); {remedy}")
 
 
 def _undecodable(location: str, encoding: str, has_options: bool) -> ArtQuantError:
@@ -326,6 +444,8 @@ def _undecodable(location: str, encoding: str, has_options: bool) -> ArtQuantErr
                 decoder.decode(line)
             except UnicodeDecodeError as error:
                 byte = f" (byte {error.object[error.start]:#04x})"
+                break
+            except UnicodeError:  # UTF-16 without the mark that tells the order of its bytes
                 break
     name = "UTF-8" if encoding == UTF8 else encoding
     return ArtQuantError(f"{location}:{number}: the line is not {name}{byte}; {remedy}")
@@ -343,6 +463,8 @@ def _json_rows(location: str, columns: Sequence[str], optional: Sequence[str], r
 
 
 def _utf8(content: bytes, location: str, number: int) -> str:
+    if b"\0" in content[:512]:
+        raise _utf16(location, False)
     try:
         return content.decode(UTF8)
     except UnicodeDecodeError as error:

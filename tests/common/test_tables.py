@@ -2,6 +2,9 @@
 
 import io
 import json
+import math
+import os
+from decimal import Decimal
 
 import pyarrow
 import pytest
@@ -109,9 +112,10 @@ def test_options_of_the_command_are_named_where_they_would_help(tmp_path):
     path = write(tmp_path, "t.csv", "image;score\na.jpg;4,5\n")
     with pytest.raises(ArtQuantError, match="no column 'image', only image;score; .*: pass --delimiter ';'"):
         next(read_table(path, ("image",), delimiter=",", has_options=True))
-    (row,) = read_table(path, ("image", "score"))
+    tabs = write(tmp_path, "t.tsv", "image\tscore\na.jpg\t4,5\n")
+    (row,) = read_table(tabs, ("image", "score"))
     with pytest.raises(
-        ArtQuantError, match="t.csv:2: score '4,5' is no number; write decimals with a point, as in 4.5"
+        ArtQuantError, match="t.tsv:2: score '4,5' is no number; write decimals with a point, as in 4.5"
     ):
         row.number("score", 0, 10, "mend the row")
     path = write(tmp_path, "l.csv", "image\né\n".encode("latin-1"))
@@ -124,19 +128,30 @@ def test_options_of_the_command_are_named_where_they_would_help(tmp_path):
     assert [row.text("image") for row in read_table(wide, ("image",), encoding="utf-16")] == ["é"]
     for options, message in (
         ({"encoding": "klingon"}, "encoding 'klingon' is unknown; use one such as utf-8"),
+        ({"encoding": "base64"}, "encoding 'base64' is unknown"),  # of Python's codecs, but none of text
+        ({"encoding": "rot13"}, "encoding 'rot13' is unknown"),
+        ({"encoding": "a\0"}, "encoding .* is unknown"),
         ({"delimiter": ";;"}, "delimiter ';;' is not one character"),
     ):
         with pytest.raises(ArtQuantError, match=message):
             next(read_table(path, ("image",), **options))
 
 
-@pytest.mark.parametrize("cell", ["1_0", "0x1", "4,5", "", "nan", "inf", "1e999", "１", None, True, [1], 10**400])
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "1_0", "0x1", "0b1", "0x1p3", "4,5", "", "nan", "inf", "-Infinity", "1e999", "1e400", "１", "٤", "4٫5", "²", "½", "1 0",
+        "1 000", "--1", "1e", "1d3", None, True, [1], {"a": 1}, 10**400, math.nan, math.inf, Decimal("NaN"), Decimal("sNaN"),
+        b"1",
+    ],
+)  # fmt: skip
 def test_what_people_do_not_mean_by_a_number_is_none(cell):
     assert parse_number(cell) is None
 
 
 @pytest.mark.parametrize(
-    ("cell", "value"), [("1", 1), ("-.5", -0.5), ("+1.", 1), (" 1e-2 ", 0.01), (3, 3), (2.5, 2.5)]
+    ("cell", "value"),
+    [("1", 1), ("-.5", -0.5), ("+1.", 1), (" 1e-2 ", 0.01), (3, 3), (2.5, 2.5), (Decimal("4.25"), 4.25)],
 )
 def test_numbers_are_read(cell, value):
     assert parse_number(cell) == value
@@ -153,3 +168,87 @@ def test_locations_with_a_scheme_are_read(tmp_path):
 
     fsspec.filesystem("memory").pipe_file("/tables/t.csv", b"image\na.jpg\n")
     assert [row.text("image") for row in read_table("memory://tables/t.csv", ("image",))] == ["a.jpg"]
+
+
+def test_a_comma_is_a_decimal_sign_between_semicolons(tmp_path):
+    path = write(tmp_path, "t.csv", 'image;score;n\n"a, b.jpg";4,5;1\nc.jpg;-,25;2\nd.jpg;1,5e-1;3\ne.jpg;7;4\n')
+    rows = list(read_table(path, ("image", "score", "n")))
+    assert [row.number("score", -1, 10, "") for row in rows] == [4.5, -0.25, 0.15, 7]
+    assert rows[0].text("image") == "a, b.jpg"
+    assert [row.parsed("image") for row in rows] == [None] * 4
+    (row,) = read_table(write(tmp_path, "s.csv", "sep=;\nimage;score\na.jpg;4,5\n"), ("image", "score"))
+    assert row.parsed("score") == 4.5
+
+
+@pytest.mark.parametrize(("first", "second"), [("1,5", "1.234"), ("4.5", "1,234")])
+def test_commas_and_points_in_one_column_are_refused(first, second, tmp_path):
+    path = write(tmp_path, "t.csv", f"image;score\na;{first}\nb;3\nc;{second}\n")
+    one, two, three = read_table(path, ("image", "score"))
+    assert one.parsed("score") == float(first.replace(",", ".")) and two.parsed("score") == 3
+    with pytest.raises(ArtQuantError, match=f"t.csv:4: score '{second}' has a decimal .*, that of .*t.csv:2 a decimal"):
+        three.parsed("score")
+
+
+def test_commas_are_no_decimal_signs_elsewhere(tmp_path):
+    for name, text in (("c.csv", 'image,score\na,"4,5"\n'), ("t.tsv", "image\tscore\na\t4,5\n")):
+        (row,) = read_table(write(tmp_path, name, text), ("image", "score"))
+        assert row.parsed("score") is None
+    (row,) = read_table(write(tmp_path, "s.csv", "image;score\na;1.234,5\n"), ("image", "score"))
+    assert row.parsed("score") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("t.csv", "image,score\na,1\n".encode("utf-16"), "t.csv:1: the line is not UTF-8 .it has NUL bytes, as UTF-16"),
+        ("t.csv", "image,score\na,1\n".encode("utf-16-le"), "t.csv:1: .*UTF-16 has"),
+        ("t.csv", "image,score\na,1\n".encode("utf-32"), "t.csv:1: .*NUL bytes"),
+        ("t.csv", b"image,score\n" + b"a.jpg,1\n" * 200 + b"b\0.jpg,2\n", "t.csv:202: the line holds a NUL byte"),
+        ("t.csv", b"\x1f\x8b\x08\0abc", "t.csv' is compressed .gzip., not a text table; unpack it"),
+        ("t.json", '[{"image": 1}]'.encode("utf-16"), "t.json:1: .*UTF-16 has"),
+        ("t.jsonl", '{"image": 1}\n'.encode("utf-16-be"), "t.jsonl:1: .*UTF-16 has"),
+        ("t.csv", b"image,score\na.jpg,1\n\x93b\x94.jpg,1\n", r"t.csv:3: the line is not UTF-8 .byte 0x93."),  # cp1252
+    ],
+)
+def test_bytes_that_are_no_text_are_named(name, content, message, tmp_path):
+    with pytest.raises(ArtQuantError, match=message):
+        list(read_table(write(tmp_path, name, content), ("image",)))
+
+
+def test_utf_16_without_its_mark_is_one_line(tmp_path):
+    path = write(tmp_path, "t.csv", "image\né\n".encode("utf-16-le"))
+    with pytest.raises(ArtQuantError, match="t.csv:1: the line is not utf-16"):
+        list(read_table(path, ("image",), encoding="utf-16"))
+    assert [row.text("image") for row in read_table(path, ("image",), encoding="utf-16-le")] == ["é"]
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "t.csv")
+    with pytest.raises(ArtQuantError, match="t.csv' is a pipe or a device, not a file; write it to a file first"):
+        next(read_table(str(tmp_path / "t.csv"), ()))
+
+
+def test_parquet_cells_of_other_types(tmp_path):
+    table = pyarrow.table(
+        {
+            "image": pyarrow.array([b"a.jpg", b"\xff"], pyarrow.binary()),
+            "score": pyarrow.array([Decimal("4.25"), None], pyarrow.decimal128(5, 2)),
+        }
+    )
+    first, second = read_table(write(tmp_path, "t.parquet", parquet_bytes(table)), ("image", "score"))
+    assert (first.text("image"), first.number("score", 0, 10, "")) == ("a.jpg", 4.25)
+    with pytest.raises(ArtQuantError, match="t.parquet, row 2: image holds bytes that are no UTF-8"):
+        second.text("image")
+    broken = pyarrow.Array.from_buffers(
+        pyarrow.string(), 1, [None, pyarrow.py_buffer(b"\0\0\0\0\1\0\0\0"), pyarrow.py_buffer(b"\xff")]
+    )
+    with pytest.raises(ArtQuantError, match="x.parquet, row 1: text that is no UTF-8"):
+        list(read_table(write(tmp_path, "x.parquet", parquet_bytes(pyarrow.table({"image": broken}))), ("image",)))
+
+
+@pytest.mark.parametrize("cut", [4, 60, 200])
+def test_a_damaged_parquet_file_is_one_line(cut, tmp_path):
+    content = bytearray(parquet_bytes(pyarrow.table({"image": [f"{i}.jpg" for i in range(500)]})))
+    content[cut : cut + 40] = bytes(40)
+    with pytest.raises(ArtQuantError, match="t.parquet"):
+        list(read_table(write(tmp_path, "t.parquet", bytes(content)), ("image",)))
