@@ -14,14 +14,14 @@ from matplotlib.figure import Figure
 
 from artquant_plugin.common.files import atomic_files, atomic_write, link_file
 from artquant_plugin.common.provenance import git_commit, versions
-from artquant_plugin.data.dataset import INFO_FILE, Dataset
+from artquant_plugin.data.dataset import DEMO, INFO_FILE, Dataset
 from artquant_plugin.data.find import PUBLISHED
 from artquant_plugin.data.images import sha256_file
 from artquant_plugin.train.config import TrainConfig
 from artquant_plugin.train.parts import count_trained
 from artquant_plugin.train.stages import RunFolder, StageResult
 
-TASKS = (*PUBLISHED, "artquant_demo")  # datasets that have a task of their name
+TASKS = (*PUBLISHED, DEMO)  # datasets that have a task of their name
 RECORD_FILE = "training.json"
 CURVES_FILE = "training-curves.csv"
 PLOT_FILE = "training-curves.png"

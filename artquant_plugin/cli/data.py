@@ -34,11 +34,11 @@ def _add_demo(commands: Any) -> None:
 
 
 def _demo(args: argparse.Namespace) -> None:
-    from artquant_plugin.data.dataset import data_home
-    from artquant_plugin.data.demo.painting import NAME, write_demo
+    from artquant_plugin.data.dataset import DEMO, data_home
+    from artquant_plugin.data.demo.painting import write_demo
 
     dataset = write_demo(
-        args.out or data_home() / NAME,
+        args.out or data_home() / DEMO,
         seed=args.seed,
         train=args.train,
         validation=args.validation,

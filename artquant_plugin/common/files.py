@@ -44,8 +44,10 @@ def atomic_write(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
             _share(file.fileno(), temporary)
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None and error.errno is not None:
+            error.filename = str(path)  # writing to a full disk does not say where
         raise
 
 

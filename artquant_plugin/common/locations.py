@@ -43,18 +43,6 @@ def filesystem(location: str) -> tuple[Any, str]:
         ) from error
 
 
-def expanded(path: str | Path) -> Path:
-    """A path with ``~`` or ``~user`` at its beginning replaced by the home folder.
-
-    Raises:
-        ArtQuantError: there is no such user, or the home folder is not known.
-    """
-    try:
-        return Path(path).expanduser()
-    except RuntimeError as error:
-        raise ArtQuantError(f"'{path}' begins with a home folder that is not known; write the whole path") from error
-
-
 def open_binary(location: str) -> IO[bytes]:
     """Open a file for reading bytes. The caller closes it.
 

@@ -127,6 +127,6 @@ def trained_and_tested(datasets: Sequence[Dataset]) -> Iterator[str]:
                 names = [name for key, name in ours.get("train", {}).items() if key in theirs.get(split, {})]
                 if names:
                     yield (
-                        f"{len(names):,} pictures of the train split of '{trained.folder}' are in the {split} split of "
-                        f"'{tested.folder}' ({listed(names, SHOWN)}): figures measured on them are too good"
+                        f"{len(names):,} pictures of the train split of '{trained.folder}' are in the {split} split "
+                        f"of '{tested.folder}' ({listed(names, SHOWN)}): figures measured on them are too good"
                     )

@@ -4,10 +4,10 @@ A folder with ``dataset.json`` and ``train.jsonl``, ``validation.jsonl``, ``test
 Parquet files in their place, ``data/train-*.parquet`` and so on. A row is a `Painting`; every row of a file has the
 same keys, so that any JSON-lines reader infers one schema.
 
-A dataset is replaced in one step although it has several files. The new rows are written to ``train.jsonl.new`` and so
-on, beside the old ones. Then dataset.json is replaced, which has the SHA-256 of each file: from here on the new dataset
-counts. Then the new files take the places of the old ones. A reader takes a file ``….new`` if it is the one that
-dataset.json describes, so that a process which was killed at any point leaves the old dataset or the new one, whole.
+A dataset is replaced in one step although it has several files. The new rows are written to ``train.jsonl.new`` and
+so on, beside the old ones. Then dataset.json is replaced, which has the SHA-256 of each file: from here on the new
+dataset counts. Then the new files take the places of the old ones. A reader takes a file ``….new`` if it is the one
+that dataset.json describes. So a process that is killed at any point leaves the old dataset or the new one, whole.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ import numpy as np
 
 from artquant_plugin.common.errors import ArtQuantError, ArtQuantWarning
 from artquant_plugin.common.files import atomic_write
-from artquant_plugin.common.locations import expanded
+from artquant_plugin.common.paths import expanded
 from artquant_plugin.common.run_record import only_writer
 from artquant_plugin.common.text import one_line
 from artquant_plugin.data.images import resolve_inside, sha256_file
@@ -35,6 +35,7 @@ from artquant_plugin.prompting.levels import LEVEL_VALUES
 
 FORM_VERSION = 1
 INFO_FILE, FOLDS_FILE = "dataset.json", "folds.json"
+DEMO = "artquant_demo"  # name of the dataset that `artquant data demo` paints
 NEW = ".new"  # ends the name of a file that takes the place of an older one once dataset.json describes it
 SPLITS = ("train", "validation", "test")  # a test painting must not be trained on: the later split is the stricter
 
@@ -209,8 +210,8 @@ class Dataset:
             expected = self.info.files.get(path.name.removesuffix(NEW))
             if expected is not None and sha256_file(path) != expected:
                 warnings.warn(
-                    f"'{path}' is not the file that was written with {INFO_FILE}; import the dataset again, unless you "
-                    "changed it yourself",
+                    f"'{path}' is not the file that was written with {INFO_FILE}; import the dataset again, unless "
+                    "you changed it yourself",
                     ArtQuantWarning,
                     stacklevel=3,
                 )
@@ -402,13 +403,8 @@ def only_dataset_writer(folder: Path) -> Iterator[None]:
 
 
 def data_home() -> Path:
-    """Where imported datasets are: $ARTQUANT_DATA, or ~/.cache/artquant/data.
-
-    Raises:
-        ArtQuantError: $ARTQUANT_DATA begins with the home of a user that does not exist.
-    """
-    named = os.environ.get("ARTQUANT_DATA")
-    return expanded(named) if named else Path.home() / ".cache" / "artquant" / "data"
+    """Where imported datasets are: $ARTQUANT_DATA, or ~/.cache/artquant/data."""
+    return expanded(os.environ.get("ARTQUANT_DATA") or "~/.cache/artquant/data")
 
 
 def outside_levels(scores: Sequence[float], values: Sequence[float] | None = None) -> int:

@@ -61,7 +61,8 @@ def check_once(tables: Iterable[Sequence[TableRow]], column: str) -> None:
         column: the column with the images' names.
 
     Raises:
-        ArtQuantError: a name stands twice, if only in another spelling (``./a.jpg`` for ``a.jpg``); the message names both places, and how many rows repeat a name.
+        ArtQuantError: a name stands twice, if only in another spelling (``./a.jpg`` for ``a.jpg``); the message names
+            both places, and how many rows repeat a name.
     """
     first: dict[str, TableRow] = {}
     repeated: list[TableRow] = []

@@ -48,7 +48,7 @@ class Annotations:
         split_method: how a split was made that the authors do not publish; None for a published one.
         split_seed: the seed of such a split; None for a published one.
         folds: the cross-validation fold of each painting, by its id, from 0; None where there are no folds.
-        official: whether the annotations are those that a dataset's authors publish, so that the user cannot mend them.
+        official: whether the annotations are those that a dataset's authors publish, which the user cannot mend.
         notes: sentences for the user about what was noticed in the files.
     """
 
