@@ -1,22 +1,25 @@
-"""Images that are files: named ones, folders, imported datasets, files on the Hub, and tar archives of files."""
+"""Images that are files: named ones, imported datasets, files on the Hub, and tar archives of files."""
 
 import hashlib
-import os
+import lzma
 import tarfile
+import zlib
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from artquant_plugin.bulk.folders import IMAGE_SUFFIXES, is_passed_over
 from artquant_plugin.bulk.images import NamedImage
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.locations import content_key, filesystem, open_binary, quick_key, remote_key, suffix
+from artquant_plugin.common.machine import is_machine_fault, machine_error
 from artquant_plugin.common.text import first_line
 from artquant_plugin.data.dataset import Dataset
-from artquant_plugin.data.images import ImageError, resolve_inside
-
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".jp2", ".ppm", ".pgm", ".avif")
-
+from artquant_plugin.data.images import resolve_inside
+from artquant_plugin.data.picture_files import ImageError
+from artquant_plugin.data.picture_kinds import HEAD_BYTES, kind_of
 
 @dataclass(frozen=True, slots=True)
 class NamedFile:
@@ -51,69 +54,18 @@ class NamedFile:
 
 
 @dataclass(frozen=True, slots=True)
-class Folder:
-    """All image files below a folder, sorted folder by folder, so that only one folder's names are held at a time.
-
-    Args:
-        path: of the folder. Hidden files and folders are passed over, and so are files whose suffix is none of
-            `IMAGE_SUFFIXES`.
-    """
-
-    path: str
-
-    @property
-    def label(self) -> str:
-        """The folder."""
-        return self.path
-
-    def references(self) -> Iterator[str]:
-        """The path of every image file, beginning with the folder's path as it was given."""
-        return _walk(self.path)
-
-    def image(self, index: int, reference: str) -> NamedImage:
-        """The file."""
-        return NamedImage(reference, Path(reference))
-
-    def count(self) -> int | None:
-        """Number of image files: the folder is listed."""
-        return sum(1 for _ in self.references())
-
-    def identity(self) -> dict[str, Any]:
-        """Number of files, a hash of their names, and one of their contents."""
-        names, count = hashlib.sha256(), 0
-        for path in self.references():
-            names.update(f"{os.path.relpath(path, self.path)}\n".encode(errors="surrogateescape"))
-            count += 1
-        content = quick_key(Path(path) for path in self.references())
-        return {"folder": self.path, "images": count, "names": names.hexdigest()[:16], "content": content}
-
-
-def _walk(folder: str) -> Iterator[str]:
-    try:
-        with os.scandir(folder) as entries:
-            found = sorted(entries, key=lambda entry: entry.name)
-    except OSError as error:
-        raise ArtQuantError(f"folder '{folder}' cannot be listed ({error.strerror}); check its permissions") from error
-    for entry in found:
-        if entry.name.startswith("."):
-            continue
-        if entry.is_dir():
-            yield from _walk(entry.path)
-        elif suffix(entry.name) in IMAGE_SUFFIXES:
-            yield entry.path
-
-
-@dataclass(frozen=True, slots=True)
 class RemoteFiles:
     """Image files of a file system that fsspec reads, such as the Hub's.
 
     Args:
         location: as the user typed it.
-        files: the full location of every file, sorted, each with a key of its content.
+        files: the full location of every image file, sorted, each with a key of its content.
+        passed_over: how many other files are there, by their endings; their contents would have to be fetched.
     """
 
     location: str
     files: tuple[tuple[str, str], ...]
+    passed_over: Counter[str] = field(default_factory=Counter)
 
     @property
     def label(self) -> str:
@@ -219,16 +171,18 @@ class ImportedSplit:
 
 @dataclass(frozen=True, slots=True)
 class TarArchive:
-    """A webdataset archive: every image member is a row, in the archive's order.
+    """A webdataset archive: every picture in it is a row, in the archive's order.
 
     Args:
-        location: a path, or an address that fsspec reads.
-        extension: which member of a sample is the image, as ``jpg`` for ``0001.jpg``; None takes every member with an
-            image suffix.
+        location: a path, or an address that fsspec reads; the archive may be compressed.
+        extension: which member of a sample is the image, as ``jpg`` for ``0001.jpg``; None takes every member that
+            has an image suffix or holds a picture.
+        passed_over: how many members are no pictures, by kind, as far as the archive was read last.
     """
 
     location: str
     extension: str | None = None
+    passed_over: Counter[str] = field(default_factory=Counter, compare=False, repr=False)
 
     @property
     def label(self) -> str:
@@ -236,30 +190,49 @@ class TarArchive:
         return self.location
 
     def references(self) -> Iterator[tuple[str, bytes]]:
-        """The name and the bytes of every image member.
+        """The name and the bytes of every picture.
 
         Raises:
             ArtQuantError: the archive is broken or cut short.
         """
+        self.passed_over.clear()
         with open_binary(self.location) as file:
             try:
                 with tarfile.open(fileobj=file, mode="r|*") as archive:
                     for member in archive:
-                        if not member.isfile() or not self._is_image(member.name):
-                            continue
-                        content = archive.extractfile(member)
+                        content = archive.extractfile(member) if self._may_be_image(member) else None
                         if content is not None:
-                            yield member.name, content.read()
-            except (tarfile.TarError, EOFError, OSError) as error:
+                            head = content.read(HEAD_BYTES)
+                            if self._is_image(member.name, head):
+                                yield member.name, head + content.read()
+            except (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError) as error:
+                if is_machine_fault(error):
+                    raise machine_error(error, f"archive '{self.location}' cannot be read") from error
                 raise ArtQuantError(f"archive '{self.location}' is broken ({error}); fetch it again") from error
 
-    def _is_image(self, name: str) -> bool:
-        base = name.rsplit("/", 1)[-1]
-        if base.startswith("."):
+    def _may_be_image(self, member: tarfile.TarInfo) -> bool:
+        """Whether a member is a file whose name does not rule out that it is a picture."""
+        parts = [part for part in member.name.split("/") if part not in ("", ".", "..")]
+        if not member.isfile() or not parts:
+            if member.issym() or member.islnk():
+                self.passed_over["links"] += 1
             return False
-        if self.extension is None:
-            return suffix(base) in IMAGE_SUFFIXES
-        return base.partition(".")[2].lower() == self.extension.lower().lstrip(".")
+        if self.extension is not None:
+            extension = parts[-1].partition(".")[2].lower()
+            return not is_passed_over(parts[-1]) and extension == self.extension.lower().lstrip(".")
+        if any(map(is_passed_over, parts)):
+            self.passed_over["hidden files" if parts[-1].startswith(".") else "the system's own files"] += 1
+            return False
+        return True
+
+    def _is_image(self, name: str, head: bytes) -> bool:
+        """Whether a member is a picture, or its ending says so."""
+        if self.extension is not None or suffix(name) in IMAGE_SUFFIXES:
+            return True
+        kind = kind_of(head)
+        if not kind.picture:
+            self.passed_over[kind.plural] += 1
+        return kind.picture
 
     def image(self, index: int, reference: tuple[str, bytes]) -> NamedImage:
         """The image of a member, named by its archive and its own name."""

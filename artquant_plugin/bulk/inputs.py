@@ -1,35 +1,37 @@
 """What the command line names, as sources of images.
 
-Each argument is taken as the first of these that it is: a location with a scheme (``hf://…``), a file (by its suffix:
-a manifest, a table, an archive, else an image), a folder (an imported dataset, a saved `datasets` dataset, images, or
+Each argument is taken as the first of these that it is: a location with a scheme (``hf://…``), a file (a table or an
+archive by its ending; else by its content a picture, or a text that lists pictures), a folder (an imported dataset, a saved `datasets` dataset, images, or
 tables and archives), the name of an imported dataset with an optional ``:split``, a dataset on the Hub.
 """
 
+import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from artquant_plugin.bulk.files import (
-    IMAGE_SUFFIXES,
-    Folder,
-    ImportedSplit,
-    NamedFile,
-    RemoteFiles,
-    TarArchive,
-    list_remote,
-)
+from artquant_plugin.bulk.files import ImportedSplit, NamedFile, RemoteFiles, TarArchive, list_remote
+from artquant_plugin.bulk.folders import IMAGE_SUFFIXES, Folder, is_passed_over
 from artquant_plugin.bulk.images import ImageInput, NamedImage
 from artquant_plugin.bulk.library_datasets import LibraryDataset, is_saved_dataset, library_sources
-from artquant_plugin.bulk.manifests import IMAGE_COLUMN, ImageColumns, Manifest, ParquetTable
+from artquant_plugin.bulk.manifests import IMAGE_COLUMN, ImageColumns, Manifest, ParquetTable, text_source
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.locations import is_remote, suffix
+from artquant_plugin.common.paths import expanded
+from artquant_plugin.common.text import listed
 from artquant_plugin.data.dataset import INFO_FILE, SPLITS, Dataset, data_home
+from artquant_plugin.data.picture_files import file_kind
+from artquant_plugin.data.picture_kinds import TEXT
 
 ImageReference = tuple[ImageInput, int, Any]  # a source, a position in it from 0, and what it holds there
-TABLE_SUFFIXES = (".jsonl", ".csv", ".parquet", ".tar")
+TEXT_TABLES = (".jsonl", ".json", ".csv", ".tsv")
+ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+WORKBOOKS = (".xlsx", ".xlsm", ".xls", ".ods")  # which the reader of tables refuses with the remedy
+INPUT_FORMS = "a picture, a folder, a table (.jsonl, .json, .csv, .tsv, .parquet) or an archive (.tar)"
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
 
 
@@ -63,6 +65,21 @@ class Inputs:
         """Number of images, or None where that is not cheap to know."""
         counts = [source.count() for source in self.sources]
         return None if None in counts else sum(count for count in counts if count is not None)
+
+    def passed_over(self) -> str:
+        """What the folders and archives hold besides pictures, for people; empty when that is nothing.
+
+        Archives count while they are read, so that this is complete behind a run.
+
+        Example: ``passed over 3: text files 2, hidden folders 1``.
+        """
+        found: Counter[str] = Counter()
+        for source in self.sources:
+            if isinstance(source, Folder | RemoteFiles | TarArchive):
+                found += source.passed_over
+        if not found:
+            return ""
+        return f"passed over {found.total():,}: {', '.join(f'{kind} {n:,}' for kind, n in found.most_common())}"
 
     def identity(self) -> list[dict[str, Any]]:
         """What must stay the same for a rerun to go on with earlier rows, by source."""
@@ -99,7 +116,7 @@ def find_inputs(names: Sequence[str], *, split: str | None = None, columns: Imag
 def _sources(name: str, split: str | None, columns: ImageColumns) -> Iterable[ImageInput]:
     if is_remote(name):
         return _remote(name, columns)
-    path = Path(name).expanduser()
+    path = expanded(name)
     if path.is_file():
         return [_file(str(path), columns)]
     if path.is_dir():
@@ -112,7 +129,11 @@ def _sources(name: str, split: str | None, columns: ImageColumns) -> Iterable[Im
         return [_imported(imported, wanted)]
     if dataset and colon and Path(dataset).is_dir():
         return _folder(Path(dataset), wanted, columns)
-    if suffix(name) in (*IMAGE_SUFFIXES, *TABLE_SUFFIXES) or name.startswith((".", "/", "~")):
+    known = suffix(name) in (*IMAGE_SUFFIXES, *WORKBOOKS, ".txt") or _is_table(name)
+    if os.path.lexists(path):
+        what = "is a link that leads nowhere" if path.is_symlink() else "is neither a file nor a folder"
+        raise ArtQuantError(f"'{name}' {what}; name {INPUT_FORMS}")
+    if known or name.startswith((".", "/", "~")):
         raise ArtQuantError(f"'{name}' does not exist; mend the path")
     hub, _, hub_split = name.partition(":")
     if HUB_ID.fullmatch(hub):
@@ -122,20 +143,34 @@ def _sources(name: str, split: str | None, columns: ImageColumns) -> Iterable[Im
     )
 
 
-def _file(location: str, columns: ImageColumns) -> ImageInput:
-    kind = suffix(location)
-    if kind == ".jsonl":
-        path = Path(location)
-        if columns.root is None and path.stem in SPLITS and (path.parent / INFO_FILE).is_file():
-            return _imported(path.parent, path.stem)
-        return Manifest(location, columns)
-    if kind == ".csv":
-        return Manifest(location, columns)
-    if kind == ".parquet":
+def _is_table(location: str) -> bool:
+    """Whether a location's ending is that of a table or an archive."""
+    return suffix(location) in (*TEXT_TABLES, ".parquet") or location.lower().endswith(ARCHIVES)
+
+
+def _table(location: str, columns: ImageColumns) -> ImageInput:
+    """A table or an archive, by its ending, as `_is_table` knows them."""
+    if suffix(location) == ".parquet":
         return ParquetTable(location, columns)
-    if kind == ".tar":
-        return TarArchive(location, None if columns.image == IMAGE_COLUMN else columns.image)
-    return NamedFile(location)
+    if suffix(location) in TEXT_TABLES:
+        return Manifest(location, columns)
+    return TarArchive(location, None if columns.image == IMAGE_COLUMN else columns.image)
+
+
+def _file(location: str, columns: ImageColumns) -> ImageInput:
+    path, ending = Path(location), suffix(location)
+    if ending == ".jsonl" and columns.root is None and path.stem in SPLITS and (path.parent / INFO_FILE).is_file():
+        return _imported(path.parent, path.stem)
+    if _is_table(location):
+        return _table(location, columns)
+    if ending in WORKBOOKS:
+        return Manifest(location, columns)
+    kind = file_kind(path)
+    if ending in IMAGE_SUFFIXES or kind.picture:
+        return NamedFile(location)
+    if kind == TEXT:
+        return text_source(location, columns)
+    raise ArtQuantError(f"'{location}' is {kind.name}, and no picture; {kind.remedy}, or name {INPUT_FORMS}")
 
 
 def _imported(folder: Path, split: str) -> ImageInput:
@@ -156,24 +191,28 @@ def _folder(path: Path, split: str | None, columns: ImageColumns) -> Iterable[Im
     tables = sorted(
         str(file)
         for file in path.rglob("*")
-        if file.suffix.lower() in (".parquet", ".tar") and not file.name.startswith((".", "_")) and file.is_file()
+        if (file.suffix.lower() == ".parquet" or file.name.lower().endswith(ARCHIVES))
+        and not file.name.startswith("_")
+        and not any(map(is_passed_over, file.relative_to(path).parts))
+        and file.is_file()
     )
     if tables:
-        return [_file(table, columns) for table in tables]
-    raise ArtQuantError(
-        f"no image is in '{path}' or below it (looked for {', '.join(IMAGE_SUFFIXES)}), and no .parquet or .tar; name "
-        "another folder"
-    )
+        return [_table(table, columns) for table in tables]
+    found = f" ({Inputs((images,)).passed_over()})" if images.passed_over else ""
+    raise ArtQuantError(f"no image is in '{path}' or below it{found}, and no .parquet or .tar; name another folder")
 
 
 def _remote(location: str, columns: ImageColumns) -> Iterable[ImageInput]:
     found = list_remote(location)
-    tables = [name for name, _ in found if suffix(name) in TABLE_SUFFIXES]
+    tables = [name for name, _ in found if _is_table(name)]
     images = tuple(file for file in found if suffix(file[0]) in IMAGE_SUFFIXES)
     if images:
-        return [RemoteFiles(location, images)]
+        passed_over = Counter(f"{suffix(name) or 'other'} files" for name, _ in set(found) - set(images))
+        return [RemoteFiles(location, images, passed_over)]
     if tables:
-        return [_file(name, columns) for name in tables]
+        return [_table(name, columns) for name in tables]
+    endings = listed(sorted({suffix(name) or "none" for name, _ in found}), 5)
     raise ArtQuantError(
-        f"'{location}' holds no image and no {', '.join(TABLE_SUFFIXES)} file among {len(found):,}; name another"
+        f"'{location}' holds no image, no table and no archive among {len(found):,} files (their endings: {endings}); "
+        f"name {INPUT_FORMS}"
     )

@@ -1,14 +1,19 @@
 """Tables of images: a column of a JSON-lines, CSV or Parquet file holds their paths, or the encoded images."""
 
+import os
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from artquant_plugin.bulk.folders import IMAGE_SUFFIXES
 from artquant_plugin.bulk.images import NamedImage
 from artquant_plugin.common.errors import ArtQuantError
-from artquant_plugin.common.locations import content_key, is_remote, open_binary, quick_key
+from artquant_plugin.common.locations import content_key, is_remote, open_binary, quick_key, suffix
+from artquant_plugin.common.paths import expanded
 from artquant_plugin.common.tables import TableRow, parquet_batches, read_table
+from artquant_plugin.common.text import one_line
 
 IMAGE_COLUMN = "image"
 REMEDY = "pass --image-column or --id-column"  # for a column that is not there
@@ -47,7 +52,7 @@ class ImageColumns:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """A JSON-lines or CSV file with one image per row, read row by row.
+    """A JSON, CSV or TSV file with one image per row, read row by row where the format allows it.
 
     Args:
         location: a path, or an address that fsspec reads; its suffix tells the format.
@@ -88,6 +93,89 @@ class Manifest:
         images = (self.image(index, row) for index, row in enumerate(self.references()))
         found = {"content": content_key(self.location, whole=True), "pictures": _pictures_key(images)}
         return self.columns.identity(self.location) | found
+
+
+@dataclass(frozen=True, slots=True)
+class PathList:
+    """A text file with the path of one image per line and no header line. Blank lines are passed over.
+
+    Args:
+        location: a path.
+        root: the folder of relative paths; None means the list's own folder.
+    """
+
+    location: str
+    root: str | None
+
+    @property
+    def label(self) -> str:
+        """The file."""
+        return self.location
+
+    def references(self) -> Iterator[tuple[int, str]]:
+        """The number of every line, from 1, and the path on it.
+
+        Raises:
+            ArtQuantError: the file cannot be read, or is not UTF-8.
+        """
+        with open_binary(self.location) as file:
+            for number, line in enumerate(file, start=1):
+                try:
+                    path = line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
+                except UnicodeDecodeError as error:
+                    raise ArtQuantError(f"{self.location}:{number}: the line is not UTF-8; save it as UTF-8") from error
+                if path:
+                    yield number, path
+
+    def image(self, index: int, reference: tuple[int, str]) -> NamedImage:
+        """The image that a line names."""
+        number, path = reference
+        return cell_image(path, fallback=f"{self.location}:{number}", root=self._folder)
+
+    def count(self) -> int | None:
+        """Number of lines that name an image: the file is read."""
+        return sum(1 for _ in self.references())
+
+    def identity(self) -> dict[str, Any]:
+        """The location, the folder of relative paths, a hash of the whole file, and one of the pictures."""
+        images = (self.image(index, line) for index, line in enumerate(self.references()))
+        found = {"content": content_key(self.location, whole=True), "pictures": _pictures_key(images)}
+        return {"list": self.location, "image_root": self.root} | found
+
+    @property
+    def _folder(self) -> Path:
+        return Path(self.location).parent if self.root is None else Path(self.root)
+
+
+def text_source(location: str, columns: ImageColumns) -> Manifest | PathList:
+    """What a text file without an ending of a table is: a table with a header line, or a list of paths.
+
+    Args:
+        location: a path.
+        columns: which columns of a table are read.
+
+    Returns:
+        A table when the first line names the image column, or columns were chosen; a list when the first line is the
+        path of a file that is there, or ends as a picture's does and holds nothing that separates columns.
+
+    Raises:
+        ArtQuantError: it is neither, so that reading it would mean guessing.
+    """
+    listed = PathList(location, columns.root)
+    if columns.image != IMAGE_COLUMN or columns.name is not None:
+        return Manifest(location, columns)
+    _, first = next(listed.references(), (0, ""))
+    if columns.image in re.split(r"[,;\t]", first.replace('"', "")):
+        return Manifest(location, columns)
+    content = listed.image(0, (1, first)).content if first else None
+    if isinstance(content, Path) and (
+        os.path.isfile(content) or (suffix(first) in IMAGE_SUFFIXES and not re.search(r"[,;\t]", first))
+    ):
+        return listed
+    raise ArtQuantError(
+        f"'{location}' is a text file whose first line is neither a header with the column {columns.image!r} nor the "
+        f"path of a picture ({one_line(first, 80)!r}); give it a header line, or name pictures or a folder"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,8 +260,12 @@ def cell_image(value: Any, *, fallback: str, root: Path | None, name: Any = None
     called = None if name is None else str(name)
     if isinstance(value, dict):
         path, content = value.get("path"), value.get("bytes")
+        named = called or (path if isinstance(path, str) else None) or fallback
+        if isinstance(content, bytes):
+            return NamedImage(named, content)
         if content is not None:
-            return NamedImage(called or path or fallback, bytes(content))
+            what = f"{type(content).__name__} in its field 'bytes', not the bytes of a picture"
+            return NamedImage(named, ArtQuantError(f"the image of {fallback} holds {what}; mend the row"))
         value = path
     if isinstance(value, bytes):
         return NamedImage(called or fallback, value)
@@ -181,6 +273,9 @@ def cell_image(value: Any, *, fallback: str, root: Path | None, name: Any = None
         if root is None:
             error = ArtQuantError(f"image '{value}' is a path in a remote table; embed the images' bytes in it")
             return NamedImage(called or value, error)
-        return NamedImage(called or value, root / Path(value).expanduser())
+        try:
+            return NamedImage(called or value, root / expanded(value))
+        except ArtQuantError as error:
+            return NamedImage(called or value, error)
     error = ArtQuantError(f"the image of {fallback} is {type(value).__name__}, not a path or bytes; mend the row")
     return NamedImage(called or fallback, error)

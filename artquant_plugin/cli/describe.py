@@ -60,6 +60,8 @@ def run(args: argparse.Namespace) -> None:
                 counts[row["reason"] is None] += 1
                 file.write(json.dumps(row, ensure_ascii=False) + "\n")
         print(f"described {counts[True]:,}, failed {counts[False]:,}")
+        if passed_over := inputs.passed_over():
+            print(passed_over)
         print(args.out)
     else:
         for row in rows:

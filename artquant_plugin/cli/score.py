@@ -12,14 +12,15 @@ from artquant_plugin.cli.options import positive, whole_number
 from artquant_plugin.common.errors import ArtQuantError
 
 if TYPE_CHECKING:
+    from artquant_plugin.bulk.inputs import Inputs
     from artquant_plugin.bulk.meter import ScoreSummary
     from artquant_plugin.bulk.rows import ScoreColumns, ScoreRow, ScoringEngine
 
 DESCRIPTION = """Score images. Each one gives a row with path, score, the probability of every level, entropy and
 reason. An image that cannot be read is a row with a reason; it is counted and leaves the exit code at 0 (2 with
 --strict). A rerun of the same command continues an interrupted run and does nothing for a finished one."""
-INPUTS = """image, folder of images, table (.jsonl, .csv, .parquet with an image column), webdataset archive (.tar),
-imported dataset NAME[:SPLIT], dataset on the Hub OWNER/NAME, or a location such as hf://datasets/OWNER/NAME/*.parquet"""
+INPUTS = """image, folder of images, table (.jsonl, .json, .csv, .tsv, .parquet with an image column), text file with one
+path per line, webdataset archive (.tar, .tar.gz), imported dataset NAME[:SPLIT], dataset on the Hub OWNER/NAME, or a location such as hf://datasets/OWNER/NAME/*.parquet"""
 OUT = """.parquet, .csv or .jsonl file, or a folder of Parquet shards (ends with /); without it, a table is printed"""
 
 
@@ -123,7 +124,7 @@ def run(args: argparse.Namespace) -> None:
     if out is None:
         from artquant_plugin.bulk.rows import score_rows
 
-        _print_table(engine.columns, score_rows(engine, inputs.images()), strict=args.strict)
+        _print_table(engine.columns, score_rows(engine, inputs.images()), inputs, strict=args.strict)
         return
     if not is_folder(args.out):
         from artquant_plugin.bulk.output_file import score_to_file
@@ -147,7 +148,7 @@ def run(args: argparse.Namespace) -> None:
             overwrite=args.overwrite,
             show=rank == 0,
         )
-    _print_summary(summary, out, rank, world)
+    _print_summary(summary, inputs if rank == 0 else None, out, f"rank {rank}: " if world > 1 else "")
     _check_strict(summary.rows, summary.failed, strict=args.strict)
 
 
@@ -221,7 +222,9 @@ def _endpoint(args: argparse.Namespace) -> "ScoringEngine":
     )
 
 
-def _print_table(columns: "ScoreColumns", rows: Iterable["ScoreRow"], *, strict: bool) -> None:
+def _print_table(
+    columns: "ScoreColumns", rows: Iterable["ScoreRow"], inputs: "Inputs", *, strict: bool
+) -> None:
     """Rows as they come; paths stand last, as their widths are not known."""
     widths = [max(len(name), 6) for name in columns.numbers]
     print("  ".join([*(name.rjust(width) for name, width in zip(columns.numbers, widths, strict=True)), "path"]))
@@ -234,12 +237,16 @@ def _print_table(columns: "ScoreColumns", rows: Iterable["ScoreRow"], *, strict:
         reason = f"  ({row['reason']})" if row["reason"] else ""
         print("  ".join([*aligned, row["path"]]) + reason, flush=True)
     print(f"scored {total - failed:,}, failed {failed:,}", file=sys.stderr)
+    if passed_over := inputs.passed_over():
+        print(passed_over, file=sys.stderr)
     _check_strict(total, failed, strict=strict)
 
 
-def _print_summary(summary: "ScoreSummary", out: Path, rank: int, world: int) -> None:
-    prefix = f"rank {rank}: " if world > 1 else ""
-    for line in [*summary.lines(), str(out)]:
+def _print_summary(summary: "ScoreSummary", inputs: "Inputs | None", out: Path, prefix: str) -> None:
+    """The counts first. `inputs` tell what they hold besides pictures; None leaves that to another process."""
+    counts, *others = summary.lines()
+    passed_over = inputs.passed_over() if inputs and not summary.finished else ""
+    for line in [counts, *filter(None, [passed_over]), *others, str(out)]:
         print(f"{prefix}{line}")
 
 

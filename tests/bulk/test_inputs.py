@@ -238,7 +238,7 @@ def test_a_folder_wins_over_a_dataset_of_its_name(imported, paintings, monkeypat
         ("nothing", "'nothing' is no file, no folder, no dataset under '.*', and no Hub id"),
         ("gone/a.jpg", "'gone/a.jpg' does not exist; mend the path"),
         ("./gone", "'./gone' does not exist"),
-        ("empty", r"no image is in 'empty' or below it \(looked for .jpg, .*and no .parquet or .tar"),
+        ("empty", "no image is in 'empty' or below it, and no .parquet or .tar; name another folder"),
         ("nope://x/a.png", "'nope://x/a.png' cannot be read"),
     ],
 )
