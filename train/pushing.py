@@ -14,6 +14,7 @@ from huggingface_hub import HfApi
 
 from artquant_plugin.common.errors import ArtQuantError, ArtQuantWarning
 from artquant_plugin.common.files import link_file
+from artquant_plugin.common.paths import expanded
 from artquant_plugin.publish.checkpoint_files import check_no_home_folders, checkpoint_files
 from artquant_plugin.publish.hub_errors import Target, hub_errors
 from artquant_plugin.publish.model_card import progress_card
@@ -43,7 +44,7 @@ def check_push(config: TrainConfig) -> None:
     target = Target(name)
     adapted = any(getattr(config.trained, part).method == "lora" for part in ("language", "vision", "projector"))
     start = config.model.pretrained
-    if adapted and start is not None and Path(start).expanduser().is_dir():
+    if adapted and start is not None and expanded(start).is_dir():
         raise ArtQuantError(
             f"train.push_to_hub would put an adapter on the Hub whose base {start!r} is a folder of this machine; "
             "publish the base and name it by its id, or leave train.push_to_hub out"

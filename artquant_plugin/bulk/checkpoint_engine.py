@@ -10,6 +10,7 @@ from artquant_plugin.bulk.rows import ScoreColumns
 from artquant_plugin.checkpoint import ScoringSpec, locate, locate_base
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.locations import content_key
+from artquant_plugin.common.paths import expanded
 
 MODEL_SUFFIXES = (".json", ".safetensors", ".bin", ".model", ".jinja", ".txt")
 
@@ -79,7 +80,7 @@ class CheckpointEngine:
 
     def identity(self) -> dict[str, Any]:
         """The model's name, and a key of each file that it is loaded from, those of an adapter's base included."""
-        local = Path(self.model).expanduser()
+        local = expanded(self.model)
         name = str(local.resolve()) if local.is_dir() else self.model
         found: dict[str, Any] = {"name": name, "files": _file_keys(self._folder)}
         base = locate_base(self.model, self._folder, self.base)

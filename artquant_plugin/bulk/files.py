@@ -21,6 +21,7 @@ from artquant_plugin.data.images import resolve_inside
 from artquant_plugin.data.picture_files import ImageError
 from artquant_plugin.data.picture_kinds import HEAD_BYTES, kind_of
 
+
 @dataclass(frozen=True, slots=True)
 class NamedFile:
     """One image file that the user named.

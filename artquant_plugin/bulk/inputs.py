@@ -1,8 +1,9 @@
 """What the command line names, as sources of images.
 
 Each argument is taken as the first of these that it is: a location with a scheme (``hf://…``), a file (a table or an
-archive by its ending; else by its content a picture, or a text that lists pictures), a folder (an imported dataset, a saved `datasets` dataset, images, or
-tables and archives), the name of an imported dataset with an optional ``:split``, a dataset on the Hub.
+archive by its ending; else by its content a picture, or a text that lists pictures), a folder (an imported dataset, a
+saved `datasets` dataset, images, or tables and archives), the name of an imported dataset with an optional ``:split``,
+a dataset on the Hub.
 """
 
 import os

@@ -11,6 +11,7 @@ from artquant_plugin.bulk.folders import IMAGE_SUFFIXES
 from artquant_plugin.bulk.images import NamedImage
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.locations import content_key, is_remote, open_binary, quick_key, suffix
+from artquant_plugin.common.machine import is_machine_fault, machine_error
 from artquant_plugin.common.paths import expanded
 from artquant_plugin.common.tables import TableRow, parquet_batches, read_table
 from artquant_plugin.common.text import one_line
@@ -123,7 +124,8 @@ class PathList:
                 try:
                     path = line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
                 except UnicodeDecodeError as error:
-                    raise ArtQuantError(f"{self.location}:{number}: the line is not UTF-8; save it as UTF-8") from error
+                    place = f"{self.location}:{number}"
+                    raise ArtQuantError(f"{place}: the line is not UTF-8; save the file as UTF-8") from error
                 if path:
                     yield number, path
 
@@ -209,9 +211,12 @@ class ParquetTable:
 
     def image(self, index: int, reference: tuple[Any, Any]) -> NamedImage:
         """The image of a row, copied out of the table."""
-        image, name = reference
         place, root = f"{self.location}#{index}", self.columns.folder(self.location)
-        return cell_image(image.as_py(), fallback=place, root=root, name=None if name is None else name.as_py())
+        try:
+            value, name = (None if cell is None else cell.as_py() for cell in reference)
+        except UnicodeDecodeError as error:
+            return NamedImage(place, ArtQuantError(f"row {place} holds text that is no UTF-8 ({error}); mend the row"))
+        return cell_image(value, fallback=place, root=root, name=name)
 
     def count(self) -> int | None:
         """Number of rows, as the file's footer says; None for a broken file, whose reading raises the error."""
@@ -221,7 +226,9 @@ class ParquetTable:
         with open_binary(self.location) as file:
             try:
                 return parquet.ParquetFile(file).metadata.num_rows
-            except pyarrow.ArrowInvalid:
+            except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
+                if is_machine_fault(error):
+                    raise machine_error(error, f"'{self.location}' cannot be read") from error
                 return None
 
     def identity(self) -> dict[str, Any]:

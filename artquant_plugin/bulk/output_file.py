@@ -18,6 +18,7 @@ from artquant_plugin.bulk.rows import ScoreColumns, ScoreRow, ScoringEngine, sco
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.files import atomic_write, open_own, refuse_link, remove_leftovers
 from artquant_plugin.common.locations import is_remote
+from artquant_plugin.common.paths import expanded
 from artquant_plugin.common.run_record import (
     FORM_VERSION,
     MadeFrom,
@@ -46,7 +47,7 @@ def check_output(out: str) -> Path:
     """
     if is_remote(out):
         raise ArtQuantError(f"--out '{out}' is not a local path; write here and upload, for example with `hf upload`")
-    path = Path(out).expanduser()
+    path = expanded(out)
     if is_folder(out):
         return path
     if path.suffix not in SUFFIXES:
@@ -58,7 +59,7 @@ def check_output(out: str) -> Path:
 
 def is_folder(out: str) -> bool:
     """Whether --out names a folder of shards: it ends with a slash, or a folder of this name is there."""
-    return out.endswith("/") or Path(out).expanduser().is_dir()
+    return out.endswith("/") or expanded(out).is_dir()
 
 
 def made_from(inputs: Inputs, engine: ScoringEngine, options: dict[str, Any] | None = None) -> MadeFrom:

@@ -13,6 +13,7 @@ from artquant_plugin.bulk.output_file import EMPTY, Journal, complete, made_from
 from artquant_plugin.bulk.rows import ScoringEngine
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.files import atomic_write, own_folder, remove_leftovers
+from artquant_plugin.common.machine import is_machine_fault, machine_error
 from artquant_plugin.common.run_record import (
     MadeFrom,
     one_at_a_time,
@@ -248,7 +249,9 @@ def parquet_counts(path: Path) -> tuple[int, int]:
 
     try:
         metadata = parquet.ParquetFile(path).metadata
-    except pyarrow.ArrowInvalid as error:
+    except (pyarrow.ArrowException, OSError) as error:
+        if is_machine_fault(error):
+            raise machine_error(error, f"'{path}' cannot be read") from error
         raise ArtQuantError(f"'{path}' is no Parquet file ({first_line(error)}); remove it") from error
     column = metadata.schema.names.index("reason")
     empty = sum(metadata.row_group(i).column(column).statistics.null_count for i in range(metadata.num_row_groups))

@@ -8,6 +8,7 @@ from typing import Any
 from artquant_plugin.checkpoint.locate import ADAPTER_CONFIG_FILE
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.hub import is_hub_id, split_revision
+from artquant_plugin.common.paths import expanded
 from artquant_plugin.common.text import listed, one_line
 
 ADAPTER_FILE = "adapter_model.safetensors"
@@ -37,7 +38,7 @@ def base_of(folder: Path, pretrained: str) -> str:
     if not name or not isinstance(name, str):
         raise ArtQuantError(f"adapter {pretrained!r} names no base; set base_model_name_or_path in {path}")
     # A relative path starts at the adapter's folder, or at the folder in which training was started.
-    for candidate in (folder / name, Path(name).expanduser()):
+    for candidate in (folder / name, expanded(name)):
         if candidate.is_dir():
             return str(candidate)
     identifier, own_revision = split_revision(name)

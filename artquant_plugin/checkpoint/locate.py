@@ -5,6 +5,7 @@ from pathlib import Path
 
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.hub import fetch_snapshot, is_hub_id, split_revision
+from artquant_plugin.common.paths import expanded
 
 CONFIG_FILE = "config.json"
 ADAPTER_CONFIG_FILE = "adapter_config.json"
@@ -28,7 +29,7 @@ def locate(pretrained: str, *, ignore: Sequence[str] = (*PICKLES, *OTHER_WEIGHTS
         ArtQuantError: there is no such folder, the Hub does not have it or cannot be reached, or the folder holds no
             checkpoint.
     """
-    folder = Path(pretrained).expanduser()
+    folder = expanded(pretrained)
     if not folder.is_dir():
         if not is_hub_id(split_revision(pretrained)[0]):
             raise ArtQuantError(f"checkpoint {pretrained!r} is no folder and no Hub id; train one or mend the path")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from artquant_plugin.cli.options import positive, whole_number
 from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.paths import expanded
 
 if TYPE_CHECKING:
     from artquant_plugin.bulk.inputs import Inputs
@@ -19,8 +20,9 @@ if TYPE_CHECKING:
 DESCRIPTION = """Score images. Each one gives a row with path, score, the probability of every level, entropy and
 reason. An image that cannot be read is a row with a reason; it is counted and leaves the exit code at 0 (2 with
 --strict). A rerun of the same command continues an interrupted run and does nothing for a finished one."""
-INPUTS = """image, folder of images, table (.jsonl, .json, .csv, .tsv, .parquet with an image column), text file with one
-path per line, webdataset archive (.tar, .tar.gz), imported dataset NAME[:SPLIT], dataset on the Hub OWNER/NAME, or a location such as hf://datasets/OWNER/NAME/*.parquet"""
+INPUTS = """image, folder of images, table (.jsonl, .json, .csv, .tsv, .parquet with an image column), text file with
+one path per line, webdataset archive (.tar, .tar.gz), imported dataset NAME[:SPLIT], dataset on the Hub OWNER/NAME, or
+a location such as hf://datasets/OWNER/NAME/*.parquet"""
 OUT = """.parquet, .csv or .jsonl file, or a folder of Parquet shards (ends with /); without it, a table is printed"""
 
 
@@ -187,7 +189,7 @@ def _endpoint(args: argparse.Namespace) -> "ScoringEngine":
     from artquant_plugin.bulk.endpoint import KEY_VARIABLE, EndpointEngine
     from artquant_plugin.checkpoint import SCORING_FILE, ScoringSpec
 
-    folder = Path(args.model).expanduser()
+    folder = expanded(args.model)
     if args.scoring_file:
         file = args.scoring_file / SCORING_FILE if args.scoring_file.is_dir() else args.scoring_file
         if not file.is_file() or file.name != SCORING_FILE:
@@ -222,9 +224,7 @@ def _endpoint(args: argparse.Namespace) -> "ScoringEngine":
     )
 
 
-def _print_table(
-    columns: "ScoreColumns", rows: Iterable["ScoreRow"], inputs: "Inputs", *, strict: bool
-) -> None:
+def _print_table(columns: "ScoreColumns", rows: Iterable["ScoreRow"], inputs: "Inputs", *, strict: bool) -> None:
     """Rows as they come; paths stand last, as their widths are not known."""
     widths = [max(len(name), 6) for name in columns.numbers]
     print("  ".join([*(name.rjust(width) for name, width in zip(columns.numbers, widths, strict=True)), "path"]))

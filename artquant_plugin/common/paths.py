@@ -20,6 +20,6 @@ def expanded(path: str | Path) -> Path:
     except RuntimeError as error:
         user = str(path).partition("/")[0]
         raise ArtQuantError(
-            f"'{path}' begins with the home folder of '{user[1:]}', who is no user here; write ./{path} if '{user}' is "
-            "a folder's name"
+            f"'{path}' begins with the home folder of '{user[1:]}', who is no user here; write './{path}' where "
+            f"'{user}' is the name of a folder"
         ) from error

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.paths import expanded
 from artquant_plugin.common.tables import TableRow, parse_number, read_table
 from artquant_plugin.data.dataset import Dataset
 from artquant_plugin.data.find import find_dataset
@@ -62,7 +63,7 @@ def read_truth(truth: str, *, image_column: str = "image", score_column: str = "
     Raises:
         ArtQuantError: neither is there; a score is no number; an image stands twice.
     """
-    path = Path(truth).expanduser()
+    path = expanded(truth)
     if path.is_file():
         scores: dict[str, float] = {}
         for row, image in _cells(path, image_column, score_column):

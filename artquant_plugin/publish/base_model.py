@@ -14,6 +14,7 @@ from artquant_plugin.checkpoint.identity import weight_files
 from artquant_plugin.checkpoint.locate import ADAPTER_CONFIG_FILE
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.hub import split_revision
+from artquant_plugin.common.paths import expanded
 from artquant_plugin.common.text import one_line
 from artquant_plugin.publish.hashes import digest_of
 from artquant_plugin.publish.hub_errors import Target, hub_errors
@@ -55,7 +56,7 @@ def find_base(folder: Path, sources: dict[str, Path], given: str | None, *, need
             that the checkpoint was trained from; or the Hub does not answer.
     """
     named = _named_base(folder, sources)
-    if given is None and (named is None or Path(named).expanduser().is_dir() or named.count("/") != 1):
+    if given is None and (named is None or expanded(named).is_dir() or named.count("/") != 1):
         if needed:
             raise ArtQuantError(
                 f"the base of the adapter in '{folder}' is {named!r}, a folder of this machine that nobody else has; "

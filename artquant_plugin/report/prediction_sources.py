@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.paths import expanded
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +34,11 @@ def parse_prediction_source(text: str) -> PredictionSource:
     name: str | None = None
     dataset: str | None = None
     path = text
-    if not Path(path).expanduser().exists() and "=" in path:
+    if not expanded(path).exists() and "=" in path:
         name, _, path = path.partition("=")
-    if not Path(path).expanduser().exists() and "@" in path:
+    if not expanded(path).exists() and "@" in path:
         path, _, dataset = path.rpartition("@")
-    found = Path(path).expanduser()
+    found = expanded(path)
     if not path or not found.exists():
         raise ArtQuantError(
             f"'{path or text}' does not exist; name a folder that lmms-eval's --output_path named, or a CSV file"

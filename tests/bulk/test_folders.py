@@ -1,4 +1,4 @@
-"""Which files of folders and archives are pictures, what is passed over and counted, and that links multiply nothing."""
+"""Which files of folders and archives are pictures, what is counted besides; links multiply nothing."""
 
 import io
 import os

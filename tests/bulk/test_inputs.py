@@ -16,9 +16,11 @@ from pyarrow import parquet
 from artquant_plugin.bulk.images import image_of
 from artquant_plugin.bulk.inputs import find_inputs
 from artquant_plugin.bulk.manifests import ImageColumns
+from artquant_plugin.bulk.output_file import score_to_file
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.data.dataset import Painting, write_dataset
 from artquant_plugin.data.images import open_image
+from tests.bulk.engines import Brightness
 from tests.paths import ROOT
 
 
@@ -111,6 +113,127 @@ def test_a_table_that_could_be_read_in_two_ways_is_refused(content, message, tmp
     (tmp_path / "m.csv").write_text(content)
     with pytest.raises(ArtQuantError, match=message):
         list(find_inputs([str(tmp_path / "m.csv")]).images())
+
+
+@pytest.mark.parametrize(
+    ("cell", "message"),
+    [
+        ("~nosuchuser/x.png", "begins with the home folder of 'nosuchuser', who is no user here; write './~nosuch"),
+        ({"bytes": "abc"}, "m.jsonl:1 holds str in its field 'bytes', not the bytes of a picture; mend the row"),
+        ({"bytes": 5}, "holds int in its field 'bytes'"),
+        ({"bytes": [1, 2], "path": 7}, "holds list in its field 'bytes'"),
+        ({"path": 7}, "is int, not a path or bytes"),
+        ({}, "is NoneType, not a path"),
+        ([], "is list, not a path"),
+        (True, "is bool, not a path"),
+    ],
+)
+def test_a_cell_that_is_no_picture_is_that_rows_reason(cell, message, tmp_path):
+    (tmp_path / "m.jsonl").write_text(json.dumps({"image": cell}) + "\n" + json.dumps({"image": "a.png"}) + "\n")
+    (tmp_path / "a.png").write_bytes(png(1))
+    inputs = find_inputs([str(tmp_path / "m.jsonl")])
+    assert inputs.identity() and inputs.count() == 2
+    first, second = inputs.images()
+    with pytest.raises(ArtQuantError, match=message):
+        image_of(first)
+    assert isinstance(first.name, str)
+    assert open_image(image_of(second)).getpixel((0, 0))[0] == 1
+
+
+@pytest.mark.parametrize("name", ["a\0b.png", "x" * 300 + ".png", "\ud800.png", "a\nb.png", "x/" * 3000 + "a.png"])
+def test_a_path_that_no_file_can_have_is_that_rows_reason(name, tmp_path):
+    (tmp_path / "m.jsonl").write_text(json.dumps({"image": name}) + "\n" + json.dumps({"image": "a.png"}) + "\n")
+    (tmp_path / "a.png").write_bytes(png(1))
+    for form in ("csv", "jsonl", "parquet"):
+        out = tmp_path / f"s.{form}"
+        summary = score_to_file(find_inputs([str(tmp_path / "m.jsonl")]), Brightness(), out, show=False)
+        assert (summary.rows, summary.failed) == (2, 1)
+
+
+@pytest.mark.parametrize("embedded", [True, False])
+def test_a_parquet_file_with_flipped_bytes_ends_in_rows_or_one_line(embedded, tmp_path):
+    path = tmp_path / "m.parquet"
+    images = [{"bytes": png(i), "path": f"{i}.png"} if embedded else f"{i}.png" for i in range(100)]
+    parquet.write_table(pyarrow.Table.from_pylist([{"image": image} for image in images]), path)
+    whole, said = path.read_bytes(), set()
+    for place in range(4, len(whole) - 4, max(len(whole) // 150, 1)):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
+        inputs = find_inputs([str(path)])
+        try:
+            inputs.count()
+            said |= {str(image.content)[:20] for image in inputs.images() if isinstance(image.content, ArtQuantError)}
+        except ArtQuantError as error:
+            assert "\n" not in str(error)
+            said.add(str(error).partition("' ")[2][:24])
+    assert "is no whole Parquet file" in said
+
+
+def test_a_parquet_file_with_a_column_twice_is_one_line(tmp_path):
+    table = pyarrow.Table.from_arrays([pyarrow.array(["a.png"]), pyarrow.array(["b.png"])], names=["image", "image"])
+    parquet.write_table(table, tmp_path / "m.parquet")
+    with pytest.raises(ArtQuantError, match="m.parquet' has 2 columns 'image'; rename all but one"):
+        find_inputs([str(tmp_path / "m.parquet")]).identity()
+
+
+@pytest.mark.parametrize("name", ["m.json", "m.jsonl"])
+def test_json_nested_a_million_deep_is_one_line(name, tmp_path):
+    (tmp_path / name).write_text('{"image": ' + "[" * 1_000_000 + "]" * 1_000_000 + "}")
+    with pytest.raises(ArtQuantError, match=f"{name}:1: not JSON that can be read"):
+        find_inputs([str(tmp_path / name)]).identity()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("m.tsv", "image\tnote\nearly/3.png\tx, y\nearly/1.png\t\n"),
+        ("m.csv", "image;note\nearly/3.png;x, y\nearly/1.png;\n"),
+        ("m.json", '[{"image": "early/3.png"}, {"image": "early/1.png"}]'),
+        ("m.txt", "image\nearly/3.png\nearly/1.png\n"),
+        ("m.txt", "\ufeffnote,image\r\n,early/3.png\r\n,early/1.png\r\n"),
+        ("m.txt", "early/3.png\nearly/1.png\n"),
+        ("m.txt", "\r\n  early/3.png\r\n\r\nearly/1.png"),
+        ("list", "early/3.png\nearly/1.png\n"),
+        ("m.lst", "./early/3.png\n./early/1.png\n"),
+    ],
+)
+def test_a_list_is_read_in_any_form_that_leaves_no_doubt(name, content, paintings):
+    (paintings / name).write_text(content, newline="")
+    inputs = find_inputs([str(paintings / name)])
+    assert inputs.identity() and inputs.count() == 2
+    assert brightness(inputs) == [30, 10]
+
+
+def test_a_path_with_a_comma_is_one_path(paintings):
+    (paintings / "Monet, 1890.jpg").write_bytes(png(7))
+    (paintings / "m.txt").write_text("Monet, 1890.jpg\nearly/1.png\n")
+    assert brightness(find_inputs([str(paintings / "m.txt")])) == [7, 10]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("m.xlsx", b"PK\3\4rest", "m.xlsx' is a workbook, as Excel writes them, not a text table; save it as CSV"),
+        ("m.txt", b"a.jpg,5\nb.jpg,6\n", "neither a header with the column 'image' nor the path of a pic.*'a.jpg,5'"),
+        ("m.txt", b"a.jpg\t5\n", "is a text file whose first line is neither"),
+        ("README", b"# Pictures\n", "is a text file whose first line is neither"),
+        ("m.txt", b"  \n", "is a text file whose first line is neither"),
+        ("m.txt", b"a.jpg\nM\xfcnch.jpg\n", "m.txt:2: the line is not UTF-8; save the file as UTF-8"),
+        ("m.json", b'["a.jpg", "b.jpg"]', "m.json:1: str instead of an object"),
+        ("m.tsv", b"image\tnote\na.jpg\n", "m.tsv:2: 1 fields for 2 columns"),
+        ("m.zip", b"PK\3\4rest", "m.zip' is a zip archive, and no picture; extract it"),
+        ("m.pdf", b"%PDF-1.7", "m.pdf' is a PDF document, and no picture"),
+        ("m.html", b"<html></html>", "m.html' is an HTML page"),
+        ("m.npy", b"\x93NUMPY", "m.npy' is a NumPy array"),
+        ("m", b"PAR1", "is a Parquet table, and no picture; give the file itself the ending .parquet"),
+        ("m.bin", b"\1\2\3", "is a file of a form that is not known here"),
+        ("m.db", b"", "is an empty file, and no picture"),
+    ],
+)
+def test_a_file_that_is_neither_picture_nor_list_is_one_line(name, content, message, tmp_path):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ArtQuantError, match=message) as told:
+        find_inputs([str(tmp_path / name)]).identity()
+    assert "\n" not in str(told.value)
 
 
 def test_a_row_without_an_image_is_a_row_with_a_reason(tmp_path):
