@@ -16,7 +16,7 @@ from artquant_plugin.bulk.inputs import ImageReference, Inputs, referenced
 from artquant_plugin.bulk.meter import ScoreMeter, ScoreSummary
 from artquant_plugin.bulk.rows import ScoreColumns, ScoreRow, ScoringEngine, score_rows
 from artquant_plugin.common.errors import ArtQuantError
-from artquant_plugin.common.files import atomic_write, open_own, refuse_link, remove_leftovers
+from artquant_plugin.common.files import atomic_write, names_file, open_own, refuse_link, remove_leftovers
 from artquant_plugin.common.locations import is_remote
 from artquant_plugin.common.paths import expanded
 from artquant_plugin.common.run_record import (
@@ -195,7 +195,8 @@ class Journal:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._file is not None:
-            self._file.close()
+            with names_file(self.path):  # closing writes once more what could not be written before
+                self._file.close()
 
     def append(self, row: ScoreRow) -> None:
         """Add a row. It is handed to the system at once, so that it survives the end of this process."""
@@ -205,8 +206,9 @@ class Journal:
 
     def _append(self, content: Mapping[str, Any]) -> None:
         assert self._file is not None
-        self._file.write(json.dumps(content, ensure_ascii=False, allow_nan=False).encode() + b"\n")
-        self._file.flush()
+        with names_file(self.path):
+            self._file.write(json.dumps(content, ensure_ascii=False, allow_nan=False).encode() + b"\n")
+            self._file.flush()
 
     def read(self) -> Iterator[ScoreRow]:
         """All rows that the journal holds, in order."""

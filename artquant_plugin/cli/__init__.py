@@ -28,6 +28,7 @@ from artquant_plugin.cli import (
 )
 from artquant_plugin.common.errors import ArtQuantError, ArtQuantWarning, MachineError
 from artquant_plugin.common.library_messages import leave_out_library_messages
+from artquant_plugin.common.machine import is_machine_fault, machine_error
 
 COMMANDS = (data, rad, train, convert, score, describe, results, metrics, compare, report, publish, doctor)
 
@@ -93,11 +94,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the program that reads the output, such as `head`, has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except MemoryError as error:
+        print(f"artquant: error: {machine_error(error, 'the command cannot go on')}", file=sys.stderr)
+        return 2
     except OSError as error:
-        if error.filename is None:  # not about a file, and so no error that the user can mend
+        file = error.filename
+        if is_machine_fault(error):
+            doing = f"{str(file)!r} cannot be read or written" if file else "the command cannot go on"
+            print(f"artquant: error: {machine_error(error, doing)}", file=sys.stderr)
+        elif file is None:  # not about a file, and so no error that the user can mend
             raise
-        remedy = "mend the path, its permissions or the space on its disk"
-        print(f"artquant: error: {error.strerror}: {str(error.filename)!r}; {remedy}", file=sys.stderr)
+        else:
+            print(f"artquant: error: {error.strerror}: {str(file)!r}; mend the path", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("artquant: interrupted", file=sys.stderr)

@@ -33,21 +33,39 @@ def atomic_write(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
     Yields:
         The open file, which is closed and renamed when the block ends.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    temporary = Path(name)
+    with names_file(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        temporary = Path(name)
+        try:
+            text = {"encoding": "utf-8", "newline": ""} if "b" not in mode else {}
+            with os.fdopen(descriptor, mode, **text) as file:  # type: ignore[call-overload]
+                yield file
+                file.flush()
+                _share(file.fileno(), temporary)
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def names_file(path: Path) -> Iterator[None]:
+    """Have the system's errors about a file that is being written name it, as a full disk, for example, does not.
+
+    Args:
+        path: the file, as the user knows it.
+
+    Raises:
+        OSError: what the block raised, with the file's path as its `filename` where it had none, or one of our
+            temporary files.
+    """
     try:
-        text = {"encoding": "utf-8", "newline": ""} if "b" not in mode else {}
-        with os.fdopen(descriptor, mode, **text) as file:  # type: ignore[call-overload]
-            yield file
-            file.flush()
-            _share(file.fileno(), temporary)
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException as error:
-        temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.filename is None and error.errno is not None:
-            error.filename = str(path)  # writing to a full disk does not say where
+        yield
+    except OSError as error:
+        if error.errno is not None and (error.filename is None or str(error.filename).endswith(".tmp")):
+            error.filename, error.filename2 = str(path), None
         raise
 
 

@@ -26,6 +26,7 @@ _REMEDIES = {
     errno.ESTALE: "mount the network storage again",
     errno.ENOSPC: "make room on the disk",
     errno.EDQUOT: "make room in your quota of the disk",
+    errno.EFBIG: "raise the limit of a file's size (`ulimit -f`)",
     errno.EROFS: "name a place that can be written",
     errno.ENOMEM: "use fewer workers or smaller batches, or end other programs",
 }

@@ -1,8 +1,11 @@
 """One output file: rows, formats, resuming, refusing."""
 
 import csv
+import errno
 import json
 import os
+import resource
+from contextlib import contextmanager
 
 import pyarrow
 import pytest
@@ -187,6 +190,36 @@ def test_a_picture_that_changed_in_its_place_is_noticed(form, tmp_path, monkeypa
     _bmp(folder / "a.bmp", 3)
     with pytest.raises(ArtQuantError, match="was made from something else: .*(content|pictures)"):
         run(given, out)
+
+
+@contextmanager
+def _files_of_at_most(size):
+    """Writing beyond this size fails, as it fails on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
+def test_a_disk_that_is_full_names_the_file_and_a_rerun_goes_on(paintings, tmp_path, form):
+    run(paintings, tmp_path / f"whole.{form}")
+    out, failed = tmp_path / f"s.{form}", set()
+    journal = tmp_path / f".s.{form}.partial.jsonl"
+    for size in range(1000, 5000, 100):  # the record and the journal's first line have about 1000 bytes
+        with _files_of_at_most(size):
+            try:
+                if run(paintings, out).finished:
+                    break
+            except OSError as error:
+                assert error.errno == errno.EFBIG
+                failed.add(os.path.basename(error.filename))
+    assert run(paintings, out).finished
+    assert {out.name, journal.name} & failed  # which of them is longer depends on the format
+    assert out.read_bytes() == (tmp_path / f"whole.{form}").read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith(f".s.{form}")) == [f".s.{form}.lock"]
 
 
 def test_a_file_that_no_run_wrote_is_kept(paintings, tmp_path):
