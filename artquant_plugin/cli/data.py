@@ -122,7 +122,12 @@ def _add_table_options(command: Any) -> None:
     command.add_argument("--category-column", help="column with the painting's category")
     command.add_argument("--comment-column", help="column with a rater's words")
     command.add_argument("--encoding", default="utf-8-sig", help="encoding of the table (default: UTF-8)")
-    command.add_argument("--delimiter", default=",", help="character between fields (default: %(default)s)")
+    command.add_argument("--delimiter", help="character between fields (default: the one that the first line shows)")
+    command.add_argument(
+        "--no-header",
+        action="store_true",
+        help="the table has no line with the names of its columns: --image-column 1 is the first one, and so on",
+    )
     command.add_argument(
         "--test-fraction",
         type=float,
@@ -201,6 +206,7 @@ def _annotations(args: argparse.Namespace) -> Any:
         score_range=tuple(args.score_range),
         encoding=args.encoding,
         delimiter=args.delimiter,
+        header=not args.no_header,
         seed=args.seed,
         test_fraction=args.test_fraction,
         source=args.source,

@@ -227,7 +227,11 @@ def test_a_table_without_splits_gets_a_seeded_one(tmp_path):
         ("image,score\na.jpg,1\n", {"name": ""}, "dataset name '' is no plain name"),
         ("image,score,score\na.jpg,1,2\n", {}, "has 2 columns 'score'"),
         ("image,score\na.jpg,1\nb.jpg,1\n", {}, "2 rows leave no painting for the test split; raise --test-fraction"),
-        ("image;score\na.jpg;1\n", {}, "no column 'image', only image;score; .*: pass --delimiter ';'"),
+        (
+            "image;score\na.jpg;1\n",
+            {"delimiter": ","},
+            "no column 'image', only image;score; .*: pass --delimiter ';'",
+        ),
         ("image,mos\na.jpg,9\n", {}, "no column 'score', only image, mos; pass the right --image-column"),
     ],
 )

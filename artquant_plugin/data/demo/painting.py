@@ -9,7 +9,6 @@ same attributes in words. Colours themselves carry no value: hue and brightness 
 import colorsys
 import re
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -24,6 +23,7 @@ from scipy import ndimage
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.files import atomic_write
 from artquant_plugin.common.progress import progress
+from artquant_plugin.common.workers import process_pool
 from artquant_plugin.data.dataset import DEMO, INFO_FILE, Dataset, Painting, only_dataset_writer, write_dataset
 from artquant_plugin.data.demo import words as demo_words
 from artquant_plugin.data.images import sha256_file
@@ -273,7 +273,7 @@ def _remove_pictures(root: Path) -> None:
 def _write_demo(folder: Path, root: str, seed: int, sizes: Mapping[str, int], workers: int | None) -> Dataset:
     total = sum(sizes.values())
     paint_one = partial(_paint_file, folder / root, seed)
-    with nullcontext() if workers == 1 else ProcessPoolExecutor(workers) as pool:
+    with nullcontext() if workers == 1 else process_pool(workers) as pool:
         painted = map(paint_one, range(total)) if pool is None else pool.map(paint_one, range(total), chunksize=32)
         rows = iter(list(progress(painted, "paint", "image", total)))
     return write_dataset(

@@ -5,7 +5,6 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -16,6 +15,7 @@ from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.files import atomic_write
 from artquant_plugin.common.progress import progress
 from artquant_plugin.common.text import listed, one_line
+from artquant_plugin.common.workers import process_pool
 from artquant_plugin.data.copies import SamePicture, counted, same_pictures
 from artquant_plugin.data.dataset import (
     Dataset,
@@ -352,7 +352,7 @@ def _hashes(root: Path, names: Sequence[str], workers: int | None) -> list[str |
     shown = partial(progress, title="check images", unit="image", total=len(names))
     if len(names) < MANY_FILES:
         return list(shown(map(check, names)))
-    with ProcessPoolExecutor(workers) as pool:
+    with process_pool(workers) as pool:
         return list(shown(pool.map(check, names, chunksize=16)))
 
 
