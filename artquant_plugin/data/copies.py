@@ -101,8 +101,8 @@ def copy_notes(info: DatasetInfo, splits: Sequence[str] = SPLITS) -> Iterator[st
                 yield f"{count:,} paintings of {name} share their picture with another one of {name}"
             elif SPLITS.index(other) < SPLITS.index(name):
                 yield (
-                    f"{count:,} paintings of {name} show pictures that the annotations also have in {other}; import "
-                    f"leaves them out of {other}, but a checkpoint from elsewhere may have been trained on them"
+                    f"{count:,} paintings of {name} show pictures that the annotations also have in {other}: a "
+                    f"checkpoint that was trained on all of {other} has seen them"
                 )
         if split.contradictory:
             yield f"{split.contradictory:,} paintings of {name} share their picture with a painting of another score"

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from artquant_plugin.cli import main
+from artquant_plugin.common.errors import ArtQuantWarning
 from artquant_plugin.data.copies import trained_and_tested
 from artquant_plugin.data.dataset import Dataset, Painting, write_dataset
 from artquant_plugin.data.importers.importing import Annotations, import_dataset
@@ -121,7 +122,7 @@ def test_allowed_copies_stay_in_the_strictest_split_and_are_counted(tmp_path, pi
     ]
     assert main(["data", "show", str(tmp_path / "out")]) == 0
     shown = capsys.readouterr().out
-    assert "1 paintings of test show pictures that the annotations also have in train" in shown
+    assert "1 paintings of test show pictures that the annotations also have in train: a checkpoint that" in shown
     assert "2 paintings of test share their picture with a painting of another score" in shown
 
 
@@ -227,6 +228,16 @@ def test_pictures_that_one_dataset_trains_on_and_another_tests_with_are_counted(
         for split, name in (("validation", "b"), ("test", "a"))
     ]
     assert list(trained_and_tested(written[:1])) == []
+
+
+def test_an_evaluation_warns_of_copies_in_its_test_split(tmp_path, pictures):
+    from artquant_plugin.tasks.scoring import manifest
+
+    copy(pictures, "1.png", "a.png")
+    rows = given(train=[("1.png", 2), ("2.png", 2)], test=[("a.png", 2)])
+    assert run(tmp_path, pictures, rows, "--split-column", "split", "--allow-copies") == 0
+    with pytest.warns(ArtQuantWarning, match="1 paintings of test show pictures that the annotations also have in"):
+        manifest(str(tmp_path / "out"))
 
 
 def test_images_that_differ_are_no_copies(tmp_path, pictures):

@@ -68,10 +68,9 @@ def _find(root: Path, name: str, folders: dict[Path, _Folder]) -> tuple[str, str
     """The file of a name, and which kind of spelling the name has; None for the file's own."""
     path, kind = PurePosixPath(name), None
     if "\\" in name and not os.path.lexists(root / name):
-        windows = PureWindowsPath(name)
-        path, kind = PurePosixPath(*windows.parts[bool(windows.anchor) :]), BACKSLASHES
-        if windows.anchor:
-            path = PurePosixPath("/", path)
+        drive = PureWindowsPath(name).drive
+        text = name.replace("\\", "/")
+        path, kind = PurePosixPath(f"/{text[2:]}" if drive.endswith(":") else text), BACKSLASHES
     inside = _behind_root(root, path)
     if inside is not None:
         path, kind = inside, kind or WHOLE_PATH
