@@ -89,7 +89,7 @@ def copy_notes(info: DatasetInfo, splits: Sequence[str] = SPLITS) -> Iterator[st
     """Sentences about the copies that the import of a dataset found.
 
     Args:
-        info: the dataset's description.
+        info: what dataset.json says of the dataset.
         splits: the splits of which the sentences are to be.
     """
     for name in splits:

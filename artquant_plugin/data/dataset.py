@@ -14,6 +14,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -35,6 +36,7 @@ from artquant_plugin.prompting.levels import LEVEL_VALUES
 
 FORM_VERSION = 1
 INFO_FILE, FOLDS_FILE = "dataset.json", "folds.json"
+PLAIN_NAME = re.compile(r"\w[\w.-]*")  # of a dataset: it becomes a folder's name under $ARTQUANT_DATA
 DEMO = "artquant_demo"  # name of the dataset that `artquant data demo` paints
 NEW = ".new"  # ends the name of a file that takes the place of an older one once dataset.json describes it
 SPLITS = ("train", "validation", "test")  # a test painting must not be trained on: the later split is the stricter
@@ -130,6 +132,9 @@ class Dataset:
             low, high = content["score_range"]
             content["score_range"] = (float(low), float(high))
             content["splits"] = {name: SplitInfo(**split) for name, split in content["splits"].items()}
+            texts = ("name", "image_root", "source", "license")
+            if not all(isinstance(content[key], str) for key in texts):
+                raise TypeError(f"one of {', '.join(texts)} is no text")
             if content["level_values"] is not None:
                 content["level_values"] = tuple(content["level_values"])
             return cls(folder, DatasetInfo(**content))
@@ -396,7 +401,9 @@ def only_dataset_writer(folder: Path) -> Iterator[None]:
 
     Raises:
         ArtQuantError: another process is writing the dataset.
+        OSError: the folder above it cannot be made.
     """
+    folder.parent.mkdir(parents=True, exist_ok=True)
     place = folder.resolve()
     with only_writer(place.with_name(f".{place.name}.lock"), folder):
         yield

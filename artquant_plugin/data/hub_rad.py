@@ -14,7 +14,7 @@ from artquant_plugin.common.hub import commit_of, fetch_snapshot, is_hub_id, spl
 from artquant_plugin.common.run_record import one_at_a_time, read_record
 from artquant_plugin.common.tables import parquet_batches
 from artquant_plugin.data.copies import counted, same_pictures
-from artquant_plugin.data.dataset import INFO_FILE, Dataset, DatasetInfo, data_home, write_info
+from artquant_plugin.data.dataset import INFO_FILE, PLAIN_NAME, Dataset, DatasetInfo, data_home, write_info
 from artquant_plugin.data.paintings import PARQUET_FOLDER
 
 RAD_FILE = "rad.json"
@@ -76,7 +76,7 @@ def _source_name(path: Path) -> str | None:
         return None
     data = record.get("data")
     name = data.get("name") if isinstance(data, dict) else None
-    if not isinstance(name, str) or not name or Path(name).name != name:
+    if not isinstance(name, str) or not PLAIN_NAME.fullmatch(name):
         raise ArtQuantError(f"'{path}' names {name!r} as the dataset that was described; {remedy}")
     return name
 

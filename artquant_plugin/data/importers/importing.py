@@ -2,7 +2,6 @@
 
 import csv
 import math
-import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,6 +17,7 @@ from artquant_plugin.common.text import listed, one_line
 from artquant_plugin.common.workers import process_pool
 from artquant_plugin.data.copies import SamePicture, counted, same_pictures
 from artquant_plugin.data.dataset import (
+    PLAIN_NAME,
     Dataset,
     Painting,
     check_unique,
@@ -29,7 +29,6 @@ from artquant_plugin.data.images import ImageError, open_image, resolve_inside, 
 from artquant_plugin.data.importers.picture_names import find_pictures
 
 REPORT_FILE = "import-report.csv"
-PLAIN_NAME = re.compile(r"\w[\w.-]*")  # it becomes a folder's name under $ARTQUANT_DATA
 COPY, COPY_KEPT = "copy", "copy_kept"  # reasons in the report, beside those of images that cannot be used
 SHOWN_REMEDIES = 4
 MANY_FILES = 64  # below it, starting processes costs more than they save
@@ -73,7 +72,7 @@ class ReportRow:
         image: its image's name, as the annotations spell it.
         reason: the kind of failure of `ImageError`, ``copy`` for a copy that was left out, ``copy_kept`` for one that
             stayed.
-        detail: one sentence.
+        detail: what is wrong with the image, or which other paintings have the same picture.
     """
 
     split: str

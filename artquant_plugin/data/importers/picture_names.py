@@ -26,7 +26,7 @@ def find_pictures(root: Path, names: Sequence[str]) -> tuple[list[str | ImageErr
     """Find the file of each name.
 
     Args:
-        root: the image folder.
+        root: the image folder, which exists.
         names: paths relative to it, as the annotations spell them.
 
     Returns:
