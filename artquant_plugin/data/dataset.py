@@ -328,7 +328,13 @@ def _write_lines(path: Path, lines: Iterable[str]) -> str:
     digest = hashlib.sha256()
     with atomic_write(path) as file:
         for line in lines:
-            digest.update(line.encode())
+            try:
+                digest.update(line.encode())
+            except UnicodeEncodeError as error:
+                raise ArtQuantError(
+                    f"a text of {ascii(line[: error.start])[1:60]}… holds half of a surrogate pair, which is no "
+                    "character; mend it in the annotations"
+                ) from error
             file.write(line)
     return digest.hexdigest()
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from artquant_plugin.common.csv_text import harmless
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.files import atomic_write
 from artquant_plugin.common.progress import progress
@@ -298,7 +299,10 @@ def _write_report(path: Path, rows: Sequence[ReportRow]) -> None:
     with atomic_write(path) as file:
         writer = csv.writer(file)
         writer.writerow(("split", "image", "reason", "detail"))
-        writer.writerows((row.split, row.image, row.reason, row.detail) for row in rows)
+        for row in rows:
+            # Names of JSON files may hold halves of surrogate pairs, which no file can.
+            cells = (row.split, row.image, row.reason, row.detail)
+            writer.writerow(harmless(cell.encode("utf-8", "backslashreplace").decode()) for cell in cells)
 
 
 def check_name(name: str) -> None:
