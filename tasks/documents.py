@@ -2,11 +2,13 @@
 
 import hashlib
 import json
+import warnings
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
 
-from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.errors import ArtQuantError, ArtQuantWarning
+from artquant_plugin.data.copies import copy_notes
 from artquant_plugin.data.dataset import INFO_FILE, Dataset
 from artquant_plugin.data.find import find_dataset
 from artquant_plugin.data.paintings import Painting
@@ -27,13 +29,19 @@ def manifest(dataset: str) -> str:
 
     Raises:
         ArtQuantError: the dataset is not there, or has no painting in its test split.
+
+    Warns:
+        ArtQuantWarning: pictures of the test split stand in it twice, or in a split that models are trained on.
     """
     folder = find_dataset(dataset)
-    split = Dataset.load(folder).info.splits.get(SPLIT)
+    info = Dataset.load(folder).info
+    split = info.splits.get(SPLIT)
     if split is None or not split.n:
         raise ArtQuantError(
             f"dataset '{folder}' has no painting in its {SPLIT} split; import it again with its images"
         )
+    for note in copy_notes(info, (SPLIT,)):
+        warnings.warn(f"dataset {dataset!r}: {note}", ArtQuantWarning, stacklevel=2)
     return str(folder / INFO_FILE)
 
 

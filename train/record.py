@@ -16,13 +16,14 @@ from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.files import atomic_files, atomic_write, link_files
 from artquant_plugin.common.provenance import git_commit, versions
 from artquant_plugin.common.text import one_line
+from artquant_plugin.data.dataset import DEMO
 from artquant_plugin.data.find import PUBLISHED
 from artquant_plugin.publish.whitelist import CHECKPOINT
 from artquant_plugin.train.config import TrainConfig
 from artquant_plugin.train.parts import count_trained
 from artquant_plugin.train.stages import RunFolder, StageResult
 
-TASKS = (*PUBLISHED, "artquant_demo")  # datasets that have a task of their name
+TASKS = (*PUBLISHED, DEMO)  # datasets that have a task of their name
 RECORD_FILE = "training.json"
 CURVES_FILE = "training-curves.csv"
 PLOT_FILE = "training-curves.png"

@@ -35,11 +35,11 @@ def _add_demo(commands: Any) -> None:
 
 
 def _demo(args: argparse.Namespace) -> None:
-    from artquant_plugin.data.dataset import data_home
-    from artquant_plugin.data.demo.painting import NAME, write_demo
+    from artquant_plugin.data.dataset import DEMO, data_home
+    from artquant_plugin.data.demo.painting import write_demo
 
     dataset = write_demo(
-        args.out or data_home() / NAME,
+        args.out or data_home() / DEMO,
         seed=args.seed,
         train=args.train,
         validation=args.validation,
@@ -89,6 +89,12 @@ def _add_import(commands: Any) -> None:
             action="store_true",
             help="leave out paintings whose image is missing or broken; their number is kept and shown",
         )
+        command.add_argument(
+            "--allow-copies",
+            action="store_true",
+            help="import although a picture stands under several names in two splits, or with two scores: it stays in "
+            "the strictest split alone; the numbers are kept and shown",
+        )
         command.add_argument("--workers", type=positive, help="processes that open images (default: one per core)")
         if kind in ("apdd", "vaps", "csv"):
             command.add_argument(
@@ -117,7 +123,12 @@ def _add_table_options(command: Any) -> None:
     command.add_argument("--category-column", help="column with the painting's category")
     command.add_argument("--comment-column", help="column with a rater's words")
     command.add_argument("--encoding", default="utf-8-sig", help="encoding of the table (default: UTF-8)")
-    command.add_argument("--delimiter", default=",", help="character between fields (default: %(default)s)")
+    command.add_argument("--delimiter", help="character between fields (default: the one that the first line shows)")
+    command.add_argument(
+        "--no-header",
+        action="store_true",
+        help="the table has no line with the names of its columns: --image-column 1 is the first one, and so on",
+    )
     command.add_argument(
         "--test-fraction",
         type=float,
@@ -151,7 +162,14 @@ def _import(args: argparse.Namespace) -> None:
 
     annotations = _annotations(args)
     out = args.out or data_home() / annotations.name
-    imported = import_dataset(annotations, args.images, out, allow_missing=args.allow_missing, workers=args.workers)
+    imported = import_dataset(
+        annotations,
+        args.images,
+        out,
+        allow_missing=args.allow_missing,
+        allow_copies=args.allow_copies,
+        workers=args.workers,
+    )
     for note in imported.notes:
         print(f"note: {visible(note)}")
     _print_dataset(imported.dataset)
@@ -189,6 +207,7 @@ def _annotations(args: argparse.Namespace) -> Any:
         score_range=tuple(args.score_range),
         encoding=args.encoding,
         delimiter=args.delimiter,
+        header=not args.no_header,
         seed=args.seed,
         test_fraction=args.test_fraction,
         source=args.source,
@@ -205,10 +224,16 @@ def _add_show(commands: Any) -> None:
 
 
 def _show(args: argparse.Namespace) -> None:
+    from artquant_plugin.data.copies import copy_notes
     from artquant_plugin.data.dataset import Dataset
     from artquant_plugin.data.find import find_dataset
 
-    _print_dataset(Dataset.load(find_dataset(args.dataset)))
+    dataset = Dataset.load(find_dataset(args.dataset))
+    for split in dataset.info.splits:
+        dataset.warn_of_changes(split)
+    for note in copy_notes(dataset.info):
+        print(f"note: {note}")
+    _print_dataset(dataset)
 
 
 def _print_dataset(dataset: Any) -> None:

@@ -35,6 +35,7 @@ DECIMAL_COMMA = re.compile(r"[+-]?(\d+,\d*|,\d+)([eE][+-]?\d+)?", re.ASCII)
 SEPARATOR_LINE = re.compile(r"sep=(.)\s*", re.IGNORECASE)  # Excel's own first line, which names the delimiter
 WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # the first bytes of .xlsx and .ods files, and of .xls files
 PARQUET = b"PAR1"  # the first bytes of a Parquet file
+PICTURE_NAME = re.compile(r".+\.(jpe?g|jfif|jpe|png|webp|gif|bmp|tiff?|avif|heic|jp2|jxl)", re.IGNORECASE)
 COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "Zstandard"}
 UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
@@ -146,6 +147,8 @@ def read_table(
     encoding: str = UTF8,
     remedy: str = "name the right column",
     has_options: bool = False,
+    header: bool = True,
+    header_option: str = "",
 ) -> Iterator[TableRow]:
     r"""Read a table row by row; no more than a few rows are in memory, except of a ``.json`` file.
 
@@ -157,10 +160,16 @@ def read_table(
         columns: the columns that must be there; for JSON, the keys that every object must have.
         optional: further columns, which are read where the table has them.
         delimiter: the character between the fields of a line; a tab may be written as ``\t``. None takes a tab
-            where the header line holds one, else a semicolon where it holds one and no comma, else a comma.
+            where the first line holds one, else a semicolon where it holds one and no comma, else a comma; but a space
+            where the first line holds none of these, and several words between which the asked columns are, or a name
+            and a number of a table without a header line. Several spaces count as one.
         encoding: of a text table; JSON is always UTF-8.
         remedy: what the user can do about a missing column, the end of the message.
         has_options: whether the user's command takes ``--delimiter`` and ``--encoding``, which messages then name.
+        header: whether the first line of a text table has the names of the columns. Without it they are called ``1``,
+            ``2`` and so on.
+        header_option: what the user can pass to have a table without a header line read, for messages, with
+            ``{image}`` and ``{score}`` in the place of the columns' numbers; empty where there is no such option.
 
     Yields:
         Each row, with the asked columns.
@@ -184,7 +193,9 @@ def read_table(
                     raise ArtQuantError(f"{place}: text that is no UTF-8 ({error.reason}); write it again") from error
                 yield TableRow(place, values)
     else:
-        yield from _text_rows(location, columns, optional, delimiter, encoding, remedy, has_options)
+        yield from _text_rows(
+            location, columns, optional, delimiter, encoding, remedy, has_options, header, header_option
+        )
 
 
 def table_columns(
@@ -351,7 +362,15 @@ class _TextTable:
 
 
 @contextmanager
-def _text_table(location: str, delimiter: str | None, encoding: str, has_options: bool) -> Iterator[_TextTable]:
+def _text_table(
+    location: str,
+    delimiter: str | None,
+    encoding: str,
+    has_options: bool,
+    columns: Sequence[str] = (),
+    *,
+    has_header: bool = True,
+) -> Iterator[_TextTable]:
     """Open a text table; what goes wrong while its rows are taken within the block is named here, too."""
     if delimiter == "\\t":  # as people type it
         delimiter = "\t"
@@ -370,10 +389,20 @@ def _text_table(location: str, delimiter: str | None, encoding: str, has_options
             if named := SEPARATOR_LINE.fullmatch(first):
                 delimiter, first, table.passed = named[1], file.readline(), 1
             table.first, table.delimiter = first, delimiter or _delimiter(first)
+            if delimiter is None and not has_header and ";" in first and "\t" not in first:
+                table.delimiter = ";"  # the commas are decimal ones
+            words = first.split()
+            if delimiter is None and len(words) > 1 and not set(first) & set("\t;,"):
+                if not has_header or set(columns) <= set(words):
+                    table.delimiter = " "
             table.begins += table.passed
             # Without `strict`, a quote that is never closed takes in the rest of the file without a word.
-            table.rows = csv.reader(chain([first], file), delimiter=table.delimiter, strict=True)
-            table.header = [original(name.strip()) for name in next(table.rows, [])]
+            form: dict[str, Any] = {"delimiter": table.delimiter, "skipinitialspace": table.delimiter == " "}
+            table.rows = csv.reader(chain([first], file), strict=True, **form)
+            if has_header:
+                table.header = [original(name.strip()) for name in next(table.rows, [])]
+            else:
+                table.header = [str(number) for number, _ in enumerate(next(csv.reader([first], **form), []), start=1)]
             table.begins = table.rows.line_num + table.passed + 1
             yield table
         except csv.Error as error:
@@ -390,9 +419,13 @@ def _text_rows(
     encoding: str,
     remedy: str,
     has_options: bool,
+    has_header: bool,
+    header_option: str,
 ) -> Iterator[TableRow]:
-    with _text_table(location, delimiter, encoding, has_options) as table:
+    with _text_table(location, delimiter, encoding, has_options, columns, has_header=has_header) as table:
         header, other = table.header, _delimiter(table.first)
+        if has_header and _lacks_header(header, table.first, columns):
+            raise _no_header(location, table, columns, header_option)
         if has_options and len(header) == 1 and other != table.delimiter and header[0] not in columns:
             remedy = f"its fields are set apart by {other!r}: pass --delimiter {other!r}"
         positions = _positions(location, header, columns, optional, remedy)
@@ -414,6 +447,51 @@ def _other_length(place: str, fields: int, columns: int, delimiter: str) -> ArtQ
     if fields > columns:
         remedy = f"put a field that holds {delimiter!r}, such as a decimal comma, in quotes"
     return ArtQuantError(f"{place}: {fields} fields for {columns} columns; {remedy}")
+
+
+def _lacks_header(header: Sequence[str], first: str, columns: Sequence[str]) -> bool:
+    """Whether the first line of a table is a row: a column is missing, or is named after a cell of that row."""
+    fields = _first_cells(header, first)
+    numbered = [str(number) for number in range(len(fields) + 1)]
+    if fields in (numbered[:-1], numbered[1:]):  # names that tools give to columns that have none
+        return False
+    if columns and all(column in header for column in columns) and not all(map(_is_cell, columns)):
+        return False
+    if any(map(PICTURE_NAME.fullmatch, fields)):
+        return True
+    numbers = [field for field in fields if _is_number(field)]
+    return bool(numbers) and (len(numbers) == len(fields) or any(not number.isdigit() for number in numbers))
+
+
+def _first_cells(header: Sequence[str], first: str) -> list[str]:
+    """The cells of a first line that is a row, also with decimal commas between semicolons, or between spaces."""
+    if ";" in first:
+        return [cell.strip() for cell in first.split(";")]
+    return list(header) if len(header) > 1 else first.split()
+
+
+def _is_cell(name: str) -> bool:
+    return _is_number(name) or PICTURE_NAME.fullmatch(name) is not None
+
+
+def _is_number(text: str) -> bool:
+    return parse_number(text) is not None or DECIMAL_COMMA.fullmatch(text) is not None
+
+
+def _no_header(location: str, table: "_TextTable", columns: Sequence[str], option: str) -> ArtQuantError:
+    """The error of a table whose first line is a row, with the option that reads it, its columns guessed."""
+    fields = _first_cells(table.header, table.first)
+    numbers = [place for place, field in enumerate(fields, start=1) if _is_number(field)]
+    others = [place for place, _ in enumerate(fields, start=1) if place not in numbers]
+    known = len(others) == len(numbers) == 1
+    names = ("image", "score") if all(map(_is_cell, columns)) else columns
+    delimiter = ";" if ";" in table.first else table.delimiter
+    ways = [f"put a line with the names of its columns before the first one, such as {delimiter.join(names)!r}"]
+    if option:
+        told = {"image": others[0], "score": numbers[0]} if known else {"image": "N", "score": "M"}
+        ways.insert(0, f"pass {option.format(**told)}" + ("" if known else ", the numbers of its columns from 1"))
+    row = one_line(table.first.strip())
+    return ArtQuantError(f"'{location}' has no header line: it begins with the row {row!r}; {', or '.join(ways)}")
 
 
 def _delimiter(header: str) -> str:
@@ -447,7 +525,7 @@ def _utf16(location: str, has_options: bool) -> ArtQuantError:
 def _undecodable(location: str, encoding: str, has_options: bool) -> ArtQuantError:
     """The error of a file that is not in its encoding, with the first line that is not: the file is read once more."""
     decoder, number = codecs.getincrementaldecoder(encoding)(), 0
-    remedy = "save the file as UTF-8" + (", or pass the right --encoding" if has_options else "")
+    remedy = "save the file as UTF-8" + (", or pass the right --encoding, such as cp1252" if has_options else "")
     byte = ""
     with open_binary(location) as file:
         for number, line in enumerate(file, start=1):  # noqa: B007 - the last number is used behind the loop

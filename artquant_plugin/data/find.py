@@ -5,7 +5,7 @@ from pathlib import Path
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.hub import is_hub_id
 from artquant_plugin.common.paths import expanded
-from artquant_plugin.data.dataset import INFO_FILE, data_home
+from artquant_plugin.data.dataset import DEMO, INFO_FILE, data_home
 from artquant_plugin.data.hub_rad import fetch_dataset, is_published_name
 
 PUBLISHED = ("apdd", "baid", "vaps")  # datasets with an importer of their own in artquant_plugin.data.importers
@@ -40,7 +40,7 @@ def import_command(name_or_path: str) -> str:
     Args:
         name_or_path: the demo's name, that of a published dataset, or a name or folder of the user's own.
     """
-    if name_or_path == "artquant_demo":
+    if name_or_path == DEMO:
         return "artquant data demo"
     kind = name_or_path if name_or_path in PUBLISHED else f"csv --name {Path(name_or_path).name}"
     return f"artquant data import {kind} --annotations FILE_OR_FOLDER --images FOLDER"

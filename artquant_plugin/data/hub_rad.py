@@ -1,19 +1,20 @@
 """RAD on the Hub -> a dataset folder of this machine: its rows, and pictures that the user has or that it brings."""
 
 import hashlib
-import json
 import re
+import warnings
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from artquant_plugin.common.errors import ArtQuantError
-from artquant_plugin.common.files import atomic_folder, atomic_write, link_file
+from artquant_plugin.common.errors import ArtQuantError, ArtQuantWarning
+from artquant_plugin.common.files import atomic_folder, link_file
 from artquant_plugin.common.hub import commit_of, fetch_snapshot, is_hub_id, split_revision
-from artquant_plugin.common.run_record import one_at_a_time
+from artquant_plugin.common.run_record import one_at_a_time, read_record
 from artquant_plugin.common.tables import parquet_batches
-from artquant_plugin.data.dataset import INFO_FILE, Dataset, data_home
+from artquant_plugin.data.copies import counted, same_pictures
+from artquant_plugin.data.dataset import INFO_FILE, PLAIN_NAME, Dataset, DatasetInfo, data_home, write_info
 from artquant_plugin.data.paintings import PARQUET_FOLDER
 
 RAD_FILE = "rad.json"
@@ -49,8 +50,7 @@ def fetch_dataset(name: str) -> Path:
         raise ArtQuantError(f"dataset {repo!r} has no configuration {config!r} of RAD; look at its page on the Hub")
     commit = commit_of(snapshot) or "local"
     folder = data_home() / "hub" / f"{split_revision(repo)[0].replace('/', '--')}--{config}-{commit[:12]}"
-    record = json.loads((source / RAD_FILE).read_text(encoding="utf-8"))
-    own = None if record["with_images"] else _own_import(record["data"]["name"], name)
+    own = _own_import(_source_name(source / RAD_FILE), name)
     root = PICTURES if own is None else str(own.image_root.resolve())
     folder.parent.mkdir(parents=True, exist_ok=True)
     with one_at_a_time(folder.parent / f".{folder.name}.lock"):  # the processes of a run ask at the same time
@@ -61,12 +61,34 @@ def fetch_dataset(name: str) -> Path:
     return folder
 
 
-def _own_import(source: str, name: str) -> Dataset:
-    """The user's own import of the dataset that was described.
+def _source_name(path: Path) -> str | None:
+    """The name of the dataset that was described, as rad.json gives it; None where the rows hold their pictures.
+
+    Raises:
+        ArtQuantError: the file is no record of a RAD export.
+    """
+    remedy = "use another revision, or export and publish the run again"
+    record = read_record(
+        path, kind="record of a RAD export", remedy=remedy, fields=("with_images",), form_version=None
+    )
+    assert record is not None
+    if record["with_images"]:
+        return None
+    data = record.get("data")
+    name = data.get("name") if isinstance(data, dict) else None
+    if not isinstance(name, str) or not PLAIN_NAME.fullmatch(name):
+        raise ArtQuantError(f"'{path}' names {name!r} as the dataset that was described; {remedy}")
+    return name
+
+
+def _own_import(source: str | None, name: str) -> Dataset | None:
+    """The user's own import of the dataset that was described; None where none is needed.
 
     Raises:
         ArtQuantError: it is not there.
     """
+    if source is None:
+        return None
     folder = data_home() / source
     if not (folder / INFO_FILE).is_file():
         raise ArtQuantError(
@@ -108,9 +130,33 @@ def _write(source: Path, folder: Path, root: str, *, with_pictures: bool) -> Non
                     target = part / PICTURES / name
                     target.parent.mkdir(parents=True, exist_ok=True)
                     target.write_bytes(content)
-        info = replace(Dataset.load(source).info, image_root=root)
-        with atomic_write(part / INFO_FILE) as file:
-            file.write(json.dumps(asdict(info), indent=2, ensure_ascii=False) + "\n")
+        write_info(part, replace(_with_copies(Dataset.load(source)), image_root=root))
+
+
+def _with_copies(dataset: Dataset) -> DatasetInfo:
+    """A dataset's description with the copies that its rows have, of which the user is warned.
+
+    Warns:
+        ArtQuantWarning: a picture stands in two splits.
+    """
+    rows = {
+        split: (replace(painting, description=None, comment=None) for painting in dataset.each(split))
+        for split in dataset.info.splits
+    }
+    found = same_pictures(rows)
+    across = [picture for picture in found if len(picture.splits) > 1]
+    if across:
+        warnings.warn(
+            f"{len(across):,} pictures of {dataset.info.name!r} stand in several splits, such as {across[0]}: figures "
+            "of models that were trained on it are too good",
+            ArtQuantWarning,
+            stacklevel=4,
+        )
+    splits = {}
+    for name, split in dataset.info.splits.items():
+        copies, contradictory = counted(found, name)
+        splits[name] = replace(split, copies=copies, contradictory=contradictory)
+    return replace(dataset.info, splits=splits, files={})
 
 
 def _pictures(path: Path) -> Iterator[tuple[PurePosixPath, bytes]]:
@@ -121,12 +167,13 @@ def _pictures(path: Path) -> Iterator[tuple[PurePosixPath, bytes]]:
     """
     for batch in parquet_batches(str(path), ("file_name", "sha256", "image"), rows_at_once=PICTURES_AT_ONCE):
         for row in batch.to_pylist():
-            picture: dict[str, Any] | None = row["image"]
+            picture: Any = row["image"]
             if picture is None:
                 continue
-            name = PurePosixPath(row["file_name"])
-            if name.is_absolute() or ".." in name.parts:
-                raise ArtQuantError(f"'{path}' names a picture '{name}', which leaves its folder; do not use it")
-            if hashlib.sha256(picture["bytes"]).hexdigest() != row["sha256"]:
+            name = PurePosixPath(str(row["file_name"]))
+            if name.is_absolute() or ".." in name.parts or not name.parts or "\0" in str(name):
+                raise ArtQuantError(f"'{path}' names a picture {str(name)!r}, which leaves its folder; do not use it")
+            content = picture.get("bytes") if isinstance(picture, dict) else None
+            if not isinstance(content, bytes) or hashlib.sha256(content).hexdigest() != row["sha256"]:
                 raise ArtQuantError(f"'{path}': picture '{name}' is not what its row says; fetch it again")
-            yield name, picture["bytes"]
+            yield name, content

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from artquant_plugin.common.errors import ArtQuantError
@@ -37,6 +37,19 @@ class Painting:
     attributes: dict[str, float | None] | None = None
     comment: str | None = None
     description: dict[str, str] | None = None
+
+
+def plain_name(name: str) -> str:
+    """An image's name in the one spelling by which paintings are told apart: without ``./`` and repeated slashes.
+
+    Args:
+        name: a path relative to the image folder, with forward slashes.
+
+    Example:
+        >>> plain_name("./oil//01.jpg")
+        'oil/01.jpg'
+    """
+    return str(PurePosixPath(name)) if name else ""
 
 
 def row_files(folder: Path, split: str) -> list[Path]:

@@ -8,7 +8,6 @@ from artquant_plugin.environment.findings import Finding
 
 LITTLE = 20e9  # bytes; mPLUG-Owl2 in float16, or Qwen3.5-9B in bfloat16, takes 16 to 19 GB
 FULL = 1e9  # bytes; no pretrained model fits
-_DEMO = "artquant_demo"
 
 
 def check_disk(name: str, folder: Path, remedy: str, *, little: float = LITTLE, full: float = FULL) -> list[Finding]:
@@ -70,13 +69,13 @@ def check_login() -> list[Finding]:
 
 def check_datasets() -> list[Finding]:
     """One finding for each imported dataset, and a note for each that our tasks need and that is absent."""
-    from artquant_plugin.data.dataset import INFO_FILE, data_home
+    from artquant_plugin.data.dataset import DEMO, INFO_FILE, data_home
     from artquant_plugin.data.find import PUBLISHED
 
     home = data_home()
     present = sorted(path.parent for path in home.glob(f"*/{INFO_FILE}"))
     findings = [_dataset_finding(folder) for folder in present]
-    for name in (_DEMO, *PUBLISHED):
+    for name in (DEMO, *PUBLISHED):
         if home / name not in present:
             findings.append(_absent_finding(name))
     return findings

@@ -103,7 +103,18 @@ def test_a_manifest_that_lost_rows_is_noticed(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "message"), [("{", "not of the dataset form"), ('{"form_version": 99}', "form version 99")]
+    ("content", "message"),
+    [
+        ("{", "not of the dataset form"),
+        ('{"form_version": 99}', "form version 99"),
+        ("[" * 1_000_000, "not of the dataset form"),
+        ("[]", "not of the dataset form"),
+        (
+            '{"form_version": 1, "name": "x", "score_range": [0, 1], "image_root": 5, "splits": {}, "source": "", '
+            '"license": "", "level_values": null}',
+            "image_root, source, license is no text",
+        ),
+    ],
 )
 def test_a_broken_dataset_json_is_one_line(content, message, tmp_path):
     (tmp_path / "dataset.json").write_text(content)
@@ -150,3 +161,13 @@ def test_the_default_place_is_in_the_users_cache(monkeypatch):
 def test_scores_that_no_level_can_express_are_counted():
     assert outside_levels([0.5, 1.0, 10.0, 7.0]) == 1
     assert outside_levels([0.5, 1.0], (10, 5, 0)) == 0
+
+
+@pytest.mark.parametrize("name", ["~nosuchuser/x", "~nosuchuser"])
+def test_the_home_of_nobody_is_one_line(name, tmp_path, monkeypatch):
+    monkeypatch.setenv("ARTQUANT_DATA", str(tmp_path))
+    with pytest.raises(ArtQuantError, match="nosuchuser', who is no user here"):
+        find_dataset(name)
+    monkeypatch.setenv("ARTQUANT_DATA", name)
+    with pytest.raises(ArtQuantError, match="nosuchuser', who is no user here"):
+        find_dataset("x")

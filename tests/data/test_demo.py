@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,9 +11,11 @@ import numpy as np
 import pytest
 
 from artquant_plugin.common.errors import ArtQuantError
-from artquant_plugin.data.dataset import Dataset
+from artquant_plugin.data.dataset import Dataset, Painting, write_dataset
 from artquant_plugin.data.demo.painting import CATEGORIES, LEVEL_VALUES, WEIGHTS, paint, write_demo
+from artquant_plugin.data.images import sha256_file
 from artquant_plugin.metrics.agreement import plcc, srocc
+from tests.kills import kills
 from tests.paths import ROOT
 
 
@@ -62,13 +65,68 @@ def test_descriptions_tell_every_attribute_in_words_and_never_the_score(painting
     assert re.search("flat|no light", worst.description["perception"])
 
 
-def test_a_set_that_was_painted_over_in_part_does_not_load(tmp_path, monkeypatch):
+def pictures_and_rows(folder):
+    """What a reader finds: the seed, and for each painting whether its picture is the one that its row describes."""
+    dataset = Dataset.load(folder)
+    rows = [row for split in dataset.info.splits for row in dataset.split(split)]
+    return dataset.info.split_seed, [sha256_file(dataset.image_path(row)) == row.sha256 for row in rows]
+
+
+def test_a_set_whose_repainting_fails_stays_whole(tmp_path, monkeypatch):
     write_demo(tmp_path, seed=0, train=2, validation=1, test=1, workers=1)
-    monkeypatch.setattr("artquant_plugin.data.demo.painting.SIZE", 0)  # painting the second set fails
-    with pytest.raises(ValueError):
-        write_demo(tmp_path, seed=1, train=2, validation=1, test=1, workers=1)
-    with pytest.raises(ArtQuantError, match="holds no dataset.json"):
-        Dataset.load(tmp_path)
+    with monkeypatch.context() as patched:
+        patched.setattr("artquant_plugin.data.demo.painting.SIZE", 0)  # painting the second set fails
+        with pytest.raises(ValueError):
+            write_demo(tmp_path, seed=1, train=2, validation=1, test=1, workers=1)
+    assert pictures_and_rows(tmp_path) == (0, [True] * 4)
+    (tmp_path / "set-1/images/mine.txt").write_text("mine")
+    write_demo(tmp_path, seed=1, train=1, validation=1, test=1, workers=1)
+    assert pictures_and_rows(tmp_path) == (1, [True] * 3)
+    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("set-*/images/*")) == [
+        "set-1/images/mine.txt",
+        *(f"set-2/images/0000{number}.png" for number in range(3)),
+    ]
+
+
+def test_another_dataset_is_not_painted_over(tmp_path):
+    rows = {"train": [Painting("a", "a.jpg", "", 5.0)]}
+    write_dataset(tmp_path, name="mine", score_range=(0, 10), splits=rows, image_root=".", source="", license="")
+    with pytest.raises(ArtQuantError, match="holds the dataset 'mine'; pass another --out"):
+        write_demo(tmp_path, seed=0, train=1, validation=1, test=1, workers=1)
+    assert len(Dataset.load(tmp_path).split("train")) == 1
+
+
+@pytest.mark.slow
+def test_a_demo_that_is_killed_anywhere_leaves_the_old_set_or_the_new_one(tmp_path):
+    folder, kept = tmp_path / "watched" / "demo", tmp_path / "kept"
+    write_demo(kept, seed=0, train=1, validation=0, test=1, workers=1)
+
+    def paint_again():
+        write_demo(folder, seed=1, train=1, validation=0, test=2, workers=1)
+
+    for old in (None, 0):
+
+        def renew(old=old):
+            shutil.rmtree(folder.parent, ignore_errors=True)
+            folder.parent.mkdir()
+            if old is not None:
+                shutil.copytree(kept, folder)
+
+        seen = set()
+        for _ in kills(paint_again, folder.parent, renew):
+            if old is None and not (folder / "dataset.json").exists():
+                seen.add(None)
+            else:
+                seed, same = pictures_and_rows(folder)
+                assert all(same) and len(same) == {0: 2, 1: 3}[seed]
+                seen.add(seed)
+            paint_again()
+            assert pictures_and_rows(folder) == (1, [True] * 3)
+            assert sorted(path.name for path in folder.parent.iterdir()) == [".demo.lock", "demo"]
+            assert {path.name for path in folder.iterdir()} == {
+                "dataset.json", "train.jsonl", "validation.jsonl", "test.jsonl", Dataset.load(folder).info.image_root
+            }  # fmt: skip
+        assert seen == {old, 1}
 
 
 def test_the_dataset_is_the_same_for_any_number_of_workers(tmp_path):

@@ -1,5 +1,6 @@
 """Readers of the authors' files: made-up files in the same formats, and the real ones where they are at hand."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -197,6 +198,85 @@ def test_a_tabulator_may_be_written_as_people_type_it(tmp_path):
     assert annotations.splits["test"][0].image == "a.jpg"
 
 
+WITHOUT_HEADER = (
+    "00.jpg,4.5\n01.jpg,2\n",
+    "00.jpg 0.7\n01.jpg  0.5\n",
+    "00.jpg\t4\n01.jpg\t5\n",
+    "00;0,5\n01;1\n",
+    "7,0.5\n8,1\n",
+)
+
+
+@pytest.mark.parametrize("text", WITHOUT_HEADER)
+@pytest.mark.parametrize("as_columns", [False, True])
+def test_a_table_without_a_header_line_is_recognised_also_by_columns_named_after_its_first_row(
+    text, as_columns, tmp_path
+):
+    path = table(tmp_path, text)
+    first = text.partition("\n")[0]
+    columns = AnnotationColumns("image", "score")
+    if as_columns:
+        columns = AnnotationColumns(*(cell for cell in re.split("[ ;\t]|,(?!5$)", first) if cell))
+    with pytest.raises(ArtQuantError) as raised:
+        read_csv(path, columns, name="d", score_range=(0, 10))
+    shown = " ".join(first.split())
+    assert f"t.csv' has no header line: it begins with the row '{shown}'; pass --no-header" in str(raised.value)
+    assert "or put a line with the names of its columns before the first one, such as 'image" in str(raised.value)
+
+
+@pytest.mark.parametrize("text", WITHOUT_HEADER)
+def test_a_table_without_a_header_line_is_read_with_its_first_row(text, tmp_path):
+    columns = AnnotationColumns("1", "2")
+    options = {"name": "d", "score_range": (0, 10), "test_fraction": 0.5, "header": False}
+    found = read_csv(table(tmp_path, text), columns, **options)
+    names = sorted(painting.image for rows in found.splits.values() for painting in rows)
+    assert names == sorted(re.split("[ ;\t,]", line)[0] for line in text.split("\n")[:-1])
+
+
+def test_the_message_about_a_missing_header_line_tells_the_columns_where_it_can(tmp_path):
+    for text, told in (
+        ("x,00.jpg,4.5\n", "pass --no-header --image-column N --score-column M, the numbers of its columns from 1"),
+        ("4.5,00.jpg\n", "pass --no-header --image-column 2 --score-column 1, or put a line"),
+        ("1 953619 0 1 5 17\n", "pass --no-header --image-column N --score-column M"),  # AVA.txt
+    ):
+        with pytest.raises(ArtQuantError, match=told):
+            read_csv(table(tmp_path, text), AnnotationColumns("image", "score"), name="d", score_range=(0, 10))
+
+
+@pytest.mark.parametrize(
+    ("text", "columns"),
+    [
+        ("0,1\na.jpg,5\nb.jpg,6\n", ("0", "1")),  # how pandas names columns that have no names
+        ("1,2\na.jpg,5\nb.jpg,6\n", ("1", "2")),
+        ("image,2019,2020\na.jpg,5,6\nb.jpg,6,6\n", ("image", "2019")),
+        ("image score\na.jpg   5\nb.jpg 6\n", ("image", "score")),
+        ("image;score\na.jpg;5\nb.jpg;6\n", ("image", "score")),
+        ("a.jpg,score\nx,5\ny,6\n", ("a.jpg", "score")),
+    ],
+)
+def test_a_header_line_of_unusual_names_is_one(text, columns, tmp_path):
+    options = {"name": "d", "score_range": (0, 10), "test_fraction": 0.5}
+    found = read_csv(table(tmp_path, text), AnnotationColumns(*columns), **options)
+    assert sorted(painting.score for rows in found.splits.values() for painting in rows) == [5, 6]
+
+
+def test_all_faulty_rows_of_a_table_are_told_at_once(tmp_path):
+    path = table(tmp_path, "image,score\na.jpg,x\nb.jpg,11\nc.jpg,5\n,4\nd.jpg,1_0\n")
+    with pytest.raises(ArtQuantError) as raised:
+        read_csv(path, AnnotationColumns("image", "score"), name="d", score_range=(0, 10))
+    assert str(raised.value) == (
+        f"{path}:2: score 'x' is no number; {path}:3: score 11 is outside [0, 10]; {path}:5: image is empty and 1 "
+        "more (4 faulty rows in all); mend the table or pass another --score-range, or write the image's name or "
+        "remove the row"
+    )
+    write_baid(tmp_path)
+    (tmp_path / "train_set.csv").write_text("image,score\nx.jpg,11\ny.jpg,-1\n")
+    with pytest.raises(
+        ArtQuantError, match=r"train_set.csv:3: score -1 is outside .0, 10. .2 faulty rows in all.; mend"
+    ):
+        read_baid(tmp_path)
+
+
 def test_a_table_without_splits_gets_a_seeded_one(tmp_path):
     path = table(tmp_path, "image,score\n" + "".join(f"{index}.jpg,1\n" for index in range(10)))
     annotations = read_csv(
@@ -227,7 +307,11 @@ def test_a_table_without_splits_gets_a_seeded_one(tmp_path):
         ("image,score\na.jpg,1\n", {"name": ""}, "dataset name '' is no plain name"),
         ("image,score,score\na.jpg,1,2\n", {}, "has 2 columns 'score'"),
         ("image,score\na.jpg,1\nb.jpg,1\n", {}, "2 rows leave no painting for the test split; raise --test-fraction"),
-        ("image;score\na.jpg;1\n", {}, "no column 'image', only image;score; .*: pass --delimiter ';'"),
+        (
+            "image;score\na.jpg;1\n",
+            {"delimiter": ","},
+            "no column 'image', only image;score; .*: pass --delimiter ';'",
+        ),
         ("image,mos\na.jpg,9\n", {}, "no column 'score', only image, mos; pass the right --image-column"),
     ],
 )

@@ -18,8 +18,8 @@ from tests.paths import shared
 def images(tmp_path) -> Path:
     folder = tmp_path / "images"
     folder.mkdir()
-    for name in ("a", "b", "c"):
-        Image.new("RGB", (8, 8), "red").save(folder / f"{name}.png")
+    for name, colour in (("a", "red"), ("b", "lime"), ("c", "blue")):
+        Image.new("RGB", (8, 8), colour).save(folder / f"{name}.png")
     return folder
 
 
@@ -159,3 +159,21 @@ def test_three_real_paintings_of_baid(tmp_path):
     )
     imported = import_dataset(annotations, shared("data/paintings"), tmp_path / "out")
     assert sum(split.n for split in imported.dataset.info.splits.values()) == 3
+
+
+def test_names_in_the_report_are_no_formulas_and_may_hold_anything_that_json_can(images, tmp_path):
+    names = ("=cmd|' /C calc'!A0.png", "\ud800.png", "@SUM(1).png", "a.png")
+    imported = import_dataset(annotated(*names), images, tmp_path / "out", allow_missing=True)
+    with (tmp_path / "out" / "import-report.csv").open(newline="", encoding="utf-8") as file:
+        reported = [row["image"] for row in csv.DictReader(file)]
+    assert reported == ["'=cmd|' /C calc'!A0.png", "\\ud800.png", "'@SUM(1).png"]
+    assert [painting.image for painting in imported.dataset.split("train")] == ["a.png"]
+
+
+def test_half_of_a_surrogate_pair_in_a_text_is_one_line(images, tmp_path):
+    annotations = annotated("a.png")
+    rows = [replace(annotations.splits["train"][0], comment="\ud83d")]
+    with pytest.raises(ArtQuantError, match="holds half of a surrogate pair") as raised:
+        import_dataset(replace(annotations, splits={"train": rows}), images, tmp_path / "out")
+    str(raised.value).encode()
+    assert not (tmp_path / "out" / "dataset.json").exists()

@@ -133,7 +133,7 @@ def _export(run: RadRun, found: ExportSurvey, content: str, out: Path, with_imag
         write_record(part / RAD_FILE, record)
         with atomic_write(part / CARD_FILE) as file:
             file.write(card_text(info, record, features(found.attributes, with_images=with_images)))
-        folds = run.dataset.folder / FOLDS_FILE
+        folds = run.dataset.file(FOLDS_FILE)
         if info.folds is not None and folds.is_file():
             shutil.copyfile(folds, part / FOLDS_FILE)
         write_info(part, info)
@@ -294,6 +294,7 @@ def _info(run: RadRun, found: ExportSurvey, counted: _Counted) -> DatasetInfo:
         name=f"rad-{source.name}",
         image_root=_image_root(run),
         splits=splits,
+        files={},  # they were those of the dataset's JSON lines
         source=f"{source.source}; descriptions by {models['generator']}, judged by {models['judge']}",
     )
 

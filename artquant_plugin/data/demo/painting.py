@@ -7,7 +7,9 @@ same attributes in words. Colours themselves carry no value: hue and brightness 
 """
 
 import colorsys
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
@@ -18,14 +20,16 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
+from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.files import atomic_write
 from artquant_plugin.common.progress import progress
 from artquant_plugin.common.workers import process_pool
-from artquant_plugin.data.dataset import INFO_FILE, Dataset, Painting, write_dataset
+from artquant_plugin.data.dataset import DEMO, INFO_FILE, Dataset, Painting, only_dataset_writer, write_dataset
 from artquant_plugin.data.demo import words as demo_words
 from artquant_plugin.data.images import sha256_file
 
-NAME = "artquant_demo"
+ROOTS, IMAGES = ("set-1", "set-2"), "images"  # folders of a set's pictures; the rows name them from their root
+PICTURE = re.compile(r"\d{5,}\.png|\.\d{5,}\.png\..*\.tmp")  # those of `atomic_write` before they are whole, too
 SIZE = 128  # pixels, both sides
 CATEGORIES = ("landscape", "portrait", "still life", "abstract")
 WEIGHTS = {"composition": 0.18, "color": 0.18, "light": 0.24, "texture": 0.24, "subject": 0.16}
@@ -211,27 +215,73 @@ def write_demo(
 ) -> Dataset:
     """Paint a whole dataset and write it in the dataset form.
 
+    A set that is there already stays whole until the new one is: the new pictures go to the one of two folders,
+    ``set-1`` and ``set-2``, that its dataset.json does not name. The other one is removed at the end.
+
     Args:
-        folder: of the dataset, made when absent; pictures go to its folder ``images``.
+        folder: of the dataset, made when absent.
         seed: of every painting, from 0.
         train: number of paintings of the training split, from 0.
         validation: number of paintings of the validation split, from 0.
         test: number of paintings of the test split, from 0.
-        workers: number of processes that paint, from 1; None takes one per core.
+        workers: number of processes that paint; 1 paints in this process, None takes one per core.
+
+    Raises:
+        ArtQuantError: another process is writing the folder, or it holds a dataset that is no set of demo paintings.
     """
     sizes = {"train": train, "validation": validation, "test": test}
+    with only_dataset_writer(folder):
+        before = _root_before(folder)
+        root = next(name for name in ROOTS if name != before)
+        _remove_pictures(folder / root)  # of a run that was interrupted
+        (folder / root / IMAGES).mkdir(parents=True, exist_ok=True)
+        dataset = _write_demo(folder, root, seed, sizes, workers)
+        if before is not None:
+            _remove_pictures(folder / before)
+    return dataset
+
+
+def _root_before(folder: Path) -> str | None:
+    """Where the pictures of the set are that a folder holds; None where it holds none.
+
+    Raises:
+        ArtQuantError: the folder holds another dataset.
+    """
+    if not (folder / INFO_FILE).is_file():
+        return None
+    try:
+        info = Dataset.load(folder).info
+    except ArtQuantError:  # not readable, so that there is nothing to be kept
+        return None
+    if info.name != DEMO:
+        raise ArtQuantError(f"'{folder}' holds the dataset {info.name!r}; pass another --out")
+    return info.image_root
+
+
+def _remove_pictures(root: Path) -> None:
+    """Remove the pictures of a set, and nothing that somebody else put there."""
+    if root.is_symlink() or (root / IMAGES).is_symlink():
+        return
+    for path in (root / IMAGES).glob("*"):
+        if PICTURE.fullmatch(path.name):
+            path.unlink(missing_ok=True)
+    for emptied in (root / IMAGES, root):
+        with suppress(OSError):  # it is not there, or something else is in it
+            emptied.rmdir()
+
+
+def _write_demo(folder: Path, root: str, seed: int, sizes: Mapping[str, int], workers: int | None) -> Dataset:
     total = sum(sizes.values())
-    (folder / "images").mkdir(parents=True, exist_ok=True)
-    (folder / INFO_FILE).unlink(missing_ok=True)  # pictures of two seeds must never pass for one dataset
-    with process_pool(workers) as pool:
-        painted = pool.map(partial(_paint_file, folder, seed), range(total), chunksize=32)
+    paint_one = partial(_paint_file, folder / root, seed)
+    with nullcontext() if workers == 1 else process_pool(workers) as pool:
+        painted = map(paint_one, range(total)) if pool is None else pool.map(paint_one, range(total), chunksize=32)
         rows = iter(list(progress(painted, "paint", "image", total)))
     return write_dataset(
         folder,
-        name=NAME,
+        name=DEMO,
         score_range=(0.0, 10.0),
         splits={split: list(_take(rows, count)) for split, count in sizes.items()},
-        image_root=".",
+        image_root=root,
         source="procedural paintings of artquant-plugin (artquant data demo)",
         license="Apache-2.0",
         level_values=LEVEL_VALUES,
@@ -247,7 +297,7 @@ def _take(rows: Iterator[Painting], count: int) -> Iterator[Painting]:
 
 def _paint_file(folder: Path, seed: int, index: int) -> Painting:
     painted = paint(seed, index)
-    name = f"images/{index:05d}.png"
+    name = f"{IMAGES}/{index:05d}.png"
     buffer = BytesIO()
     painted.image.save(buffer, "PNG")
     with atomic_write(folder / name, "wb") as file:

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from artquant_plugin.common.errors import ArtQuantError
-from artquant_plugin.common.tables import TableRow
+from artquant_plugin.common.tables import UTF8, TableRow
 from artquant_plugin.data.dataset import SPLITS, Painting
-from artquant_plugin.data.importers.annotations import check_once, read_annotations
+from artquant_plugin.data.importers.annotations import check_once, read_annotations, read_rows
 from artquant_plugin.data.importers.importing import Annotations, check_name, check_range, seeded_split
 
 SPLIT_WORDS = {"train": "train", "training": "train", "val": "validation", "valid": "validation"}
@@ -38,8 +38,9 @@ def read_csv(
     *,
     name: str,
     score_range: tuple[float, float],
-    encoding: str = "utf-8-sig",
-    delimiter: str = ",",
+    encoding: str = UTF8,
+    delimiter: str | None = None,
+    header: bool = True,
     seed: int = 0,
     test_fraction: float = 0.2,
     source: str | None = None,
@@ -53,14 +54,16 @@ def read_csv(
         name: of the dataset, which becomes a folder's name.
         score_range: the lowest and the highest possible score.
         encoding: of a text table, as Python names it.
-        delimiter: the character between the fields of a text table.
+        delimiter: the character between the fields of a text table; None takes the one that its first line shows.
+        header: whether the first line of a text table has the names of the columns. Where it has not, `columns` names
+            them by their numbers, ``"1"``, ``"2"`` and so on.
         seed: of the permutation by which a split is made.
         test_fraction: the share of the rows that a made split tests with, in (0, 1).
         source: where the table is from; None takes its file name.
         license: the terms under which the data may be used.
 
     Raises:
-        ArtQuantError: the range, the fraction, the file or a row is faulty.
+        ArtQuantError: the range, the fraction or the file is faulty, or rows are, which are told together.
     """
     check_name(name)
     check_range(score_range)
@@ -78,14 +81,17 @@ def read_csv(
         delimiter=delimiter,
         remedy="pass the right --image-column, --score-column …",
         has_options=True,
+        header=header,
+        header_option="--no-header --image-column {image} --score-column {score}",
     )
     check_once([rows], columns.image)
-    paintings = [_painting(row, columns, score_range) for row in rows]
+    paintings = read_rows(rows, lambda row: _painting(row, columns, score_range))
     source = source or path.name
     if columns.split is not None:
         splits: dict[str, list[Painting]] = {}
-        for row, painting in zip(rows, paintings, strict=True):
-            splits.setdefault(_split(row, columns.split), []).append(painting)
+        column = columns.split
+        for split, painting in zip(read_rows(rows, lambda row: _split(row, column)), paintings, strict=True):
+            splits.setdefault(split, []).append(painting)
         ordered = {split: splits[split] for split in SPLITS if split in splits}
         return Annotations(name, score_range, ordered, source, license)
     parts = seeded_split([p.image for p in paintings], {"train": 1 - test_fraction, "test": test_fraction}, seed)
@@ -108,13 +114,20 @@ def read_csv(
 
 def _painting(row: TableRow, columns: AnnotationColumns, score_range: tuple[float, float]) -> Painting:
     return Painting(
-        id=row.text(columns.image),  # with its ending: a folder may hold a.jpg and a.png
-        image=row.text(columns.image),
+        id=_image(row, columns.image),  # with its ending: a folder may hold a.jpg and a.png
+        image=_image(row, columns.image),
         sha256="",
         score=row.number(columns.score, *score_range, "mend the table or pass another --score-range"),
         category=row.text(columns.category) or None if columns.category else None,
         comment=row.text(columns.comment) or None if columns.comment else None,
     )
+
+
+def _image(row: TableRow, column: str) -> str:
+    name = row.text(column)
+    if not name:
+        raise ArtQuantError(f"{row.place}: {column} is empty; write the image's name or remove the row")
+    return name
 
 
 def _split(row: TableRow, column: str) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.tables import TableRow
 from artquant_plugin.data.dataset import Painting
-from artquant_plugin.data.importers.annotations import check_once, read_annotations
+from artquant_plugin.data.importers.annotations import REMEDY, check_once, read_annotations, read_rows
 from artquant_plugin.data.importers.importing import Annotations, seeded_split
 
 FILES = {"train": "train.csv", "validation": "valid.csv", "test": "test.csv"}
@@ -36,7 +36,6 @@ NAME, CATEGORY, SCORE, TOTAL, COMMENT = (
     "Language Comment",
 )
 TOLERANCE = 0.01  # score points; the two files round differently
-REMEDY = "mend the row, or fetch the file again"
 
 
 def read_apdd(annotations: Path, *, seed: int = 0) -> Annotations:
@@ -51,7 +50,7 @@ def read_apdd(annotations: Path, *, seed: int = 0) -> Annotations:
         ArtQuantError: a file is absent or faulty, or the two disagree about a score.
     """
     if annotations.is_file():
-        paintings = [_painting(row, TOTAL, 10, row.text(COMMENT) or None) for row in _read_big(annotations)]
+        paintings = read_rows(_read_big(annotations), lambda row: _painting(row, TOTAL, 10, row.text(COMMENT) or None))
         parts = seeded_split([p.id for p in paintings], {"train": 0.8, "validation": 0.1, "test": 0.1}, seed)
         return _annotations(
             {split: [paintings[index] for index in indices] for split, indices in parts.items()},
@@ -75,7 +74,7 @@ def read_apdd(annotations: Path, *, seed: int = 0) -> Annotations:
         comments = {row.text(NAME): row.text(COMMENT) for row in rows if row.text(COMMENT)}
         _check_scores(rows, [row for table in tables.values() for row in table])
     splits = {
-        split: [_painting(row, SCORE, 1, comments.get(row.text(NAME))) for row in table]
+        split: read_rows(table, lambda row: _painting(row, SCORE, 1, comments.get(row.text(NAME))))
         for split, table in tables.items()
     }
     return _annotations(splits, notes=tuple(notes))
@@ -94,6 +93,7 @@ def _annotations(
         splits=splits,
         source="APDDv2, https://github.com/BestiVictory/APDDv2",
         license="CC BY-NC-ND 4.0",
+        official=True,
         split_method=split_method,
         split_seed=split_seed,
         notes=notes,

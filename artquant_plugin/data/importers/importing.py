@@ -2,7 +2,6 @@
 
 import csv
 import math
-import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,12 +14,24 @@ from artquant_plugin.common.csv_text import harmless
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.files import atomic_write
 from artquant_plugin.common.progress import progress
+from artquant_plugin.common.text import listed, one_line
 from artquant_plugin.common.workers import process_pool
-from artquant_plugin.data.dataset import Dataset, Painting, check_unique, outside_levels, write_dataset
+from artquant_plugin.data.copies import SamePicture, counted, same_pictures
+from artquant_plugin.data.dataset import (
+    PLAIN_NAME,
+    Dataset,
+    Painting,
+    check_unique,
+    only_dataset_writer,
+    outside_levels,
+    write_dataset,
+)
 from artquant_plugin.data.images import ImageError, open_image, resolve_inside, sha256_file
+from artquant_plugin.data.importers.picture_names import find_pictures
 
 REPORT_FILE = "import-report.csv"
-PLAIN_NAME = re.compile(r"\w[\w.-]*")  # it becomes a folder's name under $ARTQUANT_DATA
+COPY, COPY_KEPT = "copy", "copy_kept"  # reasons in the report, beside those of images that cannot be used
+SHOWN_REMEDIES = 4
 MANY_FILES = 64  # below it, starting processes costs more than they save
 
 
@@ -37,6 +48,7 @@ class Annotations:
         split_method: how a split was made that the authors do not publish; None for a published one.
         split_seed: the seed of such a split; None for a published one.
         folds: the cross-validation fold of each painting, by its id, from 0; None where there are no folds.
+        official: whether the annotations are those that a dataset's authors publish, which the user cannot mend.
         notes: sentences for the user about what was noticed in the files.
     """
 
@@ -48,7 +60,26 @@ class Annotations:
     split_method: str | None = None
     split_seed: int | None = None
     folds: Mapping[str, int] | None = None
+    official: bool = False
     notes: tuple[str, ...] = field(default=())
+
+
+@dataclass(frozen=True, slots=True)
+class ReportRow:
+    """A row of import-report.csv: a painting that was left out, or that shares its picture with another one.
+
+    Args:
+        split: the split that the annotations give it, or that was made.
+        image: its image's name, as the annotations spell it.
+        reason: the kind of failure of `ImageError`, ``copy`` for a copy that was left out, ``copy_kept`` for one that
+            stayed.
+        detail: what is wrong with the image, or which other paintings have the same picture.
+    """
+
+    split: str
+    image: str
+    reason: str
+    detail: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +96,19 @@ class ImportResult:
 
 
 def import_dataset(
-    annotations: Annotations, images: Path, out: Path, *, allow_missing: bool = False, workers: int | None = None
+    annotations: Annotations,
+    images: Path,
+    out: Path,
+    *,
+    allow_missing: bool = False,
+    allow_copies: bool = False,
+    workers: int | None = None,
 ) -> ImportResult:
-    """Check every image and write the dataset.
+    """Check every image and write the dataset. A dataset that is there already is replaced in one step, at the end.
+
+    A picture may stand in the annotations under several names: as copies of a file, or as links. In a split that is
+    made here, its copies go to one side together. In a split that the annotations give, the picture stays in the
+    strictest one (test before validation before train) and is left out of the others. Copies within a split stay.
 
     Args:
         annotations: the rows that an importer has read from the authors' files.
@@ -75,42 +116,70 @@ def import_dataset(
         out: the dataset's folder, which is made when absent.
         allow_missing: leave out paintings whose image is missing or broken, and keep their number in dataset.json;
             otherwise one such image stops the import.
+        allow_copies: import although a picture stands in two splits, or has two scores. Otherwise such a picture stops
+            the import, except where the annotations are official: then there is nothing that the user could mend.
         workers: number of processes that open images, from 1; None takes one per core. Fewer than `MANY_FILES` images
             are opened in this process.
 
     Raises:
-        ArtQuantError: no image folder, images that cannot be used (listed in import-report.csv), no paintings left.
+        ArtQuantError: another process is writing the dataset, there is no image folder, there are images that cannot
+            be used or copies that are not allowed (both are listed in import-report.csv), or no paintings are left.
     """
+    with only_dataset_writer(out):
+        return _import(annotations, images, out, allow_missing, allow_copies or annotations.official, workers)
+
+
+def _import(
+    annotations: Annotations, images: Path, out: Path, allow_missing: bool, allow_copies: bool, workers: int | None
+) -> ImportResult:
     if not images.is_dir():
         raise ArtQuantError(
             f"image folder '{images}' {'is a file' if images.exists() else 'does not exist'}; mend --images"
         )
     check_unique(annotations.splits)  # first, since opening all images may take an hour
-    places = [(split, painting) for split, rows in annotations.splits.items() for painting in rows]
-    hashes = _hashes(images, [painting.image for _, painting in places], workers)
-    kept: dict[str, list[Painting]] = {split: [] for split in annotations.splits}
-    failures: list[tuple[str, str, str, str]] = []
-    for (split, painting), result in zip(places, hashes, strict=True):
-        if isinstance(result, ImageError):
-            failures.append((split, painting.image, result.reason, str(result)))
-        else:
-            kept[split].append(replace(painting, sha256=result))
+    readable, unreadable, notes = _look_at_images(annotations, images, workers)
+    found = same_pictures(readable)
+    folds = annotations.folds
+    if annotations.split_method is None:
+        kept, left_out = _in_strictest_split(readable, found), _copies_left_out(found)
+    else:
+        kept, left_out = _together(readable, found), []
+        if folds is not None:
+            folds = _folds_together(folds, found)
+        found = same_pictures(kept)
     report = out / REPORT_FILE
-    notes = list(annotations.notes)
-    if failures:
-        with atomic_write(report) as file:
-            writer = csv.writer(file)
-            writer.writerow(("split", "image", "reason", "detail"))
-            writer.writerows(map(harmless, row) for row in failures)
-        reasons = ", ".join(f"{count:,} {reason}" for reason, count in Counter(row[2] for row in failures).items())
-        summary = f"{len(failures):,} of {len(places):,} images cannot be used ({reasons}), see '{report}'"
-        if not allow_missing:
-            raise ArtQuantError(f"{summary}; complete the image folder or pass --allow-missing")
-        notes.append(summary)
+    rows = [*unreadable, *_copy_rows(found, left_out)]
+    if rows:
+        _write_report(report, rows)
     else:
         report.unlink(missing_ok=True)
-    missing = {split: dict(Counter(reason for where, _, reason, _ in failures if where == split)) for split in kept}
+    total = sum(map(len, annotations.splits.values()))
+    if unreadable:
+        summary = _unreadable(unreadable, total, report)
+        if not allow_missing:
+            remedies = dict.fromkeys(row.detail.rpartition("; ")[2] for row in unreadable)
+            raise ArtQuantError(
+                f"{summary}; {listed(remedies, SHOWN_REMEDIES)}, or pass --allow-missing to leave them out"
+            )
+        notes.append(summary)
+    if found:
+        summary = _copies(found, report)
+        if not allow_copies and (left_out or any(picture.contradictory for picture in found)):
+            raise ArtQuantError(
+                f"{summary}; remove the repeated paintings, or pass --allow-copies to leave copies of test pictures "
+                "out of training and keep the others"
+            )
+        notes.append(summary)
+    for split, paintings in kept.items():
+        if readable[split] and not paintings:
+            raise ArtQuantError(
+                f"no painting is left for the {split} split, since each of its pictures has copies in another split; "
+                f"remove the repeated paintings, which are listed in '{report}'"
+            )
     notes.extend(_level_notes(kept))
+    missing = {
+        split: dict(Counter(row.reason for row in [*unreadable, *left_out] if row.split == split)) for split in kept
+    }
     dataset = write_dataset(
         out,
         name=annotations.name,
@@ -120,11 +189,120 @@ def import_dataset(
         source=annotations.source,
         license=annotations.license,
         missing=missing,
+        copies={split: counted(found, split) for split in kept},
         split_method=annotations.split_method,
         split_seed=annotations.split_seed,
-        folds=annotations.folds,
+        folds=folds,
     )
-    return ImportResult(dataset, tuple(notes))
+    return ImportResult(dataset, (*annotations.notes, *notes))
+
+
+def _look_at_images(
+    annotations: Annotations, images: Path, workers: int | None
+) -> tuple[dict[str, list[Painting]], list[ReportRow], list[str]]:
+    """Find and open every image: the paintings with their hashes by split, those left out, sentences for the user."""
+    places = [(split, painting) for split, rows in annotations.splits.items() for painting in rows]
+    names, notes = find_pictures(images, [painting.image for _, painting in places])
+    check_unique(
+        {
+            split: [
+                replace(painting, image=name)
+                for (own, painting), name in zip(places, names, strict=True)
+                if own == split and isinstance(name, str)
+            ]
+            for split in annotations.splits
+        }
+    )
+    hashes = iter(_hashes(images, [name for name in names if isinstance(name, str)], workers))
+    readable: dict[str, list[Painting]] = {split: [] for split in annotations.splits}
+    unreadable = []
+    for (split, painting), name in zip(places, names, strict=True):
+        result = next(hashes) if isinstance(name, str) else name
+        if isinstance(result, ImageError):
+            unreadable.append(ReportRow(split, painting.image, result.reason, str(result)))
+        else:
+            readable[split].append(replace(painting, image=str(name), sha256=result))
+    return readable, unreadable, notes
+
+
+def _unreadable(rows: Sequence[ReportRow], total: int, report: Path) -> str:
+    reasons = ", ".join(f"{count:,} {reason}" for reason, count in Counter(row.reason for row in rows).items())
+    return (
+        f"{len(rows):,} of {total:,} images cannot be used ({reasons}), see '{report}'; the first: "
+        f"{one_line(rows[0].detail.rpartition('; ')[0])}"
+    )
+
+
+def _copies(found: Sequence[SamePicture], report: Path) -> str:
+    """How many pictures stand under several names, and the worst of them."""
+    across = sum(len(picture.splits) > 1 for picture in found)
+    contradictory = sum(picture.contradictory for picture in found)
+    worst = max(found, key=lambda picture: (len(picture.splits) > 1, picture.contradictory))
+    return (
+        f"{len(found):,} pictures stand under several names, {across:,} of them in several splits and "
+        f"{contradictory:,} with different scores, see '{report}'; such as {worst}"
+    )
+
+
+def _in_strictest_split(
+    splits: Mapping[str, Sequence[Painting]], found: Sequence[SamePicture]
+) -> dict[str, list[Painting]]:
+    strictest = {picture.places[0][1].sha256: picture.splits[-1] for picture in found}
+    return {
+        split: [painting for painting in paintings if strictest.get(painting.sha256, split) == split]
+        for split, paintings in splits.items()
+    }
+
+
+def _copies_left_out(found: Sequence[SamePicture]) -> list[ReportRow]:
+    return [
+        ReportRow(split, painting.image, COPY, f"left out, since {picture.splits[-1]} has the same picture: {picture}")
+        for picture in found
+        for split, painting in picture.places
+        if split != picture.splits[-1]
+    ]
+
+
+def _copy_rows(found: Sequence[SamePicture], left_out: Sequence[ReportRow]) -> list[ReportRow]:
+    """The report's rows about copies: those that are left out, then those that stay."""
+    stay = [
+        ReportRow(split, painting.image, COPY_KEPT, f"the same picture under several names: {picture}")
+        for picture in found
+        for split, painting in picture.places
+        if split == picture.splits[-1]
+    ]
+    return [*left_out, *stay]
+
+
+def _together(splits: Mapping[str, Sequence[Painting]], found: Sequence[SamePicture]) -> dict[str, list[Painting]]:
+    """Move the copies of a picture to the split that has the first of them by name."""
+    home = {picture.places[0][1].sha256: _first_by_name(picture)[0] for picture in found}
+    moved: dict[str, list[Painting]] = {split: [] for split in splits}
+    for split, paintings in splits.items():
+        for painting in paintings:
+            moved[home.get(painting.sha256, split)].append(painting)
+    return moved
+
+
+def _folds_together(folds: Mapping[str, int], found: Sequence[SamePicture]) -> dict[str, int]:
+    moved = dict(folds)
+    for picture in found:
+        moved |= dict.fromkeys((painting.id for _, painting in picture.places), folds[_first_by_name(picture)[1].id])
+    return moved
+
+
+def _first_by_name(picture: SamePicture) -> tuple[str, Painting]:
+    return min(picture.places, key=lambda place: place[1].image)
+
+
+def _write_report(path: Path, rows: Sequence[ReportRow]) -> None:
+    with atomic_write(path) as file:
+        writer = csv.writer(file)
+        writer.writerow(("split", "image", "reason", "detail"))
+        for row in rows:
+            # Names of JSON files may hold halves of surrogate pairs, which no file can.
+            cells = (row.split, row.image, row.reason, row.detail)
+            writer.writerow(harmless(cell.encode("utf-8", "backslashreplace").decode()) for cell in cells)
 
 
 def check_name(name: str) -> None:

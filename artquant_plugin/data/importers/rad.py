@@ -21,6 +21,7 @@ from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.tables import read_json_values
 from artquant_plugin.data.dataset import Painting
 from artquant_plugin.data.importers.importing import Annotations, check_name, check_range
+from artquant_plugin.data.paintings import plain_name
 from artquant_plugin.prompting.descriptions import read_description
 from artquant_plugin.prompting.levels import LevelScale
 from artquant_plugin.prompting.questions import WHOLE_TEXT
@@ -132,6 +133,7 @@ def _record(place: str, content: Any, score_range: tuple[float, float]) -> Label
     image = content.get("image")
     if not isinstance(image, str) or not image:
         raise ValueError(f"image is {image!r}, not the name of a file")
+    image = plain_name(image)
     kind = content.get("task_type", SCORE)
     if kind == DESCRIPTION:
         return LabelRecord(place, image, text=_answer(content))

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.tables import TableRow
 from artquant_plugin.data.dataset import Painting
-from artquant_plugin.data.importers.annotations import check_once, read_annotations
+from artquant_plugin.data.importers.annotations import REMEDY, check_once, read_annotations, read_rows
 from artquant_plugin.data.importers.importing import Annotations, seeded_split
 
 FILE, NAME, LIKING = "vaps_dataset.csv", "File Number", "Liking"
@@ -33,15 +34,7 @@ def read_vaps(annotations: Path, *, seed: int = 0, fold: int | None = None) -> A
     path = annotations / FILE if annotations.is_dir() else annotations
     rows = read_annotations(path, (NAME, LIKING))
     check_once([rows], NAME)
-    paintings = [
-        Painting(
-            id=Path(row.text(NAME)).stem,
-            image=row.text(NAME),
-            sha256="",
-            score=row.number(LIKING, 1, 10, "mend the row, or fetch the file again"),
-        )
-        for row in rows
-    ]
+    paintings = read_rows(rows, _painting)
     ids = [painting.id for painting in paintings]
     order = np.argsort(np.array(ids))[np.random.default_rng((seed, 1)).permutation(len(ids))]
     folds = {ids[index]: position % FOLDS for position, index in enumerate(order.tolist())}
@@ -60,7 +53,17 @@ def read_vaps(annotations: Path, *, seed: int = 0, fold: int | None = None) -> A
         splits={split: [paintings[index] for index in indices] for split, indices in parts.items()},
         source="VAPS liking, https://github.com/samuelribaric/BAID-Reproducibility",
         license="research use; the original VAPS files are gated",
+        official=True,
         split_method=method,
         split_seed=seed,
         folds={name: folds[name] for name in sorted(folds)},
+    )
+
+
+def _painting(row: TableRow) -> Painting:
+    return Painting(
+        id=Path(row.text(NAME)).stem,
+        image=row.text(NAME),
+        sha256="",
+        score=row.number(LIKING, 1, 10, REMEDY),
     )

@@ -1,0 +1,127 @@
+"""The files that annotations mean: names with backslashes, without an ending or in other letters find their file.
+
+A table that was made on Windows, by a spreadsheet or from database keys often spells names in another way than the
+image folder. Where exactly one file can be meant, it is taken and the user is told; where several can, none is.
+"""
+
+import os
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+from artquant_plugin.common.text import listed
+from artquant_plugin.data.images import ImageError, resolve_inside
+
+BACKSLASHES, NO_ENDING, OTHER_LETTERS, WHOLE_PATH = "backslashes", "no ending", "other letters", "whole path"
+_TOLD = {
+    BACKSLASHES: "with backslashes were read as paths with slashes",
+    NO_ENDING: "without an ending were read as the only file of that name",
+    OTHER_LETTERS: "were read as the only file that differs in upper and lower case, or in how accents are stored",
+    WHOLE_PATH: "that lead to the image folder were read as relative to it",
+}
+
+
+def find_pictures(root: Path, names: Sequence[str]) -> tuple[list[str | ImageError], list[str]]:
+    """Find the file of each name.
+
+    Args:
+        root: the image folder, which exists.
+        names: paths relative to it, as the annotations spell them.
+
+    Returns:
+        For each name the path of the file relative to the image folder, with forward slashes: the name itself where
+        that is there. An error where no file, or more than one, can be meant, or where the name leaves the folder.
+        Then a sentence for each kind of spelling that was read as another name, for the user.
+    """
+    folders: dict[Path, _Folder] = {}
+    found: list[str | ImageError] = []
+    kinds: Counter[str] = Counter()
+    first: dict[str, str] = {}
+    for name in names:
+        try:
+            file, kind = _find(root, name, folders)
+        except ImageError as error:
+            found.append(error)
+            continue
+        found.append(file)
+        if kind is not None:
+            kinds[kind] += 1
+            first.setdefault(kind, f"{name!r} as '{file}'")
+    return found, [f"{count:,} names {_TOLD[kind]}, {first[kind]} the first" for kind, count in kinds.items()]
+
+
+class _Folder:
+    """The files of a folder by their folded names, with ending and without."""
+
+    def __init__(self, folder: Path) -> None:
+        self.by_name: dict[str, list[str]] = {}
+        self.by_stem: dict[str, list[str]] = {}
+        for file in sorted(os.listdir(folder)) if os.path.isdir(folder) else []:
+            self.by_name.setdefault(_folded(file), []).append(file)
+            stem, ending = os.path.splitext(file)
+            if ending:
+                self.by_stem.setdefault(_folded(stem), []).append(file)
+
+
+def _find(root: Path, name: str, folders: dict[Path, _Folder]) -> tuple[str, str | None]:
+    """The file of a name, and which kind of spelling the name has; None for the file's own."""
+    path, kind = PurePosixPath(name), None
+    if "\\" in name and not os.path.lexists(root / name):
+        drive = PureWindowsPath(name).drive
+        text = name.replace("\\", "/")
+        path, kind = PurePosixPath(f"/{text[2:]}" if drive.endswith(":") else text), BACKSLASHES
+    inside = _behind_root(root, path)
+    if inside is not None:
+        path, kind = inside, kind or WHOLE_PATH
+    if kind == BACKSLASHES and path.is_absolute():
+        raise ImageError(
+            f"image path {name!r} is one of a Windows drive; write paths relative to the image folder '{root}'",
+            "outside_folder",
+        )
+    file = resolve_inside(root, name if kind is None else str(path))
+    if os.path.lexists(file) and not os.path.isdir(file):
+        return str(path), kind
+    if file.parent not in folders:
+        folders[file.parent] = _Folder(file.parent)
+    beside = folders[file.parent]
+    same = beside.by_name.get(_folded(file.name), []) if not os.path.lexists(file) else []
+    alike = same or beside.by_stem.get(_folded(file.name), [])
+    if len(alike) == 1:
+        return str(path.with_name(alike[0])), kind or (OTHER_LETTERS if same else NO_ENDING)
+    if alike:
+        raise ImageError(
+            f"image {name!r} is not in '{file.parent}', but {listed(alike)} are; write the whole name of one of them",
+            "missing",
+        )
+    if os.path.isdir(file):
+        return str(path), kind  # whoever opens it says that it is a folder
+    raise ImageError(_why_missing(root, path, name, kind), "missing")
+
+
+def _behind_root(root: Path, path: PurePosixPath) -> PurePosixPath | None:
+    """The part of a path behind the image folder's own name, where the folder has that and not the whole path."""
+    name = root.resolve().name
+    if name not in path.parts[:-1] or ".." in path.parts or (not path.is_absolute() and os.path.lexists(root / path)):
+        return None
+    at = len(path.parts) - 1 - path.parts[::-1].index(name)
+    rest = PurePosixPath(*path.parts[at + 1 :])
+    return rest if rest.parts and os.path.lexists(root / rest) else None
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def _why_missing(root: Path, path: PurePosixPath, name: str, kind: str | None) -> str:
+    said = f"image {name!r}"
+    if kind == BACKSLASHES:
+        said += f", whose backslashes were read as in '{path}',"
+    if len(path.parts) > 1 and not os.path.isdir(root / path.parent):
+        if os.path.isfile(root / path.name):
+            return (
+                f"{said} does not exist, but '{path.name}' is in '{root}'; remove '{path.parent}' from the names, or "
+                "put the images into a folder of that name"
+            )
+        return f"{said} does not exist: '{root}' has no folder '{path.parent}'; mend the names or --images"
+    return f"{said} does not exist in '{root}'; complete the image folder or mend the names"
