@@ -8,11 +8,9 @@ from typing import Any
 
 from artquant_plugin.bulk.rows import ScoreColumns
 from artquant_plugin.checkpoint import ScoringSpec, locate, locate_base
+from artquant_plugin.checkpoint.identity import file_keys
 from artquant_plugin.common.errors import ArtQuantError
-from artquant_plugin.common.locations import content_key
 from artquant_plugin.common.paths import expanded
-
-MODEL_SUFFIXES = (".json", ".safetensors", ".bin", ".model", ".jinja", ".txt")
 
 
 @dataclass
@@ -82,9 +80,9 @@ class CheckpointEngine:
         """The model's name, and a key of each file that it is loaded from, those of an adapter's base included."""
         local = expanded(self.model)
         name = str(local.resolve()) if local.is_dir() else self.model
-        found: dict[str, Any] = {"name": name, "files": _file_keys(self._folder)}
+        found: dict[str, Any] = {"name": name, "files": file_keys(self._folder)}
         base = locate_base(self.model, self._folder, self.base)
-        return found if base is None else found | {"base_files": _file_keys(base)}
+        return found if base is None else found | {"base_files": file_keys(base)}
 
     def results(self, images: Iterable[Path | bytes]) -> Iterator[dict[str, Any] | ArtQuantError]:
         """Load the checkpoint, then score the images as they come."""
@@ -93,10 +91,3 @@ class CheckpointEngine:
                 yield result
             else:
                 yield asdict(result) | {"extras": {}}
-
-
-def _file_keys(folder: Path) -> dict[str, str]:
-    """A key of each file of a checkpoint's folder that can change scores; training.json only records the training."""
-    files = sorted(file for file in folder.iterdir() if file.suffix in MODEL_SUFFIXES and file.is_file())
-    kept = [file for file in files if not file.name.startswith(".") and file.name != "training.json"]
-    return {file.name: content_key(str(file)) for file in kept}

@@ -58,13 +58,12 @@ def files_hash(folders: Iterable[Path]) -> str:
     Weights alone do not decide a score: the scoring file, the processor, the tokenizer and the chat template do, too.
 
     Args:
-        folders: the checkpoint's folder, and the one of its base model where it has one. All files that lie in them
-            count, and those in their sub-folders do not.
+        folders: the checkpoint's folder, and the one of its base model where it has one.
     """
     digest = hashlib.sha256()
     for folder in folders:
         digest.update(b"folder\n")
-        for path in sorted(path for path in folder.iterdir() if path.is_file()):
+        for path in _loaded_files(folder):
             digest.update(f"{path.name} {digest_of_kept(path).sha256}\n".encode())
     return digest.hexdigest()
 
@@ -76,8 +75,12 @@ def file_keys(folder: Path) -> dict[str, str]:
         folder: the local folder of the checkpoint.
 
     Returns:
-        The keys of `content_key` by the files' names. training.json has none, since it only records the training.
+        The keys of `content_key` by the files' names.
     """
+    return {path.name: content_key(str(path)) for path in _loaded_files(folder)}
+
+
+def _loaded_files(folder: Path) -> list[Path]:
+    """The files of a folder from which a checkpoint is loaded, by name; training.json only records the training."""
     files = sorted(file for file in folder.iterdir() if file.suffix in MODEL_SUFFIXES and file.is_file())
-    kept = [file for file in files if not file.name.startswith(".") and file.name != "training.json"]
-    return {file.name: content_key(str(file)) for file in kept}
+    return [file for file in files if not file.name.startswith(".") and file.name != "training.json"]

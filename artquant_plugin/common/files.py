@@ -135,30 +135,37 @@ def refuse_link(path: Path) -> None:
 
 
 @contextmanager
-def atomic_files(folder: Path, *, last: str, replaced: Sequence[str] = ()) -> Iterator[Path]:
+def atomic_files(folder: Path, *, last: str | tuple[str, ...], replaced: Sequence[str] = ()) -> Iterator[Path]:
     """Write several files of a folder together: they appear when the block ends without an error, or none does.
 
     Args:
-        folder: where the files go; it is made when absent, and files of other names in it stay as they are.
-        last: name of the file by which readers recognise a complete folder. It is absent while the other files are
-            moved, so that old and new files are never read together.
+        folder: where the files go; it is made when absent, and files of other names in it stay as they are. Only one
+            process at a time may write it, because temporary folders that an interrupted process left in it are
+            removed.
+        last: name of the file by which readers recognise a complete folder, or several names, of which the last one
+            is moved last of all. They are absent while the other files are moved, so that old and new files are never
+            read together.
         replaced: names of files that are removed even where the block writes none of that name.
 
     Yields:
         A temporary folder; whatever the block writes to it is moved to `folder`.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    for leftover in folder.glob(".part-*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    at_the_end = (last,) if isinstance(last, str) else last
     with tempfile.TemporaryDirectory(dir=folder, prefix=".part-") as temporary:
         part = Path(temporary)
         yield part
-        for name in (last, *replaced):
+        for name in (*reversed(at_the_end), *replaced):
             (folder / name).unlink(missing_ok=True)
-        for path in sorted(part.rglob("*"), key=lambda path: path.name == last):
-            if path.is_file():
-                target = folder / path.relative_to(part)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                path.chmod(0o666 & ~_umask())  # safetensors makes files that other users cannot read
-                os.replace(path, target)
+        written = {path.relative_to(part).as_posix(): path for path in sorted(part.rglob("*")) if path.is_file()}
+        order = [name for name in written if name not in at_the_end]
+        for name in [*order, *(name for name in at_the_end if name in written)]:
+            target = folder / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            written[name].chmod(0o666 & ~_umask())  # safetensors makes files that other users cannot read
+            os.replace(written[name], target)
 
 
 def link_file(source: Path, target: Path) -> None:
@@ -174,6 +181,15 @@ def link_file(source: Path, target: Path) -> None:
     except OSError:
         with source.open("rb") as old, target.open("xb") as new:
             shutil.copyfileobj(old, new)
+
+
+def link_files(source: Path, target: Path) -> None:
+    """Give every file of a folder, and of the folders in it, a second name in another folder, which must exist."""
+    for path in sorted(source.rglob("*")):
+        if path.is_file():
+            copy = target / path.relative_to(source)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            link_file(path, copy)
 
 
 @contextmanager

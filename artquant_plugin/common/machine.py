@@ -25,6 +25,7 @@ _REMEDIES = {
     errno.EIO: "look for errors of the disk or the network storage (`dmesg`)",
     errno.ESTALE: "mount the network storage again",
     errno.ENOSPC: "make room on the disk",
+    errno.EFBIG: "raise the limit of a file's size (`ulimit -f`), or name a disk that takes larger files",
     errno.EDQUOT: "make room in your quota of the disk",
     errno.EFBIG: "raise the limit of a file's size (`ulimit -f`)",
     errno.EROFS: "name a place that can be written",
