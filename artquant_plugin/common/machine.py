@@ -27,6 +27,7 @@ _REMEDIES = {
     errno.EIO: "look for errors of the disk or the network storage (`dmesg`)",
     errno.ESTALE: "mount the network storage again",
     errno.ENOSPC: "make room on the disk",
+    errno.EFBIG: "raise the limit of a file's size (`ulimit -f`), or name a disk that takes larger files",
     errno.EDQUOT: "make room in your quota of the disk",
     errno.EROFS: "name a place that can be written",
     errno.ENOMEM: "use fewer workers or smaller batches, or end other programs",

@@ -145,8 +145,8 @@ def read_verdict(reply: Reply, shown: Sequence[str] = ()) -> Verdict:
         rejecting = next((found for text in (prose, *_texts(content)) if (found := _rejection(text))), None)
         if rejecting:
             raise ReplyError("malformed", f"'consistent' is true, and the words around it say {rejecting!r}")
-    elif not _rejection(prose) and (found := _ACCEPTS.search(prose)):
-        raise ReplyError("malformed", f"'consistent' is false, and the words around it say {one_line(found[0])!r}")
+    elif not _rejection(prose) and (accepting := _ACCEPTS.search(prose)):
+        raise ReplyError("malformed", f"'consistent' is false, and the words around it say {one_line(accepting[0])!r}")
     return Verdict(consistent, None, reason)
 
 
