@@ -2,6 +2,8 @@
 
 import errno
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from artquant_plugin.common.errors import MachineError
 from artquant_plugin.common.text import one_line
@@ -63,3 +65,18 @@ def machine_error(error: BaseException, doing: str) -> MachineError:
     said = os.strerror(number) if number else one_line(error)
     remedy = _REMEDIES.get(number or 0, "mend that")
     return MachineError(f"{doing}: {said}; {remedy}, then run again")
+
+
+@contextmanager
+def machine_faults(doing: str) -> Iterator[None]:
+    """A context whose faults of the machine, such as a full disk, become a `MachineError`; other errors pass.
+
+    Args:
+        doing: what fails then, for example ``'runs/rad' cannot be written``.
+    """
+    try:
+        yield
+    except (OSError, MemoryError) as error:
+        if not is_machine_fault(error):
+            raise
+        raise machine_error(error, doing) from error

@@ -181,17 +181,15 @@ class OpenAIServer:
             message = choice.get("message") if isinstance(choice, dict) else None
             if not isinstance(message, dict):
                 raise _no_completion(f"a reply whose choice {number} has no message")
-            texts = {
-                name: self._text_or_none(message.get(name), f"the message's {name!r}")
-                for name in ("content", "refusal")
-            }
+            text = self._text_or_none(message.get("content"), "the message's 'content'")
+            refusal = self._text_or_none(message.get("refusal"), "the message's 'refusal'")
             finish = self._text_or_none(choice.get("finish_reason"), "'finish_reason'")
             found.append(
                 Choice.construct(
                     index=number,
                     finish_reason=finish,
                     logprobs=_log_probabilities(choice.get("logprobs")),
-                    message=ChatCompletionMessage.construct(role="assistant", **texts),
+                    message=ChatCompletionMessage.construct(role="assistant", content=text, refusal=refusal),
                 )
             )
         given = body.get("usage")
@@ -317,8 +315,11 @@ class OpenAIServer:
         told: object = error
         if isinstance(error, openai.APIConnectionError):
             told = _first_cause(error)
-        elif isinstance(error.body, dict) and isinstance(error.body.get("message"), str):
-            told = error.body["message"]
+        elif isinstance(error, openai.APIError):
+            body = error.body
+            told = (
+                body["message"] if isinstance(body, dict) and isinstance(body.get("message"), str) else error.message
+            )
         return self.without_key(told)
 
     def without_key(self, text: object) -> str:
@@ -438,8 +439,9 @@ def _kind(value: object) -> str:
     """What a JSON value is, in the words of JSON."""
     if value is None or isinstance(value, bool):
         return json.dumps(value)
-    names = {str: "a text", dict: "an object", list: "a list" if value else "an empty list"}
-    return names.get(type(value), "a number")
+    if isinstance(value, list):
+        return "a list" if value else "an empty list"
+    return "a text" if isinstance(value, str) else "an object" if isinstance(value, dict) else "a number"
 
 
 def _count(value: object, least: int) -> int | None:

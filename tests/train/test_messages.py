@@ -1,6 +1,8 @@
 """Training says what is wrong before anything is loaded, and in the words of whoever started it."""
 
 import json
+import os
+import resource
 import shutil
 import time
 from pathlib import Path
@@ -16,6 +18,7 @@ from artquant_plugin.checkpoint.patterns import check_patterns
 from artquant_plugin.checkpoint.quantization import stored_quantization
 from artquant_plugin.cli import main
 from artquant_plugin.common.errors import ArtQuantError, MachineError
+from artquant_plugin.scoring.scorer import ArtQuantScorer
 from artquant_plugin.train import ArtQuantConfig, ArtQuantTrainer
 from artquant_plugin.train.collate import REPORT, AnswerCollator, GuardedCollator
 from artquant_plugin.train.config import TrainSection, load_config
@@ -120,8 +123,6 @@ def test_weights_that_are_no_numbers_are_named_as_the_cause(base, data, table, t
     trainer = ArtQuantTrainer(str(broken), arguments(tmp_path), table, table)
     with pytest.raises(ArtQuantError, match=f"nothing can be scored at step 0: .*{said}"):
         trainer.evaluate()
-    from artquant_plugin.scoring.scorer import ArtQuantScorer
-
     with pytest.raises(ArtQuantError, match=said):
         ArtQuantScorer.from_pretrained(str(broken), device="cpu").score(pictures(1))
 
@@ -216,16 +217,15 @@ def test_the_keys_that_are_known_without_imports_are_keys():
 
 
 def test_a_fault_of_the_machine_ends_training_although_bad_images_are_left_out(base, table, tmp_path):
-    """The image's file is a folder's entry that cannot be opened: the limit of open files is reached."""
-    import os
-    import resource
-
+    """The limit of open files is reached when the image is to be opened."""
     path = tmp_path / "a.png"
     pictures(1)[0].save(path)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     cell = {"bytes": None, "path": path.resolve().as_uri()}
     opened_or_error(TableImage([{"image": cell}], 0))  # fsspec imports what it needs
-    resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) - 1, hard))
+    lowest = os.open(path, os.O_RDONLY)  # the number that the next file would get
+    os.close(lowest)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
     try:
         found = opened_or_error(TableImage([{"image": cell}], 0))
     finally:

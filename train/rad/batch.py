@@ -234,28 +234,30 @@ class Batches:
         """
         client = self.endpoints[part.side].client.with_options(timeout=FILE_SECONDS)
         local = self.folder / f"{part.name}.jsonl"
+        file_id = part.file
         try:
-            if part.file is None:
+            if file_id is None:
                 if not local.is_file():  # removed by someone; nothing was sent, so its paintings are free again
                     self.store.part_done(part.number)
                     self.budget.give_back(part.reserved)
                     return
                 with local.open("rb") as file:
                     raw = await client.files.with_raw_response.create(file=(local.name, file), purpose="batch")
-                file_id = _object(reply_json(raw)).get("id")
-                if not isinstance(file_id, str) or not _ID.fullmatch(file_id):
-                    self._no_batch_api(part.side, "a reply that is no file")
+                found = _object(reply_json(raw)).get("id")
+                if not isinstance(found, str) or not _ID.fullmatch(found):
+                    raise ValueError("a reply that is no file")
+                file_id = found
                 self.store.part_sent(part.number, file=file_id)
             batch = await self._search(part) if search and part.file else None
             if batch is None:
                 # Without the client's retries: one whose answer was lost would start the batch a second time.
-                raw = await client.with_options(max_retries=0).batches.with_raw_response.create(
-                    input_file_id=part.file or file_id,
+                created = await client.with_options(max_retries=0).batches.with_raw_response.create(
+                    input_file_id=file_id,
                     endpoint=PATH,
                     completion_window=self.steps.config.batch.window,
                     metadata={NAME: part.name},
                 )
-                batch = ProviderBatch.of(reply_json(raw))
+                batch = ProviderBatch.of(reply_json(created))
         except (openai.OpenAIError, RequestUnanswered, ValueError) as error:
             self._lost(part.side, error)
         self.store.part_sent(part.number, batch=batch.id)
@@ -269,9 +271,9 @@ class Batches:
             ValueError: the provider's list is none, or has no end.
         """
         batches = self.endpoints[part.side].client.batches.with_raw_response
-        last: dict[str, str] = {}
+        last: str | openai.Omit = openai.omit
         for _ in range(PAGES):
-            page = _object(reply_json(await batches.list(limit=100, **last)))
+            page = _object(reply_json(await batches.list(limit=100, after=last)))
             content = page.get("data")
             if not isinstance(content, list):
                 raise ValueError("a reply that is no list of batches")
@@ -281,7 +283,7 @@ class Batches:
                     return batch
             if not found or page.get("has_more") is not True:
                 return None
-            last = {"after": found[-1].id}
+            last = found[-1].id
         raise ValueError(f"a list of more than {PAGES} pages")
 
     async def _wait(self) -> int:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from artquant_plugin.common.json_text import only_object
 from artquant_plugin.common.text import one_line
 from artquant_plugin.prompting.questions import DESCRIPTION_LEVELS
-from artquant_plugin.replies import parse_reply, without_thinking
+from artquant_plugin.replies import first_answer, parse_reply
 from artquant_plugin.replies.refusals import opens_with_refusal
 from artquant_plugin.replies.reply import DETAIL_WIDTH
 
@@ -145,8 +145,8 @@ def read_verdict(reply: Reply, shown: Sequence[str] = ()) -> Verdict:
         rejecting = next((found for text in (prose, *_texts(content)) if (found := _rejection(text))), None)
         if rejecting:
             raise ReplyError("malformed", f"'consistent' is true, and the words around it say {rejecting!r}")
-    elif not _rejection(prose) and (found := _ACCEPTS.search(prose)):
-        raise ReplyError("malformed", f"'consistent' is false, and the words around it say {one_line(found[0])!r}")
+    elif not _rejection(prose) and (accepting := _ACCEPTS.search(prose)):
+        raise ReplyError("malformed", f"'consistent' is false, and the words around it say {one_line(accepting[0])!r}")
     return Verdict(consistent, None, reason)
 
 
@@ -296,7 +296,7 @@ def _object(reply: Reply) -> tuple[dict[str, Any], str]:
         raise ReplyError("refused", one_line(reply.refusal, DETAIL_WIDTH))
     if reply.finish == "content_filter":
         raise ReplyError("refused", "the provider's content filter")
-    text = without_thinking(reply.text or "").strip()
+    text = first_answer(reply.text or "")
     if not text:
         raise ReplyError("malformed", "an empty reply")
     start, end = text.find("{"), text.rfind("}")

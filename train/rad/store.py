@@ -11,7 +11,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -120,7 +120,9 @@ class RunStore:
                 self._make()
             row = self._connection.execute("SELECT value FROM facts WHERE name = 'form_version'").fetchone()
         except sqlite3.OperationalError as error:  # a full disk, a file without permission, no such table
-            raise ArtQuantError(f"'{path}' cannot be opened as the store of a RAD run ({error})") from error
+            raise ArtQuantError(
+                f"'{path}' cannot be opened ({error}); make room on its disk, or mend its permissions, and run again"
+            ) from error
         except sqlite3.DatabaseError as error:
             raise ArtQuantError(f"'{path}' is no store of a RAD run ({error}); give another folder") from error
         version = row[0] if row else None
@@ -334,9 +336,9 @@ class RunStore:
     def _rows(self, query: str, values: Sequence[Any] = ()) -> Iterator[Any]:
         """The rows of a query, some at a time."""
         try:
-            with closing(self._connection.execute(query, values)) as cursor:
-                while rows := cursor.fetchmany(ROWS_AT_ONCE):
-                    yield from rows
+            cursor = self._connection.execute(query, values)
+            while rows := cursor.fetchmany(ROWS_AT_ONCE):
+                yield from rows
         except sqlite3.Error as error:
             raise self._not_read(error) from error
 
