@@ -278,11 +278,11 @@ def cell_image(value: Any, *, fallback: str, root: Path | None, name: Any = None
         return NamedImage(called or fallback, value)
     if isinstance(value, str) and value:
         if root is None:
-            error = ArtQuantError(f"image '{value}' is a path in a remote table; embed the images' bytes in it")
-            return NamedImage(called or value, error)
+            remote = ArtQuantError(f"image '{value}' is a path in a remote table; embed the images' bytes in it")
+            return NamedImage(called or value, remote)
         try:
             return NamedImage(called or value, root / expanded(value))
         except ArtQuantError as error:
             return NamedImage(called or value, error)
-    error = ArtQuantError(f"the image of {fallback} is {type(value).__name__}, not a path or bytes; mend the row")
-    return NamedImage(called or fallback, error)
+    other = ArtQuantError(f"the image of {fallback} is {type(value).__name__}, not a path or bytes; mend the row")
+    return NamedImage(called or fallback, other)

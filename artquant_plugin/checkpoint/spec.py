@@ -75,9 +75,10 @@ class ScoringSpec:
             )
         levels, prompt = content.get("levels"), content.get("prompt")
         images = content.get("images", "as_shown")
-        for name, section in (("levels", levels), ("prompt", prompt)):
-            if not isinstance(section, dict):
-                raise ArtQuantError(f"{path} is not a scoring file ({name} is {_shown(section)}); {remedy}")
+        if not isinstance(levels, dict):
+            raise ArtQuantError(f"{path} is not a scoring file (levels is {_shown(levels)}); {remedy}")
+        if not isinstance(prompt, dict):
+            raise ArtQuantError(f"{path} is not a scoring file (prompt is {_shown(prompt)}); {remedy}")
         if images not in get_args(Handling):
             raise ArtQuantError(f"{path} has images {_shown(images)}; use one of {', '.join(get_args(Handling))}")
         known = {each.name for each in dataclasses.fields(PromptSpec)}

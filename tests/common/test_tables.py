@@ -140,9 +140,9 @@ def test_options_of_the_command_are_named_where_they_would_help(tmp_path):
 @pytest.mark.parametrize(
     "cell",
     [
-        "1_0", "0x1", "0b1", "0x1p3", "4,5", "", "nan", "inf", "-Infinity", "1e999", "1e400", "１", "٤", "4٫5", "²", "½", "1 0",
-        "1 000", "--1", "1e", "1d3", None, True, [1], {"a": 1}, 10**400, math.nan, math.inf, Decimal("NaN"), Decimal("sNaN"),
-        b"1",
+        "1_0", "0x1", "0b1", "0x1p3", "4,5", "", "nan", "inf", "-Infinity", "1e999", "1e400", "１", "٤", "4٫5", "²",
+        "½", "1 0", "1 000", "--1", "1e", "1d3", None, True, [1], {"a": 1}, 10**400, math.nan, math.inf,
+        Decimal("NaN"), Decimal("sNaN"), b"1",
     ],
 )  # fmt: skip
 def test_what_people_do_not_mean_by_a_number_is_none(cell):
