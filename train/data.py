@@ -8,14 +8,13 @@ from typing import Any, Literal, get_args
 import fsspec
 import numpy as np
 import torch
-from PIL import Image
 from torch.utils.data import Dataset as TorchDataset
 from torch.utils.data import Sampler
 
 from artquant_plugin.common.errors import ArtQuantError, MachineError
 from artquant_plugin.data.dataset import Dataset, Painting
 from artquant_plugin.data.find import find_dataset
-from artquant_plugin.data.images import ImageError, open_image
+from artquant_plugin.data.images import ImageError, ImageSource, open_image
 from artquant_plugin.prompting.levels import LevelScale
 from artquant_plugin.prompting.questions import join_description
 from artquant_plugin.train.config import TrainConfig
@@ -23,7 +22,6 @@ from artquant_plugin.train.sections import DataSection, LevelsSection
 
 Kind = Literal["score", "describe"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-Source = Path | str | bytes | Image.Image  # what `open_image` takes
 WINDOW = 32  # batches over which answers are sorted by length
 
 
@@ -44,12 +42,12 @@ class TableImage:
         """What messages call the image."""
         return f"row {self.row}"
 
-    def content(self) -> Source:
+    def content(self) -> ImageSource:
         """The image's file, or its content."""
         return cell_content(self.table[self.row]["image"])
 
 
-def cell_content(cell: Any) -> Source:
+def cell_content(cell: Any) -> ImageSource:
     """The image in a cell of the column `image`.
 
     Args:
@@ -67,7 +65,7 @@ def cell_content(cell: Any) -> Source:
     return b"" if cell is None else Path(cell) if isinstance(cell, str) else cell
 
 
-def image_source(image: "Source | TableImage") -> Source:
+def image_source(image: "ImageSource | TableImage") -> ImageSource:
     """What `open_image` and the scoring engine take for a sample's image."""
     return image.content() if isinstance(image, TableImage) else image
 
@@ -83,7 +81,7 @@ class ScoredPainting:
     """
 
     name: str
-    image: Source | TableImage
+    image: ImageSource | TableImage
     score: float
 
 
@@ -187,7 +185,7 @@ class SampleDataset(TorchDataset[dict[str, Any]]):
         return [{"sample": sample, **opened[sample.image]} for sample in samples]
 
 
-def opened_or_error(image: Source | TableImage) -> dict[str, Any]:
+def opened_or_error(image: ImageSource | TableImage) -> dict[str, Any]:
     """An opened image under the key ``image``; under ``error``, why it cannot be read; or a machine's ``fault``."""
     try:
         return {"image": open_image(image_source(image))}
