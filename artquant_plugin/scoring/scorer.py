@@ -20,11 +20,11 @@ from artquant_plugin.backbones.prefix import SharedPrefix, shared_prefix
 from artquant_plugin.checkpoint import Checkpoint, load_checkpoint
 from artquant_plugin.common.device import check_compile, default_device
 from artquant_plugin.common.errors import ArtQuantError
-from artquant_plugin.data.images import source_name
+from artquant_plugin.data.images import ImageSource, source_name
 from artquant_plugin.prompting.descriptions import Description, read_description
 from artquant_plugin.prompting.levels import entropy
 from artquant_plugin.prompting.prompter import Prompter, level_positions, until_level
-from artquant_plugin.scoring.batching import BatchSize, ImageSource
+from artquant_plugin.scoring.batching import BatchSize
 from artquant_plugin.scoring.generation import generate_ids, generation_inputs, read_answers, to_model
 from artquant_plugin.scoring.prepare import default_workers
 from artquant_plugin.scoring.stream import StreamRunner
