@@ -217,7 +217,7 @@ def refuse_other_run(
         ArtQuantError: Something differs that decides about the trained weights.
     """
     before = _deciding(record["config"]) | {key: record.get(key) for key in made_from}
-    refuse_changes(place, before, _deciding(config.model_dump(mode="json")) | made_from, remedy=remedy)
+    refuse_changes(place, before, _deciding(config.model_dump(mode="json")) | dict(made_from), remedy=remedy)
 
 
 def remove_checkpoint(folder: Path) -> None:

@@ -290,7 +290,7 @@ def test_a_loss_that_is_not_finite_names_the_paintings(tmp_path):
     with pytest.raises(ArtQuantError, match="at step 0 with 0, 1; .* numbers in its weight lm_head.weight are NaN"):
         trainer.compute_loss(trainer.model, batch)
     trainer.state.global_step = 3
-    with pytest.raises(ArtQuantError, match="the loss became nan at step 3 with 0, 1; lower train.learning_rate"):
+    with pytest.raises(ArtQuantError, match="the loss became nan at step 3 with 0, 1; lower learning_rate"):
         trainer.compute_loss(trainer.model, batch)
 
 
