@@ -273,7 +273,7 @@ def around(values: FloatArray, bounds: FloatArray) -> FloatArray:
     """Bounds that hold their value where rounding alone has put it outside of them.
 
     Args:
-        values: k values; shape (k,).
+        values: the k metrics over all pairs; shape (k,).
         bounds: the lower and the upper bound of each; shape (2, k).
 
     Returns:

@@ -126,7 +126,7 @@ def remove_other_pictures(folder: Path, pictures: Iterable[Picture]) -> None:
 
     Args:
         folder: the folder that `write_pictures` wrote in.
-        pictures: the pictures that stay.
+        pictures: those that the new page shows, which stay.
     """
     names = {picture.name for picture in pictures}
     for kind in ("thumbs", "previews"):
