@@ -284,5 +284,5 @@ def cell_image(value: Any, *, fallback: str, root: Path | None, name: Any = None
             return NamedImage(called or value, root / expanded(value))
         except ArtQuantError as error:
             return NamedImage(called or value, error)
-    error = ArtQuantError(f"the image of {fallback} is {type(value).__name__}, not a path or bytes; mend the row")
-    return NamedImage(called or fallback, error)
+    what = f"{type(value).__name__}, not a path or bytes"
+    return NamedImage(called or fallback, ArtQuantError(f"the image of {fallback} is {what}; mend the row"))
