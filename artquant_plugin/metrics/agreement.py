@@ -204,7 +204,8 @@ def evaluate(
                     "too few of its values differ"
                 )
     metrics = [Metric(float(v), float(low), float(high)) for v, low, high in zip(values, *bounds, strict=True)]
-    return Agreement(len(ids), *metrics, cautions=tuple(cautions))
+    srocc, plcc, mae, rmse = metrics
+    return Agreement(len(ids), srocc, plcc, mae, rmse, cautions=tuple(cautions))
 
 
 def bootstrap_agreement(prediction: ArrayLike, truth: ArrayLike, *, resamples: int, seed: int) -> FloatArray:
