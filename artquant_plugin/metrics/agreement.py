@@ -203,9 +203,12 @@ def evaluate(
                     "one side is constant in more than 5 % of the resamples, so that SROCC and PLCC have no interval: "
                     "too few of its values differ"
                 )
-    metrics = [Metric(float(v), float(low), float(high)) for v, low, high in zip(values, *bounds, strict=True)]
-    srocc, plcc, mae, rmse = metrics
-    return Agreement(len(ids), srocc, plcc, mae, rmse, cautions=tuple(cautions))
+    names = ("srocc", "plcc", "mae", "rmse")
+    metrics = {
+        name: Metric(float(value), float(low), float(high))
+        for name, value, low, high in zip(names, values, *bounds, strict=True)
+    }
+    return Agreement(n=len(ids), cautions=tuple(cautions), **metrics)
 
 
 def bootstrap_agreement(prediction: ArrayLike, truth: ArrayLike, *, resamples: int, seed: int) -> FloatArray:
