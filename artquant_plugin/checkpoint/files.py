@@ -99,8 +99,9 @@ def check_size(folder: Path, config: Any, name: str) -> None:
     # packed into one.
     if layers > len(tensors) or layers * width * width > 2 * sum(tensors):
         raise ArtQuantError(
-            f"the config.json of {name!r} describes a language model of {layers:,} layers of width {width:,}, and its "
-            f"files hold {len(tensors):,} tensors of {sum(tensors):,} numbers; fetch or save both again"
+            f"checkpoint {name!r} cannot be loaded: its config.json describes a language model of {layers:,} layers "
+            f"of width {width:,}, and its files hold {len(tensors):,} tensors of {sum(tensors):,} numbers; fetch or "
+            "save both again"
         )
 
 
