@@ -64,6 +64,9 @@ def check_files(folder: Path) -> None:
     for file in TEXTS:
         if _there(folder / file):
             _check_text(folder / file)
+    for path in (folder / "tokenizer.model", *sorted(folder.glob("*.bin"))):
+        if _there(path) and (instead := stand_in(path)) is not None:
+            raise ArtQuantError(f"{path} {instead}")
     if _there(folder / TOKENIZER):
         _check_tokenizer(folder / TOKENIZER)
     whole = _there(folder / WEIGHTS)
