@@ -54,10 +54,10 @@ def open_binary(location: str) -> IO[bytes]:
     """
     try:
         if not is_remote(location):
-            path = Path(location)
-            if path.exists() and not path.is_file() and not path.is_dir():  # reading a pipe may wait for ever
+            local = Path(location)
+            if local.exists() and not local.is_file() and not local.is_dir():  # reading a pipe may wait for ever
                 raise ArtQuantError(f"'{location}' is a pipe or a device, not a file; write it to a file first")
-            return path.open("rb")
+            return local.open("rb")
         system, path = filesystem(location)
         return system.open(path, "rb")
     except FileNotFoundError as error:
