@@ -266,8 +266,8 @@ def test_all_faulty_rows_of_a_table_are_told_at_once(tmp_path):
         read_csv(path, AnnotationColumns("image", "score"), name="d", score_range=(0, 10))
     assert str(raised.value) == (
         f"{path}:2: score 'x' is no number; {path}:3: score 11 is outside [0, 10]; {path}:5: image is empty and 1 "
-        "more (4 faulty rows in all); mend the table or pass another --score-range, or write the image's name or "
-        "remove the row"
+        "more (4 faulty rows in all); write a number, or mend the table or pass another --score-range, or write the "
+        "image's name or remove the row"
     )
     write_baid(tmp_path)
     (tmp_path / "train_set.csv").write_text("image,score\nx.jpg,11\ny.jpg,-1\n")

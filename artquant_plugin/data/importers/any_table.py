@@ -120,8 +120,8 @@ def _painting(row: TableRow, columns: AnnotationColumns, score_range: tuple[floa
         score=row.number(
             columns.score,
             *score_range,
-            "mend the score, or name another --score-column",
-            range_remedy="mend the score or pass another --score-range",
+            "write a number",
+            range_remedy="mend the table or pass another --score-range",
         ),
         category=row.text(columns.category) or None if columns.category else None,
         comment=row.text(columns.comment) or None if columns.comment else None,
