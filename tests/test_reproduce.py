@@ -67,11 +67,8 @@ def test_the_lines_of_the_page_run(tmp_path):
         if not trains(command):
             continue
         count = processes(command)
-        noun = "process" if count == 1 else "processes"
-        batch = (
-            f"batch: 64 samples in an optimisation step: {count} {noun} × {PER_PROCESS[count]} micro-batches of 4\n"
-        )
-        assert out.count(batch) == 1  # one process speaks
+        shares = f"{count} process{'es' * (count > 1)} × {PER_PROCESS[count]} micro-batches of 4\n"
+        assert out.count(f"batch: 64 samples in an optimisation step: {shares}") == 1  # one process speaks
         described = re.findall(r"Describe the aesthetics[^\[]*\[\[(.*?)<?/?s?>?\]\]", out, re.DOTALL)
         levels = {tuple(re.findall(r"Perception|Cognition|Emotion|A quiet picture", text)) for text in described}
         if "descriptions=comment" in command:

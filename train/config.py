@@ -1,6 +1,7 @@
 """The configuration of a training run: the arguments of the trainer, and the YAML file that holds them."""
 
 import difflib
+import os
 import types
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
@@ -138,12 +139,19 @@ class ArtQuantConfig(TrainingArguments):
             self.activation_checkpointing = self.gradient_checkpointing
         if self.activation_checkpointing_kwargs is None:
             self.activation_checkpointing_kwargs = self.gradient_checkpointing_kwargs or {"use_reentrant": False}
+        processes = launched_processes()
+        if self.global_batch_size is not None:  # before DeepSpeed's configuration is made from the arguments
+            accumulation = accumulation_steps(vars(self), processes)
+            if self.gradient_accumulation_steps not in (type(self).gradient_accumulation_steps, accumulation):
+                raise ArtQuantError(both_batches(self.global_batch_size, self.gradient_accumulation_steps))
+            self.gradient_accumulation_steps = accumulation
         super().__post_init__()
+        if self.global_batch_size is not None and self.world_size != processes:
+            raise ArtQuantError(
+                f"global_batch_size {self.global_batch_size} was divided among {processes} processes, as WORLD_SIZE "
+                f"says, and {self.world_size} train; start them with torchrun or accelerate launch"
+            )
         values = {each.name: getattr(self, each.name) for each in fields(self) if each.init}
-        accumulation = accumulation_steps(values, self.world_size)
-        if self.gradient_accumulation_steps not in (type(self).gradient_accumulation_steps, accumulation):
-            raise ArtQuantError(both_batches(self.global_batch_size, self.gradient_accumulation_steps))
-        self.gradient_accumulation_steps = accumulation
         for problem in (refused_value(values), batch_problem(values)):
             if problem is not None:
                 raise ArtQuantError(problem)
@@ -255,6 +263,11 @@ def batch_problem(values: Mapping[str, Any]) -> str | None:
     return None
 
 
+def launched_processes() -> int:
+    """Number of processes that train, as torchrun and accelerate launch tell it; 1 without them."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
 def accumulation_steps(values: Mapping[str, Any], processes: int) -> int:
     """Micro-batches that each process accumulates the gradients of in one optimisation step.
 
@@ -279,6 +292,8 @@ def accumulation_steps(values: Mapping[str, Any], processes: int) -> int:
     if wanted is None:
         return int(values["gradient_accumulation_steps"] or ArtQuantConfig.gradient_accumulation_steps)
     size = values["per_device_train_batch_size"]
+    if size < 1:
+        raise ArtQuantError(f"per_device_train_batch_size {size} is no number of samples; set it to 1 or more")
     at_once = size * processes
     if wanted <= 0 or wanted % at_once:
         below = wanted // at_once * at_once

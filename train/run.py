@@ -4,7 +4,6 @@ Each stage is a training of `ArtQuantTrainer` in a folder of its own; the next o
 stage before it ended with.
 """
 
-import os
 import tempfile
 import time
 import warnings
@@ -33,7 +32,7 @@ from artquant_plugin.common.text import one_line
 from artquant_plugin.prompting.prompter import Prompter
 from artquant_plugin.train import preflight
 from artquant_plugin.train.callbacks import StopRequest, any_process
-from artquant_plugin.train.config import TrainConfig, accumulation_steps, stage_arguments
+from artquant_plugin.train.config import TrainConfig, accumulation_steps, launched_processes, stage_arguments
 from artquant_plugin.train.data import MixedSamples, TrainingData, load_training_data
 from artquant_plugin.train.made_from import made_from, made_from_local, starting_folders
 from artquant_plugin.train.parts import PARTS, choose_trained
@@ -436,7 +435,7 @@ def stage_steps(config: TrainConfig, stage: StageSection, samples: MixedSamples)
     options = config.train
     if options.max_steps > 0:
         return int(options.max_steps)
-    world = int(os.environ.get("WORLD_SIZE", "1"))
+    world = launched_processes()
     size = options.per_device_train_batch_size * world
     batches = len(samples) // size if options.dataloader_drop_last else -(-len(samples) // size)
     per_epoch = max(-(-batches // accumulation_steps(dict(options), world)), 1)
