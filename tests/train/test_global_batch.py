@@ -82,15 +82,17 @@ def test_the_arguments_of_the_trainer_take_it_as_well(tmp_path):
         ArtQuantConfig(**given | {"per_device_train_batch_size": 0})
 
 
-def test_a_number_of_processes_that_the_launcher_does_not_tell_is_no_guess(tmp_path, monkeypatch):
+class OneOfFour(ArtQuantConfig):
+    """Arguments of one of four processes, started by a launcher that does not set WORLD_SIZE, such as mpirun."""
+
+    world_size = 4
+
+
+def test_a_number_of_processes_that_the_launcher_does_not_tell_is_no_guess(tmp_path):
     options = {"output_dir": str(tmp_path), "per_device_train_batch_size": 2}
-    ArtQuantConfig(**options)  # this process has found out that it trains alone
-    monkeypatch.setenv("WORLD_SIZE", "4")
-    with pytest.raises(
-        ArtQuantError, match="16 was divided among 4 processes, as WORLD_SIZE says, and 1 train; start"
-    ):
-        ArtQuantConfig(**options, global_batch_size=16)
-    assert ArtQuantConfig(**options, gradient_accumulation_steps=3).gradient_accumulation_steps == 3
+    with pytest.raises(ArtQuantError, match="16 was divided among 1 processes, as WORLD_SIZE says, and 4 train; "):
+        OneOfFour(**options, global_batch_size=16)
+    assert OneOfFour(**options, gradient_accumulation_steps=3).gradient_accumulation_steps == 3
 
 
 def test_a_batch_that_does_not_divide_stops_a_run_before_its_data_is_read(tmp_path, capsys):
