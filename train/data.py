@@ -9,7 +9,6 @@ from typing import Any, get_args
 import fsspec
 import numpy as np
 import torch
-from PIL import Image
 from torch.utils.data import Dataset as TorchDataset
 from torch.utils.data import Sampler
 
@@ -18,13 +17,12 @@ from artquant_plugin.common.machine import is_machine_fault, machine_error
 from artquant_plugin.common.text import one_line
 from artquant_plugin.data.dataset import Dataset, Painting
 from artquant_plugin.data.find import find_dataset
-from artquant_plugin.data.images import ImageError, open_image
+from artquant_plugin.data.images import ImageError, ImageSource, open_image
 from artquant_plugin.prompting.questions import DESCRIPTION_LEVELS, WHOLE_TEXT, join_description
 from artquant_plugin.train.config import TrainConfig
 from artquant_plugin.train.sections import DataSection, LevelsSection, SampleKind
 
 KINDS: tuple[SampleKind, ...] = get_args(SampleKind)
-Source = Path | str | bytes | Image.Image  # what `open_image` takes
 COMMENT = "comment"  # value of `RunSections.descriptions` for a rater's words
 WINDOW = 32  # batches over which answers are sorted by length
 
@@ -46,12 +44,12 @@ class TableImage:
         """What messages call the image."""
         return f"row {self.row}"
 
-    def content(self) -> Source:
+    def content(self) -> ImageSource:
         """The image's file, or its content."""
         return cell_content(self.table[self.row]["image"])
 
 
-def cell_content(cell: Any) -> Source:
+def cell_content(cell: Any) -> ImageSource:
     """The image in a cell of the column `image`.
 
     Args:
@@ -69,7 +67,7 @@ def cell_content(cell: Any) -> Source:
     return b"" if cell is None else Path(cell) if isinstance(cell, str) else cell
 
 
-def image_source(image: "Source | TableImage") -> Source:
+def image_source(image: "ImageSource | TableImage") -> ImageSource:
     """What `open_image` and the scoring engine take for a sample's image."""
     return image.content() if isinstance(image, TableImage) else image
 
@@ -85,7 +83,7 @@ class ScoredPainting:
     """
 
     name: str
-    image: Source | TableImage
+    image: ImageSource | TableImage
     score: float
 
 
@@ -121,7 +119,7 @@ def score_samples(
 
     Args:
         names: What messages call each of the n paintings.
-        images: The image of each.
+        images: The image of each painting, in the order of the names.
         scores: The score of each, in the unit of the levels' values.
         levels: The levels, and how a score becomes a soft label.
         deviation_of: Gives, for the number of a painting and the name that `levels.deviation` holds, the standard
@@ -149,7 +147,7 @@ def folder_score_samples(dataset: Dataset, paintings: Sequence[Painting], levels
 
     Args:
         dataset: The dataset that the paintings are of.
-        paintings: Paintings of the dataset.
+        paintings: Paintings of the dataset, one sample for each.
         levels: The levels, and how a score becomes a soft label; `deviation` may name an attribute of the paintings.
 
     Raises:
@@ -259,7 +257,7 @@ class SampleDataset(TorchDataset[dict[str, Any]]):
         return [{"sample": sample, **opened[sample.image]} for sample in samples]
 
 
-def opened_or_error(image: Source | TableImage) -> dict[str, Any]:
+def opened_or_error(image: ImageSource | TableImage) -> dict[str, Any]:
     """An opened image under the key ``image``, or under ``error`` why it cannot be read.
 
     Where this machine is at fault and not the image, the key is ``fault``: the run then ends, whatever it does with

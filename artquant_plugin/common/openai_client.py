@@ -170,17 +170,17 @@ class OpenAIServer:
         from openai.types.chat.chat_completion import Choice
 
         if not isinstance(body, dict):
-            raise _no_completion(f"a reply that is {_kind(body)}, no JSON object")
+            raise _no_completion(f"a reply that is no completion, but {_kind(body)}")
         choices = body.get("choices")
         if not isinstance(choices, list) or not choices:
             told = body.get("error")
             said = f"; it says {self.without_key(json.dumps(told))}" if told is not None else ""
-            raise _no_completion(f"a reply whose 'choices' is {_kind(choices)}, no list of one or more{said}")
+            raise _no_completion(f"a reply that is no completion: its 'choices' is {_kind(choices)}{said}")
         found = []
         for number, choice in enumerate(choices):
             message = choice.get("message") if isinstance(choice, dict) else None
             if not isinstance(message, dict):
-                raise _no_completion(f"a reply whose choice {number} has no message")
+                raise _no_completion(f"a reply that is no completion: choice {number} has no message")
             text = self._text_or_none(message.get("content"), "the message's 'content'")
             refusal = self._text_or_none(message.get("refusal"), "the message's 'refusal'")
             finish = self._text_or_none(choice.get("finish_reason"), "'finish_reason'")
@@ -202,7 +202,7 @@ class OpenAIServer:
 
     def _text_or_none(self, value: object, name: str) -> str | None:
         if value is not None and not isinstance(value, str):
-            raise _no_completion(f"a reply in which {name} is {_kind(value)}, no text")
+            raise _no_completion(f"a reply that is no completion: {name} is {_kind(value)}, no text")
         return None if value is None else storable(without_keys(value, [self.key]))
 
     async def download(self, client: "openai.AsyncOpenAI", name: str, file: IO[bytes], *, most: int) -> None:
@@ -211,7 +211,7 @@ class OpenAIServer:
         Args:
             client: made by `connect`; its time-out bounds the whole transfer.
             name: the server's id of the file.
-            file: open for writing.
+            file: receives the bytes; it is open for writing them.
             most: the largest number of bytes that are written.
 
         Raises:

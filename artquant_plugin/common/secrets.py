@@ -53,7 +53,7 @@ def without_keys(text: str, keys: Iterable[str | None] = ()) -> str:
     """Replace secrets in a text that is otherwise kept as it is, such as what a model wrote.
 
     Args:
-        text: any text.
+        text: what a model, a server or a library wrote; it may be empty.
         keys: secrets whose value is known; None and values of fewer than `SHORTEST` characters are passed over. Values
             of fewer than `ANYWHERE` characters are replaced where they stand as words of their own, longer ones
             everywhere; each also in the form that it has in an address (``%2F`` for ``/``).

@@ -31,7 +31,7 @@ MAX_PIXELS = (
 )
 
 Handling = Literal["as_shown", "as_stored"]
-Source = Path | str | bytes | Image.Image  # a file, a file's content, or a picture that was opened already
+ImageSource = Path | str | bytes | Image.Image  # a file, a file's content, or a picture that was opened already
 
 _STRIP = 2**20  # pixels that are converted at a time, so that wide numbers exist for a part of a picture only
 _TAIL = 1024  # bytes of a broken file's end that are looked at
@@ -51,7 +51,7 @@ _TURNS = {
 
 
 def open_image(
-    source: Source,
+    source: ImageSource,
     *,
     handling: Handling = "as_shown",
     max_pixels: int = MAX_PIXELS,
@@ -108,7 +108,7 @@ def open_image(
         raise _reason(error, source, name) from error
 
 
-def shown_as_stored(source: Source) -> bool:
+def shown_as_stored(source: ImageSource) -> bool:
     """Whether a viewer shows an image as a decoder without knowledge of profiles and rotation gives it.
 
     Args:
@@ -118,14 +118,14 @@ def shown_as_stored(source: Source) -> bool:
         return image.mode == "RGB" and _orientation(image) == 1 and to_srgb(image) is None
 
 
-def source_name(source: Source) -> str:
+def source_name(source: ImageSource) -> str:
     """What messages call an image: its path in quotes, or what is known of one that has none."""
     if isinstance(source, Image.Image):
         return "a picture"
     return f"'<{len(source):,} bytes>'" if isinstance(source, bytes) else f"'{source}'"
 
 
-def header_size(source: Source) -> tuple[int, int]:
+def header_size(source: ImageSource) -> tuple[int, int]:
     """Width and height as stored, from the header alone; (0, 0) where it cannot be read.
 
     Whoever decodes the image says what is wrong with it.
@@ -145,7 +145,7 @@ def header_size(source: Source) -> tuple[int, int]:
 
 
 @contextmanager
-def _opened(source: Source) -> Iterator[tuple[Any, bytes]]:
+def _opened(source: ImageSource) -> Iterator[tuple[Any, bytes]]:
     """A picture that is opened and not decoded, and its file's first bytes.
 
     Raises:
@@ -217,7 +217,7 @@ def _too_large(name: str, size: str, max_pixels: int) -> ImageError:
     return ImageError(f"image {name} has {size} pixels, more than {max_pixels:,}; scale it down first", "too_large")
 
 
-def _reason(error: Exception, source: Source, name: str) -> ImageError | MachineError:
+def _reason(error: Exception, source: ImageSource, name: str) -> ImageError | MachineError:
     """What is known of a failure to decode a picture."""
     if is_machine_fault(error) or "out of memory" in str(error):
         if not isinstance(error, OSError) or error.errno is None:

@@ -289,10 +289,10 @@ def is_cut_short(kind: FileKind, head: bytes, tail: bytes, size: int) -> bool:
     """Whether a picture's file ends before the picture does, as far as its form tells.
 
     Args:
-        kind: the file's kind.
+        kind: what `kind_of` says of the file.
         head: its first bytes, at least 8 of them.
         tail: its last bytes, some hundred of them.
-        size: its length in bytes.
+        size: the number of bytes that the file has.
     """
     if "JPEG" in kind.formats:
         return b"\xff\xd9" not in tail

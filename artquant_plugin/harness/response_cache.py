@@ -34,7 +34,7 @@ def patch_response_cache(module: ModuleType) -> None:
     lmms-eval 0.7.3 offers no hook: a model cannot add to the key, and does not see requests that the cache answers.
 
     Args:
-        module: `lmms_eval.caching.response_cache`.
+        module: the imported module `lmms_eval.caching.response_cache`, whose class is changed.
     """
     execute = module.ResponseCache.execute
     if getattr(execute, "_artquant", False):

@@ -29,7 +29,8 @@ _NUMBERED = _pattern(rf"(?<!this )(?<!the )(?<!that )(?<!your )(?:{words.NUMBERE
 _LETTERED = re.compile(r"\b[B-Z]\s*[:=]\s*\Z|\sA\s*[:=]\s*\Z")  # "Score A: 7"
 _LIST_NUMBER = re.compile(r"\d{1,2}[.)]\s+\S")
 _ENUMERATED = re.compile(r"(?P<open>\(?)(?P<number>\d{1,2})(?P<close>[.)])\s+\S")
-_ALONE_ON_LINE = re.compile(r"\d{1,2}\n(?P<next>\S+)")
+_ALONE_ON_LINE = re.compile(r"\d{1,2}\n(?P<next>[^\n]+)")
+_HEADING_LINE = re.compile(r"\S+(?: \S+){0,2}(?<![.!?])(?=\n|\Z)|[-*•]")
 _ASPECT_WORD = rf"{WORD_START}(?:{words.ASPECTS}){WORD_END}|{words.ASPECTS_CJK}"
 _ASPECT = _pattern(_ASPECT_WORD)
 _ASPECT_BEFORE = _pattern(
@@ -44,7 +45,7 @@ _ASPECT_BEHIND = _pattern(
     rf"\s+(?!on average\b)(?:in|on|for)\s+(?:(?:its|the|his|her)\s+)?(?:{words.ASPECTS}){WORD_END}"
 )
 _OTHERS = _pattern(rf"{WORD_START}(?:{words.OTHERS}){WORD_END}(?:\s+[^\W\d]+){{0,3}}\s*\Z")
-_RATERS = rf"(?:{WORD_START}(?:{words.RATERS})(?:'s|s'|')?{WORD_END})"
+_RATERS = rf"(?:{WORD_START}(?:{words.RATERS}|{words.SOMEBODY})(?:'s|s'|')?{WORD_END})"
 _RATERS_BEFORE_LABEL = _pattern(rf"{_RATERS}[\s_-]*(?:(?:average|mean|aggregate|overall|total)[\s_-]+)?\Z")
 _RATERS_BEFORE_VERB = _pattern(rf"{_RATERS}(?:\s+[^\W\d]+){{0,3}}\s*\Z")
 _RATERS_BEHIND = _pattern(
@@ -53,17 +54,24 @@ _RATERS_BEHIND = _pattern(
 _COUNT_OF_RATINGS = _pattern(
     r"[^\S\n]*[(,]?[^\S\n]*(?:based on |from )?[\d.,]+k? (?:reviews|ratings|votes|reviewers)\b"
 )
+_SOMEBODY_WOULD = _pattern(rf"{WORD_START}(?:{words.SOMEBODY})(?:\s+[^\W\d]+){{0,3}}\s*\Z")
 _RATERS_NAMED = _pattern(_RATERS)
 _REPORTED = _pattern(rf"(?:{words.REPORTED_VERBS})\b")
 _REPORT = _pattern(
     rf"{WORD_START}(?:according to|laut|selon|según|secondo){WORD_END}[^.;]{{0,60}}\Z"
     rf"|{WORD_START}(?:was|were|been){WORD_END}(?:\s+[^\W\d]+)?\s*\Z"
+    r"|(?<!\bi )(?<!\bwe )\b(?:gives|gave|says|said|lists|listed|reports|reported|puts|states|claims"
+    r"|holds|awarded|assigned)\b[^.;]{0,30}\Z"
+    r"|\b(?:it|this|painting|picture|artwork|work)\s+(?:got|received|won|earned|obtained)\b[^.;]{0,20}\Z"
 )
 _CALLED_TOP = re.compile(r"\s*(?:满分|滿分|満点|만점)|\s*(?:中|중)\s*\d")
 _EARLIER = _pattern(
     rf"{WORD_START}(?:{words.EARLIER}){WORD_END}(?:[\s_-]+[^\W\d_]+)?[\s_:-]*\Z"
     rf"|{WORD_START}(?:{words.FORMERLY}){WORD_END}(?:\s+[^\W\d]+){{0,3}}[\s_:,-]*\Z"
     rf"|(?:{words.EARLIER_CJK})[^\W\d]{{0,4}}[\s:]*\Z"
+)
+_EARLIER_BEHIND = _pattern(
+    rf"[^\S\n]*\((?:{words.FORMERLY}|{words.EARLIER}|(?:struck|crossed) out|deleted|withdrawn){WORD_END}"
 )
 _WORKS = r"(?:works|paintings|pieces|pictures|images|ones)"
 _OTHER_PAINTING = _pattern(
@@ -93,7 +101,7 @@ _SUM_GOES_ON = _pattern(
     r"|[\s,(]*(?:but|and|with)?[\s,]*(?:i\s+)?(?:minus|plus|less|deduct\w*|subtract\w*|tak(?:e|ing) (?:off|away)"
     r"|add(?:ing)?|lose|losing)\s+(?:only\s+)?(?:an?\s+)?(?:\d|half|point)"
 )
-_LIST_GOES_ON = _pattern(r"[^\S\n]*(?:[,|&]|and|vs\.?|versus)\s*\d|[ \t]+\d")
+_LIST_GOES_ON = _pattern(r"[)\]]?[^\S\n]*(?:[,|&]|and|vs\.?|versus)\s*\d|\]?[ \t]+\d")
 _BOUND_BEHIND = _pattern(
     r"\s*,?\s*(?:or (?:higher|more|above|better|over|lower|less|below|so|under|fewer)|at (?:least|the most|most|best)"
     r"|and (?:above|below|up|over|higher|lower)"
@@ -167,7 +175,7 @@ def numbers_a_line(statement: Statement) -> bool:
         return False
     text, start = statement.text, number.start
     inside = text[statement.start : start]
-    on_new_line = inside.rstrip(" (").endswith("\n")
+    on_new_line = inside.rstrip(" (*•–-").endswith("\n")
     if on_new_line and _LIST_NUMBER.match(text, start):
         return True
     if enumerated := _ENUMERATED.match(text, start):  # "Rating: 1. Perception … 2. Cognition"
@@ -176,7 +184,7 @@ def numbers_a_line(statement: Statement) -> bool:
     alone = _ALONE_ON_LINE.match(text, start)
     if not on_new_line or alone is None:
         return False
-    if int(number.value) == 1 or _ASPECT.match(alone["next"]):
+    if _ASPECT.match(alone["next"]) or (int(number.value) == 1 and _HEADING_LINE.fullmatch(alone["next"])):
         return True
     return re.search(rf"\n{int(number.value) + 1}(?:\n|[.)])", text[start:]) is not None
 
@@ -214,14 +222,14 @@ def is_reported(statement: Statement) -> bool:
         or _RATERS_NAMED.search(statement.note)
     ):
         return True
-    if _RATERS_BEFORE_LABEL.search(before) or _REPORT.search(before):
+    if _RATERS_BEFORE_LABEL.search(before) or _REPORT.search(before) or _SOMEBODY_WOULD.search(before):
         return True
     return bool(_REPORTED.match(statement.words) and _RATERS_BEFORE_VERB.search(before))
 
 
 def is_earlier(statement: Statement) -> bool:
     """The number is called a first impression, a draft, or what was given before."""
-    return _EARLIER.search(statement.sentence_before(60)) is not None
+    return statement.followed_by(_EARLIER_BEHIND) or _EARLIER.search(statement.sentence_before(60)) is not None
 
 
 def is_of_another_painting(statement: Statement) -> bool:

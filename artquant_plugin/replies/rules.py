@@ -229,9 +229,9 @@ RULES = (
     Rule(
         "the only fraction of a usual scale, as the last sentence",
         ("reply",),
-        {"It has 3 figures, 2 dogs. 7/10.": 7, "Calm: 7 out of 10": 7},
-        ("Painted on 7/10.", "It is calm. 7/8", "8/10 for colour. 6/10", "A man of 1889. 7"),
-        cue=re.compile(r"[.!?:]\s+"),
+        {"It has 3 figures, 2 dogs. 7/10.": 7, "How calm! 7 out of 10": 7},
+        ("Painted on 7/10.", "Date: 7/10", "It is calm. 7/8", "8/10 for colour. 6/10", "A man of 1889. 7"),
+        cue=re.compile(r"[.!?]\s+"),
         behind=re.compile(rf"{_REMARK}\Z"),
         condition=conditions.is_the_only_fraction_of_a_usual_scale,
         fallback=True,

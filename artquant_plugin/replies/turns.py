@@ -63,7 +63,7 @@ _NEUTRAL = re.compile(
 _TEXT_BEGINS = re.compile(r"\A\s*(?:<s>\s*)+", re.IGNORECASE)
 _STRUCK_OUT = re.compile(r"<s>[^<>\n]{1,200}</s>", re.IGNORECASE)
 # "<s>8</s> 7.5": the first of two turns, or struck out.
-_TURN_OR_STRUCK_OUT = re.compile(r"\A\s*<s>[^<>\n]{1,200}</s>[^\S\n]*[^<\s]", re.IGNORECASE)
+_TURN_OR_STRUCK_OUT = re.compile(r"\A\s*<s>[^<>\n]{1,200}</s>\s*[^<\s]", re.IGNORECASE)
 # Byte-level vocabularies write blanks and line ends in this way.
 _BYTES = str.maketrans({"Ġ": " ", "Ċ": "\n", "▁": " "})
 

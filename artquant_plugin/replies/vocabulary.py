@@ -32,7 +32,7 @@ WEAK_LABELS = (
 ASPECTS = (
     r"composition\w*|colou?rs?|technique|technical|emotion\w*|percept\w*|cogniti\w*|confidence|certainty|creativity"
     r"|originality|lighting|style|mood|theme|content|brush\w*|texture|subject|similarity|relevance|readability|detail"
-    r"|average|mean|previous|other|max(?:imum)?|minimum|highest|lowest|possible|impact|significance|appeal"
+    r"|average|mean|previous|other|max(?:imum)?|min(?:imum)?|highest|lowest|possible|impact|significance|appeal"
     r"|execution|skill"
     r"|resonance|engagement|complexity|innovation|perspective|line|form|harmony|balance|symbolism|narrative"
     r"|space|depth|contrast|expression|effort|ambition|draw(?:ing|n)|craft\w*|rendering|palette|anatomy"
@@ -74,7 +74,7 @@ STARS = r"stars?\b|sterne?\b|étoiles?\b|estrellas?\b|estrelas?\b|звезды?\
 OUT_OF = r"out of(?: a)?(?: possible| maximum(?: of)?)?|of|von|sur|de|su|из|van de|na|em|sobre|av|af|من"
 SCALE = r"scale|skala|schaal|échelle|echelle|escala|scala|шкал\w*|满分|滿分|満点|만점|out of|max\w*"
 # What stands between the ends of a range.
-TO = r"\s*(?:-|–|—|~|〜|至|到|或|から)\s*|\s+(?:to|bis|à|al?|до|or|oder|ou|o|или)\s+"
+TO = r"[^\S\n]*(?:-|–|—|~|〜|至|到|或|から)[^\S\n]*|[^\S\n]+(?:to|bis|à|al?|до|or|oder|ou|o|или)[^\S\n]+"
 AND = r"and|und|et|y|e|и"
 BETWEEN = r"between|zwischen|entre|tra|между"
 
@@ -91,12 +91,17 @@ RATERS = (
     r"|catalogues?"
     r"|besucher\w*|kritiker\w*|visiteurs?|critiques?|visitantes?|críticos?|观众|网友|用户|游客|评论家|来館者|観客|관객"
 )
+# Of these, what they would give is theirs as well.
+SOMEBODY = (
+    r"friends?|teachers?|professors?|colleagues?|parents?|mother|father|wife|husband|neighbou?rs?|polls?|surveys?|wikipedia"
+    r"|goodreads|galler(?:y|ies)|owners?|sellers?|auctions?|contests?|competitions?"
+)
 REPORTED_VERBS = r"gave|rated|scored|awarded|assigned|graded|says?|said|has|have|had|lists?|reports?"
 # What was said first is no longer what the model says. The words of the first list stand right in front of a label.
 EARLIER = (
     r"initial|first(?: impression)?|drafts?|previous|earlier|original|old|prior|preliminary|tentative|provisional"
     r"|starting"
-    r"|baseline|base|ursprüngliche|vorläufige|erste[rsn]?|initiale?|première|préalable|provisoire|inicial|previa"
+    r"|baseline|base|second|third|ursprüngliche|vorläufige|erste[rsn]?|initiale?|première|préalable|provisoire|inicial|previa"
     r"|prévia"
     r"|iniziale"
 )
@@ -112,7 +117,8 @@ REVISED = (
     r"|reconsider\w*"
     r"|make (?:that|it)|i mean|scratch that|chang(?:e|ed|ing)|adjust\w*|upgrad\w+|downgrad\w+|lower(?:ed|ing)?"
     r"|rais(?:e|ed|ing)"
-    r"|instead(?! of)|rather(?! than)|now|updat\w+|final(?:ly)?|or is it|perhaps|take off|deduct\w*|korrektur"
+    r"|instead(?! of)|rather(?! than)|now|updat\w+|final(?:ly)?|or is it|perhaps|penalt\w+|bonus|take off"
+    r"|deduct\w*|korrektur"
     r"|korrigiert|corrig\w+|更正|修正"
 )
 # In front of or behind a number that is the one to be read.

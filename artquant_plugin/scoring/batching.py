@@ -4,16 +4,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 from typing import TypeVar
 
 import torch
-from PIL import Image
 
 from artquant_plugin.common.errors import ArtQuantError
-from artquant_plugin.data.images import header_size
+from artquant_plugin.data.images import ImageSource, header_size
 
-ImageSource = Path | str | bytes | Image.Image  # a path, the contents of a file, or a picture in memory
 WINDOW = 8  # batches within which images are sorted by size
 HEADER_READERS = 4  # threads that read the sizes from the images' headers
 AUTO_START = 8  # images; the size with which `auto` begins

@@ -20,8 +20,8 @@ from artquant_plugin.common.machine import is_machine_fault, machine_error
 from artquant_plugin.common.text import one_line
 from artquant_plugin.common.workers import end_with_parent
 from artquant_plugin.data import images
-from artquant_plugin.data.images import Handling, ImageError, open_image, source_name
-from artquant_plugin.scoring.batching import Batch, ImageSource
+from artquant_plugin.data.images import Handling, ImageError, ImageSource, open_image, source_name
+from artquant_plugin.scoring.batching import Batch
 
 BATCHES_PER_WORKER = 2  # batches that each worker process keeps ready
 THREADS = 2  # without worker processes; decoding and scaling release the interpreter's lock

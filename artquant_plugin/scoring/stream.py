@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from artquant_plugin.common.errors import ArtQuantError
-from artquant_plugin.data.images import Handling, source_name
-from artquant_plugin.scoring.batching import Batch, BatchSize, ImageSource, batches, halving
+from artquant_plugin.data.images import Handling, ImageSource, source_name
+from artquant_plugin.scoring.batching import Batch, BatchSize, batches, halving
 from artquant_plugin.scoring.prepare import MakeInputs, PreparedBatch, Preparer, dead_workers_are_errors, prepare_ahead
 from artquant_plugin.scoring.timings import Timings
 
