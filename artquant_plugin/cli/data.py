@@ -96,6 +96,14 @@ def _add_import(commands: Any) -> None:
             "the strictest split alone; the numbers are kept and shown",
         )
         command.add_argument("--workers", type=positive, help="processes that open images (default: one per core)")
+        if kind != "rad":
+            command.add_argument(
+                "--descriptions",
+                type=Path,
+                nargs="+",
+                metavar="FILE",
+                help="label files of RAD, whose descriptions the paintings of the same names get",
+            )
         if kind in ("apdd", "vaps", "csv"):
             command.add_argument(
                 "--seed", type=whole_number, default=0, help="seed of a split that has to be made (default: 0)"
@@ -161,6 +169,10 @@ def _import(args: argparse.Namespace) -> None:
     from artquant_plugin.data.importers.importing import import_dataset
 
     annotations = _annotations(args)
+    if args.kind != "rad" and args.descriptions:
+        from artquant_plugin.data.importers.rad import add_descriptions
+
+        annotations = add_descriptions(annotations, args.descriptions)
     out = args.out or data_home() / annotations.name
     imported = import_dataset(
         annotations,

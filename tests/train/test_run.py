@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import re
 from functools import partial
 from pathlib import Path
 
@@ -138,8 +139,10 @@ def test_descriptions_that_are_not_there_are_missed_at_once(data, tmp_path):
     write_dataset(
         bare, name="bare", score_range=(0, 10), splits={"train": rows}, image_root=str(data), source="", license=""
     )
-    with pytest.raises(ArtQuantError, match="has no descriptions; train with stages of `samples: .score.`"):
+    with pytest.raises(ArtQuantError, match="has no descriptions; import it again with --descriptions") as raised:
         train(load_config(config_file(tmp_path, bare)))
+    remedy = re.search(r"or train on scores alone with --set '(stages=.*)'$", str(raised.value))
+    train(load_config(config_file(tmp_path, bare), [remedy[1]]))  # it is of use as it stands
 
 
 def test_scores_outside_the_levels_are_refused_before_training(data, tmp_path):
