@@ -203,8 +203,10 @@ def evaluate(
                     "one side is constant in more than 5 % of the resamples, so that SROCC and PLCC have no interval: "
                     "too few of its values differ"
                 )
-    metrics = [Metric(float(v), float(low), float(high)) for v, low, high in zip(values, *bounds, strict=True)]
-    return Agreement(len(ids), *metrics, cautions=tuple(cautions))
+    ranked, linear, absolute, squared = (
+        Metric(float(value), float(low), float(high)) for value, low, high in zip(values, *bounds, strict=True)
+    )
+    return Agreement(len(ids), ranked, linear, absolute, squared, tuple(cautions))
 
 
 def bootstrap_agreement(prediction: ArrayLike, truth: ArrayLike, *, resamples: int, seed: int) -> FloatArray:
@@ -273,7 +275,7 @@ def around(values: FloatArray, bounds: FloatArray) -> FloatArray:
     """Bounds that hold their value where rounding alone has put it outside of them.
 
     Args:
-        values: k values; shape (k,).
+        values: the k metrics over all pairs; shape (k,).
         bounds: the lower and the upper bound of each; shape (2, k).
 
     Returns:

@@ -256,7 +256,7 @@ def test_shared_images_of_mplug_owl2_give_the_same_loss_and_gradients(tmp_path, 
 
 def test_a_model_that_takes_no_encoded_images_cannot_share_them(tmp_path, monkeypatch):
     monkeypatch.setattr("artquant_plugin.train.trainer.takes_encoded_images", lambda _: False)
-    with pytest.raises(ArtQuantError, match="does not take images that are encoded already; set train.share_images"):
+    with pytest.raises(ArtQuantError, match="does not take images that are encoded already; set share_images=False"):
         tiny_trainer(tmp_path, pairs(tmp_path, 1), batch=2, share_images=True)
 
 
@@ -290,7 +290,7 @@ def test_a_loss_that_is_not_finite_names_the_paintings(tmp_path):
     with pytest.raises(ArtQuantError, match="at step 0 with 0, 1; .* numbers in its weight lm_head.weight are NaN"):
         trainer.compute_loss(trainer.model, batch)
     trainer.state.global_step = 3
-    with pytest.raises(ArtQuantError, match="the loss became nan at step 3 with 0, 1; lower train.learning_rate"):
+    with pytest.raises(ArtQuantError, match="the loss became nan at step 3 with 0, 1; lower learning_rate"):
         trainer.compute_loss(trainer.model, batch)
 
 
@@ -318,8 +318,8 @@ def test_presets_fill_what_is_not_given():
     assert LossSection() == LossSection.model_validate({"preset": "default"})
     assert LossSection(k_mass=0).model_dump(exclude={"preset"}) == paper.model_dump(exclude={"preset"})
     assert LossSection(softmax="vocabulary").k_mass == RELEASED.k_mass == 0  # the divergence counts the mass already
-    with pytest.raises(ValidationError, match="k_mass is 0.1 with softmax vocabulary, which counts the level words'"):
-        LossSection(softmax="vocabulary", k_mass=0.1)
+    with pytest.raises(ValidationError, match="k_mass is 0.5 with softmax vocabulary, which counts the level words'"):
+        LossSection(softmax="vocabulary", k_mass=0.5)
     assert LevelScale().values == DEQA["ArtQuant"]
     for unknown in ("deqa", ["released"]):
         with pytest.raises(ValidationError, match="'paper' or 'released'"):
