@@ -29,6 +29,7 @@ from artquant_plugin.common.device import default_device
 from artquant_plugin.common.errors import ArtQuantError, ArtQuantWarning
 from artquant_plugin.common.machine import is_machine_fault, machine_error
 from artquant_plugin.common.text import one_line
+from artquant_plugin.data.task_names import task_of
 from artquant_plugin.prompting.prompter import Prompter
 from artquant_plugin.train import preflight
 from artquant_plugin.train.callbacks import StopRequest, any_process
@@ -216,7 +217,7 @@ def _train(
             results.append((stage.name, result))
     summary = RunSummary(
         output=config.output,
-        datasets=tuple(dataset.info.name for dataset in prepared.data.datasets),
+        tasks=tuple(dict.fromkeys(filter(None, map(task_of, prepared.data.datasets)))),
         stages=tuple((name, result.metrics) for name, result in results),
         skipped=len({name for _, result in results for name in result.skipped}),
         seconds=time.monotonic() - started,

@@ -116,7 +116,7 @@ def _add_import(commands: Any) -> None:
 
 
 def _add_table_options(command: Any) -> None:
-    command.add_argument("--name", required=True, help="name of the dataset")
+    command.add_argument("--name", required=True, help="name of the dataset, and of its task in lmms-eval")
     command.add_argument("--image-column", default="image", help="column of the images' names (default: %(default)s)")
     command.add_argument("--score-column", default="score", help="column of the human scores (default: %(default)s)")
     command.add_argument(
