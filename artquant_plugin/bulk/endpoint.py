@@ -16,8 +16,15 @@ from artquant_plugin.bulk.logprobs import Ask, listed_tokens, score_listed
 from artquant_plugin.bulk.rows import ScoreColumns
 from artquant_plugin.checkpoint import ScoringSpec
 from artquant_plugin.common.errors import ArtQuantError
-from artquant_plugin.common.openai_client import EndpointDown, OpenAIServer, RequestFailed
-from artquant_plugin.common.openai_features import MAY_BE_UNSUPPORTED, dropped_text, unsupported_feature
+from artquant_plugin.common.openai_client import EndpointDown, OpenAIServer, RequestFailed, RequestRefused
+from artquant_plugin.common.openai_features import (
+    MAY_BE_UNSUPPORTED,
+    THIS_PICTURE,
+    dropped_text,
+    may_be_unsupported,
+    no_support,
+    unsupported_feature,
+)
 from artquant_plugin.data.images import Handling, open_image
 from artquant_plugin.prompting.questions import one_level
 
@@ -25,14 +32,17 @@ KEY_VARIABLE = "OPENAI_API_KEY"
 LISTED = 20  # tokens per position: the protocol's limit, and vLLM's default one
 AHEAD = 4  # times the concurrency: images taken while an earlier one is still being answered, as rows keep their order
 ONE_IMAGE = (400, 413, 415, 422)  # statuses that are about one image, once the server has answered for another one
-# vLLM and SGLang: go on with the assistant's last words instead of opening a new turn, with a thinking mode off.
+ITS_PICTURE = "picture"  # the reason of a refusal that a small picture in the same request does not get
 # What to do about a feature that the server does not support, by `Feature.key`.
 REMEDIES = {
     "prefill": "pass --prompt word",
     "logprobs": "use a server that lists them, such as vLLM or SGLang, or score with the checkpoint itself",
     "pictures": "use a server and a model that take pictures",
     "lists": "use a server and a model that take pictures",
+    "system": "take it out of --extra-body",
+    "schema": "take response_format out of --extra-body",
 }
+# vLLM and SGLang: go on with the assistant's last words instead of opening a new turn, with a thinking mode off.
 PREFILL = {
     "add_generation_prompt": False,
     "continue_final_message": True,
@@ -229,18 +239,19 @@ class EndpointEngine:
             RequestFailed: no usable reply came, and nothing that the request uses is to blame.
             EndpointDown: the server does not support something that the request uses.
         """
-        try:
-            return await self._server.complete(client.with_options(max_retries=0), body)
-        except RequestFailed as error:
-            if error.reason == "no_completion":
-                raise
-            if error.status in MAY_BE_UNSUPPORTED:
-                feature = await unsupported_feature(self._server, client, body)
+        async with self._server.connect(not_repeated=MAY_BE_UNSUPPORTED) as first:
+            try:
+                return await self._server.complete(first, body)
+            except (RequestFailed, EndpointDown) as error:
+                if not may_be_unsupported(error):
+                    raise
+                feature = await unsupported_feature(self._server, first, body)
+                if feature is THIS_PICTURE:
+                    raise RequestRefused(ITS_PICTURE, error.detail, error.status) from error
                 if feature is not None:
-                    raise EndpointDown(
-                        f"'{self.url}' with '{self.model}' does not support {feature.words}: it answers "
-                        f"{error.status} ({error.detail}), and is fine without; {REMEDIES[feature.key]}"
-                    ) from error
+                    raise no_support(self._server, feature, error, REMEDIES[feature.key]) from error
+                if isinstance(error, RequestRefused | EndpointDown):
+                    raise
         return await self._server.complete(client, body)
 
     def _read(self, reply: Any, body: dict[str, Any]) -> dict[str, Any]:
@@ -288,7 +299,7 @@ class EndpointEngine:
         Raises:
             EndpointDown: the failure is the server's, so that the run ends.
         """
-        if self._answered and error.status in ONE_IMAGE:
+        if error.reason == ITS_PICTURE or (self._answered and error.status in ONE_IMAGE):
             return ArtQuantError(
                 f"the server refuses the request ({error.detail}); look at the image's size and format"
             )

@@ -17,7 +17,7 @@ import asyncio
 import errno
 import importlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from types import ModuleType
@@ -67,7 +67,19 @@ class RequestUnanswered(RequestFailed):
 
 
 class EndpointDown(ArtQuantError):
-    """The run cannot go on with this server; what is written stays, and a rerun goes on from there."""
+    """The run cannot go on with this server; what is written stays, and a rerun goes on from there.
+
+    Args:
+        message: what is wrong and what to do about it, in one line.
+        detail: the server's own words, in one line and without the key; empty where there are none.
+        status: the reply's HTTP status where that may have another cause than `message` says: 404 is an unknown model
+            with most servers, and with some of them something in the request that the model does not support.
+    """
+
+    def __init__(self, message: str, detail: str = "", status: int | None = None) -> None:
+        super().__init__(message)
+        self.detail = detail
+        self.status = status
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,12 +111,15 @@ class OpenAIServer:
     timeout: float = 120.0
     retries: int = 5
 
-    def connect(self) -> "openai.AsyncOpenAI":
+    def connect(self, *, not_repeated: Collection[int] = ()) -> "openai.AsyncOpenAI":
         """Make a client; call it within the event loop that uses it, and `close` the client there.
 
         The client speaks through aiohttp and keeps a thousand connections at most; a caller that wants fewer requests
         at once counts them itself. An attempt whose reply is not there as a whole after `timeout` seconds is a
         time-out, however slowly its bytes come, and a reply of more than `REPLY_BYTES` is not read to its end.
+
+        Args:
+            not_repeated: HTTP statuses after which the client does not repeat a request, though it usually would.
         """
         import openai
 
@@ -113,7 +128,9 @@ class OpenAIServer:
             api_key=self.key or "none",
             max_retries=self.retries,
             timeout=self.timeout,
-            http_client=_bounded_client()(timeout=self.timeout, headers={"accept-encoding": "gzip, deflate"}),
+            http_client=_bounded_client(frozenset(not_repeated))(
+                timeout=self.timeout, headers={"accept-encoding": "gzip, deflate"}
+            ),
         )
 
     async def complete(
@@ -272,7 +289,9 @@ class OpenAIServer:
         if status == 404:
             return EndpointDown(
                 f"'{self.url}' knows no model '{self.model}' ({said}); mend {self.model_option}, or end "
-                f"{self.url_option} with /v1"
+                f"{self.url_option} with /v1",
+                said,
+                status,
             )
         if status in RETRIED or status >= 500:
             return RequestUnanswered(f"http_{status}", said, status)
@@ -336,8 +355,13 @@ class _TooLarge(Exception):
     """A reply that was not read to its end."""
 
 
-def _bounded_client() -> Any:
-    """The class of the HTTP client: openai's own one on aiohttp, with bounds on the time and the size of a reply."""
+def _bounded_client(not_repeated: frozenset[int]) -> Any:
+    """The class of the HTTP client: openai's own one on aiohttp, with bounds on the time and the size of a reply.
+
+    Args:
+        not_repeated: HTTP statuses after which openai is told not to repeat the request, by the header that servers
+            use for it.
+    """
     import aiohttp
     import openai
 
@@ -371,6 +395,9 @@ def _bounded_client() -> Any:
             # Without the headers that describe the body as it was sent, such as a charset that JSON never has.
             dropped = ("content-encoding", "content-length", "content-type", "transfer-encoding")
             headers = [(name, value) for name, value in response.headers.multi_items() if name.lower() not in dropped]
+            if response.status_code in not_repeated:
+                headers = [header for header in headers if header[0].lower() != "x-should-retry"]
+                headers.append(("x-should-retry", "false"))
             return http.Response(
                 response.status_code,
                 headers=[*headers, ("content-type", "application/json")],

@@ -109,9 +109,9 @@ def test_a_server_without_log_probabilities_costs_one_request(paintings):
     ("answer", "message", "requests"),
     [
         ((401, "no key"), r"wants a key in \$OPENAI_API_KEY \(", 1),
-        ((404, "no model"), r"knows no model 'm' \(.*mend --model, or end --endpoint with /v1", 1),
+        ((404, "no model"), r"knows no model 'm' \(.*mend --model, or end --endpoint with /v1", 5),
         # The request, four smaller ones, and the request again with the client's own five retries after 500.
-        ((422, "unknown field"), r"answers 422, to plain text as well \(.*unknown field", 6),
+        ((422, "unknown field"), r"answers 422, to plain text as well \(.*unknown field", 5),
         ((500, "crash"), r"answers 500, to plain text as well \(.*run again to go on", 11),
     ],
 )
@@ -131,14 +131,14 @@ def has_pictures(body):
     return has_lists(body) and any(part["type"] == "image_url" for part in body["messages"][0]["content"])
 
 
-@pytest.mark.parametrize("status", [400, 422, 500, 501])
+@pytest.mark.parametrize("status", [400, 404, 415, 422, 500, 501])
 @pytest.mark.parametrize(
     ("uses", "message", "requests"),
     [
-        (lambda body: "continue_final_message" in body, r"does not support an answer that .*pass --prompt word", 2),
-        (lambda body: "logprobs" in body, "does not support log-probabilities: .*; use a server that lists them", 3),
-        (has_pictures, "does not support pictures: .*; use a server and a model that take pictures", 4),
-        (has_lists, "does not support messages whose content is a list, which pictures need", 5),
+        (lambda body: "continue_final_message" in body, r"does not support an answer that .*pass --prompt word", 3),
+        (lambda body: "logprobs" in body, "does not support log-probabilities: .*; use a server that lists them", 4),
+        (has_pictures, "does not support pictures: .*; use a server and a model that take pictures", 6),
+        (has_lists, "does not support messages whose content is a list, which pictures need", 6),
     ],
     ids=["prefill", "logprobs", "pictures", "lists"],
 )

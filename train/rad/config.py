@@ -35,7 +35,9 @@ class EndpointSection(Section):
         model: the name that the endpoint knows it by.
         api_key_env: environment variable that holds the key; None where the endpoint wants none.
         parameters: further fields of every request, such as ``temperature`` and ``max_tokens``, sent as they are.
-        structured: whether a JSON schema is sent along; ``auto`` does so until the endpoint refuses it.
+        structured: whether requests ask for JSON by a schema. ``auto`` does so unless the endpoint does not answer its
+            first request with one; ``json_object`` is tried then, and words alone after it. ``always`` sends the
+            schema in any case, ``never`` asks in words alone.
         concurrency: the most requests that wait for a reply at once, from 1 to 1000.
         requests_per_minute: the most requests per minute; None for no cap. The client's own retries are not counted.
         tokens_per_minute: the most tokens of prompts and replies together per minute; None for no cap.
