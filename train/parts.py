@@ -103,7 +103,7 @@ def choose_trained(model: Any, section: TrainedSection) -> Any:
     """
     from peft import LoraConfig, PeftModel, get_peft_model
 
-    methods = {part: getattr(section, part).method for part in PARTS}
+    methods: dict[Part, str] = {part: getattr(section, part).method for part in PARTS}
     if all(method == "frozen" for method in methods.values()):
         raise ArtQuantError(
             "every part of the model is frozen; set trained.language, vision or projector to full or lora"

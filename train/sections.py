@@ -186,7 +186,7 @@ class PromptSection(Section):
 
 
 LOSS_PRESETS: dict[str, dict[str, Any]] = {
-    "default": {"k": 1.0, "k_asl": 1.0, "softmax": "levels", "k_mass": 0.1},
+    "default": {"k": 1.0, "k_asl": 1.0, "softmax": "levels", "k_mass": 1.0},
     "paper": {"k": 1.0, "k_asl": 1.0, "softmax": "levels", "k_mass": 0.0},
     "released": {"k": 1.0, "k_asl": 0.05, "softmax": "vocabulary", "k_mass": 0.0},
 }
@@ -197,6 +197,8 @@ class LossSection(Section):
 
     With k_mass and k_ranking 0 it is the paper's (ArtQuant, Eqs. 7 and 8). L_mass is -log of the probability that the
     level words have together among all tokens, so that a server that lists a position's likeliest tokens lists them.
+    It is learned by the other tokens' rows of the output head, so that scores stay as they are; where the head is not
+    trained, by the weights that are (`artquant_plugin.train.level_mass`).
 
     Args:
         preset: Chooses `k`, `k_asl`, `softmax` and `k_mass` where they are not given: ``default`` is the paper's form

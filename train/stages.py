@@ -165,7 +165,7 @@ class RunFolder:
         """Write what the run begins with, or goes on with; what an earlier run left behind is removed.
 
         Args:
-            config: Configuration of the run.
+            config: Configuration of the run, with its defaults filled in.
             made_from: What else decides about its weights, as `made_from` gives it.
         """
         if not self.begun:
@@ -217,7 +217,7 @@ def refuse_other_run(
         ArtQuantError: Something differs that decides about the trained weights.
     """
     before = _deciding(record["config"]) | {key: record.get(key) for key in made_from}
-    refuse_changes(place, before, _deciding(config.model_dump(mode="json")) | made_from, remedy=remedy)
+    refuse_changes(place, before, _deciding(config.model_dump(mode="json")) | dict(made_from), remedy=remedy)
 
 
 def remove_checkpoint(folder: Path) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import io
+import json
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -16,7 +17,7 @@ from artquant_plugin.bulk.logprobs import Ask, listed_tokens, score_listed
 from artquant_plugin.bulk.rows import ScoreColumns
 from artquant_plugin.checkpoint import ScoringSpec
 from artquant_plugin.common.errors import ArtQuantError
-from artquant_plugin.common.openai_client import EndpointDown, OpenAIServer, RequestFailed, RequestRefused
+from artquant_plugin.common.openai_client import EndpointDown, OpenAIServer, RequestFailed, RequestRefused, is_address
 from artquant_plugin.common.openai_features import (
     MAY_BE_UNSUPPORTED,
     THIS_PICTURE,
@@ -25,6 +26,7 @@ from artquant_plugin.common.openai_features import (
     no_support,
     unsupported_feature,
 )
+from artquant_plugin.common.secrets import address_secrets, without_secrets
 from artquant_plugin.data.images import Handling, open_image
 from artquant_plugin.prompting.questions import one_level
 
@@ -69,10 +71,11 @@ class EndpointEngine:
         key: sent as a bearer token; None for a server that wants none.
 
     Raises:
-        ArtQuantError: `tokens` has not one token for each level, or has an empty one or the same one twice.
+        ArtQuantError: `url` is no address; `tokens` has not one token for each level, or has an empty one or the same
+            one twice.
     """
 
-    url: str
+    url: str = field(repr=False)
     model: str
     spec: ScoringSpec
     ask: Ask = "prefill"
@@ -84,6 +87,11 @@ class EndpointEngine:
     _answered_body: dict[str, Any] | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
+        if not is_address(self.url):  # which may hold a password, and so is not repeated
+            raise ArtQuantError(
+                "--endpoint is no address such as http://host:8000/v1; mend it, and write a password in it with %2F "
+                "for / and %40 for @"
+            )
         names = self.spec.scale.names
         if self.tokens is not None and len(self.tokens) != len(names):
             raise ArtQuantError(
@@ -112,8 +120,15 @@ class EndpointEngine:
             "words": asdict(self.spec.prompt),
             "images": self.spec.images,
             "min_level_mass": self.min_mass,
-            "extra_body": self.extra_body,
+            "extra_body": self._recorded_body,
         }
+
+    @property
+    def _recorded_body(self) -> dict[str, Any] | str | None:
+        """The further fields as they may be written: those with a secret as a text, in which it is hidden."""
+        text = json.dumps(self.extra_body, ensure_ascii=False)
+        hidden = without_secrets(text, [self.key, *address_secrets(self.url)])
+        return self.extra_body if hidden == text else hidden
 
     def identity(self) -> dict[str, Any]:
         """The model's name; what stands behind it is the server's own."""
@@ -268,8 +283,6 @@ class EndpointEngine:
                 "it cannot have given to the model; look at its chat template"
             )
         listed = listed_tokens(reply)
-        if listed is None and _is_empty(reply):
-            raise ArtQuantError("the server's reply is empty; the model ended its answer before the first word")
         if listed is None:
             raise self._unless_answered(
                 "the reply lists no log-probabilities, and scores are read from them; use a server that lists them, "
@@ -288,7 +301,9 @@ class EndpointEngine:
     def _unless_answered(self, message: str) -> ArtQuantError:
         """The end of the run while no reply had a score; afterwards the reason of one image."""
         return (
-            ArtQuantError(message) if self._answered else EndpointDown(f"'{self.url}' with '{self.model}': {message}")
+            ArtQuantError(message)
+            if self._answered
+            else EndpointDown(f"'{self._server.address}' with '{self.model}': {message}")
         )
 
     async def _about_one_image(self, client: Any, error: RequestFailed) -> ArtQuantError:
@@ -314,15 +329,8 @@ class EndpointEngine:
             raise self._server.no_answer(error.detail) from error
         plain = ", to plain text as well" if not self._answered and error.status in MAY_BE_UNSUPPORTED else ""
         raise EndpointDown(
-            f"'{self.url}' answers {error.status}{plain} ({error.detail}); run again to go on"
+            f"'{self._server.address}' answers {error.status}{plain} ({error.detail}); run again to go on"
         ) from error
-
-
-def _is_empty(reply: Any) -> bool:
-    """Whether a reply has a message without text, so that there is no position to list log-probabilities for."""
-    choices = getattr(reply, "choices", None) or []
-    logprobs = getattr(choices[0], "logprobs", None) if choices else None
-    return bool(choices) and getattr(logprobs, "content", None) == []
 
 
 def _data_uri(image: Path | bytes, handling: Handling) -> str:

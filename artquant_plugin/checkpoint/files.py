@@ -6,8 +6,10 @@ Of the weights the first bytes alone are read.
 """
 
 import json
+import math
 import struct
 from pathlib import Path
+from typing import Any
 
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.json_text import read_object
@@ -71,11 +73,46 @@ def check_files(folder: Path) -> None:
         check_safetensors(path)
 
 
-def check_safetensors(path: Path) -> None:
+def check_size(folder: Path, config: Any, name: str) -> None:
+    """Refuse a configuration that describes a far larger model than the weights beside it can fill.
+
+    A config.json whose text model is missing stands for the default one, of 7,000,000,000 weights, which
+    `transformers` would make up at random for minutes before it says which weights are missing.
+
+    Args:
+        folder: the local folder of a full model.
+        config: its configuration, a `transformers` object.
+        name: what the user typed for it, for error messages.
+
+    Raises:
+        ArtQuantError: the configuration has more layers than there are tensors, or layers of more numbers than the
+            files hold.
+    """
+    tensors = [tensor for path in _weights(folder) for tensor in check_safetensors(path)]
+    if not tensors:
+        return
+    text = config.get_text_config()
+    layers, width = getattr(text, "num_hidden_layers", None), getattr(text, "hidden_size", None)
+    if not isinstance(layers, int) or not isinstance(width, int):
+        return
+    # A layer has several matrices of about width times width, of which one is counted. Two numbers of 4 bits may be
+    # packed into one.
+    if layers > len(tensors) or layers * width * width > 2 * sum(tensors):
+        raise ArtQuantError(
+            f"checkpoint {name!r} cannot be loaded: its config.json describes a language model of {layers:,} layers "
+            f"of width {width:,}, and its files hold {len(tensors):,} tensors of {sum(tensors):,} numbers; fetch or "
+            "save both again"
+        )
+
+
+def check_safetensors(path: Path) -> list[int]:
     """Check that a file is in the format of safetensors and has the length that its header describes.
 
     Args:
         path: the file.
+
+    Returns:
+        How many numbers each of its tensors has.
 
     Raises:
         ArtQuantError: it is something else, or it is cut off.
@@ -103,6 +140,7 @@ def check_safetensors(path: Path) -> None:
     try:
         tensors = {key: value for key, value in json.loads(header).items() if key != "__metadata__"}
         end = max((int(value["data_offsets"][1]) for value in tensors.values()), default=0)
+        sizes = [math.prod(value["shape"]) for value in tensors.values()]
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError) as error:
         raise ArtQuantError(
             f"{path} has a header that is none of safetensors ({one_line(error)}); {_FETCH_AGAIN}"
@@ -110,6 +148,15 @@ def check_safetensors(path: Path) -> None:
     if 8 + length + end != size:
         state = "is cut off" if 8 + length + end > size else "is longer than its header says"
         raise ArtQuantError(f"{path} {state}: {size:,} of {8 + length + end:,} bytes; {_FETCH_AGAIN}")
+    return sizes
+
+
+def _weights(folder: Path) -> list[Path]:
+    """The files that hold a full model's weights: one, or those that the index names."""
+    if (folder / WEIGHTS).exists() or not (folder / INDEX).exists():
+        return [folder / WEIGHTS] if (folder / WEIGHTS).exists() else []
+    names = set(read_object(folder / INDEX, remedy=_FETCH_AGAIN).get("weight_map", {}).values())
+    return [folder / name for name in sorted(names)]
 
 
 def _there(path: Path) -> bool:

@@ -1,5 +1,6 @@
 """Reading checkpoints: a full model, or an adapter and its base model, whole or not at all."""
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,13 @@ from artquant_plugin.checkpoint.adapter import (
     load_extra_weights,
     mark_trained,
 )
-from artquant_plugin.checkpoint.files import check_files
+from artquant_plugin.checkpoint.files import check_files, check_size
 from artquant_plugin.checkpoint.identity import Identity, files_hash, identify
 from artquant_plugin.checkpoint.library_errors import library_errors_in_one_line
 from artquant_plugin.checkpoint.locate import ADAPTER_CONFIG_FILE, OTHER_WEIGHTS, locate
 from artquant_plugin.checkpoint.processor import load_processor
 from artquant_plugin.checkpoint.spec import ScoringSpec
-from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.errors import ArtQuantError, ArtQuantWarning
 from artquant_plugin.common.hub import commit_of, split_revision
 from artquant_plugin.common.text import listed
 
@@ -105,6 +106,7 @@ def load_checkpoint(
     """
     from artquant_plugin.backbones import register_architecture
     from artquant_plugin.backbones.mplug_owl2.layout import is_original
+    from artquant_plugin.checkpoint.quantization import check_layers
 
     _check_options(dtype, device, attn, quantization)
     folder = locate(pretrained)
@@ -130,10 +132,13 @@ def load_checkpoint(
         model = _load_original_base(base, options)
         processor = load_processor(folder, folder, pretrained, trust_remote_code)
     else:
+        _check_config(base_folder, base, quantization, trust_remote_code)
         processor = load_processor(folder, base_folder, pretrained, trust_remote_code)
         if quantization is not None:
             options |= _quantization_options(quantization, dtype, device, base, base_folder, extra, trust_remote_code)
         model = _load_model(base_folder, base, options, trust_remote_code)
+        if getattr(model, "is_quantized", False):  # as it is stored, or as the user asks
+            check_layers(model, base)
     load_extra_weights(model, folder)
     if is_adapter:
         model = add_adapter(model, folder, pretrained)
@@ -219,6 +224,24 @@ def _check_options(dtype: str, device: str, attn: str, quantization: str | None)
         check_quantization(quantization, device)
 
 
+def _check_config(folder: Path, name: str, quantization: str | None, trust_remote_code: bool) -> None:
+    """Read a model's config.json by itself, so that its faults are not told as those of the processor or weights.
+
+    Raises:
+        ArtQuantError: it does not describe a model, it describes one that is far larger than the weights beside it,
+            which would be filled with random numbers, or its weights are quantised in another way than asked for.
+    """
+    from transformers import AutoConfig
+
+    from artquant_plugin.checkpoint.quantization import check_stored_quantization
+
+    what = f"the config.json of {name!r}"
+    with library_errors_in_one_line(what, "save or fetch the checkpoint again"):
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
+    check_stored_quantization(config, quantization, name)
+    check_size(folder, config, name)
+
+
 def _loading_options(dtype: str, attn: str) -> dict[str, Any]:
     """Type and attention for `from_pretrained`, which takes ``auto`` as a word and the other types as torch's."""
     import torch
@@ -281,7 +304,12 @@ def _load_model(folder: Path, name: str, options: dict[str, Any], trust_remote_c
 
 
 def _check_weights(info: dict[str, Any], name: str) -> None:
-    """Raise where transformers reports that a weight has another shape, or was absent and initialised at random."""
+    """Raise where a weight has another shape, or was absent and made up at random; warn of weights that match nothing.
+
+    Args:
+        info: what `from_pretrained` reports of the loading.
+        name: what the user typed for the checkpoint.
+    """
     for key, stored, configured in sorted(info["mismatched_keys"]):
         raise ArtQuantError(
             f"checkpoint {name!r}: {key} has shape {list(stored)}, its config.json asks for {list(configured)}; "
@@ -290,6 +318,13 @@ def _check_weights(info: dict[str, Any], name: str) -> None:
     if info["missing_keys"]:
         raise ArtQuantError(
             f"checkpoint {name!r} lacks {listed(sorted(info['missing_keys']), 2)}; save or fetch it again, whole"
+        )
+    if info["unexpected_keys"]:  # no error, as some architectures publish weights of training alone
+        warnings.warn(
+            f"checkpoint {name!r} holds {listed(sorted(info['unexpected_keys']), 2)}, which match nothing in the "
+            "model that its config.json describes and are left out; look whether both belong together",
+            ArtQuantWarning,
+            stacklevel=2,
         )
 
 

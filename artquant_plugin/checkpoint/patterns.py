@@ -43,7 +43,7 @@ def check_patterns(config: Any, names: Iterable[str], place: str, *, seconds: fl
     """Refuse regular expressions that are wrong, or that take too long on the names of a model's modules.
 
     Args:
-        config: a `peft.PeftConfig`.
+        config: a `peft.PeftConfig`, of which those fields are tried that peft takes as regular expressions.
         names: the names of the model's modules.
         place: where the configuration stands, for the message.
         seconds: how long all patterns may take on all names.

@@ -17,6 +17,7 @@ QUANTIZATION = ("4bit", "8bit")
 # another length end in a RuntimeError on CPUs with AVX512-BF16 (functional.py, _convert_weight_packed_for_cpu), which
 # also take 32 rows at a time; other code paths (backends/cpu/ops.py, dequantize_4bit) compute wrong products of them.
 CPU_INPUTS, CPU_OUTPUTS = 64, 32
+_RULE = f"on a CPU, 4-bit weights need inputs in multiples of {CPU_INPUTS} and outputs in multiples of {CPU_OUTPUTS}"
 
 
 def check_quantization(quantization: str, device: str) -> None:
@@ -111,6 +112,59 @@ def _leaves_all(section: dict[str, Any]) -> bool:
     return bool(widths) and not any(widths)
 
 
+def check_stored_quantization(config: Any, wanted: str | None, name: str) -> None:
+    """Refuse a quantisation of weights that are stored in another quantised form.
+
+    Args:
+        config: the model's configuration, a `transformers` object.
+        wanted: ``4bit`` or ``8bit``; None where the user asks for no quantisation.
+        name: what the user typed for the checkpoint, for error messages.
+
+    Raises:
+        ArtQuantError: the configuration's entry is no object, or describes another form than the one that is wanted.
+    """
+    stored = getattr(config, "quantization_config", None)
+    if stored is None:
+        return
+    content = stored if isinstance(stored, dict) else getattr(stored, "__dict__", None)
+    if content is None:
+        kind = type(stored).__name__
+        raise ArtQuantError(
+            f"the config.json of {name!r} has a quantization_config that is no object, but of type {kind}; fetch it "
+            "again"
+        )
+    form = next((width for width in QUANTIZATION if content.get(f"load_in_{width}")), content.get("quant_method"))
+    if wanted is not None and wanted != form:
+        raise ArtQuantError(
+            f"the weights of {name!r} are stored quantised ({form}), so that {wanted} cannot be had of them; leave "
+            "quantization out, or use weights that are not quantised"
+        )
+
+
+def check_layers(model: Any, name: str) -> None:
+    """Refuse 4-bit layers that cannot be computed where they are.
+
+    Weights that were quantised and saved on a GPU may have any width. bitsandbytes computes some of them on no CPU.
+
+    Args:
+        model: a loaded model.
+        name: what the user typed for the checkpoint, for error messages.
+
+    Raises:
+        ArtQuantError: the model is on a CPU, and a 4-bit layer has a width that does not fit there.
+    """
+    if model.device.type != "cpu":
+        return
+    unfit = [
+        layer for layer in model.modules() if type(layer).__name__ == "Linear4bit" and not fits_cpu_kernels(layer)
+    ]
+    if unfit:
+        raise ArtQuantError(
+            f"{len(unfit)} layers of {name!r} are stored in 4 bits with widths such as {unfit[0].in_features} to "
+            f"{unfit[0].out_features}; {_RULE}: use a GPU, or weights that are not quantised"
+        )
+
+
 def fits_cpu_kernels(layer: nn.Linear) -> bool:
     """Whether bitsandbytes computes a layer with 4-bit weights correctly on every CPU."""
     return layer.in_features % CPU_INPUTS == 0 and layer.out_features % CPU_OUTPUTS == 0
@@ -130,16 +184,13 @@ def _layers_to_keep(folder: Path, kept: set[str], trust_remote_code: bool) -> se
         if isinstance(module, nn.Linear) and module is not head and name not in kept
     }
     unfit = {name for name, module in candidates.items() if not fits_cpu_kernels(module)}
-    rule = (
-        f"on a CPU, 4-bit weights need inputs in multiples of {CPU_INPUTS} and outputs in multiples of {CPU_OUTPUTS}"
-    )
     if len(unfit) == len(candidates):
         raise ArtQuantError(
-            f"none of the {len(candidates)} linear layers can be quantised to 4 bits: {rule}; leave quantization out, "
-            "or use 8bit"
+            f"none of the {len(candidates)} linear layers can be quantised to 4 bits: {_RULE}; leave quantization "
+            "out, or use 8bit"
         )
     if unfit:
         warnings.warn(
-            f"{len(unfit)} of {len(candidates)} linear layers stay unquantised: {rule}", ArtQuantWarning, stacklevel=2
+            f"{len(unfit)} of {len(candidates)} linear layers stay unquantised: {_RULE}", ArtQuantWarning, stacklevel=2
         )
     return unfit

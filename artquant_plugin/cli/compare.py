@@ -25,6 +25,7 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> None:
     """Read the board, compare its models, and print the comparisons."""
     from artquant_plugin.common.errors import ArtQuantError
+    from artquant_plugin.common.text import visible
     from artquant_plugin.metrics.pairwise_comparisons import compare_models
     from artquant_plugin.report.analysis import cautions
     from artquant_plugin.report.board_tables import comparison_text, comparisons_table
@@ -43,6 +44,6 @@ def run(args: argparse.Namespace) -> None:
     comparisons = compare_models(names, board.matrix(), board.truth, resamples=args.resamples, seed=args.seed)
     if args.format in (None, "text"):
         parts = [comparison_text(board.dataset, comparison, len(comparisons)) for comparison in comparisons]
-        print("\n\n".join([*parts, *cautions(board)]))
+        print(visible("\n\n".join([*parts, "\n".join(cautions(board))]).rstrip(), keep="\n"))
     else:
         print(FORMATS[args.format](comparisons_table(board.dataset, comparisons, cautions(board))))

@@ -1,13 +1,13 @@
 """`artquant metrics` computes SROCC, PLCC, MAE and RMSE of any tool's predictions."""
 
 import argparse
-import json
 import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from artquant_plugin.cli.options import add_column_options
+from artquant_plugin.common.json_text import printable_json
 from artquant_plugin.common.text import listed, visible
 
 if TYPE_CHECKING:
@@ -111,4 +111,4 @@ def _as_json(joined: "JoinedPredictions", agreement: "Agreement") -> str:
         metric = asdict(getattr(agreement, name))
         content[name] = {key: value if math.isfinite(value) else None for key, value in metric.items()}
     content["cautions"] = list(agreement.cautions)
-    return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+    return printable_json(content, indent=2)

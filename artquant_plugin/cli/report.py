@@ -39,6 +39,7 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> None:
     """Read the boards, compute their figures, and write the pages or print the tables."""
     from artquant_plugin.common.paths import expanded
+    from artquant_plugin.common.text import visible
     from artquant_plugin.metrics.agreement import RESAMPLES
     from artquant_plugin.report.analysis import analyse
     from artquant_plugin.report.board_tables import tables
@@ -54,4 +55,4 @@ def run(args: argparse.Namespace) -> None:
         from artquant_plugin.report.site.build import build_site
 
         for line in build_site(args.out, analyses, title=args.title, seed=args.seed, workers=args.workers):
-            print(line)
+            print(visible(line))

@@ -1,7 +1,6 @@
 """`artquant results` shows the runs in lmms-eval's output folders as a table and a plot."""
 
 import argparse
-import json
 import math
 from dataclasses import asdict
 from pathlib import Path
@@ -36,6 +35,8 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> None:
     """Read the runs, evaluate them, and print or plot the result."""
     from artquant_plugin.common.errors import ArtQuantError
+    from artquant_plugin.common.json_text import printable_json
+    from artquant_plugin.common.text import visible
     from artquant_plugin.report.results_table import markdown_table, row_of, text_table
     from artquant_plugin.report.task_runs import read_runs
 
@@ -53,18 +54,18 @@ def run(args: argparse.Namespace) -> None:
         title = f"{runs[0].model} on {runs[0].task}"
         draw_scatter(args.plot, runs[0].predictions, runs[0].truths, title=title, agreement=rows[0].scores)
     if args.json:
-        print(json.dumps([_finite(asdict(row)) for row in rows], indent=2, ensure_ascii=False, allow_nan=False))
+        print(printable_json([_finite(asdict(row)) for row in rows], indent=2))
         return
     print(markdown_table(rows) if args.markdown else text_table(rows))
     for found, row in zip(runs, rows, strict=True):
         if found.from_range:
-            print(f"{found.model} on {found.task}: {found.from_range} scores are the mid-point of a range")
+            print(visible(f"{found.model} on {found.task}: {found.from_range} scores are the mid-point of a range"))
         for caution in row.scores.cautions if row.scores else ():
-            print(f"{found.model} on {found.task}: {caution}")
+            print(visible(f"{found.model} on {found.task}: {caution}"))
         if found.older:
-            print(f"{found.model} on {found.task}: {found.older} older runs passed over, {found.date} shown")
+            print(visible(f"{found.model} on {found.task}: {found.older} older runs passed over, {found.date} shown"))
     if args.plot:
-        print(f"plot: {args.plot}")
+        print(visible(f"plot: {args.plot}"))
 
 
 def _finite(value: Any) -> Any:

@@ -2,13 +2,14 @@
 
 import json
 import math
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.stand_ins import stand_in
-from artquant_plugin.common.text import one_line
+from artquant_plugin.common.text import HIDDEN, one_line
 
 _DECODER = json.JSONDecoder()
 _BLANK = " \t\r\n"
@@ -43,6 +44,28 @@ def json_values(text: str, *, strict: bool, decoder: json.JSONDecoder = _DECODER
         [(6, {'a': 1})]
     """
     return _all_values(text, decoder) if strict else _objects_in_prose(text, decoder)
+
+
+def printable_json(content: Any, *, indent: int) -> str:
+    r"""JSON for a terminal or a file: letters of every script as they are, control characters as escapes.
+
+    JSON itself demands escapes only for the first 32 characters; others control a terminal, too, and the half of an
+    emoji cannot be written at all.
+
+    Args:
+        content: what `json.dumps` takes, without NaN and infinite numbers.
+        indent: by how many spaces each level is indented.
+
+    Example:
+        >>> print(printable_json({"é": "a\u009b2J"}, indent=0).replace("\n", ""))
+        {"é": "a\u009b2J"}
+    """
+    text = json.dumps(content, indent=indent, ensure_ascii=False, allow_nan=False)
+    if text.isascii():
+        return text
+    return "".join(
+        sign if sign == "\n" or unicodedata.category(sign) not in HIDDEN else json.dumps(sign)[1:-1] for sign in text
+    )
 
 
 def only_object(text: str) -> dict[str, Any]:

@@ -132,7 +132,7 @@ def no_support(
         remedy: what the user can do about it, in the imperative.
     """
     return EndpointDown(
-        f"'{server.url}' with '{server.model}' does not support {feature.words}: it answers {error.status} "
+        f"'{server.address}' with '{server.model}' does not support {feature.words}: it answers {error.status} "
         f"({error.detail}), and is fine without; {remedy}"
     )
 
@@ -141,9 +141,9 @@ async def unsupported_feature(server: OpenAIServer, client: "openai.AsyncOpenAI"
     """Find the feature without which a request that failed is answered.
 
     Features are left out one after the other and stay out. When a request is answered, the feature that was left out
-    last is the one that the server does not support, unless the whole request is answered by now, too: an error 500 may
-    pass, and some requests fail for the number of tokens that they ask for. Each request here asks for one token and is
-    sent once. When the feature is pictures, the request is sent with a small picture as well.
+    last is the one that the server does not support, unless the whole request is answered by now, too: an error 500
+    may pass, and some requests fail for the number of tokens that they ask for. Each request here asks for one token
+    and is sent once. When the feature is pictures, the request is sent with a small picture as well.
 
     Args:
         server: the server that did not answer the request.

@@ -205,9 +205,11 @@ def table_columns(
 
     Args:
         location: a path, or an address that fsspec reads; its suffix tells the format, as in `read_table`.
-        delimiter: as in `read_table`.
-        encoding: as in `read_table`.
-        has_options: as in `read_table`.
+        delimiter: the character between the fields of a line; None for what the first line shows, as `read_table` has
+            it.
+        encoding: the encoding of a text table; JSON is always UTF-8.
+        has_options: whether messages may name ``--delimiter`` and ``--encoding``, because the user's command takes
+            them.
 
     Returns:
         The names, in their order; none for an empty file, and for a JSON file that begins with no object.

@@ -203,8 +203,12 @@ def evaluate(
                     "one side is constant in more than 5 % of the resamples, so that SROCC and PLCC have no interval: "
                     "too few of its values differ"
                 )
-    metrics = [Metric(float(v), float(low), float(high)) for v, low, high in zip(values, *bounds, strict=True)]
-    return Agreement(len(ids), *metrics, cautions=tuple(cautions))
+    names = ("srocc", "plcc", "mae", "rmse")
+    metrics = {
+        name: Metric(float(value), float(low), float(high))
+        for name, value, low, high in zip(names, values, *bounds, strict=True)
+    }
+    return Agreement(n=len(ids), cautions=tuple(cautions), **metrics)
 
 
 def bootstrap_agreement(prediction: ArrayLike, truth: ArrayLike, *, resamples: int, seed: int) -> FloatArray:
@@ -273,7 +277,7 @@ def around(values: FloatArray, bounds: FloatArray) -> FloatArray:
     """Bounds that hold their value where rounding alone has put it outside of them.
 
     Args:
-        values: k values; shape (k,).
+        values: the k metrics over all pairs; shape (k,).
         bounds: the lower and the upper bound of each; shape (2, k).
 
     Returns:

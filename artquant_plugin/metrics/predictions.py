@@ -44,7 +44,7 @@ class TableForm:
         value: the column that holds the predicted or the human score; None takes ``prediction``, or ``score`` where
             `artquant score` wrote the table.
         delimiter: what sets the fields of a line apart; None for what the header line shows.
-        encoding: of a text table.
+        encoding: the encoding of a text table; JSON is always UTF-8.
     """
 
     image: str | None = None
@@ -58,7 +58,7 @@ class Predictions:
     """The rows of a table of predictions, before they are joined with human scores.
 
     Args:
-        path: the table.
+        path: the table that was read, for messages.
         values: the predictions by the image's name, all finite.
         unparsable: the text in the place of a prediction that is no finite number, by the image's name.
         failed: the reason why a tool gave an image no score, by the image's name; of `artquant score` alone.
@@ -179,7 +179,7 @@ def join_predictions(
     """Join predictions with human scores by image name.
 
     Args:
-        found: the predictions.
+        found: the rows that `read_predictions` read.
         truth: the human scores, by the image's name.
         shorten: makes the name by which an image is looked up in `truth` from the table's own, for a truth that knows
             images by something shorter. Names that become the same are duplicates. None leaves names as they are.
@@ -217,7 +217,7 @@ def join_by_any_name(found: Predictions, truth: Truth) -> JoinedPredictions:
     `artquant score` names a painting by its path on this machine, a dataset by its path within the image folder.
 
     Args:
-        found: the predictions.
+        found: the rows that `read_predictions` read.
         truth: the human scores, by the image's name. A file name that two images share names neither of them.
 
     Raises:

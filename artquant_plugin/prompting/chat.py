@@ -130,7 +130,13 @@ def chat_inputs(
     except ValueError as error:
         reason = one_line(error)
         raise ArtQuantError(
-            f"{type(processor).__name__} does not take the prompt ({reason}); mend its chat template"
+            f"{type(processor).__name__} does not take the prompt ({reason}); mend its chat template or the "
+            "tokenizer's files"
+        ) from error
+    except (RuntimeError, TypeError, KeyError, IndexError, ZeroDivisionError) as error:
+        raise ArtQuantError(
+            f"{type(processor).__name__} cannot process the picture and the prompt ({one_line(error)}); copy its "
+            "files from the model that it was trained from"
         ) from error
     inputs.pop("labels", None)  # PaliGemma's processor makes them of a suffix; the trainer decides what is supervised
     return inputs

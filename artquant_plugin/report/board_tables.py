@@ -280,7 +280,7 @@ def difference(found: Difference, *, too_few: bool = False) -> str:
     """A difference with its interval, as text; a dash where there is none.
 
     Args:
-        found: the difference.
+        found: the difference of two models' SROCC, or of their PLCC.
         too_few: whether there are too few images for an interval, which the text then says.
     """
     if math.isnan(found.value):

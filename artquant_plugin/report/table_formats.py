@@ -2,12 +2,12 @@
 
 import csv
 import io
-import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from artquant_plugin.common.csv_text import harmless
+from artquant_plugin.common.json_text import printable_json
 from artquant_plugin.common.text import visible
 
 # Characters that are commands in LaTeX, and characters that its text fonts lack.
@@ -73,8 +73,8 @@ def aligned(lines: Sequence[Sequence[str]]) -> str:
 
 def as_markdown(table: Table) -> str:
     """The title in bold, a Markdown table, and the notes."""
-    notes = [f"\n{note}" for note in table.notes]
-    return "\n".join([f"**{_folded(table.title)}**", "", markdown_rows([table.header, *table.rows]), *notes])
+    notes = [f"\n{_markdown_text(note)}" for note in table.notes]
+    return "\n".join([f"**{_markdown_text(table.title)}**", "", markdown_rows([table.header, *table.rows]), *notes])
 
 
 def markdown_rows(lines: Sequence[Sequence[str]]) -> str:
@@ -85,7 +85,12 @@ def markdown_rows(lines: Sequence[Sequence[str]]) -> str:
     """
     header, *rows = lines
     drawn = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(_folded(cell).replace("|", "\\|") for cell in line) + " |" for line in drawn)
+    return "\n".join("| " + " | ".join(map(_markdown_text, line)) + " |" for line in drawn)
+
+
+def _markdown_text(text: str) -> str:
+    """A text of which Markdown makes no cell, no HTML, and no link or picture; emphasis harms nobody."""
+    return _folded(text).replace("|", "\\|").replace("<", "&lt;").replace("](", "]\\(")
 
 
 def as_csv(table: Table) -> str:
@@ -95,9 +100,9 @@ def as_csv(table: Table) -> str:
     """
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(map(harmless, table.header))
+    writer.writerow(harmless(visible(cell)) for cell in table.header)
     for row in table.rows:
-        writer.writerow([*map(harmless, row[: table.words]), *row[table.words :]])
+        writer.writerow([*(harmless(visible(cell)) for cell in row[: table.words]), *row[table.words :]])
     return buffer.getvalue().rstrip("\n")
 
 
@@ -130,7 +135,7 @@ def as_json(table: Table) -> str:
         "rows": [dict(zip(table.header, row, strict=True)) for row in table.rows],
         "notes": list(table.notes),
     }
-    return json.dumps(content, indent=1, ensure_ascii=False)
+    return printable_json(content, indent=1)
 
 
 def latex_text(text: str) -> str:
@@ -139,12 +144,14 @@ def latex_text(text: str) -> str:
 
 
 def _latex_row(cells: Sequence[str]) -> str:
-    return " & ".join(latex_text(cell) for cell in cells) + r" \\"
+    text = " & ".join(latex_text(cell) for cell in cells)
+    # Behind the end of a row, or a rule, these two would begin an argument of that command.
+    return ("{}" if text.startswith(("[", "*")) else "") + text + r" \\"
 
 
 def _folded(text: str) -> str:
-    """A text as one line, since a line break would end the row of a table."""
-    return " ".join(text.split())
+    """A text as one line, since a line break would end the row of a table, with control characters as escapes."""
+    return visible(" ".join(text.split()))
 
 
 FORMATS: dict[str, Callable[[Table], str]] = {

@@ -20,6 +20,7 @@ from artquant_plugin.backbones.prefix import SharedPrefix, shared_prefix
 from artquant_plugin.checkpoint import Checkpoint, load_checkpoint
 from artquant_plugin.common.device import check_compile, default_device
 from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.text import one_line
 from artquant_plugin.data.images import ImageSource, source_name
 from artquant_plugin.prompting.descriptions import Description, read_description
 from artquant_plugin.prompting.levels import entropy
@@ -263,11 +264,17 @@ class ArtQuantScorer:
         inputs = {name: value for name, value in inputs.items() if name != "positions"}
         shared = self._prefix is not None and self._prefix.begins(inputs["input_ids"])
         inputs = {name: to_model(value, model) for name, value in inputs.items()}
-        if self._prefix is not None and shared:
-            hidden = self._prefix.last_hidden_states(model, inputs)
-            positions = positions - len(self._prefix.ids)
-        else:
-            hidden = self._hidden_states(model, inputs)
+        try:
+            if self._prefix is not None and shared:
+                hidden = self._prefix.last_hidden_states(model, inputs)
+                positions = positions - len(self._prefix.ids)
+            else:
+                hidden = self._hidden_states(model, inputs)
+        except (ValueError, IndexError, TypeError, KeyError) as error:
+            raise ArtQuantError(
+                f"{type(model).__name__} cannot compute the inputs of {type(self.checkpoint.processor).__name__} "
+                f"({one_line(error)}); its config.json and its processor's files do not fit together; fetch them again"
+            ) from error
         rows = torch.arange(len(positions), device=hidden.device)
         read = hidden[rows, positions.to(hidden.device, non_blocking=True)]
         logits = token_logits(model, read, self._level_ids)

@@ -225,7 +225,7 @@ def test_a_path_with_a_comma_is_one_path(paintings):
         ("m.html", b"<html></html>", "m.html' is an HTML page"),
         ("m.npy", b"\x93NUMPY", "m.npy' is a NumPy array"),
         ("m", b"PAR1", "is a Parquet table, and no picture; give the file itself the ending .parquet"),
-        ("m.bin", b"\1\2\3", "is a file of a form that is not known here"),
+        ("m.bin", b"\1\2\3", "is a file of an unknown form, and no picture"),
         ("m.db", b"", "is an empty file, and no picture"),
     ],
 )

@@ -10,8 +10,9 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from artquant_plugin.checkpoint import ScoringSpec, load_checkpoint, save_checkpoint
-from artquant_plugin.common.errors import ArtQuantError
-from tests.tiny import tiny_llava
+from artquant_plugin.common.errors import ArtQuantError, ArtQuantWarning
+from artquant_plugin.scoring.scorer import ArtQuantScorer
+from tests.tiny import pictures, tiny_llava
 
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32b\nsize 15024\n"
 PAGE = (
@@ -145,7 +146,10 @@ def header(content: bytes, length: int | None = None) -> bytes:
         (lambda data: header(b'{"a":' * 10_000 + b"1" + b"}" * 10_000), "has a header that is none of safetensors ("),
         (lambda data: header(b"{\xff}"), "has a header that is none of safetensors ("),
         (lambda data: header(b'{"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}'), "is cut off: "),
-        (lambda data: header(b'{"a": {"dtype": "X9", "shape": [1], "data_offsets": [0, 4]}}') + bytes(4), "cannot be"),
+        (
+            lambda data: header(b'{"a": {"dtype": "X9", "shape": [1], "data_offsets": [0, 4]}}') + bytes(4),
+            "its files hold 1 tensors",
+        ),
     ],
 )
 def test_weights_that_are_none_are_told(content, told, copy):
@@ -227,3 +231,64 @@ def test_too_few_open_files_are_this_machines_fault(copy):
 def test_an_adapters_configuration_that_is_none_is_told(content, told, copy):
     (copy / "adapter_config.json").write_bytes(content)
     refused(copy, told)
+
+
+def changed(folder: Path, **entries) -> None:
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | entries))
+
+
+@pytest.mark.parametrize(
+    ("entries", "told"),
+    [
+        ({"text_config": []}, "the config.json of "),
+        ({"vision_config": {"hidden_size": -1}}, "the config.json of "),
+        ({"model_type": ["llava"]}, "the config.json of "),
+        ({"auto_map": 3}, "the config.json of "),
+        ({"quantization_config": 4}, "the config.json of "),
+        ({"image_token_index": "x"}, "the config.json of "),
+        ({"dtype": "nonsense"}, "the config.json of "),
+        # The default text model has 32 layers of width 4,096; nothing of it is made up before this is said.
+        (
+            {"text_config": None},
+            "describes a language model of 32 layers of width 4,096, and its files hold 39 tensors",
+        ),
+        ({"text_config": {}}, "describes a language model of 32 layers of width 4,096"),
+    ],
+)
+def test_a_configuration_that_is_none_is_told_as_such(entries, told, copy):
+    changed(copy, **entries)
+    assert "copy the processor" not in refused(copy, told)
+
+
+def test_weights_that_match_nothing_in_the_configuration_are_told(copy):
+    text = json.loads((copy / "config.json").read_text())["text_config"]
+    changed(copy, text_config=text | {"num_hidden_layers": 0})
+    with pytest.warns(
+        ArtQuantWarning, match=r"layers.0.input_layernorm.weight.* and 7 more, which match nothing in the"
+    ):
+        load_checkpoint(str(copy))
+
+
+@pytest.mark.parametrize("entries", [{"image_token_index": 1_000_000}, {"vision_feature_layer": 99}])
+def test_a_configuration_that_does_not_fit_the_processor_is_told(entries, copy):
+    changed(copy, **entries)
+    with pytest.raises(
+        ArtQuantError, match="LlavaForConditionalGeneration cannot compute the inputs of LlavaProcessor"
+    ):
+        ArtQuantScorer(load_checkpoint(str(copy))).score(pictures(1))
+
+
+def test_a_processor_that_cannot_process_a_picture_is_told(copy):
+    path = copy / "processor_config.json"
+    content = json.loads(path.read_text())
+    content["image_processor"]["size"] = {"height": -1, "width": -1}
+    path.write_text(json.dumps(content))
+    with pytest.raises(ArtQuantError, match=r"LlavaProcessor (cannot process the picture|does not take the prompt)"):
+        ArtQuantScorer(load_checkpoint(str(copy))).score(pictures(1))
+
+
+def test_a_configuration_of_a_million_layers_is_told_at_once(copy):
+    text = json.loads((copy / "config.json").read_text())["text_config"]
+    changed(copy, text_config=text | {"num_hidden_layers": 1_000_000})
+    refused(copy, "describes a language model of 1,000,000 layers of width 32, and its files hold 39 tensors")

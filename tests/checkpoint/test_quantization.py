@@ -92,3 +92,46 @@ def test_the_command_scores_a_model_of_odd_width(tmp_path, capsys):
     printed = capsys.readouterr()
     assert re.search(r"^ *\d+\.\d+ .*a\.png$", printed.out, re.MULTILINE)
     assert "artquant: warning: " in printed.err
+
+
+def test_stored_4_bit_layers_of_odd_width_are_refused_on_a_cpu(tmp_path):
+    """As a GPU saves them: width 32 fits no CPU, and every layer is in 4 bits."""
+    from transformers import AutoModelForImageTextToText, BitsAndBytesConfig
+
+    folder = save_tiny(tmp_path / "tiny", SIZES)
+    everything = BitsAndBytesConfig(load_in_4bit=True, llm_int8_skip_modules=["lm_head"])
+    model = AutoModelForImageTextToText.from_pretrained(folder, quantization_config=everything)
+    save_checkpoint(tmp_path / "stored", model, tiny_llava()[1], ScoringSpec())
+    message = (
+        r"layers of .*stored' are stored in 4 bits with widths such as 32 to .*on a CPU, 4-bit weights need inputs"
+    )
+    with pytest.raises(ArtQuantError, match=message) as raised:
+        load_checkpoint(str(tmp_path / "stored"))
+    assert "use a GPU, or weights that are not quantised" in str(raised.value)
+
+
+def test_weights_that_are_stored_quantised_are_loaded_as_such_and_not_quantised_otherwise(tmp_path):
+    folder = save_tiny(tmp_path / "tiny", SIZES.model_copy(update={"hidden": 64}))
+    quantised = load_checkpoint(str(folder), quantization="8bit")
+    save_checkpoint(tmp_path / "stored", quantised.model, quantised.processor, quantised.spec)
+    scores = ArtQuantScorer(quantised).score(pictures(2))
+    for quantization in (None, "8bit"):
+        again = load_checkpoint(str(tmp_path / "stored"), quantization=quantization)
+        assert layers(again.model, bitsandbytes.nn.Linear8bitLt)
+        assert ArtQuantScorer(again).score(pictures(2)) == scores
+    with pytest.raises(ArtQuantError, match=r"are stored quantised \(8bit\), so that 4bit cannot be had of them"):
+        load_checkpoint(str(tmp_path / "stored"), quantization="4bit")
+
+
+@pytest.mark.parametrize("quantization", [None, "8bit", "4bit"])
+def test_a_model_whose_head_is_tied_to_its_embeddings_is_scored(quantization, tmp_path):
+    model, processor = build_tiny_model(SIZES.model_copy(update={"hidden": 64}), tiny_texts(), seed=0)
+    config = model.config
+    config.tie_word_embeddings = config.text_config.tie_word_embeddings = True
+    tied = type(model)(config)
+    assert tied.lm_head.weight is tied.get_input_embeddings().weight
+    save_checkpoint(tmp_path, tied, processor, ScoringSpec())
+    plain = ArtQuantScorer(load_checkpoint(str(tmp_path))).score(pictures(1))[0].score
+    again = load_checkpoint(str(tmp_path), quantization=quantization)
+    assert type(again.model.lm_head) is torch.nn.Linear
+    assert ArtQuantScorer(again).score(pictures(1))[0].score == pytest.approx(plain, abs=1.5)

@@ -137,3 +137,29 @@ def test_wrong_usage_is_one_line_with_exit_code_2(args, message, results, capsys
     error = capsys.readouterr().err.strip()
     assert message in error
     assert "\n" not in error
+
+
+def test_three_paintings_show_no_difference(results, capsys):
+    truths = {name: float(place) for place, name in enumerate("abc")}
+    for model, sign in (("up", 1), ("down", -1)):
+        write_samples(results / "few" / model, "baid", {name: 5 + sign * t for name, t in truths.items()}, truths)
+    assert main(["compare", "few"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2] == "SROCC   A -1.0000  B 1.0000  A - B -2.0000  (too few)"
+    assert lines[4] == "        3 images are too few for intervals and tests, which take 10 or more"
+    for form in ("text", "markdown", "csv", "latex", "json"):
+        assert main(["report", "few", "--format", form]) == 0
+        printed = capsys.readouterr().out
+        assert "(too few)" in printed and "0.002" not in printed
+
+
+def test_an_outlier_is_named_by_compare(results, capsys):
+    write_csv(results / "out.csv", [("p05", 1e9), *((f"p{i:02}", 5 + i / 99) for i in range(N) if i != 5)])
+    assert main(["compare", "results/good", "out.csv"]) == 0
+    assert "out: PLCC and its interval rest on 'p05', whose prediction 1e+09 has 99 %" in capsys.readouterr().out
+
+
+def test_a_dataset_in_rounding_errors_alone_is_no_traceback(results, capsys):
+    write_csv(results / "near.csv", [(f"p{i:02}", 5 + i % 3 * 2.0**-50) for i in range(N)])
+    assert main(["report", "near.csv", "results/good", "--out", "site", "--workers", "1"]) == 0
+    assert "differ in their last digits alone" in (results / "site" / "baid.html").read_text()

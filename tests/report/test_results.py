@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from artquant_plugin.cli import main
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.metrics.agreement import evaluate
+from artquant_plugin.report.prediction_sources import parse_prediction_source
 from artquant_plugin.report.results_table import ResultRow, markdown_table, text_table
+from artquant_plugin.report.run_details import read_details
 from artquant_plugin.report.scatter import draw_scatter
 from artquant_plugin.report.task_runs import read_runs
 
@@ -89,6 +92,124 @@ def test_a_sample_cut_short_is_named_by_file_and_line(tmp_path):
         file.write('{"scored": {"id"')
     with pytest.raises(ArtQuantError, match="d_samples_baid.jsonl:2: not a sample"):
         read_runs([tmp_path])
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        (
+            "d_samples_baid.jsonl",
+            '{"doc_id": 0, "bypass": [[1.0], ["x"]]}\n',
+            "holds a run with --predict_only, which",
+        ),
+        (
+            "d_samples_baid_describe.jsonl",
+            '{"described": {"id": "a"}}\n',
+            "holds descriptions .'d_samples_baid_describe",
+        ),
+        (
+            "d_samples_mme.jsonl",
+            '{"mme_score": 1}\n',
+            "holds no samples of a scoring task, only others such as 'd_sam",
+        ),
+        ("d_samples_baid.jsonl", "", "only others such as 'd_samples_baid.jsonl' .it is empty.; run lmms-eval with"),
+        ("d_results.json", "{}", "holds results without samples .'d_results.json'.; run lmms-eval with --log_samples"),
+    ],
+)
+def test_the_cause_is_named_where_there_is_no_run(name, content, message, tmp_path):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(ArtQuantError, match=message):
+        read_runs([tmp_path])
+
+
+def test_a_file_or_an_absent_folder_is_named(tmp_path, capsys):
+    write_samples(tmp_path / "m", "d", "baid", [sample("a", 9.0, 1.0)])
+    samples = tmp_path / "m" / "d_samples_baid.jsonl"
+    with pytest.raises(ArtQuantError, match="d_samples_baid.jsonl' is a file; name the folder .*, such as '.*/m'"):
+        read_runs([samples])
+    with pytest.raises(ArtQuantError, match="absent' does not exist; name the folder that lmms-eval's --output_path"):
+        read_runs([tmp_path / "absent"])
+    with pytest.raises(ArtQuantError, match="is a file of samples that lmms-eval logged; name its folder '.*/m'"):
+        parse_prediction_source(str(samples))
+
+
+@pytest.mark.parametrize("prediction", ["NaN", "Infinity", "-Infinity", "1e400", '"four"', "true", "[1]"])
+def test_a_prediction_that_is_no_number_is_a_failure(prediction, tmp_path):
+    lines = [json.dumps(sample("a", 2.0, 1.0)), json.dumps(sample("b", 9.5, 1.5)).replace("9.5", prediction)]
+    (tmp_path / "d_samples_baid.jsonl").write_text("\n".join(lines))
+    (run,) = read_runs([tmp_path])
+    assert (run.ids, run.failures, run.unscored) == (["a"], {"not_finite": 1}, {"b": 1.5})
+
+
+@pytest.mark.parametrize("truth", ["NaN", "Infinity", "1e400", "null", '"x"', "{}"])
+def test_a_human_score_that_is_no_number_is_named_by_file_and_line(truth, tmp_path):
+    lines = [json.dumps(sample("a", 2.0, 1.0)), json.dumps(sample("b", 2.0, 9.5)).replace("9.5", truth)]
+    (tmp_path / "d_samples_baid.jsonl").write_text("\n".join(lines))
+    with pytest.raises(
+        ArtQuantError, match="baid.jsonl:2: not a sample of a scoring task .the human score .* is no fin"
+    ):
+        read_runs([tmp_path])
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('{"scored": {"id": "a", "id": "b"}}', "baid.jsonl:2: not a sample .*the key 'id' stands twice"),
+        ('{"scored": {"id": "b"}}', "baid.jsonl:2: not a sample of a scoring task .lacks 'prediction'"),
+        ('{"scored": []}', "baid.jsonl:2: not a sample"),
+        ("[]", "baid.jsonl:2: not a sample"),
+        ("[" * 100_000, "baid.jsonl:2: not a sample"),
+        (json.dumps(sample("a", 3.0, 1.0)), "baid.jsonl:2: not a sample .*painting 'a' stands twice"),
+        (
+            json.dumps(sample("b", 3.0, 1.0)).replace('"missing": 0', '"missing": Infinity'),
+            "baid.jsonl:2: not a sample",
+        ),
+    ],
+)
+def test_a_line_that_is_no_sample_is_named(line, message, tmp_path):
+    (tmp_path / "d_samples_baid.jsonl").write_text(json.dumps(sample("a", 2.0, 1.0)) + "\n" + line + "\n")
+    with pytest.raises(ArtQuantError, match=message) as raised:
+        read_runs([tmp_path])
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("results", ["[]", '"x"', "[" * 100_000, '{"config": 1, "configs": [], "model_source": {}}'])
+def test_a_results_file_of_another_form_is_as_none(results, tmp_path):
+    write_samples(tmp_path / "m", "d", "baid", [sample("a", 9.0, 1.0)])
+    (tmp_path / "m" / "d_results.json").write_text(results)
+    (run,) = read_runs([tmp_path])
+    assert (run.model, run.prompt) == ("m", "")
+    assert read_details(run).arguments == ""
+
+
+def test_few_scores_are_called_too_few(tmp_path, capsys):
+    write_samples(tmp_path / "m", "d", "baid", [sample(name, float(i), float(i)) for i, name in enumerate("abc")])
+    for options in ([], ["--markdown"]):
+        assert main(["results", str(tmp_path), *options]) == 0
+        printed = capsys.readouterr().out
+        assert "1.000 (too few)" in printed
+        assert "m on baid: 3 pairs are too few for intervals and tests, which take 10 or more" in printed
+    assert main(["results", str(tmp_path), "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert row["scores"]["srocc"] == {"value": 1.0, "low": None, "high": None}
+    assert row["scores"]["cautions"][0].startswith("3 pairs are too few")
+
+
+def test_names_of_folders_control_no_terminal(tmp_path, capsys):
+    write_samples(tmp_path / "\x1b[2Jm", "d", "baid", [sample("a", 9.0, 1.0), sample("b", 8.0, 2.0)])
+    write_samples(tmp_path / "\x1b[2Jm", "e", "baid", [sample("a", 9.0, 1.0), sample("b", 8.0, 2.0)])
+    for options in ([], ["--markdown"], ["--json"]):
+        assert main(["results", str(tmp_path), *options]) == 0
+        assert "\x1b" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("scores", [[5.0, 5.0 + 1e-15, 5.0], [1e300, 0.0, -1e300], [1e-320, 2e-320, 0.0]])
+def test_scores_of_any_size_are_drawn_or_named(scores, tmp_path):
+    agreement = evaluate(["a", "b", "c"], scores, [1.0, 3.0, 2.0], resamples=0)
+    try:
+        draw_scatter(tmp_path / "a.png", scores, [1.0, 3.0, 2.0], title="$x \\frac", agreement=agreement)
+    except ArtQuantError as error:
+        assert "scores up to 1e+300 cannot be drawn; leave out --plot, or mend the scores" in str(error)
 
 
 def rows() -> list[ResultRow]:

@@ -1,6 +1,7 @@
 import csv
 import io
 import json
+import re
 
 import pytest
 
@@ -58,3 +59,29 @@ def test_every_format_has_every_cell(form):
 def test_a_models_name_in_a_csv_header_is_no_formula():
     table = Table(name="x", title="x", header=("category", "=cmd(): SROCC"), rows=[])
     assert list(csv.reader(io.StringIO(as_csv(table)))) == [["category", "'=cmd(): SROCC"]]
+
+
+HOSTILE = "\x1b[2J\u202e\x9b31m<img src=x onerror=alert(1)>![a](http://x/p.png)\\\\input{/etc/passwd}\ud83d"
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_hostile_name_controls_nothing_and_can_be_printed(form):
+    table = Table(
+        name=f"pairs-{HOSTILE}", title=HOSTILE, header=(HOSTILE, "n"), rows=[(HOSTILE, "1")], notes=(HOSTILE,)
+    )
+    text = FORMATS[form](table)
+    text.encode()
+    assert not set(text) & set("\x1b\x9b\u202e")
+    if form == "json":
+        assert json.loads(text)["title"] == HOSTILE
+    if form == "markdown":
+        assert "<img" not in text and "](http" not in text
+    if form == "latex":
+        assert "\\input" not in text and "\\label{tab:pairs-" in text
+        assert re.search(r"\\label\{tab:[\w:.-]+\}", text)
+
+
+def test_a_row_of_latex_is_no_argument_of_the_command_before_it():
+    table = Table(name="x", title="x", header=("[model", "n"), rows=[("[2pt]", "1"), ("*", "2")])
+    lines = as_latex(table).splitlines()
+    assert [line for line in lines if "&" in line] == [r"{}[model & n \\", r"{}[2pt] & 1 \\", r"{}* & 2 \\"]

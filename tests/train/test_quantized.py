@@ -4,10 +4,12 @@ import json
 
 import pytest
 
-from artquant_plugin.checkpoint import load_checkpoint
+from artquant_plugin.checkpoint import load_checkpoint, save_checkpoint
+from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.data.dataset import Dataset
 from artquant_plugin.metrics.agreement import plcc
 from artquant_plugin.scoring.scorer import ArtQuantScorer
+from artquant_plugin.train import ArtQuantConfig, ArtQuantTrainer
 from artquant_plugin.train.config import load_config
 from artquant_plugin.train.run import train
 from tests.train.runs import TINY, weights, write_config, write_small
@@ -44,3 +46,24 @@ def test_an_adapter_beside_quantised_weights_is_trained_saved_and_loaded_again(b
     scores = ArtQuantScorer(again, batch_size=8).score([paintings.image_path(painting) for painting in validation])
     found = plcc([score.score for score in scores], [painting.score for painting in validation])
     assert found == pytest.approx(record["stages"]["mat"]["eval_plcc"], abs=1e-3)
+
+
+def test_an_adapter_is_trained_on_a_base_that_is_stored_in_4_bits(tmp_path):
+    data = write_small(tmp_path / "data")
+    stages = [{"name": "sot", "samples": ["score"], "epochs": 1}]
+    base = train(load_config(write_config(tmp_path / "base", data, model=WIDE, stages=stages))).output
+    stored = tmp_path / "stored"
+    checkpoint = load_checkpoint(str(base), quantization="4bit", dtype="float32", device="cpu")
+    save_checkpoint(stored, checkpoint.model, checkpoint.processor, checkpoint.spec)
+    config = write_config(tmp_path, data, model={"pretrained": str(stored)}, trained=QLORA, stages=stages)
+    output = train(load_config(config)).output
+    assert any(value.any() for name, value in weights(output).items() if "lora_B" in name)
+    with pytest.raises(ArtQuantError, match=r"trained.language is full, but .* is stored quantised \(bitsandbytes\)"):
+        train(load_config(write_config(tmp_path / "full", data, model={"pretrained": str(stored)}, stages=stages)))
+    trainer = {"args": ArtQuantConfig(output_dir=str(tmp_path / "python"), report_to="none", use_cpu=True)}
+    loaded = load_checkpoint(str(stored)).model
+    with pytest.raises(ArtQuantError, match="the model is quantised, .* pass a peft_config, or load"):
+        ArtQuantTrainer(loaded, **trainer)
+    trainer["args"].full_parts = ["projector"]
+    with pytest.raises(ArtQuantError, match="full_parts names 'projector', but the model is quantised"):
+        ArtQuantTrainer(loaded, **trainer)

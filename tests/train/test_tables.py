@@ -114,6 +114,21 @@ def test_a_stream_trains_on_its_rows_in_order_and_starts_over(workers, base, tab
     assert -1 <= trainer.evaluate()["eval_srocc"] <= 1
 
 
+def test_a_resumed_training_on_a_stream_ends_with_the_weights_of_one_that_was_not_cut(base, table, tmp_path):
+    """In its second pass over a shuffled stream, and again from the last step, after which nothing is left."""
+    options = {"max_steps": 12, "save_strategy": "steps", "save_steps": 10, "save_total_limit": None}
+    stream = table.to_iterable_dataset().shuffle(seed=3, buffer_size=8)
+    whole = ArtQuantTrainer(str(base), config(tmp_path / "whole", **options), stream)
+    whole.train()
+    whole.save_model()
+    for step in (10, 12):
+        cut = ArtQuantTrainer(str(base), config(tmp_path / "whole", **options), stream)
+        cut.train(resume_from_checkpoint=str(tmp_path / "whole" / f"checkpoint-{step}"))
+        assert cut.state.global_step == 12
+        cut.save_model(str(tmp_path / f"cut-{step}"))
+        assert same(tmp_path / f"cut-{step}", tmp_path / "whole")
+
+
 def test_a_stream_of_pictures_without_declared_columns_trains(base, tmp_path):
     def paintings():
         for index, image in enumerate(pictures(4)):
@@ -196,7 +211,10 @@ def test_an_image_that_cannot_be_read_is_named_by_its_row(base, table, tmp_path)
     features = table.features.copy()
     spoiled = datasets.Dataset.from_list(broken, features=features)
     trainer = ArtQuantTrainer(str(base), config(tmp_path), spoiled)
-    with pytest.raises(ArtQuantError, match=r"sample (score|describe) 3: .*is no image.*train.on_bad_sample=skip"):
+    with pytest.raises(
+        ArtQuantError,
+        match=r"sample (score|describe) 3: .*is no image.*; or leave such images out with on_bad_sample='skip'",
+    ):
         trainer.train()
 
 

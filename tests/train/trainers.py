@@ -67,10 +67,11 @@ def tiny_trainer(
     loss: LossSection | None = None,
     share_images: bool = False,
     head: bool = True,
+    optim: str = "sgd",
     callbacks: Sequence[TrainerCallback] = (),
     **options: Any,
 ) -> ArtQuantTrainer:
-    """A trainer of a LLaVA of its own, always with the same weights; plain gradient descent without clipping."""
+    """A trainer of a LLaVA of its own, always with the same weights; by default plain descent without clipping."""
     model, processor = build_tiny_model(SIZES, tiny_texts(), seed=0)
     model.lm_head.requires_grad_(head)
     arguments = ArtQuantConfig(
@@ -79,7 +80,7 @@ def tiny_trainer(
         report_to="none",
         save_strategy="no",
         logging_steps=1,
-        optim="sgd",
+        optim=optim,
         lr_scheduler_type="constant",
         max_grad_norm=0,
         use_cpu=True,

@@ -405,7 +405,7 @@ class Batches:
         elif code in _NOT_RUN or (status is None and code is None):
             return None
         elif status in MAY_BE_UNSUPPORTED and part.form != "text" and not endpoint.form_known:
-            endpoint.form = "text"  # the next batch goes without a schema; it may take a day, so that no third is tried
+            endpoint.form = "text"  # not json_object first: a batch may take a day
             return None
         else:
             reason = f"http_{status}" if status else f"batch_{code}"
@@ -442,7 +442,7 @@ class Batches:
         self._no_batch_api(side, server.without_key(said), error)
 
     def _no_batch_api(self, side: Side, said: str, error: Exception | None = None) -> NoReturn:
-        url = self.endpoints[side].server.url
+        url = self.endpoints[side].server.address
         raise EndpointDown(
             f"the Batch API of {side} '{url}' answers {said}; run again to go on, or set {side}.batch=false"
         ) from error

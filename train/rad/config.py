@@ -1,12 +1,14 @@
 """The configuration of a RAD run: its sections, their defaults and what they allow."""
 
+import json
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
 from artquant_plugin.common.config import Section
+from artquant_plugin.common.openai_client import is_address
+from artquant_plugin.common.secrets import without_secrets
 
 _OURS = ("model", "messages", "response_format", "stream", "n")  # fields of a request that are set here
 _CAPS = ("max_completion_tokens", "max_tokens")
@@ -67,19 +69,18 @@ class EndpointSection(Section):
         for name in _OURS:
             if name in parameters:
                 raise ValueError(f"{name!r} is set by the run itself; take it out")
+        text = json.dumps(parameters)
+        if without_secrets(text) != text:
+            raise ValueError("a key among them would be saved; put it into the variable of api_key_env")
         return parameters
 
     @field_validator("base_url")
     @classmethod
     def _no_secret(cls, url: str) -> str:
-        if "@" in url.partition("://")[2].partition("/")[0]:
+        if "@" in url or without_secrets(url) != url:
             raise ValueError("an address with a password would be saved; put the key into the variable of api_key_env")
-        try:
-            host, _ = urlsplit(url).hostname, urlsplit(url).port
-        except ValueError as error:
-            raise ValueError(f"this is no address ({error})") from error
-        if not host:
-            raise ValueError("this address names no host")
+        if not is_address(url):
+            raise ValueError("this is no address with a host, such as http://host:8000/v1")
         return url.rstrip("/")
 
     @field_validator("api_key_env")

@@ -139,7 +139,7 @@ class Endpoint:
         """Send the first request, if need be in other forms; when none is answered, find what is not supported.
 
         An error that may say so is not repeated by the client, but the other forms are tried at once, each in one
-        request. An error 500 that has no such cause may pass: the request is then sent again with the client's retries.
+        request. An error 500 that has no such cause may pass: the request is sent again with the client's retries.
 
         Raises:
             RequestFailed: as for `ask`.
@@ -191,7 +191,7 @@ class Endpoint:
             if self.answered:
                 raise
             raise EndpointDown(
-                f"'{self.server.url}' with '{self.server.model}' drops the text of the {self.side}'s request "
+                f"'{self.server.address}' with '{self.server.model}' drops the text of the {self.side}'s request "
                 f"({error.detail}); look at the server's chat template, or change {self.side}.model, and run again"
             ) from error
         self.answered = True
@@ -206,7 +206,7 @@ class Endpoint:
         said = f"{error.reason}: {error.detail}"
         if error.reason == "no_completion":
             return EndpointDown(
-                f"'{self.section.base_url}' sends the {self.side} no completions ({error.detail}); mend "
+                f"'{self.server.address}' sends the {self.side} no completions ({error.detail}); mend "
                 f"{self.side}.base_url, which usually ends with /v1, and run again to go on"
             )
         if isinstance(error, RequestUnanswered) and error.status is None:
@@ -215,11 +215,11 @@ class Endpoint:
             remedy = f"wait, or lower {self.side}.requests_per_minute" if error.status == 429 else _SERVERS_FAULT
             plain = ", to plain text as well" if error.status in MAY_BE_UNSUPPORTED and not self.answered else ""
             return EndpointDown(
-                f"'{self.section.base_url}' answers the {self.side} {error.status}{plain} ({said}); {remedy}, and run "
+                f"'{self.server.address}' answers the {self.side} {error.status}{plain} ({said}); {remedy}, and run "
                 "again to go on"
             )
         return EndpointDown(
-            f"'{self.section.base_url}' refuses the {self.side}'s requests ({said}); mend {self.side}.parameters or "
+            f"'{self.server.address}' refuses the {self.side}'s requests ({said}); mend {self.side}.parameters or "
             f"{self.side}.model, and run again"
         )
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.files import refuse_link
 from artquant_plugin.common.secrets import without_keys
 from artquant_plugin.common.text import one_line, storable
 from artquant_plugin.train.rad.store_rows import (
@@ -112,6 +113,9 @@ class RunStore:
             raise ArtQuantError(
                 f"'{path.parent}' holds no {STORE_FILE}; give the folder of `artquant rad generate --out`"
             )
+        if not readonly:
+            for ending in ("", "-wal", "-shm"):  # SQLite itself would follow a link in the place of its files
+                refuse_link(path.with_name(path.name + ending))
         address = f"{path.absolute().as_uri()}?mode={'ro' if readonly else 'rwc'}"
         try:
             # One thread at a time uses it: the loop's before and after, the writer's in between.

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from artquant_plugin.metrics.agreement import FEWEST, Metric
 from artquant_plugin.report.board_tables import NONE
@@ -85,7 +86,7 @@ def plain_cell(metric: Metric | None, *, too_few: bool = False) -> Cell:
     return Cell(number(metric.value), str(metric.value), "num", said, below=f"{metric.low:.3f} – {metric.high:.3f}")
 
 
-def _no_interval(too_few: bool) -> dict[str, str]:
+def _no_interval(too_few: bool) -> dict[str, Any]:
     """What a cell says in the place of an interval."""
     if not too_few:
         return {}

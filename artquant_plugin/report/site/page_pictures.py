@@ -55,9 +55,9 @@ def write_pictures(
     names = {painting_id: _name(path) for painting_id, path in images.items()}
     gone = {painting_id for painting_id, name in names.items() if name is None}
     work = [
-        (painting_id, path, name, painting_id in wanted, folder)
+        (painting_id, path, called, painting_id in wanted, folder)
         for painting_id, path in images.items()
-        if (name := names[painting_id]) is not None
+        if (called := names[painting_id]) is not None
     ]
     todo = [item for item in work if not _written(item[2], item[3], folder)]
     bar = ("pictures", "picture", len(todo))
@@ -126,7 +126,7 @@ def remove_other_pictures(folder: Path, pictures: Iterable[Picture]) -> None:
 
     Args:
         folder: the folder that `write_pictures` wrote in.
-        pictures: the pictures that stay.
+        pictures: those that the new page shows, which stay.
     """
     names = {picture.name for picture in pictures}
     for kind in ("thumbs", "previews"):

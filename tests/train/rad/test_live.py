@@ -287,7 +287,11 @@ def test_an_endpoint_that_dies_ends_the_run_and_another_one_goes_on(tmp_path):
     [
         (Fails(402, message="Insufficient Balance"), "the account at .* is used up .*Insufficient Balance", 1),
         (Fails(429, {"retry-after": "0.01"}, code="insufficient_quota"), "used up", 1),
-        (Fails(404, message="no such model"), "knows no model", 6),  # some answer 404 for pictures: smaller ones follow
+        (
+            Fails(404, message="no such model"),
+            "knows no model",
+            6,
+        ),  # some answer 404 for pictures: smaller ones follow
     ],
 )
 def test_what_concerns_the_whole_account_ends_the_run_at_once(tmp_path, data, fault, message, requests):

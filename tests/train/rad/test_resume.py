@@ -265,3 +265,12 @@ def test_exchanges_are_kept_apart_with_their_counts(tmp_path):
     with RunStore(tmp_path / "run" / STORE_FILE, readonly=True) as store:
         usage = store.usage()["judge", "ok"]
     assert (usage.requests, usage.prompt_tokens, usage.completion_tokens, usage.cost) == (6, 18_000, 24, 42)
+
+
+@pytest.mark.parametrize("ending", ["", "-wal"])
+def test_a_link_in_the_place_of_the_stores_files_is_refused(ending, tmp_path):
+    (tmp_path / "precious").write_bytes(b"")
+    (tmp_path / f"store.sqlite{ending}").symlink_to(tmp_path / "precious")
+    with pytest.raises(ArtQuantError, match="is a symbolic link to .*; remove the link"):
+        RunStore(tmp_path / "store.sqlite")
+    assert (tmp_path / "precious").read_bytes() == b""
