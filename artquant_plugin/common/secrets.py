@@ -5,10 +5,12 @@ repeat anywhere in its reply), and by its form, where nobody knows the value (``
 in an address, a token of a known kind).
 """
 
+import base64
 import re
-import urllib.parse
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 MASK = "[key]"
 HIDDEN = "***"
@@ -24,16 +26,31 @@ _TOKENS = re.compile(
     | (?:gh[pousr]|glpat|github_pat)[_-][A-Za-z0-9_-]{16,}
     | (?:AKIA|ASIA)[A-Z0-9]{16}\b             # Amazon's ids of access keys
     | AIza[A-Za-z0-9_-]{30,}                  # Google
+    | ya29\.[A-Za-z0-9_-]{16,}
+    | (?:gsk|r8|npm)_[A-Za-z0-9]{16,}         # Groq, Replicate, npm
+    | (?:xai|nvapi|pplx|csk)-[A-Za-z0-9_-]{16,}  # xAI, NVIDIA, Perplexity, Cerebras
     | xox[abprs]-[A-Za-z0-9-]{10,}            # Slack
     | eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+)  # JSON web tokens
     """,
     re.VERBOSE,
 )
 _HEADER = re.compile(
-    r"""(authorization["']?\s*[:=]\s*["']?(?:bearer|basic|token)\s+|\bbearer\s+(?=[\w+/=.~-]*\d))[\w+/=.~-]{8,}""",
-    re.IGNORECASE,
+    r"""(authorization["']?\s*[:=]\s*["']?(?:bearer|basic|token)\s+)[\w+/=.~-]+
+    |(\bbearer\s+(?=[\w+/=.~-]*\d))[\w+/=.~-]{8,}""",
+    re.IGNORECASE | re.VERBOSE,
 )
-_PASSWORD = re.compile(r"((?<![\w+.-])[a-z][a-z0-9+.-]{0,30}://)[^\s/@'\"]{1,500}@", re.IGNORECASE)
+# A password may hold "@" itself: the address of the server begins behind the last one in front of its path.
+_PASSWORD = re.compile(r"((?<![\w+.-])[a-z][a-z0-9+.-]{0,30}://)[^\s/'\"]{1,500}@", re.IGNORECASE)
+# Names that no prose has in front of a value, and the parameters of an address: they count in a model's text as well.
+_UNMISTAKABLE = re.compile(
+    r"""((?:(?<![A-Za-z0-9])(?:api|access|secret|private|account)[_-]?keys?(?:[_-]id)?|client[_-]secret|passwd
+    |(?:access|auth|bearer|api|refresh)[_-]token)["']?\s?[=:]\s?["']?
+    |[?&](?:key|token|sig|signature|password|auth|secret|x-amz-(?:signature|credential|security-token))=)
+    (?!(?:none|null|true|false|empty)\b)[^\s"',;&<>()\[\]{}]{4,}""",
+    re.IGNORECASE | re.VERBOSE,
+)
+
+_IN_HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&apos;"}
 
 # Arguments such as api_key=..., as commands and records write them in text or in JSON. The values of `max_tokens=9`,
 # `tokenizer=t` and the like are no secrets.
@@ -42,7 +59,7 @@ _NAMED = re.compile(
     (?:(?:api|access|secret|private|account|auth)?[_-]?keys?(?:[_-](?:id|env))?|(?:api|access|secret|private)keys?
     |(?:\w{0,60}token)|secrets?|(?:\w{0,60}password)|passwd|pass|passphrase|pwd|credentials?|auth|authorization|cookie
     |signature|sig)
-    ["']?\s*[=:]\s*)
+    ["']?\s*[=:]\s*|(?<!\S)--?(?:[a-z]{1,20}[_-])?(?:api[_-]?keys?|token|password|secret)\s+(?!-))
     (?P<value>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|\[[^\[\]]*\]|\{[^{}]*\}|\([^()]*\)
     |(?:(?:bearer|basic)\s+)?[^,;&}\]\s]+(?:[;|](?![\w-]{1,60}\s*[=:])[^,;&}\]\s]+)*)""",
     re.IGNORECASE | re.VERBOSE,
@@ -56,7 +73,7 @@ def without_keys(text: str, keys: Iterable[str | None] = ()) -> str:
         text: what a model, a server or a library wrote; it may be empty.
         keys: secrets whose value is known; None and values of fewer than `SHORTEST` characters are passed over. Values
             of fewer than `ANYWHERE` characters are replaced where they stand as words of their own, longer ones
-            everywhere; each also in the form that it has in an address (``%2F`` for ``/``).
+            everywhere; each also as addresses and JSON write it (``%2F``, an escape of JSON for ``/``), and in base64.
 
     Returns:
         The text with ``[key]`` in the place of each secret.
@@ -66,18 +83,69 @@ def without_keys(text: str, keys: Iterable[str | None] = ()) -> str:
         'I was called with [key].'
         >>> without_keys("curl -H 'Authorization: Bearer abc123def456' http://ann:pw@host/v1")
         "curl -H 'Authorization: Bearer [key]' http://[key]@host/v1"
+        >>> without_keys("x-api-key: abcd-efgh, http://host/v1?token=abcd&n=1; the key: a low horizon")
+        'x-api-key: [key], http://host/v1?token=[key]&n=1; the key: a low horizon'
     """
     for key in keys:
         if key is None or len(key) < SHORTEST:
             continue
-        for value in {key, urllib.parse.quote(key, safe="")}:
-            if len(value) >= ANYWHERE:
+        if key in text or any(sign in text for sign in "\\%&+"):
+            text = _written(key).sub(MASK, text)
+        if len(key) >= ANYWHERE:
+            for value in _in_base64(key):
                 text = text.replace(value, MASK)
-            elif value in text:
-                text = re.sub(rf"(?<!\w){re.escape(value)}(?!\w)", lambda _: MASK, text)
     text = _TOKENS.sub(MASK, text)
-    text = _HEADER.sub(rf"\1{MASK}", text)
+    text = _HEADER.sub(rf"\1\2{MASK}", text)
+    text = _UNMISTAKABLE.sub(rf"\1{MASK}", text)
     return _PASSWORD.sub(rf"\1{MASK}@", text)
+
+
+@lru_cache(maxsize=64)
+def _written(key: str) -> re.Pattern[str]:
+    """A pattern of a key in which each character may stand as itself, or as an address, JSON or HTML writes it."""
+    characters = []
+    for sign in key:
+        forms = [
+            re.escape(sign),
+            rf"\\u(?i:{ord(sign):04x})",
+            "".join(f"%(?i:{byte:02x})" for byte in sign.encode("utf-8", "replace")),
+        ]
+        forms += [rf"\\{re.escape(sign)}"] if sign in '/"\\' else []
+        forms += [rf"&\#0*{ord(sign)};", rf"&\#(?i:x0*{ord(sign):x});"]
+        forms += [_IN_HTML[sign]] if sign in _IN_HTML else []
+        forms += [r"\+"] if sign == " " else []
+        characters.append(f"(?:{'|'.join(forms)})")
+    whole = "".join(characters)
+    return re.compile(whole if len(key) >= ANYWHERE else rf"(?<!\w){whole}(?!\w)")
+
+
+def _in_base64(key: str) -> set[str]:
+    """A key in base64, with both alphabets and without the padding, which may be left out."""
+    content = key.encode("utf-8", "replace")
+    return {encode(content).decode().rstrip("=") for encode in (base64.b64encode, base64.urlsafe_b64encode)}
+
+
+def address_secrets(url: str) -> list[str]:
+    """The secrets in an address, to be looked for in other texts by `without_keys`.
+
+    Args:
+        url: an address, which may be none at all.
+
+    Returns:
+        The password, or the user's name where it stands alone as tokens do; both together as the header of basic
+        authentication encodes them; the values of a query whose names say that they are secrets. Each is decoded.
+
+    Example:
+        >>> address_secrets("http://ann:p%40ssword@host/v1?api_key=abcd-1234")
+        ['p@ssword', 'ann:p@ssword', 'abcd-1234']
+    """
+    try:
+        parts = urlsplit(url)
+        user, password = unquote(parts.username or ""), unquote(parts.password or "")
+    except ValueError:
+        return []
+    found = [password or user, f"{user}:{password}" if password else "", *map(unquote, secret_values(parts.query))]
+    return [value for value in dict.fromkeys(found) if value]
 
 
 def without_secrets(text: str, keys: Iterable[str | None] = ()) -> str:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from artquant_plugin.common.secrets import each_text, secret_values, without_keys, without_secrets
+from artquant_plugin.common.secrets import address_secrets, each_text, secret_values, without_keys, without_secrets
 
 KEY = "sk/very+secret-77"
 
@@ -13,12 +13,29 @@ KEY = "sk/very+secret-77"
         (f"You sent {KEY}!", "You sent [key]!"),
         (f"x{KEY}x{KEY}", "x[key]x[key]"),  # inside of a word, and twice
         ("https://h/?k=sk%2Fvery%2Bsecret-77", "https://h/?k=[key]"),
+        (r"sk\/very\u002bsecret-77 sk/\u0076ery\u002Bsecret-77", "[key] [key]"),  # as JSON may write it
+        ("sk&#47;very&#x2b;secret-77", "[key]"),  # as HTML may
+        ("c2svdmVyeStzZWNyZXQtNzc=", "[key]="),  # in base64
         ("Bearer abcdefgh1234", "Bearer [key]"),
         ("Authorization: Basic dXNlcjpwYXNz", "Authorization: Basic [key]"),
         ("postgres://ann:pw@host/db", "postgres://[key]@host/db"),
         ("sk-proj-abcdefghij0123456789", "[key]"),
         ("hf_abcdefghijklmnopqrstuv", "[key]"),
         ("AKIAABCDEFGHIJKLMNOP", "[key]"),
+        ("gsk_abcdefghij0123456789", "[key]"),
+        ("nvapi-abcdefghij0123456789", "[key]"),
+        ("ya29.abcdefghij0123456789", "[key]"),
+        ("Authorization: Bearer ab12", "Authorization: Bearer [key]"),
+        ("https://ann:p@ss@host/db", "https://[key]@host/db"),  # a password with "@" in it
+        ("x-api-key: a1b2c3", "x-api-key: [key]"),
+        ('{"api_key": "a1b2c3"}', '{"api_key": "[key]"}'),
+        ("GET https://host/v1?api_key=a1b2c3&n=1", "GET https://host/v1?api_key=[key]&n=1"),
+        (
+            "https://host/b?X-Amz-Credential=a1b2/c3&X-Amz-Signature=d4e5",
+            "https://host/b?X-Amz-Credential=[key]&X-Amz-Signature=[key]",
+        ),
+        ("access_key_id=a1b2c3", "access_key_id=[key]"),
+        ("AWS_SECRET_ACCESS_KEY=a1b2c3", "AWS_SECRET_ACCESS_KEY=[key]"),
     ],
 )
 def test_a_secret_is_replaced(text, shown):
@@ -31,12 +48,27 @@ def test_a_secret_is_replaced(text, shown):
         "The key: a low horizon. Its token gesture = none; a password to nowhere.",
         "A basic composition, a bearer of light.",
         "A standard-bearer stands tall.",
+        "Set api_key=none; the access token: hidden. What is the secret? Private keys: two.",
         "ann@host.org and https://example.org/a@b",
         "risk-averse brushwork of the task-force",
     ],
 )
 def test_a_models_prose_is_kept(text):
     assert without_keys(text, [KEY]) == text
+
+
+@pytest.mark.parametrize(
+    ("url", "secrets"),
+    [
+        ("http://host:8000/v1", []),
+        ("http://t0ken@host/v1", ["t0ken"]),
+        ("http://ann:p%2Fw@host/v1", ["p/w", "ann:p/w"]),
+        ("http://host/v1?api_key=abcd%2F1234&model=m", ["abcd/1234"]),
+        ("http://[::1/v1", []),
+    ],
+)
+def test_the_secrets_of_an_address_are_found(url, secrets):
+    assert address_secrets(url) == secrets
 
 
 def test_a_short_key_is_replaced_as_a_word_of_its_own_and_a_shorter_one_never():
@@ -68,6 +100,8 @@ def test_a_short_key_is_replaced_as_a_word_of_its_own_and_a_shorter_one_never():
         ('{"auth": {"user": "a1", "pass": "b2"}, "n": 1}', '{"auth": ***, "n": 1}'),
         ("auth=('ann', 'b2'),n=1", "auth=***,n=1"),
         ("https://host/v1?sig=abc&n=1", "https://host/v1?sig=***&n=1"),
+        ("--api-key a1b2 --n 1", "--api-key *** --n 1"),
+        ("--hf_token a1b2 --tokens 3", "--hf_token *** --tokens 3"),
         (
             "monkey=1,keyboard=2,bypass=3,author=4,n_tokens=5,tokens=6",
             "monkey=1,keyboard=2,bypass=3,author=4,n_tokens=5,tokens=6",
@@ -88,7 +122,10 @@ def test_every_text_of_nested_content_is_changed_and_nothing_else():
     assert each_text({"a": ["b", 1, None, {"a": ("c", True)}]}, str.upper) == {"a": ["B", 1, None, {"a": ["C", True]}]}
 
 
-@pytest.mark.parametrize("part", ["eyJ-", "sk-", "a.", "a_", "bearer ", "key", "https://a", "authorization:"])
+@pytest.mark.parametrize(
+    "part",
+    ["eyJ-", "sk-", "a.", "a_", "bearer ", "key", "https://a", "api_key=", "?key=", "@", "--api", "authorization:"],
+)
 def test_a_long_text_takes_no_longer_than_its_length_allows(part):
     """A million characters in a second or two; time that grows with the square would take hours."""
     text = part * (1_000_000 // len(part))
