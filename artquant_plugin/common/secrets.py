@@ -26,16 +26,29 @@ _TOKENS = re.compile(
     | (?:gh[pousr]|glpat|github_pat)[_-][A-Za-z0-9_-]{16,}
     | (?:AKIA|ASIA)[A-Z0-9]{16}\b             # Amazon's ids of access keys
     | AIza[A-Za-z0-9_-]{30,}                  # Google
+    | ya29\.[A-Za-z0-9_-]{16,}
+    | (?:gsk|r8|npm)_[A-Za-z0-9]{16,}         # Groq, Replicate, npm
+    | (?:xai|nvapi|pplx|csk)-[A-Za-z0-9_-]{16,}  # xAI, NVIDIA, Perplexity, Cerebras
     | xox[abprs]-[A-Za-z0-9-]{10,}            # Slack
     | eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+)  # JSON web tokens
     """,
     re.VERBOSE,
 )
 _HEADER = re.compile(
-    r"""(authorization["']?\s*[:=]\s*["']?(?:bearer|basic|token)\s+|\bbearer\s+(?=[\w+/=.~-]*\d))[\w+/=.~-]{8,}""",
-    re.IGNORECASE,
+    r"""(authorization["']?\s*[:=]\s*["']?(?:bearer|basic|token)\s+)[\w+/=.~-]+
+    |(\bbearer\s+(?=[\w+/=.~-]*\d))[\w+/=.~-]{8,}""",
+    re.IGNORECASE | re.VERBOSE,
 )
-_PASSWORD = re.compile(r"((?<![\w+.-])[a-z][a-z0-9+.-]{0,30}://)[^\s/@'\"]{1,500}@", re.IGNORECASE)
+# A password may hold "@" itself: the address of the server begins behind the last one in front of its path.
+_PASSWORD = re.compile(r"((?<![\w+.-])[a-z][a-z0-9+.-]{0,30}://)[^\s/'\"]{1,500}@", re.IGNORECASE)
+# Names that no prose has in front of a value, and the parameters of an address: they count in a model's text as well.
+_UNMISTAKABLE = re.compile(
+    r"""((?:(?<![A-Za-z0-9])(?:api|access|secret|private|account)[_-]?keys?(?:[_-]id)?|client[_-]secret|passwd
+    |(?:access|auth|bearer|api|refresh)[_-]token)["']?\s?[=:]\s?["']?
+    |[?&](?:key|token|sig|signature|password|auth|secret|x-amz-(?:signature|credential|security-token))=)
+    (?!(?:none|null|true|false|empty)\b)[^\s"',;&<>()\[\]{}]{4,}""",
+    re.IGNORECASE | re.VERBOSE,
+)
 
 _IN_HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&apos;"}
 
@@ -46,7 +59,7 @@ _NAMED = re.compile(
     (?:(?:api|access|secret|private|account|auth)?[_-]?keys?(?:[_-](?:id|env))?|(?:api|access|secret|private)keys?
     |(?:\w{0,60}token)|secrets?|(?:\w{0,60}password)|passwd|pass|passphrase|pwd|credentials?|auth|authorization|cookie
     |signature|sig)
-    ["']?\s*[=:]\s*)
+    ["']?\s*[=:]\s*|(?<!\S)--?(?:[a-z]{1,20}[_-])?(?:api[_-]?keys?|token|password|secret)\s+(?!-))
     (?P<value>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|\[[^\[\]]*\]|\{[^{}]*\}|\([^()]*\)
     |(?:(?:bearer|basic)\s+)?[^,;&}\]\s]+(?:[;|](?![\w-]{1,60}\s*[=:])[^,;&}\]\s]+)*)""",
     re.IGNORECASE | re.VERBOSE,
@@ -70,6 +83,8 @@ def without_keys(text: str, keys: Iterable[str | None] = ()) -> str:
         'I was called with [key].'
         >>> without_keys("curl -H 'Authorization: Bearer abc123def456' http://ann:pw@host/v1")
         "curl -H 'Authorization: Bearer [key]' http://[key]@host/v1"
+        >>> without_keys("x-api-key: abcd-efgh, http://host/v1?token=abcd&n=1; the key: a low horizon")
+        'x-api-key: [key], http://host/v1?token=[key]&n=1; the key: a low horizon'
     """
     for key in keys:
         if key is None or len(key) < SHORTEST:
@@ -80,7 +95,8 @@ def without_keys(text: str, keys: Iterable[str | None] = ()) -> str:
             for value in _in_base64(key):
                 text = text.replace(value, MASK)
     text = _TOKENS.sub(MASK, text)
-    text = _HEADER.sub(rf"\1{MASK}", text)
+    text = _HEADER.sub(rf"\1\2{MASK}", text)
+    text = _UNMISTAKABLE.sub(rf"\1{MASK}", text)
     return _PASSWORD.sub(rf"\1{MASK}@", text)
 
 

@@ -203,12 +203,10 @@ def evaluate(
                     "one side is constant in more than 5 % of the resamples, so that SROCC and PLCC have no interval: "
                     "too few of its values differ"
                 )
-    names = ("srocc", "plcc", "mae", "rmse")
-    metrics = {
-        name: Metric(float(value), float(low), float(high))
-        for name, value, low, high in zip(names, values, *bounds, strict=True)
-    }
-    return Agreement(n=len(ids), cautions=tuple(cautions), **metrics)
+    ranked, linear, absolute, squared = (
+        Metric(float(value), float(low), float(high)) for value, low, high in zip(values, *bounds, strict=True)
+    )
+    return Agreement(len(ids), ranked, linear, absolute, squared, tuple(cautions))
 
 
 def bootstrap_agreement(prediction: ArrayLike, truth: ArrayLike, *, resamples: int, seed: int) -> FloatArray:

@@ -60,6 +60,7 @@ _REPORTED = _pattern(rf"(?:{words.REPORTED_VERBS})\b")
 _REPORT = _pattern(
     rf"{WORD_START}(?:according to|laut|selon|según|secondo){WORD_END}[^.;]{{0,60}}\Z"
     rf"|{WORD_START}(?:was|were|been){WORD_END}(?:\s+[^\W\d]+)?\s*\Z"
+    rf"|{WORD_START}(?:some|others)\s+(?:(?:people|viewers|critics|visitors)\s+)?(?:would|might|may|could|will)\b[^.;]{{0,20}}\Z"
     r"|(?<!\bi )(?<!\bwe )\b(?:gives|gave|says|said|lists|listed|reports|reported|puts|states|claims"
     r"|holds|awarded|assigned)\b[^.;]{0,30}\Z"
     r"|\b(?:it|this|painting|picture|artwork|work)\s+(?:got|received|won|earned|obtained)\b[^.;]{0,20}\Z"
@@ -107,6 +108,7 @@ _BOUND_BEHIND = _pattern(
     r"|and (?:above|below|up|over|higher|lower)"
     r"|or is it|or maybe|or perhaps|(?:but )?(?:leaning|tending|closer|nearer|more like))\b"
     r"|[\s,(]*(?:maybe|possibly|perhaps)\s+(?:an?\s+)?\d"
+    r"|\+(?!\s*\d)|-(?=\s*(?:\Z|\n))"
 )
 _QUESTION_BEHIND = re.compile(r"\s*['\")\]]*\s*\?")
 _THINGS_BEHIND = _pattern(rf"[^\S\n]+(?:{words.COUNTED_THINGS})\b(?!\s*:)")
@@ -288,6 +290,15 @@ def begins_a_list(statement: Statement) -> bool:
     """More numbers follow the number. Not where it has a scale: "8/10, 2 things are good"."""
     stands_alone = statement.rule.fallback or statement.number.top
     return not stands_alone and statement.followed_by(_LIST_GOES_ON)
+
+
+def has_a_comma_in_square_brackets(statement: Statement) -> bool:
+    """The number stands in square brackets and has a comma without a blank: decimals, or a list of two numbers."""
+    number = statement.number
+    in_brackets = statement.text[number.start - 1 : number.start] == "[" and statement.text.startswith(
+        "]", number.bare_end
+    )
+    return in_brackets and "," in number.value
 
 
 def has_a_comma_before_three_digits(statement: Statement) -> bool:

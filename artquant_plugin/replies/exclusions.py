@@ -87,6 +87,9 @@ EXCLUSIONS = (
             "critics rated it 9.",
             "a rating of 9 by visitors",
             "According to the museum, the rating is 9",
+            "ChatGPT gave it a score of 8.",
+            "Another model rated it 8.",
+            "Some would give it a 9.",
         ),
         (
             "My rating: 9.2",
@@ -249,12 +252,22 @@ EXCLUSIONS = (
             "Score: 7 or higher",
             "Score: 7 at most",
             "Score: 8 or so",
+            "Score: 7+",
+            "Score: 7-",
         ),
         (
             "Score: 7 or 8",
             "Score: 7",
         ),
         detail="{} is a bound, or a guess",
+    ),
+    Exclusion(
+        "a comma in square brackets",
+        "ambiguous",
+        conditions.has_a_comma_in_square_brackets,
+        ("Scores: [7,5]",),
+        ("Score: [7.5]", "Score: 7,5"),
+        detail="[{}]: a decimal comma, or a list",
     ),
     Exclusion(
         "three digits behind a comma",

@@ -16,18 +16,10 @@ from artquant_plugin.replies.prose import read_prose
 from artquant_plugin.replies.reply import DETAIL_WIDTH, ParsedReply, within
 from artquant_plugin.replies.text import plain
 
-_SCALE_KEYS = (
-    "scale",
-    "max",
-    "max_score",
-    "max_rating",
-    "maximum",
-    "maximum_score",
-    "out_of",
-    "range",
-    "score_range",
-    "total",
-)
+# Words of a key for the end of the score's scale: "max_score", "out of", "scaleMax"; and what a value says of it.
+_SCALE_WORDS = {"scale", "max", "maximum", "range", "total", "best", "highest", "top", "denominator", "ceiling", "out"}
+_SCALE_IN_WORDS = re.compile(r"\bout\s+of\s+(?:an?\s+(?:possible|maximum)\s+)?(\d+)|\d\s*/\s*(\d+)", re.IGNORECASE)
+_UNITS = re.compile(r"\s*(?:" + words.STARS + r")\s*", re.IGNORECASE)
 # The words of a key that names the score: one of the first set, and any of the others; not "visitor_score".
 _SCORE_WORDS = {"score", "rating", "grade", "mos"}
 _PAINTING_WORDS = {
@@ -152,7 +144,7 @@ class _Holder:
     """An object with a score.
 
     Args:
-        content: the object, its keys in lower case.
+        content: the object, the words of its keys in lower case and with an underscore between them.
         values: what stands under its keys for a score; of several keys, those that name the last word.
         is_something_else: whether the object says that its score is an aspect's, somebody else's or an example.
     """
@@ -203,8 +195,16 @@ def _read_value(
 
 def _other_scale(content: Mapping[str, Any], high: float) -> str | None:
     """A key that gives the score's scale another top than the dataset's; a proportion of it would be a guess."""
-    for key in _SCALE_KEYS:
-        numbers = re.findall(r"\d+(?:\.\d+)?", str(content.get(key, ""))[:100])
+    for key, item in content.items():
+        parts = set(_key_words(key))
+        if parts & _SCALE_WORDS and not parts & _LAST_WORDS and not _names_the_score(parts):
+            numbers = re.findall(r"\d+(?:\.\d+)?", str(item)[:100])
+        elif isinstance(item, str):
+            numbers = ["".join(each) for each in _SCALE_IN_WORDS.findall(item[:1000])]
+            if _UNITS.fullmatch(item):  # stars, of an unknown number
+                return key
+        else:
+            continue
         if numbers and float(numbers[-1]) != high:
             return key
     return None
@@ -227,7 +227,7 @@ def _holders(value: Any, *, within_something_else: bool = False) -> Iterator[_Ho
     if isinstance(value, dict):
         values = _scores(value)
         if values:
-            content = {key.lower(): item for key, item in value.items()}
+            content = {"_".join(_key_words(key)): item for key, item in value.items()}
             yield _Holder(content, values, within_something_else or _is_something_else(content))
             return
         for key, item in value.items():
@@ -243,10 +243,15 @@ def _scores(content: Mapping[str, Any]) -> list[Any]:
     named: dict[bool, list[Any]] = {True: [], False: []}
     for key, item in content.items():
         parts = set(_key_words(key))
-        if parts & _SCORE_WORDS and parts <= _SCORE_WORDS | _PAINTING_WORDS | _LAST_WORDS:
+        if _names_the_score(parts):
             if not isinstance(item, dict | list) or parts == {"score"}:
                 named[bool(parts & _LAST_WORDS)].append(item)
     return named[True] or named[False]
+
+
+def _names_the_score(parts: set[str]) -> bool:
+    """Whether the words of a key name the painting's score."""
+    return bool(parts & _SCORE_WORDS) and parts <= _SCORE_WORDS | _PAINTING_WORDS | _LAST_WORDS
 
 
 def _key_words(key: str) -> list[str]:

@@ -34,6 +34,7 @@ _LABEL_LINK_START = (
 )
 _LABEL_LINK = re.compile(_LABEL_LINK_START + _NUMBER_NEXT, re.IGNORECASE)
 _REMARK = r"(?:\s*[(\[,:–—-]\s*[^\W\d]{2,20}(?: [^\W\d]{2,20})?)?[\s\"')\]|.,;!]*"  # "7.5 (good)"
+_REMARK_ON_LINE = r"(?:[ ]?\([^()\n]{1,40}\))?[ \"')\]|.,;!]*"
 # Between a word of rating and its number in English: "a rating of about 7", "scored only a 6".
 _ENGLISH_LINK = (
     r"(?:[\s:=]+(?:of|a|an|at|is|was|as|about|around|roughly|nearly|almost|approximately|only|just|by|with|to|the))*"
@@ -195,6 +196,25 @@ RULES = (
         ("7 boats on a river",),
         cue=re.compile(r"\A[\s\"'(\[|]*"),
         behind=re.compile(rf"{_REMARK}\Z"),
+        fallback=True,
+    ),
+    Rule(
+        "the only number, alone on the first line, and a reason behind it",
+        ("reply",),
+        {"7\nThe light is very calm.": 7, "7.5\nReason: warm colours": 7.5},
+        (
+            "1\nThe light is very calm.",
+            "7\nColour that is very calm",
+            "7\nThe 2 boats are very calm.",
+            "7\nColour\nLine",
+            "Tall as 7\nThe light is very calm.",
+        ),
+        cue=re.compile(r"\A[\s\"'(\[|]*(?!1\n)"),  # "1" may number the lines
+        behind=_pattern(
+            rf"{_REMARK_ON_LINE}\n(?!(?:{words.ASPECTS})\b|{words.ASPECTS_CJK})"
+            r"(?:(?:explanation|reason|reasoning|rationale|justification)\b|[^\W\d]\S*(?: \S+){3})"
+        ),
+        condition=conditions.is_the_only_number,
         fallback=True,
     ),
     Rule(

@@ -87,7 +87,8 @@ RATERS = (
     r"visitors?|critics?|users?|audiences?|public|museums?|reviewers?|experts?|communit(?:y|ies)|crowd|fans?"
     r"|judges?|jury"
     r"|curators?|historians?|students?|buyers?|customers?|raters?|readers?|voters?|annotators?|humans?|people|others?"
-    r"|viewers?|they|somebody|someone|some|many|everyone|imdb|tripadvisor|google|rotten tomatoes|metacritic"
+    r"|viewers?|they|somebody|someone|some|many|everyone|imdb|tripadvisor|google|rotten tomatoes|metacritic|wikiart"
+    r"|artstation|deviantart|chatgpt|gpt[\w.-]{0,12}|gemini|(?:an)?other (?:ai |language )?models?|previous model"
     r"|catalogues?"
     r"|besucher\w*|kritiker\w*|visiteurs?|critiques?|visitantes?|críticos?|观众|网友|用户|游客|评论家|来館者|観客|관객"
 )

@@ -22,6 +22,20 @@ KEY = "sk/very+secret-77"
         ("sk-proj-abcdefghij0123456789", "[key]"),
         ("hf_abcdefghijklmnopqrstuv", "[key]"),
         ("AKIAABCDEFGHIJKLMNOP", "[key]"),
+        ("gsk_abcdefghij0123456789", "[key]"),
+        ("nvapi-abcdefghij0123456789", "[key]"),
+        ("ya29.abcdefghij0123456789", "[key]"),
+        ("Authorization: Bearer ab12", "Authorization: Bearer [key]"),
+        ("https://ann:p@ss@host/db", "https://[key]@host/db"),  # a password with "@" in it
+        ("x-api-key: a1b2c3", "x-api-key: [key]"),
+        ('{"api_key": "a1b2c3"}', '{"api_key": "[key]"}'),
+        ("GET https://host/v1?api_key=a1b2c3&n=1", "GET https://host/v1?api_key=[key]&n=1"),
+        (
+            "https://host/b?X-Amz-Credential=a1b2/c3&X-Amz-Signature=d4e5",
+            "https://host/b?X-Amz-Credential=[key]&X-Amz-Signature=[key]",
+        ),
+        ("access_key_id=a1b2c3", "access_key_id=[key]"),
+        ("AWS_SECRET_ACCESS_KEY=a1b2c3", "AWS_SECRET_ACCESS_KEY=[key]"),
     ],
 )
 def test_a_secret_is_replaced(text, shown):
@@ -34,6 +48,7 @@ def test_a_secret_is_replaced(text, shown):
         "The key: a low horizon. Its token gesture = none; a password to nowhere.",
         "A basic composition, a bearer of light.",
         "A standard-bearer stands tall.",
+        "Set api_key=none; the access token: hidden. What is the secret? Private keys: two.",
         "ann@host.org and https://example.org/a@b",
         "risk-averse brushwork of the task-force",
     ],
@@ -85,6 +100,8 @@ def test_a_short_key_is_replaced_as_a_word_of_its_own_and_a_shorter_one_never():
         ('{"auth": {"user": "a1", "pass": "b2"}, "n": 1}', '{"auth": ***, "n": 1}'),
         ("auth=('ann', 'b2'),n=1", "auth=***,n=1"),
         ("https://host/v1?sig=abc&n=1", "https://host/v1?sig=***&n=1"),
+        ("--api-key a1b2 --n 1", "--api-key *** --n 1"),
+        ("--hf_token a1b2 --tokens 3", "--hf_token *** --tokens 3"),
         (
             "monkey=1,keyboard=2,bypass=3,author=4,n_tokens=5,tokens=6",
             "monkey=1,keyboard=2,bypass=3,author=4,n_tokens=5,tokens=6",
@@ -105,7 +122,10 @@ def test_every_text_of_nested_content_is_changed_and_nothing_else():
     assert each_text({"a": ["b", 1, None, {"a": ("c", True)}]}, str.upper) == {"a": ["B", 1, None, {"a": ["C", True]}]}
 
 
-@pytest.mark.parametrize("part", ["eyJ-", "sk-", "a.", "a_", "bearer ", "key", "https://a", "authorization:"])
+@pytest.mark.parametrize(
+    "part",
+    ["eyJ-", "sk-", "a.", "a_", "bearer ", "key", "https://a", "api_key=", "?key=", "@", "--api", "authorization:"],
+)
 def test_a_long_text_takes_no_longer_than_its_length_allows(part):
     """A million characters in a second or two; time that grows with the square would take hours."""
     text = part * (1_000_000 // len(part))

@@ -572,6 +572,11 @@ FURTHER_READ = {
     "Score: 7\nQuestion: next\nAnswer: 4": 7,
     "7\n\nUser\n\n4": 7,
     "7<|user|>next<|assistant|>4": 7,
+    # A number alone on the first line, and what speaks for it.
+    "7\n\nThis painting has a calm light.": 7,
+    "Answer: 7\nExplanation: warm colours.": 7,
+    "**7.5**\n\nThe artist balances warm and cold tones well.": 7.5,
+    '{"score": 7, "out_of": 10}': 7,
 }
 
 FURTHER_NEVER_ANOTHER = {
@@ -740,6 +745,33 @@ FURTHER_NEVER_ANOTHER = {
     "7.5assistant\n\n4": None,
     "7.5user\n\nnext": None,
     "Score: 7\n\nRate the next painting from 0 to 10.\n\nScore: 4": None,
+    # A scale of its own under any name, or told in words.
+    '{"scale_max": 5, "score": 4}': 8,
+    '{"score": 4, "scaleMax": 5}': 8,
+    '{"score": 4, "max_possible": 5}': 8,
+    '{"score": 4, "best": 5, "worst": 1}': 7.5,
+    '{"score": 4, "highest": 5}': 8,
+    '{"score": 4, "out of": 5}': 8,
+    '{"score": 4, "denominator": 5}': 8,
+    '{"score": 4, "note": "out of 5"}': 8,
+    '{"score": 4, "unit": "stars"}': None,
+    '{"score": 4, "explanation": "4 out of 5 because of the light"}': 8,
+    # A list of two numbers is no decimal comma.
+    '{"scores":[7,5]}': None,
+    "Scores: [7,5]": None,
+    # Others' scores.
+    "ChatGPT gave this painting a score of 8.": None,
+    "GPT-4 scored it 8.": None,
+    "Another model rated this 8/10.": None,
+    "The WikiArt rating is 8.": None,
+    "Some would give it a 9, others a 3.": None,
+    # Bounds.
+    "Score: 7+": None,
+    "I give it 7+.": None,
+    "Score: 7-": None,
+    # A first line that is no score.
+    "1\nPerception of the light is good": None,
+    "7\nboats are on the 2 rivers": None,
 }
 
 

@@ -50,8 +50,8 @@ def write_pictures(
         MachineError: this machine does not let an image be read.
     """
     wanted = set(previews)
-    for name in ("thumbs", "previews"):
-        (folder / name).mkdir(parents=True, exist_ok=True)
+    for kind in ("thumbs", "previews"):
+        (folder / kind).mkdir(parents=True, exist_ok=True)
     names = {painting_id: _name(path) for painting_id, path in images.items()}
     gone = {painting_id for painting_id, name in names.items() if name is None}
     work = [
