@@ -14,6 +14,7 @@ Importing this module does not import `openai`, which takes a second.
 """
 
 import asyncio
+import base64
 import errno
 import importlib
 import json
@@ -24,7 +25,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import IO, TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from artquant_plugin.common.errors import ArtQuantError, MachineError
 from artquant_plugin.common.machine import machine_error
@@ -94,7 +95,7 @@ class OpenAIServer:
 
     Args:
         url: base address such as ``http://host:8000/v1``. It may have a user's name and a password, which the client
-            sends by basic authentication; no message contains them.
+            sends by basic authentication in the place of `key`; no message contains them.
         model: the name by which the server knows the model.
         url_option: the option or setting that holds `url`.
         model_option: the option or setting that holds `model`.
@@ -136,8 +137,14 @@ class OpenAIServer:
         """
         import openai
 
+        # aiohttp sends no request that has credentials in its address and a header for them as well.
+        parts = urlsplit(self.url)
+        user, at, host = parts.netloc.rpartition("@")
+        bare = urlunsplit(parts._replace(netloc=host))
+        headers = {"Authorization": f"Basic {base64.b64encode(unquote(user).encode()).decode()}"} if at else {}
         return openai.AsyncOpenAI(
-            base_url=self.url,
+            base_url=bare,
+            default_headers=headers,
             api_key=self.key or "none",
             max_retries=self.retries,
             timeout=self.timeout,
@@ -288,15 +295,16 @@ class OpenAIServer:
             return _no_completion(str(first))
         if isinstance(first, OSError) and first.errno in _OF_THIS_MACHINE:
             return machine_error(first, f"'{self.address}' cannot be asked")
-        if isinstance(first, TimeoutError) and not isinstance(error, openai.APIConnectionError):
+        timed_out = any(isinstance(cause, TimeoutError) for cause in _causes(error))
+        if isinstance(error, openai.APIConnectionError):
+            # The aiohttp transport calls a connection that the server closes a timeout; Python's own error tells.
+            if timed_out:
+                return RequestUnanswered("timeout", f"no answer within {self.timeout:g} s")
+            return RequestUnanswered("connection", self.message(error))
+        if timed_out:
             return RequestUnanswered(
                 "timeout", f"no answer within {ATTEMPTS * self.timeout:g} s, all attempts together"
             )
-        if isinstance(error, openai.APIConnectionError):
-            # The aiohttp transport calls a connection that the server closes a timeout; Python's own error tells.
-            if any(isinstance(cause, TimeoutError) for cause in _causes(error)):
-                return RequestUnanswered("timeout", f"no answer within {self.timeout:g} s")
-            return RequestUnanswered("connection", self.message(error))
         if not isinstance(error, openai.APIStatusError):
             return RequestUnanswered("no_completion", self.message(error))
         status, code, said = error.status_code, error.code, self.message(error)  # the code may be of any type

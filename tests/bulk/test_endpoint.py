@@ -230,6 +230,7 @@ def test_no_row_and_no_record_has_a_secret_that_the_server_repeats(paintings, tm
         url = server.url.replace("://", "://ann:hunter22@")
         chosen = EndpointEngine(url, "m", ScoringSpec(), extra_body={"api_key": "abcd-1234"}, key="s3cr3t-key")
         score_to_file(find_inputs([str(paintings)]), chosen, tmp_path / "out" / "s.jsonl", show=False)
+    assert server.authorization == "Basic YW5uOmh1bnRlcjIy"  # ann:hunter22
     written = b"".join(path.read_bytes() for path in (tmp_path / "out").iterdir())
     assert b"[key]" in written and server.bodies[0]["api_key"] == "abcd-1234"
     for secret in (b"hunter", b"YW5uOmh1bnRlcjIy", b"s3cr3t", b"abcd-1234"):

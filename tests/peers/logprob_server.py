@@ -29,12 +29,14 @@ class LogprobServer:
     Attributes:
         bodies: the requests served.
         peak: most requests that were being answered at once.
+        authorization: the header of that name of the last request.
     """
 
     def __init__(self, answer: Callable[[dict], Any], key: str | None = None) -> None:
         self.answer, self.key = answer, key
         self.bodies: list[dict] = []
         self.peak = self._now = 0
+        self.authorization: str | None = None
         self._lock = threading.Lock()
 
     def __enter__(self) -> "LogprobServer":
@@ -72,6 +74,7 @@ class LogprobServer:
         if self.key is not None and authorization != f"Bearer {self.key}":
             return 401, error("invalid key")
         with self._lock:
+            self.authorization = authorization
             self.bodies.append(body)
             self._now += 1
             self.peak = max(self.peak, self._now)
