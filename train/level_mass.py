@@ -1,49 +1,194 @@
-"""Training the level words' probability among all tokens without touching what scores are read from.
+"""Raising the level words' probability among all tokens at the end of a training, without a change of scores.
 
-A score is read from the level words' logits alone. If the loss of their mass reached the hidden states, these would
-have to tell the level words from a thousand other tokens as well as from each other; on the demo that cost 0.04 to
-0.06 of SROCC. So its gradient goes to the other tokens' rows of the output head, on which no score depends.
+The paper's loss compares the level words with each other alone, so that all of them together may have a percent of the
+probability, and a server that lists a position's likeliest tokens lists none of them. Training their probability as
+well cost 0.04 to 0.06 of SROCC on the demo. Adding one vector to the output head's rows of all level words costs
+nothing: their logits grow by the same amount, so that the probabilities among them, and with these the scores, stay.
 """
 
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor
+import numpy as np
+import torch
+from torch import Tensor, nn
 
-from artquant_plugin.backbones.interface import core
+from artquant_plugin.backbones.interface import core, last_hidden_states, logit_transform
+from artquant_plugin.prompting.prompter import Prompter
+from artquant_plugin.train.collate import AnswerCollator
+from artquant_plugin.train.data import MixedSamples
+
+SCORES, DESCRIPTIONS, BATCH = 256, 64, 16  # samples that are looked at, and how many at once
+REACHED = 0.95  # share of the score samples at which the level words have at least the probability that is wanted
+_RIDGE = 1e-4  # in units of the hidden states' mean square: how far the vector may be turned away from other positions
+_SAME = 1e-4  # largest change of a probability among the levels that counts as rounding
 
 
-class OtherTokens:
-    """Computes a second time the logits at the level positions, such that their gradient reaches the head alone.
-
-    It does so inside the model's forward pass, where the weights of a model that is spread over processes are at hand.
-    A head that is not trained (as with LoRA in the language model) could not learn from them: then nothing is
-    computed, and the loss of the mass reaches the hidden states.
+@dataclass(frozen=True, slots=True)
+class MassChange:
+    """What became of the level words' probability.
 
     Args:
-        model: the model that is trained, in a peft wrapper or without one, with what is trained chosen.
+        before: Mean probability that the level words had together among all tokens, as they were trained; None where
+            no image could be read.
+        after: The same with the vector; `before` where nothing was changed.
+        reason: Why nothing was changed; None where something was.
     """
 
-    def __init__(self, model: Any) -> None:
-        head = core(model).get_output_embeddings()
-        self._is_level: Tensor | None = None
-        self._logits: Tensor | None = None
-        if any(parameter.requires_grad for parameter in head.parameters()):
-            head.register_forward_hook(self._again)
+    before: float | None
+    after: float | None
+    reason: str | None = None
 
-    def watch(self, is_level: Tensor | None) -> None:
-        """Say at which of the next pass's S supervised positions a level is decided.
+    @property
+    def line(self) -> str:
+        """What became of it, for a terminal."""
+        if self.before is None:
+            return f"level words: {self.reason}"
+        if self.reason is None:
+            return f"level words: {self.after:.3f} of the probability, {self.before:.3f} as they were trained"
+        return f"level words: {self.before:.3f} of the probability; not raised, as {self.reason}"
 
-        Args:
-            is_level: shape (S,), bool; None for passes of which nothing is wanted, such as those of an evaluation.
-        """
-        self._is_level, self._logits = is_level, None
 
-    def take(self) -> Tensor | None:
-        """The logits of the last pass, shape (n, V) for n level positions; None where the head is not trained."""
-        logits, self._logits, self._is_level = self._logits, None, None
-        return logits
+def raise_level_mass(
+    model: Any, prompter: Prompter, scores: MixedSamples, descriptions: MixedSamples | None, *, wanted: float
+) -> MassChange:
+    """Add one vector to the level words' rows of a model's output head, so that a server lists the words.
 
-    def _again(self, head: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        if self._is_level is not None:
-            hidden = inputs[0].detach().flatten(0, -2)
-            self._logits = head.forward(hidden[self._is_level])  # not called, as that would come here again
+    The vector is the one that raises the level words where a level is decided and, as far as possible, nowhere else in
+    the answers, so that descriptions are written as before.
+
+    Args:
+        model: The trained model, in a peft wrapper or without one, whole in this process. It is changed in place.
+        prompter: Writes the prompts and answers that the model was trained on.
+        scores: Score samples, of which `SCORES` that are evenly spaced are looked at.
+        descriptions: Description samples, of which `DESCRIPTIONS` are; None where the model was trained on none.
+        wanted: Probability in (0, 1) that the level words are to have together.
+
+    Returns:
+        The probability before and after. Nothing is changed where the words have it already, where the head is not
+        trained or quantised, so that the change would not be saved, and where scores would change.
+    """
+    was_training = model.training
+    model.eval()
+    try:
+        level, other = _hidden_states(model, prompter, scores, SCORES)
+        if descriptions is not None:
+            other = torch.cat([other, _hidden_states(model, prompter, descriptions, DESCRIPTIONS)[1]])
+        return _raise(model, prompter, level, other, wanted)
+    finally:
+        model.train(was_training)
+
+
+def _raise(model: Any, prompter: Prompter, level: Tensor, other: Tensor, wanted: float) -> MassChange:
+    """Find the vector and add it, unless there is a reason not to.
+
+    Args:
+        model: The trained model.
+        prompter: Knows the level words' tokens and the prompt.
+        level: Hidden states where a level is decided, shape (n, hidden), float64, on the CPU.
+        other: Hidden states at the other positions of answers, shape (m, hidden), float64, on the CPU.
+        wanted: Probability in (0, 1) that the level words are to have together.
+    """
+    head, transform = core(model).get_output_embeddings(), logit_transform(model)
+    ids = list(prompter.level_ids)
+    if not len(level):
+        return MassChange(None, None, "no image of a score sample could be read")
+    before = _logits(model, level)
+    odds = _odds(before, ids)
+    if torch.quantile(odds.sigmoid(), 1 - REACHED) >= wanted:
+        return _unchanged(odds, "the level words have it already")
+    reason = _obstacle(model, prompter, head)
+    if reason is not None:
+        return _unchanged(odds, reason)
+    direction = level.mean(dim=0)
+    if len(other):
+        moments = other.T @ other / len(other)
+        ridge = _RIDGE * moments.diagonal().mean() * torch.eye(len(moments), dtype=moments.dtype)
+        direction = torch.linalg.solve(moments + ridge, direction)
+    along = transform.scale * (level @ direction)
+    needed = ((np.log(wanted / (1 - wanted)) - odds) / along)[along > 0]
+    vector = torch.quantile(needed, REACHED) * direction
+    rows = head.weight.detach()[ids].clone()
+    with torch.no_grad():
+        head.weight[ids] += vector.to(head.weight)
+    changed = _logits(model, level)
+    shares = [logits[:, ids].softmax(dim=-1) for logits in (before, changed)]
+    if float((shares[0] - shares[1]).abs().max()) > _SAME:
+        with torch.no_grad():
+            head.weight[ids] = rows
+        return _unchanged(odds, "scores would change by rounding")
+    return MassChange(float(odds.sigmoid().mean()), float(_odds(changed, ids).sigmoid().mean()))
+
+
+def _logits(model: Any, hidden: Tensor) -> Tensor:
+    """Logits of the whole vocabulary, shape (n, V), float64, on the CPU, for hidden states of shape (n, hidden)."""
+    with torch.no_grad():
+        logits = core(model).get_output_embeddings()(hidden.to(model.device, model.dtype))
+        return logit_transform(model)(logits.float()).double().cpu()
+
+
+def _obstacle(model: Any, prompter: Prompter, head: Any) -> str | None:
+    """Why the level words' rows must not be changed; None where they may."""
+    if type(head) is not nn.Linear:
+        return "its output head is adapted or quantised"
+    if not head.weight.requires_grad:
+        return "its output head is not trained"
+    if logit_transform(model).cap is not None:
+        return "it bends its logits, so that equal additions would change scores"
+    request = prompter.score_request
+    read = prompter.processor.tokenizer(request.text, add_special_tokens=False)["input_ids"][: -len(request.ids)]
+    if head.weight is core(model).get_input_embeddings().weight and set(prompter.level_ids) & set(read):
+        return "its output head is its embedding, and the question holds a level word"
+    return None
+
+
+def _unchanged(odds: Tensor, reason: str) -> MassChange:
+    mass = float(odds.sigmoid().mean())
+    return MassChange(mass, mass, reason)
+
+
+def _odds(logits: Tensor, ids: Sequence[int]) -> Tensor:
+    """Logarithm of the level words' probability against all other tokens', shape (n,), for logits of shape (n, V)."""
+    index = torch.tensor(ids)
+    others = logits.index_fill(1, index, -torch.inf)
+    return logits[:, index].logsumexp(dim=-1) - others.logsumexp(dim=-1)
+
+
+def _hidden_states(model: Any, prompter: Prompter, samples: MixedSamples, count: int) -> tuple[Tensor, Tensor]:
+    """Hidden states of evenly spaced samples, where a level is decided and at the other positions of their answers.
+
+    Args:
+        model: The model in evaluation mode.
+        prompter: Writes the samples' prompts and answers.
+        samples: The samples; those whose image cannot be read are passed over.
+        count: How many are looked at.
+
+    Returns:
+        Shapes (n, hidden) and (m, hidden), float64, on the CPU.
+    """
+    chosen = np.unique(np.linspace(0, len(samples) - 1, count).round().astype(int)).tolist()
+    level, other = [], []
+    for part in _parts(prompter, samples, chosen):
+        inputs = {
+            name: value.to(model.device, model.dtype if value.is_floating_point() else value.dtype)
+            if isinstance(value, Tensor)
+            else value
+            for name, value in part["inputs"].items()
+        }
+        with torch.inference_mode():
+            hidden = last_hidden_states(model, inputs)
+        read = hidden[part["supervised"].to(hidden.device)].double().cpu()
+        level.append(read[part["is_level"]])
+        other.append(read[~part["is_level"]])
+    nothing = torch.zeros(0, core(model).config.get_text_config().hidden_size, dtype=torch.float64)
+    return torch.cat([nothing, *level]), torch.cat([nothing, *other])
+
+
+def _parts(prompter: Prompter, samples: MixedSamples, chosen: Sequence[int]) -> Iterable[dict[str, Any]]:
+    """Batches of the chosen samples as the trainer's model gets them, all answers supervised."""
+    collator = AnswerCollator(prompter)
+    for start in range(0, len(chosen), BATCH):
+        items = [item for item in samples.__getitems__(chosen[start : start + BATCH]) if "error" not in item]
+        if items:
+            yield collator.part(items)

@@ -67,7 +67,6 @@ def batch_terms(
     section: LossSection,
     level_ids: Tensor,
     level_values: Sequence[float],
-    others: Sequence[Tensor | None] = (),
 ) -> LossTerms:
     """The terms of a batch's loss.
 
@@ -78,8 +77,6 @@ def batch_terms(
         section: Forms of the terms; its weights are not applied here.
         level_ids: Token ids of the K levels, shape (K,), long.
         level_values: Score that each level stands for, length K.
-        others: For each part, what `OtherTokens` computed at its level positions; empty, or None for a part, where the
-            loss of the level words' mass is to reach the hidden states.
     """
     logits = [each.flatten(0, -2) for each in logits]
     tokens = torch.cat([per_token(each, part["next_ids"]) for each, part in zip(logits, parts, strict=True)])
@@ -90,10 +87,7 @@ def batch_terms(
     level_ids = level_ids.to(at_level.device)
     count = dict(zip(TERMS, counts.to(at_level.device).unbind(), strict=True))
     whole = section.softmax == "vocabulary"
-    again = [each for each in others if each is not None]
-    outside = mass_cross_entropy(
-        at_level if section.k_mass else at_level.detach(), level_ids, others=torch.cat(again) if again else None
-    )
+    outside = mass_cross_entropy(at_level if section.k_mass else at_level.detach(), level_ids)
     if section.k_ranking == 0:
         ranking = at_level.new_zeros((), dtype=torch.float32)
     else:
@@ -140,7 +134,7 @@ def per_token(logits: Tensor, targets: Tensor) -> Tensor:
     return functional.cross_entropy(logits.float(), targets, reduction="none")
 
 
-def mass_cross_entropy(logits: Tensor, level_ids: Tensor, *, others: Tensor | None = None) -> Tensor:
+def mass_cross_entropy(logits: Tensor, level_ids: Tensor) -> Tensor:
     """-log of the probability that the level words have together among all tokens, in float32.
 
     The KL divergence over the whole vocabulary is the one over the level words plus this.
@@ -148,8 +142,6 @@ def mass_cross_entropy(logits: Tensor, level_ids: Tensor, *, others: Tensor | No
     Args:
         logits: Logits over a vocabulary of V tokens, shape (n, V), of any floating type.
         level_ids: Token ids of the K levels, shape (K,), long.
-        others: The same logits with another graph, shape (n, V). Those of the tokens that are no levels are then taken
-            from here, and no gradient reaches `logits`.
 
     Returns:
         Shape (n,), at least 0.
@@ -159,10 +151,10 @@ def mass_cross_entropy(logits: Tensor, level_ids: Tensor, *, others: Tensor | No
         >>> mass_cross_entropy(torch.zeros(1, 4), torch.tensor([1, 3])).item()  # log 2
         0.6931471824645996
     """
-    levels = logits[:, level_ids].float().logsumexp(dim=-1)
-    rest = logits if others is None else others
-    outside = rest.float().index_fill(1, level_ids, -torch.inf).logsumexp(dim=-1)
-    return functional.softplus(outside - (levels if others is None else levels.detach()))  # -log of e^l / (e^l + e^o)
+    logits = logits.float()
+    levels = logits[:, level_ids].logsumexp(dim=-1)
+    others = logits.index_fill(1, level_ids, -torch.inf).logsumexp(dim=-1)
+    return functional.softplus(others - levels)  # -log of e^levels / (e^levels + e^others)
 
 
 def level_divergence(

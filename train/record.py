@@ -2,8 +2,8 @@
 
 import csv
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from artquant_plugin.common.text import one_line
 from artquant_plugin.data.task_names import GROUP, SHIPPED
 from artquant_plugin.publish.whitelist import CHECKPOINT
 from artquant_plugin.train.config import TrainConfig
+from artquant_plugin.train.level_mass import MassChange
 from artquant_plugin.train.parts import count_trained
 from artquant_plugin.train.stages import RunFolder, StageResult
 
@@ -52,6 +53,7 @@ class RunSummary:
         stages: Name and validation metrics of each stage.
         skipped: Number of samples that were left out because their images could not be read.
         seconds: Duration of the whole run, or of its last part where it was resumed.
+        level_mass: What became of the level words' probability at the end; None where it was not looked at.
     """
 
     output: Path
@@ -59,6 +61,7 @@ class RunSummary:
     stages: tuple[tuple[str, dict[str, float]], ...]
     skipped: int
     seconds: float
+    level_mass: MassChange | None = None
 
     @property
     def command(self) -> str:
@@ -75,6 +78,8 @@ class RunSummary:
         for name, metrics in self.stages:
             values = ", ".join(f"{_METRICS[key][0]} {value:.3f}" for key, value in metrics.items())
             lines.append(f"stage {name}: validation {values}" if values else f"stage {name}: no validation split")
+        if self.level_mass is not None:
+            lines.append(self.level_mass.line)
         if self.skipped:
             lines.append(f"{self.skipped} samples were left out, their images could not be read (see {RECORD_FILE})")
         lines.append(f"checkpoint {self.output} after {self.seconds:.0f} s; evaluate it with")
@@ -92,12 +97,14 @@ class RunSummary:
         """
         record = read_training_record(output)
         earlier = [name for name in record["data"] if name in SHIPPED]  # of a release that kept no tasks
+        mass = record.get("level_mass")
         return cls(
             output,
             tuple(record.get("tasks", earlier)),
             tuple(record["stages"].items()),
             len(record["skipped"]),
             record["seconds"],
+            None if mass is None else MassChange(**mass),
         )
 
 
@@ -133,6 +140,8 @@ def write_output(
     run: RunFolder,
     results: Sequence[tuple[str, StageResult]],
     summary: RunSummary,
+    *,
+    save: Callable[[Path], None] | None = None,
 ) -> None:
     """Put the last stage's checkpoint and the record into the output folder; of an earlier checkpoint nothing stays.
 
@@ -143,11 +152,15 @@ def write_output(
         run: Folder of the run's stages; while it is there, the run is unfinished.
         results: Name and result of each stage.
         summary: What the run is summed up with in the record.
+        save: Writes the checkpoint into a folder, where its weights were changed behind the last stage; None where
+            they are the stage's.
     """
     # Without one of the first two names `locate` finds no checkpoint, and the record says that the folder is complete.
     last = ("adapter_config.json", "config.json", RECORD_FILE)
     with atomic_files(config.output, last=last, replaced=list(CHECKPOINT.chosen(config.output))) as part:
         link_files(run.stage(results[-1][0]).weights, part)
+        if save is not None:
+            save(part)
         counts = count_trained(model)
         trained: dict[str, Any] = {part: {"trained": some, "all": total} for part, (some, total) in counts.items()}
         write_record(part, config, made_from, results, summary, trained)
@@ -179,6 +192,7 @@ def write_record(
         "data": {dataset["name"]: dataset["files"] for dataset in made_from["datasets"]},
         "made_from": dict(made_from),
         "stages": dict(summary.stages),
+        "level_mass": None if summary.level_mass is None else asdict(summary.level_mass),
         "trained": trained,
         "skipped": {name: reason for _, result in results for name, reason in result.skipped.items()},
         "tasks": list(summary.tasks),

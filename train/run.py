@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from transformers.integrations import (
     is_tensorboard_available,
 )
 
-from artquant_plugin.checkpoint import SCORING_FILE, ScoringSpec, load_checkpoint, restore_weights
+from artquant_plugin.checkpoint import SCORING_FILE, ScoringSpec, load_checkpoint, restore_weights, save_checkpoint
 from artquant_plugin.checkpoint.quantization import stored_quantization
 from artquant_plugin.common.device import default_device
 from artquant_plugin.common.errors import ArtQuantError, ArtQuantWarning
@@ -35,6 +36,7 @@ from artquant_plugin.train import preflight
 from artquant_plugin.train.callbacks import StopRequest, any_process
 from artquant_plugin.train.config import TrainConfig, accumulation_steps, launched_processes, stage_arguments
 from artquant_plugin.train.data import MixedSamples, TrainingData, load_training_data
+from artquant_plugin.train.level_mass import MassChange, raise_level_mass
 from artquant_plugin.train.made_from import made_from, made_from_local, starting_folders
 from artquant_plugin.train.parts import PARTS, choose_trained
 from artquant_plugin.train.pushing import check_push, push_last
@@ -215,15 +217,19 @@ def _train(
                     return trained
                 model, result = trained
             results.append((stage.name, result))
+    mass = _raise_level_mass(prepared, model) if state.is_main_process else None
     summary = RunSummary(
         output=config.output,
         tasks=tuple(dict.fromkeys(filter(None, map(task_of, prepared.data.datasets)))),
         stages=tuple((name, result.metrics) for name, result in results),
         skipped=len({name for _, result in results for name in result.skipped}),
         seconds=time.monotonic() - started,
+        level_mass=mass,
     )
     if state.is_main_process:
-        write_output(config, made, model, run, results, summary)
+        changed = mass is not None and mass.reason is None
+        save = partial(save_checkpoint, model=model, processor=prepared.processor, spec=prepared.spec)
+        write_output(config, made, model, run, results, summary, save=save if changed else None)
         try:
             push_last(config)
         finally:  # after the push, so that a run that is killed during it makes up for it when it is resumed
@@ -441,6 +447,21 @@ def stage_steps(config: TrainConfig, stage: StageSection, samples: MixedSamples)
     batches = len(samples) // size if options.dataloader_drop_last else -(-len(samples) // size)
     per_epoch = max(-(-batches // accumulation_steps(dict(options), world)), 1)
     return int(-(-per_epoch * stage.epochs // 1))
+
+
+def _raise_level_mass(prepared: PreparedRun, model: Any) -> MassChange | None:
+    """Give the level words the probability that the configuration asks for; None where it asks for none.
+
+    It follows from the last stage's weights alone, so that a run that is killed while it writes its output does the
+    same again when it is resumed.
+    """
+    config = prepared.config
+    kinds = {kind for stage in config.stages for kind in stage.samples}
+    if not config.loss.level_mass or "score" not in kinds:
+        return None
+    descriptions = prepared.data.mixed(("describe",), config.seed) if "describe" in kinds else None
+    scores = prepared.data.mixed(("score",), config.seed)
+    return raise_level_mass(model, prepared.prompter, scores, descriptions, wanted=config.loss.level_mass)
 
 
 def _run_stage(

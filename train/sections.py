@@ -187,9 +187,9 @@ class PromptSection(Section):
 
 
 LOSS_PRESETS: dict[str, dict[str, Any]] = {
-    "default": {"k": 1.0, "k_asl": 1.0, "softmax": "levels", "k_mass": 1.0},
-    "paper": {"k": 1.0, "k_asl": 1.0, "softmax": "levels", "k_mass": 0.0},
-    "released": {"k": 1.0, "k_asl": 0.05, "softmax": "vocabulary", "k_mass": 0.0},
+    "default": {"k": 1.0, "k_asl": 1.0, "softmax": "levels", "level_mass": 0.95},
+    "paper": {"k": 1.0, "k_asl": 1.0, "softmax": "levels", "level_mass": 0.0},
+    "released": {"k": 1.0, "k_asl": 0.05, "softmax": "vocabulary", "level_mass": 0.0},
 }
 
 
@@ -197,20 +197,21 @@ class LossSection(Section):
     """The loss: L_CE + k_asl · (L_ce + k · L_kl + k_mass · L_mass) + k_ranking · L_ranking.
 
     With k_mass and k_ranking 0 it is the paper's (ArtQuant, Eqs. 7 and 8). L_mass is -log of the probability that the
-    level words have together among all tokens, so that a server that lists a position's likeliest tokens lists them.
-    It is learned by the other tokens' rows of the output head, so that scores stay as they are; where the head is not
-    trained, by the weights that are (`artquant_plugin.train.level_mass`).
+    level words have together among all tokens.
 
     Args:
-        preset: Chooses `k`, `k_asl`, `softmax` and `k_mass` where they are not given: ``default`` is the paper's form
-            with L_mass beside it, ``paper`` takes the equations alone, and ``released`` takes what the authors' code
-            computes (GitHub Henglin-Liu/ArtQuant at f6b1fca).
+        preset: Chooses `k`, `k_asl`, `softmax` and `level_mass` where they are not given: ``paper`` takes the
+            equations and leaves the weights as they are trained, ``default`` adds `level_mass` to it, and ``released``
+            takes what the authors' code computes (GitHub Henglin-Liu/ArtQuant at f6b1fca).
         k: Weight of the KL divergence at the level token, at least 0.
         k_asl: Weight of the score samples' loss, at least 0.
         softmax: What the predicted probabilities of the KL divergence sum to 1 over: the tokens of the ``levels``, as
             in scoring, or the whole ``vocabulary``, which adds L_mass to the divergence.
         k_mass: Weight of L_mass, at least 0; at 0 it is logged and not trained on. With softmax ``vocabulary``, which
             contains it, it must be 0.
+        level_mass: Probability in [0, 1) that the level words have together at the end of a run, which a common vector
+            on their rows of the output head brings about, without a change of scores
+            (`artquant_plugin.train.level_mass`); 0 to leave the weights as they are trained.
         k_ranking: Weight of DeQA's fidelity loss over the pairs of score samples in a micro-batch, at least 0; at 0
             the loss is not computed.
         ranking: What the fidelity loss compares a prediction with. ``fixed`` and ``predicted`` take the probability
@@ -223,7 +224,8 @@ class LossSection(Section):
     k: float = Field(1.0, ge=0)
     k_asl: float = Field(1.0, ge=0)
     softmax: Literal["levels", "vocabulary"] = "levels"
-    k_mass: float = Field(LOSS_PRESETS["default"]["k_mass"], ge=0)
+    k_mass: float = Field(0.0, ge=0)
+    level_mass: float = Field(0.95, ge=0, lt=1)
     k_ranking: float = Field(0.0, ge=0)
     ranking: Literal["fixed", "predicted", "binary"] = "fixed"
 
@@ -231,10 +233,7 @@ class LossSection(Section):
     @classmethod
     def _filled(cls, given: Any) -> Any:
         if isinstance(given, dict):
-            preset = LOSS_PRESETS.get(str(given.get("preset", "default")), {})
-            if given.get("softmax") == "vocabulary":
-                preset = preset | {"k_mass": 0.0}
-            return preset | given
+            return LOSS_PRESETS.get(str(given.get("preset", "default")), {}) | given
         return given
 
     @model_validator(mode="after")

@@ -49,7 +49,6 @@ from artquant_plugin.train.collate import (
 from artquant_plugin.train.config import ArtQuantConfig
 from artquant_plugin.train.data import EpochSampler, MixedSamples, ScoredPainting
 from artquant_plugin.train.evaluation import score_paintings
-from artquant_plugin.train.level_mass import OtherTokens
 from artquant_plugin.train.losses import LOGGED, TERMS, LossTerms, batch_terms
 from artquant_plugin.train.memory import raise_if_memory
 from artquant_plugin.train.parts import add_adapter, checkpoint_activations, optimizer_groups, processor_of
@@ -123,7 +122,6 @@ class ArtQuantTrainer(Trainer):
         self.prompter = prompter
         self.level_ids = torch.tensor(prompter.level_ids)
         self.loss_section = args.loss_section()
-        self._other_tokens = OtherTokens(model) if self.loss_section.k_mass else None
         self.folder = StageFolder(Path(str(args.output_dir)))
         self.skipped: dict[str, str] = {}
         self._in_run = in_run
@@ -417,10 +415,8 @@ class ArtQuantTrainer(Trainer):
             counts, processes = count_terms(inputs), 1
         else:
             counts, processes = torch.as_tensor(num_items_in_batch), self.accelerator.num_processes
-        others: list[Tensor | None] = []
-        outputs = self.forward_parts(model, inputs["parts"], others)
-        logits = [output.logits for output in outputs]
-        parts = self.loss_terms(inputs["parts"], logits, counts / processes, others)
+        outputs = self.forward_parts(model, inputs["parts"])
+        parts = self.loss_terms(inputs["parts"], [output.logits for output in outputs], counts / processes)
         weights = self.loss_section
         loss = parts.total(k=weights.k, k_asl=weights.k_asl, k_mass=weights.k_mass, k_ranking=weights.k_ranking)
         if not torch.isfinite(loss):
@@ -446,53 +442,31 @@ class ArtQuantTrainer(Trainer):
             remedy = "start from another model"
         return ArtQuantError(f"{said}, although all weights are finite: the model's own computation fails; {remedy}")
 
-    def forward_parts(
-        self, model: Any, parts: Sequence[dict[str, Any]], others: list[Tensor | None] | None = None
-    ) -> list[Any]:
+    def forward_parts(self, model: Any, parts: Sequence[dict[str, Any]]) -> list[Any]:
         """The model's outputs of each part of a batch; a part that reuses images takes those encoded before it.
 
         Args:
             model: The model, wrapped for several processes or not.
             parts: Parts of a batch of `AnswerCollator`, on the model's device.
-            others: A list to which, for each part, what `OtherTokens` computes is appended; None for no such thing.
         """
         outputs: list[Any] = []
         for part in parts:
             inputs = dict(part["inputs"])
             if part["reuses_images"]:
                 inputs["mm_encoder_outputs"] = {"image": outputs[-1].image_outputs}
-            if self._other_tokens is not None and others is not None:
-                self._other_tokens.watch(part["is_level"])
             outputs.append(model(**inputs, logits_to_keep=part["supervised"], use_cache=False))
-            if self._other_tokens is not None and others is not None:
-                others.append(self._other_tokens.take())
         return outputs
 
-    def loss_terms(
-        self,
-        parts: Sequence[dict[str, Any]],
-        logits: Sequence[Tensor],
-        counts: Tensor,
-        others: Sequence[Tensor | None] = (),
-    ) -> LossTerms:
+    def loss_terms(self, parts: Sequence[dict[str, Any]], logits: Sequence[Tensor], counts: Tensor) -> LossTerms:
         """The terms of a batch's loss.
 
         Args:
             parts: Parts of a batch as `AnswerCollator` makes it.
             logits: Logits of each part's S supervised positions, shape (S, V).
             counts: What each term's sum is divided by, shape (4,), in the order of `TERMS`.
-            others: What `forward_parts` appended for each part; empty where the loss of the level words' mass is to
-                reach the hidden states.
         """
-        return batch_terms(
-            parts,
-            logits,
-            counts,
-            section=self.loss_section,
-            level_ids=self.level_ids,
-            level_values=self.spec.scale.values,
-            others=others,
-        )
+        values, section = self.spec.scale.values, self.loss_section
+        return batch_terms(parts, logits, counts, section=section, level_ids=self.level_ids, level_values=values)
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         """The optimizer of `args.optim`, whose groups follow the model's parts and whether weights decay.

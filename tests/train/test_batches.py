@@ -71,32 +71,6 @@ def test_the_paper_s_loss_differs_from_the_released_code_s_as_it_says(tmp_path):
     assert parts.level_mass.item() == pytest.approx(mass.mean().item(), rel=1e-5)
 
 
-def gradients(folder, preset, head) -> dict[str, torch.Tensor]:
-    """Gradients of a batch of four score samples, with the output head trained or not."""
-    chosen = samples(folder, ["score"] * 4)
-    trainer = tiny_trainer(folder, chosen, batch=4, loss=LossSection(preset=preset), head=head)
-    batch = trainer.data_collator(trainer.train_dataset.__getitems__(range(4)))
-    trainer.compute_loss(trainer.model, batch).backward()
-    return {name: value.grad for name, value in trainer.model.named_parameters() if value.grad is not None}
-
-
-def test_the_mass_of_the_levels_is_learned_where_no_score_depends_on_it(tmp_path):
-    paper, default = (gradients(tmp_path, preset, head=True) for preset in ("paper", "default"))
-    assert paper.keys() == default.keys()
-    (head,) = [name for name in paper if not torch.equal(paper[name], default[name])]
-    assert head == "lm_head.weight"
-    changed = (paper[head] != default[head]).any(dim=1)
-    levels = list(tiny_trainer(tmp_path, samples(tmp_path, ["score"]), batch=1).prompter.level_ids)
-    assert not changed[levels].any()
-    assert changed.sum() == len(changed) - len(levels)
-
-
-def test_where_the_head_is_not_trained_the_mass_is_learned_by_the_other_weights(tmp_path):
-    paper, default = (gradients(tmp_path, preset, head=False) for preset in ("paper", "default"))
-    assert "lm_head.weight" not in paper
-    assert not torch.equal(paper["model.language_model.norm.weight"], default["model.language_model.norm.weight"])
-
-
 DEQA = {"ArtQuant": (10.0, 7.5, 5.0, 3.5, 1.0), "DeQA": (5.0, 4.0, 3.0, 2.0, 1.0)}
 
 
@@ -316,8 +290,8 @@ def test_presets_fill_what_is_not_given():
     paper = LossSection.model_validate({"preset": "paper"})
     assert (paper.k, paper.k_asl, paper.softmax, paper.k_mass) == (1, 1, "levels", 0)
     assert LossSection() == LossSection.model_validate({"preset": "default"})
-    assert LossSection(k_mass=0).model_dump(exclude={"preset"}) == paper.model_dump(exclude={"preset"})
-    assert LossSection(softmax="vocabulary").k_mass == RELEASED.k_mass == 0  # the divergence counts the mass already
+    assert LossSection(level_mass=0).model_dump(exclude={"preset"}) == paper.model_dump(exclude={"preset"})
+    assert (LossSection().level_mass, RELEASED.level_mass) == (0.95, 0)
     with pytest.raises(ValidationError, match="k_mass is 0.5 with softmax vocabulary, which counts the level words'"):
         LossSection(softmax="vocabulary", k_mass=0.5)
     assert LevelScale().values == DEQA["ArtQuant"]

@@ -93,15 +93,6 @@ def test_mass_is_what_the_levels_have_together_among_all_tokens():
     assert mass_cross_entropy(logits[:0], torch.tensor([3, 0])).tolist() == []
 
 
-def test_the_mass_of_other_logits_sends_no_gradient_to_the_levels():
-    logits, others = (torch.tensor([[1.0, 2.0, 3.0, 4.0]]).log().requires_grad_(True) for _ in range(2))
-    loss = mass_cross_entropy(logits, torch.tensor([3, 0]), others=others).sum()
-    assert loss.item() == pytest.approx(math.log(2))
-    loss.backward()
-    assert logits.grad is None
-    torch.testing.assert_close(others.grad, torch.tensor([[0.0, 0.2, 0.3, 0.0]]))  # their own probabilities
-
-
 def test_the_divergence_over_the_vocabulary_is_that_over_the_levels_and_the_mass():
     generator = torch.Generator().manual_seed(0)
     logits, levels = torch.randn(7, 20, generator=generator), torch.tensor([4, 19, 0])

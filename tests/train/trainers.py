@@ -66,14 +66,12 @@ def tiny_trainer(
     batch: int,
     loss: LossSection | None = None,
     share_images: bool = False,
-    head: bool = True,
     optim: str = "sgd",
     callbacks: Sequence[TrainerCallback] = (),
     **options: Any,
 ) -> ArtQuantTrainer:
     """A trainer of a LLaVA of its own, always with the same weights; by default plain descent without clipping."""
     model, processor = build_tiny_model(SIZES, tiny_texts(), seed=0)
-    model.lm_head.requires_grad_(head)
     arguments = ArtQuantConfig(
         output_dir=str(folder / "run"),
         per_device_train_batch_size=batch,
