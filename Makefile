@@ -11,7 +11,7 @@ FRESH_WORK := build/fresh
 SEED ?= 0
 TYPED := build/typed
 
-.PHONY: help install lock fresh demo test test-slow lint format typecheck benchmarks clean
+.PHONY: help install lock fresh demo reproduce-dry test test-slow lint format typecheck benchmarks clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -63,6 +63,9 @@ demo: $(INSTALLED)  ## paintings and scores in, SROCC and PLCC out, in minutes (
 	@rm -rf runs/demo-results
 	$(call step,3/4,lmms-eval --model artquant --model_args pretrained=runs/demo --tasks artquant_demo --batch_size 32 --log_samples --output_path runs/demo-results)
 	$(call step,4/4,artquant results runs/demo-results --plot runs/demo-results/scatter.png)
+
+reproduce-dry: $(INSTALLED)  ## run the lines of docs/reproduce.md on small made-up datasets, without training
+	$(BIN)/python -m tests.reproduce
 
 test: lint typecheck  ## lint, check types, run the tests that take minutes at most
 	$(BIN)/python -m pytest -m "not slow and not gpu" --numprocesses $(TEST_PROCESSES) --dist loadfile \

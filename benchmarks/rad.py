@@ -114,8 +114,8 @@ def bodies(data: Path, settings: Sequence[str]) -> list[dict[str, Any]]:
         item, Change(0, "refining", 1, draft=dict.fromkeys(LEVELS, "Warm ochres lean on a cool ground. " * 8))
     )
     return [
-        planned.steps.request(item, structured=True, picture=picture).body,
-        planned.steps.request(judged, structured=False).body,
+        planned.steps.request(item, form="schema", picture=picture).body,
+        planned.steps.request(judged, form="text").body,
     ]
 
 

@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
 
-from artquant_plugin.common.errors import ArtQuantError, ArtQuantWarning
+from artquant_plugin.common.errors import ArtQuantWarning
 from artquant_plugin.data.copies import copy_notes
 from artquant_plugin.data.dataset import INFO_FILE, Dataset
 from artquant_plugin.data.find import find_dataset
 from artquant_plugin.data.paintings import Painting
+from artquant_plugin.data.task_names import TEST_SPLIT, check_test_split
 
-SPLIT = "test"
 Document = dict[str, Any]  # one painting, as lmms-eval passes it to a task
 Columns = dict[str, list[Any]]
 
@@ -34,13 +34,9 @@ def manifest(dataset: str) -> str:
         ArtQuantWarning: pictures of the test split stand in it twice, or in a split that models are trained on.
     """
     folder = find_dataset(dataset)
-    info = Dataset.load(folder).info
-    split = info.splits.get(SPLIT)
-    if split is None or not split.n:
-        raise ArtQuantError(
-            f"dataset '{folder}' has no painting in its {SPLIT} split; import it again with its images"
-        )
-    for note in copy_notes(info, (SPLIT,)):
+    found = Dataset.load(folder)
+    check_test_split(found)
+    for note in copy_notes(found.info, (TEST_SPLIT,)):
         warnings.warn(f"dataset {dataset!r}: {note}", ArtQuantWarning, stacklevel=2)
     return str(folder / INFO_FILE)
 
@@ -95,7 +91,7 @@ class Documents:
             "category": [painting.category for painting in paintings],
             "image": [str(loaded.image_path(painting)) for painting in paintings],
             **self._further(loaded, paintings),
-            "missing": [sum(loaded.info.splits[SPLIT].missing.values())] * len(paintings),
+            "missing": [sum(loaded.info.splits[TEST_SPLIT].missing.values())] * len(paintings),
         }
 
     @cached_property
@@ -115,4 +111,4 @@ class Documents:
     @cached_property
     def _loaded(self) -> tuple[Dataset, list[Painting]]:
         loaded = Dataset.load(find_dataset(self._dataset))
-        return loaded, loaded.split(SPLIT)
+        return loaded, loaded.split(TEST_SPLIT)

@@ -1,6 +1,7 @@
 """The configuration of a training run: the arguments of the trainer, and the YAML file that holds them."""
 
 import difflib
+import os
 import types
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
@@ -63,6 +64,10 @@ class ArtQuantConfig(TrainingArguments):
     Loss:
         loss: Weights and forms of the loss's terms: the keys of `LossSection`. None for the paper's loss.
 
+    Batch:
+        global_batch_size: Samples of an optimisation step over all processes and micro-batches, from which
+            `gradient_accumulation_steps` follows. None leaves that as it is given.
+
     Stage:
         warmup_ratio: Share of the steps, in [0, 1), over which the learning rate rises. `warmup_steps` excludes it.
         keep: Weights that training ends with: ``best`` for those of the evaluation with the highest SROCC, where there
@@ -124,6 +129,7 @@ class ArtQuantConfig(TrainingArguments):
     levels: dict[str, Any] | str | None = None
     prompt: dict[str, Any] | str | None = None
     loss: dict[str, Any] | str | None = None
+    global_batch_size: int | None = None
     warmup_ratio: float = 0.03
     keep: Literal["best", "last"] = "best"
     early_stopping_patience: int | None = None
@@ -133,7 +139,18 @@ class ArtQuantConfig(TrainingArguments):
             self.activation_checkpointing = self.gradient_checkpointing
         if self.activation_checkpointing_kwargs is None:
             self.activation_checkpointing_kwargs = self.gradient_checkpointing_kwargs or {"use_reentrant": False}
+        processes = launched_processes()
+        if self.global_batch_size is not None:  # before DeepSpeed's configuration is made from the arguments
+            accumulation = accumulation_steps(vars(self), processes)
+            if self.gradient_accumulation_steps not in (type(self).gradient_accumulation_steps, accumulation):
+                raise ArtQuantError(both_batches(self.global_batch_size, self.gradient_accumulation_steps))
+            self.gradient_accumulation_steps = accumulation
         super().__post_init__()
+        if self.global_batch_size is not None and self.world_size != processes:
+            raise ArtQuantError(
+                f"global_batch_size {self.global_batch_size} was divided among {processes} processes, as WORLD_SIZE "
+                f"says, and {self.world_size} train; start them with torchrun or accelerate launch"
+            )
         values = {each.name: getattr(self, each.name) for each in fields(self) if each.init}
         for problem in (refused_value(values), batch_problem(values)):
             if problem is not None:
@@ -246,6 +263,57 @@ def batch_problem(values: Mapping[str, Any]) -> str | None:
     return None
 
 
+def launched_processes() -> int:
+    """Number of processes that train, as torchrun and accelerate launch tell it; 1 without them."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def accumulation_steps(values: Mapping[str, Any], processes: int) -> int:
+    """Micro-batches that each process accumulates the gradients of in one optimisation step.
+
+    Args:
+        values: The arguments ``per_device_train_batch_size``, ``gradient_accumulation_steps`` and
+            ``global_batch_size`` by their names. Without the last one (None), the second one is the result, which is
+            1 where it is not given either.
+        processes: Number of processes that train, at least 1.
+
+    Returns:
+        At least 1; its product with the batch size per process and the number of processes is the global batch.
+
+    Raises:
+        ArtQuantError: The global batch is no multiple of what all processes take at once.
+
+    Example:
+        >>> batches = {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 1, "global_batch_size": 64}
+        >>> [accumulation_steps(batches, processes) for processes in (1, 4, 8)]
+        [16, 4, 2]
+    """
+    wanted = values["global_batch_size"]
+    if wanted is None:
+        return int(values["gradient_accumulation_steps"] or ArtQuantConfig.gradient_accumulation_steps)
+    size = values["per_device_train_batch_size"]
+    if size < 1:
+        raise ArtQuantError(f"per_device_train_batch_size {size} is no number of samples; set it to 1 or more")
+    at_once = size * processes
+    if wanted <= 0 or wanted % at_once:
+        below = wanted // at_once * at_once
+        nearest = f"{below} or {below + at_once}" if below > 0 else str(at_once)
+        of_one = "1 process" if processes == 1 else f"{processes} processes"
+        raise ArtQuantError(
+            f"global_batch_size {wanted} is no multiple of {at_once}, the samples that {of_one} of "
+            f"per_device_train_batch_size {size} take at once; set it to {nearest}, or change one of the other two"
+        )
+    return int(wanted // at_once)
+
+
+def both_batches(global_batch: int | None, accumulation: int) -> str:
+    """What is wrong with arguments that say twice how many samples an optimisation step has."""
+    return (
+        f"global_batch_size {global_batch} and gradient_accumulation_steps {accumulation} both say how many samples "
+        "an optimisation step has; give one of them, and null for the other one where an earlier file has it"
+    )
+
+
 _WARMUP_RATIO = ArtQuantConfig.warmup_ratio
 
 # Arguments that a run sets itself, and where the file says the same; a file that names one is refused with the reason.
@@ -279,12 +347,14 @@ _RUN_DEFAULTS: dict[str, tuple[Any, Any]] = {
     "push_to_hub": (bool | str | None, None),
     "eval_steps": (float | None, None),
     "save_steps": (float | None, None),
+    "gradient_accumulation_steps": (int | None, None),  # 1, or what follows from global_batch_size
 }
 
 _BOUNDS: dict[str, dict[str, Any]] = {
     "learning_rate": {"gt": 0},
     "per_device_train_batch_size": {"gt": 0},
     "gradient_accumulation_steps": {"gt": 0},
+    "global_batch_size": {"gt": 0},
     "weight_decay": {"ge": 0},
     "adam_beta1": {"gt": 0, "lt": 1},
     "adam_beta2": {"gt": 0, "lt": 1},
@@ -326,6 +396,8 @@ class _TrainChecks(Section):
     @model_validator(mode="after")
     def _followed(self) -> "_TrainChecks":
         values = dict(self)
+        if None not in (both := (values["global_batch_size"], values["gradient_accumulation_steps"])):
+            raise ValueError(both_batches(*both))
         for problem in (refused_value(values), batch_problem(values)):
             if problem is not None:
                 raise ValueError(problem)

@@ -1,5 +1,6 @@
 """What is trained on: the samples of paintings, how datasets are mixed, and the order of an epoch."""
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,17 +12,18 @@ import torch
 from torch.utils.data import Dataset as TorchDataset
 from torch.utils.data import Sampler
 
-from artquant_plugin.common.errors import ArtQuantError, MachineError
+from artquant_plugin.common.errors import ArtQuantError, ArtQuantWarning, MachineError
 from artquant_plugin.common.machine import is_machine_fault, machine_error
 from artquant_plugin.common.text import one_line
 from artquant_plugin.data.dataset import Dataset, Painting
 from artquant_plugin.data.find import find_dataset
 from artquant_plugin.data.images import ImageError, ImageSource, open_image
-from artquant_plugin.prompting.questions import join_description
+from artquant_plugin.prompting.questions import DESCRIPTION_LEVELS, WHOLE_TEXT, join_description
 from artquant_plugin.train.config import TrainConfig
 from artquant_plugin.train.sections import DataSection, LevelsSection, SampleKind
 
 KINDS: tuple[SampleKind, ...] = get_args(SampleKind)
+COMMENT = "comment"  # value of `RunSections.descriptions` for a rater's words
 WINDOW = 32  # batches over which answers are sorted by length
 
 
@@ -117,7 +119,7 @@ def score_samples(
 
     Args:
         names: What messages call each of the n paintings.
-        images: The image of each.
+        images: The image of each painting, in the order of the names.
         scores: The score of each, in the unit of the levels' values.
         levels: The levels, and how a score becomes a soft label.
         deviation_of: Gives, for the number of a painting and the name that `levels.deviation` holds, the standard
@@ -145,7 +147,7 @@ def folder_score_samples(dataset: Dataset, paintings: Sequence[Painting], levels
 
     Args:
         dataset: The dataset that the paintings are of.
-        paintings: Paintings of the dataset.
+        paintings: Paintings of the dataset, one sample for each.
         levels: The levels, and how a score becomes a soft label; `deviation` may name an attribute of the paintings.
 
     Raises:
@@ -164,28 +166,68 @@ def folder_score_samples(dataset: Dataset, paintings: Sequence[Painting], levels
     )
 
 
-def description_samples(dataset: Dataset, paintings: Sequence[Painting]) -> list[Sample]:
-    """One description sample per painting that has a description.
+def description_samples(
+    dataset: Dataset, paintings: Sequence[Painting], chosen: Sequence[str] | None = None
+) -> list[Sample]:
+    """One description sample per painting that has the text.
+
+    Args:
+        dataset: The dataset that the paintings are of.
+        paintings: Paintings of the dataset.
+        chosen: The text that answers, as `RunSections.descriptions` says it: levels, ``comment``, or None for the
+            whole description.
 
     Raises:
-        ArtQuantError: none has one.
+        ArtQuantError: None has the text.
+
+    Warns:
+        ArtQuantWarning: Levels are chosen, and descriptions without levels are left out.
     """
+    texts = [_described_text(painting, chosen) for painting in paintings]
     samples = [
-        Sample(
-            "describe",
-            painting.id,
-            dataset.image_path(painting),
-            description=join_description(painting.description),
-        )
-        for painting in paintings
-        if painting.description
+        Sample("describe", painting.id, dataset.image_path(painting), description=text)
+        for painting, text in zip(paintings, texts, strict=True)
+        if text
     ]
     if not samples:
-        raise ArtQuantError(
-            f"dataset {dataset.folder} has no descriptions; train with stages of `samples: [score]`, or add "
-            "descriptions to its rows"
-        )
+        raise ArtQuantError(_no_descriptions(dataset, paintings, chosen))
+    if chosen not in (None, COMMENT):
+        whole = sum(WHOLE_TEXT in (painting.description or ()) for painting in paintings)
+        if whole:
+            warnings.warn(
+                f"{whole:,} descriptions of {dataset.info.name!r} are whole texts without levels; they are left out, "
+                f"since descriptions asks for {' and '.join(chosen or ())}",
+                ArtQuantWarning,
+                stacklevel=3,
+            )
     return samples
+
+
+def _described_text(painting: Painting, chosen: Sequence[str] | None) -> str | None:
+    """The text that answers a painting's description sample; None where it has none."""
+    if chosen == COMMENT:
+        return painting.comment
+    description = painting.description
+    if not description or (chosen is not None and WHOLE_TEXT in description):
+        return None
+    return join_description(description, DESCRIPTION_LEVELS if chosen is None else chosen)
+
+
+def _no_descriptions(dataset: Dataset, paintings: Sequence[Painting], chosen: Sequence[str] | None) -> str:
+    """The error about a dataset without the text that a stage trains on, with what adds it."""
+    place, name = f"dataset '{dataset.folder}'", dataset.info.name
+    scores_alone = "train on scores alone with --set 'stages=[{name: sot, samples: [score], epochs: 1}]'"
+    if chosen == COMMENT:
+        return f"{place} has no comments, which descriptions: comment asks for; leave that key out, or {scores_alone}"
+    if any(painting.description for painting in paintings):
+        return (
+            f"{place} has descriptions without levels alone, and descriptions asks for {' and '.join(chosen or ())}; "
+            "leave that key out"
+        )
+    return (
+        f"{place} has no descriptions; import it again with --descriptions and the files of the published RAD "
+        f"(docs/reproduce.md), or have models write them (artquant rad generate --data {name}), or {scores_alone}"
+    )
 
 
 class SampleDataset(TorchDataset[dict[str, Any]]):
@@ -284,7 +326,7 @@ def load_training_data(config: TrainConfig) -> TrainingData:
         if kind == "score":
             made[kind] = tuple(folder_score_samples(dataset, rows, config.levels) for dataset, rows in pairs)
         else:
-            made[kind] = tuple(description_samples(dataset, rows) for dataset, rows in pairs)
+            made[kind] = tuple(description_samples(dataset, rows, config.descriptions) for dataset, rows in pairs)
     validation = tuple(_validation(dataset) for dataset in datasets)
     return TrainingData(datasets, tuple(section.weight for section in config.data), made, validation)
 

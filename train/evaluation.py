@@ -48,7 +48,7 @@ def score_paintings(
         elif isinstance(result, ArtQuantError):
             raise result
         else:
-            own.append((result.score, result.level_mass))
+            own.append((result.score, math.nan if result.level_mass is None else result.level_mass))
     scores = np.empty((len(paintings), 2))
     for other, found in enumerate([own] if processes == 1 else gather_object([own])):
         scores[other::processes] = np.reshape(found, (-1, 2))  # of a process without paintings, too

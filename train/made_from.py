@@ -16,28 +16,32 @@ from artquant_plugin.data.dataset import INFO_FILE, Dataset
 from artquant_plugin.data.find import find_dataset
 from artquant_plugin.data.hub_rad import is_published_name
 from artquant_plugin.data.images import sha256_file
-from artquant_plugin.train.config import TrainConfig
+from artquant_plugin.train.config import TrainConfig, accumulation_steps
 from artquant_plugin.train.sections import ModelSection
 
 
-def made_from(model: ModelSection, datasets: Sequence[Dataset], processes: int) -> dict[str, Any]:
+def made_from(config: TrainConfig, datasets: Sequence[Dataset], processes: int) -> dict[str, Any]:
     """Everything beside the configuration that decides about a run's weights, for its record.
 
     Args:
-        model: The section that names the weights that the run starts from.
+        config: Configuration of the run, which names the weights that it starts from and its batch sizes.
         datasets: The datasets that are trained and validated on.
-        processes: Number of processes, with which the batch of an optimisation step grows.
+        processes: Number of processes, among which the samples of an optimisation step are shared.
 
     Returns:
-        ``datasets`` and ``weights``, a list each of one object per dataset and per checkpoint, and ``processes``.
+        ``datasets`` and ``weights``, a list each of one object per dataset and per checkpoint, ``processes``, and
+        ``global_batch``, the samples of an optimisation step over all processes.
 
     Raises:
-        ArtQuantError: Files of the datasets or of the model are gone.
+        ArtQuantError: Files of the datasets or of the model are gone, or the global batch does not divide.
     """
     return {
         "datasets": [identify_data(dataset) for dataset in datasets],
-        "weights": [identify_model(folder) for _, folder in starting_folders(model)],
+        "weights": [identify_model(folder) for _, folder in starting_folders(config.model)],
         "processes": processes,
+        "global_batch": config.train.per_device_train_batch_size
+        * accumulation_steps(dict(config.train), processes)
+        * processes,
     }
 
 
@@ -47,7 +51,7 @@ def made_from_local(config: TrainConfig) -> dict[str, Any]:
     A finished run needs neither its data nor its model any more, so that what is gone, or is on the Hub, is left out.
 
     Args:
-        config: Configuration of the run.
+        config: Configuration of the run, with its defaults filled in.
 
     Returns:
         Those of the keys ``datasets`` and ``weights`` of `made_from` whose parts are all there.

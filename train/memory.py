@@ -4,11 +4,13 @@ from artquant_plugin.common.device import is_out_of_memory
 from artquant_plugin.common.errors import ArtQuantError
 
 _IN_RUN = (
-    "lower train.per_device_train_batch_size and raise train.gradient_accumulation_steps by as much, set "
+    "lower train.per_device_train_batch_size (and raise train.gradient_accumulation_steps by as much, where "
+    "train.global_batch_size does not keep the size of a step), set "
     "train.gradient_checkpointing=true, model.dtype=bfloat16, or train parts by lora instead of full"
 )
 _IN_PYTHON = (
-    "lower per_device_train_batch_size and raise gradient_accumulation_steps by as much, set "
+    "lower per_device_train_batch_size (and raise gradient_accumulation_steps by as much, where global_batch_size "
+    "does not keep the size of a step), set "
     "gradient_checkpointing=True, model_dtype='bfloat16', or pass a peft_config"
 )
 

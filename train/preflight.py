@@ -10,7 +10,7 @@ from artquant_plugin.common.device import GIB, peak_memory
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.data.images import ImageError, open_image
 from artquant_plugin.prompting.prompter import Prompter
-from artquant_plugin.train.config import TrainConfig
+from artquant_plugin.train.config import TrainConfig, accumulation_steps
 from artquant_plugin.train.data import TrainingData, describe_data, image_source
 from artquant_plugin.train.parts import PARTS, count_trained, trained_bytes
 from artquant_plugin.train.trainer import ArtQuantTrainer
@@ -71,6 +71,22 @@ def check_data(config: TrainConfig, data: TrainingData) -> list[str]:
         f"[{scale.low:g}, {scale.high:g}]"
     )
     return lines
+
+
+def describe_batch(config: TrainConfig, processes: int) -> str:
+    """How the samples of an optimisation step are put together.
+
+    Args:
+        config: Configuration of the run, which holds the batch sizes.
+        processes: Number of processes that train.
+
+    Raises:
+        ArtQuantError: The global batch does not divide among the processes.
+    """
+    size = config.train.per_device_train_batch_size
+    accumulated = accumulation_steps(dict(config.train), processes)
+    shares = f"{processes} process{'' if processes == 1 else 'es'} × {accumulated} micro-batches of {size}"
+    return f"batch: {size * accumulated * processes} samples in an optimisation step: {shares}"
 
 
 def check_model(model: Any, prompter: Prompter) -> list[str]:

@@ -16,14 +16,12 @@ from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.files import atomic_files, atomic_write, link_files
 from artquant_plugin.common.provenance import git_commit, versions
 from artquant_plugin.common.text import one_line
-from artquant_plugin.data.dataset import DEMO
-from artquant_plugin.data.find import PUBLISHED
+from artquant_plugin.data.task_names import GROUP, SHIPPED
 from artquant_plugin.publish.whitelist import CHECKPOINT
 from artquant_plugin.train.config import TrainConfig
 from artquant_plugin.train.parts import count_trained
 from artquant_plugin.train.stages import RunFolder, StageResult
 
-TASKS = (*PUBLISHED, DEMO)  # datasets that have a task of their name
 RECORD_FILE = "training.json"
 CURVES_FILE = "training-curves.csv"
 PLOT_FILE = "training-curves.png"
@@ -49,14 +47,15 @@ class RunSummary:
 
     Args:
         output: Folder that the checkpoint was written to.
-        datasets: Names of the datasets that were trained on.
+        tasks: Names of lmms-eval's tasks that evaluate on the datasets that were trained on; empty where these have
+            none.
         stages: Name and validation metrics of each stage.
         skipped: Number of samples that were left out because their images could not be read.
         seconds: Duration of the whole run, or of its last part where it was resumed.
     """
 
     output: Path
-    datasets: tuple[str, ...]
+    tasks: tuple[str, ...]
     stages: tuple[tuple[str, dict[str, float]], ...]
     skipped: int
     seconds: float
@@ -64,9 +63,9 @@ class RunSummary:
     @property
     def command(self) -> str:
         """What evaluates the checkpoint."""
-        tasks = [name for name in self.datasets if name in TASKS] or ["artquant"]
+        tasks = ",".join(self.tasks) or GROUP
         return (
-            f"lmms-eval --model artquant --model_args pretrained={self.output} --tasks {','.join(tasks)} "
+            f"lmms-eval --model artquant --model_args pretrained={self.output} --tasks {tasks} "
             f"--batch_size 16 --log_samples --output_path {self.output}/results"
         )
 
@@ -92,8 +91,13 @@ class RunSummary:
             ArtQuantError: The folder holds no record of a run, or one that cannot be read.
         """
         record = read_training_record(output)
+        earlier = [name for name in record["data"] if name in SHIPPED]  # of a release that kept no tasks
         return cls(
-            output, tuple(record["data"]), tuple(record["stages"].items()), len(record["skipped"]), record["seconds"]
+            output,
+            tuple(record.get("tasks", earlier)),
+            tuple(record["stages"].items()),
+            len(record["skipped"]),
+            record["seconds"],
         )
 
 
@@ -177,6 +181,7 @@ def write_record(
         "stages": dict(summary.stages),
         "trained": trained,
         "skipped": {name: reason for _, result in results for name, reason in result.skipped.items()},
+        "tasks": list(summary.tasks),
         "evaluate": summary.command,
         "seconds": round(summary.seconds, 1),
         "git_commit": git_commit(),

@@ -4,7 +4,6 @@ Each stage is a training of `ArtQuantTrainer` in a folder of its own; the next o
 stage before it ended with.
 """
 
-import os
 import tempfile
 import time
 import warnings
@@ -30,10 +29,11 @@ from artquant_plugin.common.device import default_device
 from artquant_plugin.common.errors import ArtQuantError, ArtQuantWarning
 from artquant_plugin.common.machine import is_machine_fault, machine_error
 from artquant_plugin.common.text import one_line
+from artquant_plugin.data.task_names import task_of
 from artquant_plugin.prompting.prompter import Prompter
 from artquant_plugin.train import preflight
 from artquant_plugin.train.callbacks import StopRequest, any_process
-from artquant_plugin.train.config import TrainConfig, stage_arguments
+from artquant_plugin.train.config import TrainConfig, accumulation_steps, launched_processes, stage_arguments
 from artquant_plugin.train.data import MixedSamples, TrainingData, load_training_data
 from artquant_plugin.train.made_from import made_from, made_from_local, starting_folders
 from artquant_plugin.train.parts import PARTS, choose_trained
@@ -185,7 +185,7 @@ def _train(
     made: dict[str, Any] = {}
 
     def check_inputs() -> None:
-        made.update(made_from(config.model, prepared.data.datasets, state.num_processes))
+        made.update(made_from(config, prepared.data.datasets, state.num_processes))
         if not overwrite:
             run.check(config, made)
 
@@ -217,7 +217,7 @@ def _train(
             results.append((stage.name, result))
     summary = RunSummary(
         output=config.output,
-        datasets=tuple(dataset.info.name for dataset in prepared.data.datasets),
+        tasks=tuple(dict.fromkeys(filter(None, map(task_of, prepared.data.datasets)))),
         stages=tuple((name, result.metrics) for name, result in results),
         skipped=len({name for _, result in results for name in result.skipped}),
         seconds=time.monotonic() - started,
@@ -299,15 +299,16 @@ def dry_run(config: TrainConfig, say: Say) -> None:
 
     Args:
         config: Configuration as `load_config` gives it.
-        say: Called with each line of the check.
+        say: Called with each line of the check, by the main process alone.
 
     Raises:
         ArtQuantError: Data or model are missing or do not fit.
     """
-    _processes(config)
+    state = _processes(config)
     prepared, model = prepare(config)
     for line in _preflight(prepared, model, show=True):
-        say(line)
+        if state.is_main_process:
+            say(line)
 
 
 def prepare(config: TrainConfig) -> tuple[PreparedRun, Any]:
@@ -338,7 +339,7 @@ def check_start(config: TrainConfig) -> None:
     """See that training can start from the checkpoint that the configuration names, before it is loaded.
 
     Args:
-        config: Configuration of the run.
+        config: Configuration of the run, with its defaults filled in.
 
     Raises:
         ArtQuantError: The checkpoint is not there, lies in the output folder, or has weights that are stored quantised
@@ -411,6 +412,7 @@ def _processes(config: TrainConfig) -> PartialState:
 
 def _preflight(prepared: PreparedRun, model: Any, show: bool = False) -> list[str]:
     lines = preflight.check_data(prepared.config, prepared.data) + preflight.check_model(model, prepared.prompter)
+    lines.append(preflight.describe_batch(prepared.config, PartialState().num_processes))
     trials, shown = [], []
     with tempfile.TemporaryDirectory(prefix="artquant-") as folder:
         for stage in prepared.config.stages:
@@ -434,10 +436,10 @@ def stage_steps(config: TrainConfig, stage: StageSection, samples: MixedSamples)
     options = config.train
     if options.max_steps > 0:
         return int(options.max_steps)
-    world = int(os.environ.get("WORLD_SIZE", "1"))
+    world = launched_processes()
     size = options.per_device_train_batch_size * world
     batches = len(samples) // size if options.dataloader_drop_last else -(-len(samples) // size)
-    per_epoch = max(-(-batches // options.gradient_accumulation_steps), 1)
+    per_epoch = max(-(-batches // accumulation_steps(dict(options), world)), 1)
     return int(-(-per_epoch * stage.epochs // 1))
 
 

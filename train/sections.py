@@ -6,7 +6,7 @@ which holds the arguments of the trainer, stands in `config.py`.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, model_validator
 
@@ -17,6 +17,7 @@ from artquant_plugin.prompting.questions import DESCRIBE_QUESTION, SCORE_QUESTIO
 
 SampleKind = Literal["describe", "score"]
 PartName = Literal["language", "vision", "projector"]
+DescriptionLevel = Literal["perception", "cognition", "emotion"]
 
 
 class TinyModel(Section):
@@ -287,6 +288,8 @@ class RunSections(Section):
 
     Args:
         data: Datasets, whose training splits are joined; at least one.
+        descriptions: The text of a painting that description samples are answered with: some of the levels of its
+            description, at least one; ``comment`` for a rater's words; None for the whole description.
         output: Folder that the checkpoint is written to.
         model: The model that training starts from.
         trained: Which of its weights are trained.
@@ -299,6 +302,7 @@ class RunSections(Section):
     """
 
     data: tuple[DataSection, ...] = Field(min_length=1)
+    descriptions: Annotated[tuple[DescriptionLevel, ...], Field(min_length=1)] | Literal["comment"] | None = None
     output: Path
     model: ModelSection
     trained: TrainedSection = TrainedSection()
@@ -332,6 +336,7 @@ ORDINARY_TRAIN_KEYS = frozenset(
         "dataloader_num_workers",
         "early_stopping_patience",
         "eval_steps",
+        "global_batch_size",
         "gradient_accumulation_steps",
         "gradient_checkpointing",
         "group_by_length",

@@ -165,7 +165,7 @@ class RunFolder:
         """Write what the run begins with, or goes on with; what an earlier run left behind is removed.
 
         Args:
-            config: Configuration of the run.
+            config: Configuration of the run, with its defaults filled in.
             made_from: What else decides about its weights, as `made_from` gives it.
         """
         if not self.begun:
@@ -216,8 +216,9 @@ def refuse_other_run(
     Raises:
         ArtQuantError: Something differs that decides about the trained weights.
     """
-    before = _deciding(record["config"]) | {key: record.get(key) for key in made_from}
-    refuse_changes(place, before, _deciding(config.model_dump(mode="json")) | dict(made_from), remedy=remedy)
+    known = {key: value for key, value in made_from.items() if key in record}  # earlier releases knew fewer keys
+    before = _deciding(record["config"]) | {key: record[key] for key in known}
+    refuse_changes(place, before, _deciding(config.model_dump(mode="json")) | known, remedy=remedy)
 
 
 def remove_checkpoint(folder: Path) -> None:
@@ -243,4 +244,6 @@ def _deciding(content: dict[str, Any]) -> dict[str, Any]:
         for key, value in content["model"].items()
     }
     train = {key: value for key, value in content["train"].items() if key not in _FREE_TRAIN}
+    # Earlier releases wrote 1 where it was not given.
+    train["gradient_accumulation_steps"] = train.get("gradient_accumulation_steps") or 1
     return kept | {"model": model, "train": train}

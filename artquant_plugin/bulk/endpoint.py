@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import io
+import json
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -16,8 +17,16 @@ from artquant_plugin.bulk.logprobs import Ask, listed_tokens, score_listed
 from artquant_plugin.bulk.rows import ScoreColumns
 from artquant_plugin.checkpoint import ScoringSpec
 from artquant_plugin.common.errors import ArtQuantError
-from artquant_plugin.common.openai_client import EndpointDown, OpenAIServer, RequestFailed
-from artquant_plugin.common.openai_features import MAY_BE_UNSUPPORTED, dropped_text, unsupported_feature
+from artquant_plugin.common.openai_client import EndpointDown, OpenAIServer, RequestFailed, RequestRefused, is_address
+from artquant_plugin.common.openai_features import (
+    MAY_BE_UNSUPPORTED,
+    THIS_PICTURE,
+    dropped_text,
+    may_be_unsupported,
+    no_support,
+    unsupported_feature,
+)
+from artquant_plugin.common.secrets import address_secrets, without_secrets
 from artquant_plugin.data.images import Handling, open_image
 from artquant_plugin.prompting.questions import one_level
 
@@ -25,14 +34,17 @@ KEY_VARIABLE = "OPENAI_API_KEY"
 LISTED = 20  # tokens per position: the protocol's limit, and vLLM's default one
 AHEAD = 4  # times the concurrency: images taken while an earlier one is still being answered, as rows keep their order
 ONE_IMAGE = (400, 413, 415, 422)  # statuses that are about one image, once the server has answered for another one
-# vLLM and SGLang: go on with the assistant's last words instead of opening a new turn, with a thinking mode off.
+ITS_PICTURE = "picture"  # the reason of a refusal that a small picture in the same request does not get
 # What to do about a feature that the server does not support, by `Feature.key`.
 REMEDIES = {
     "prefill": "pass --prompt word",
     "logprobs": "use a server that lists them, such as vLLM or SGLang, or score with the checkpoint itself",
     "pictures": "use a server and a model that take pictures",
     "lists": "use a server and a model that take pictures",
+    "system": "take it out of --extra-body",
+    "schema": "take response_format out of --extra-body",
 }
+# vLLM and SGLang: go on with the assistant's last words instead of opening a new turn, with a thinking mode off.
 PREFILL = {
     "add_generation_prompt": False,
     "continue_final_message": True,
@@ -59,10 +71,11 @@ class EndpointEngine:
         key: sent as a bearer token; None for a server that wants none.
 
     Raises:
-        ArtQuantError: `tokens` has not one token for each level, or has an empty one or the same one twice.
+        ArtQuantError: `url` is no address; `tokens` has not one token for each level, or has an empty one or the same
+            one twice.
     """
 
-    url: str
+    url: str = field(repr=False)
     model: str
     spec: ScoringSpec
     ask: Ask = "prefill"
@@ -74,6 +87,11 @@ class EndpointEngine:
     _answered_body: dict[str, Any] | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
+        if not is_address(self.url):  # which may hold a password, and so is not repeated
+            raise ArtQuantError(
+                "--endpoint is no address such as http://host:8000/v1; mend it, and write a password in it with %2F "
+                "for / and %40 for @"
+            )
         names = self.spec.scale.names
         if self.tokens is not None and len(self.tokens) != len(names):
             raise ArtQuantError(
@@ -102,8 +120,15 @@ class EndpointEngine:
             "words": asdict(self.spec.prompt),
             "images": self.spec.images,
             "min_level_mass": self.min_mass,
-            "extra_body": self.extra_body,
+            "extra_body": self._recorded_body,
         }
+
+    @property
+    def _recorded_body(self) -> dict[str, Any] | str | None:
+        """The further fields as they may be written: those with a secret as a text, in which it is hidden."""
+        text = json.dumps(self.extra_body, ensure_ascii=False)
+        hidden = without_secrets(text, [self.key, *address_secrets(self.url)])
+        return self.extra_body if hidden == text else hidden
 
     def identity(self) -> dict[str, Any]:
         """The model's name; what stands behind it is the server's own."""
@@ -229,18 +254,19 @@ class EndpointEngine:
             RequestFailed: no usable reply came, and nothing that the request uses is to blame.
             EndpointDown: the server does not support something that the request uses.
         """
-        try:
-            return await self._server.complete(client.with_options(max_retries=0), body)
-        except RequestFailed as error:
-            if error.reason == "no_completion":
-                raise
-            if error.status in MAY_BE_UNSUPPORTED:
-                feature = await unsupported_feature(self._server, client, body)
+        async with self._server.connect(not_repeated=MAY_BE_UNSUPPORTED) as first:
+            try:
+                return await self._server.complete(first, body)
+            except (RequestFailed, EndpointDown) as error:
+                if not may_be_unsupported(error):
+                    raise
+                feature = await unsupported_feature(self._server, first, body)
+                if feature is THIS_PICTURE:
+                    raise RequestRefused(ITS_PICTURE, error.detail, error.status) from error
                 if feature is not None:
-                    raise EndpointDown(
-                        f"'{self.url}' with '{self.model}' does not support {feature.words}: it answers "
-                        f"{error.status} ({error.detail}), and is fine without; {REMEDIES[feature.key]}"
-                    ) from error
+                    raise no_support(self._server, feature, error, REMEDIES[feature.key]) from error
+                if isinstance(error, RequestRefused | EndpointDown):
+                    raise
         return await self._server.complete(client, body)
 
     def _read(self, reply: Any, body: dict[str, Any]) -> dict[str, Any]:
@@ -257,8 +283,6 @@ class EndpointEngine:
                 "it cannot have given to the model; look at its chat template"
             )
         listed = listed_tokens(reply)
-        if listed is None and _is_empty(reply):
-            raise ArtQuantError("the server's reply is empty; the model ended its answer before the first word")
         if listed is None:
             raise self._unless_answered(
                 "the reply lists no log-probabilities, and scores are read from them; use a server that lists them, "
@@ -277,7 +301,9 @@ class EndpointEngine:
     def _unless_answered(self, message: str) -> ArtQuantError:
         """The end of the run while no reply had a score; afterwards the reason of one image."""
         return (
-            ArtQuantError(message) if self._answered else EndpointDown(f"'{self.url}' with '{self.model}': {message}")
+            ArtQuantError(message)
+            if self._answered
+            else EndpointDown(f"'{self._server.address}' with '{self.model}': {message}")
         )
 
     async def _about_one_image(self, client: Any, error: RequestFailed) -> ArtQuantError:
@@ -288,7 +314,7 @@ class EndpointEngine:
         Raises:
             EndpointDown: the failure is the server's, so that the run ends.
         """
-        if self._answered and error.status in ONE_IMAGE:
+        if error.reason == ITS_PICTURE or (self._answered and error.status in ONE_IMAGE):
             return ArtQuantError(
                 f"the server refuses the request ({error.detail}); look at the image's size and format"
             )
@@ -303,15 +329,8 @@ class EndpointEngine:
             raise self._server.no_answer(error.detail) from error
         plain = ", to plain text as well" if not self._answered and error.status in MAY_BE_UNSUPPORTED else ""
         raise EndpointDown(
-            f"'{self.url}' answers {error.status}{plain} ({error.detail}); run again to go on"
+            f"'{self._server.address}' answers {error.status}{plain} ({error.detail}); run again to go on"
         ) from error
-
-
-def _is_empty(reply: Any) -> bool:
-    """Whether a reply has a message without text, so that there is no position to list log-probabilities for."""
-    choices = getattr(reply, "choices", None) or []
-    logprobs = getattr(choices[0], "logprobs", None) if choices else None
-    return bool(choices) and getattr(logprobs, "content", None) == []
 
 
 def _data_uri(image: Path | bytes, handling: Handling) -> str:

@@ -31,8 +31,8 @@ from artquant_plugin.data.picture_kinds import TEXT
 ImageReference = tuple[ImageInput, int, Any]  # a source, a position in it from 0, and what it holds there
 TEXT_TABLES = (".jsonl", ".json", ".csv", ".tsv")
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
-WORKBOOKS = (".xlsx", ".xlsm", ".xls", ".ods")  # which the reader of tables refuses with the remedy
-INPUT_FORMS = "a picture, a folder, a table (.jsonl, .json, .csv, .tsv, .parquet) or an archive (.tar)"
+WORKBOOKS = (".xlsx", ".xlsm", ".xls", ".ods")  # the reader of tables refuses the last two with the remedy
+INPUT_FORMS = "a picture, a folder, a table (.jsonl, .json, .csv, .tsv, .xlsx, .parquet) or an archive (.tar)"
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
 
 

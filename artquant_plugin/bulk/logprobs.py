@@ -179,7 +179,7 @@ def listed_tokens(reply: Any) -> list[tuple[Any, Any]] | None:
         return None
     content = getattr(logprobs, "content", None)
     if isinstance(content, list) and not content:
-        raise ArtQuantError("the server's reply has no token, and so no log-probabilities; score the image again")
+        raise ArtQuantError("the server's reply has no token; the model ended its answer before the first word")
     listed = getattr(content[0], "top_logprobs", None) if isinstance(content, list) else None
     if content is None or (isinstance(content, list) and (listed is None or listed == [])):
         return None

@@ -64,6 +64,9 @@ def check_files(folder: Path) -> None:
     for file in TEXTS:
         if _there(folder / file):
             _check_text(folder / file)
+    for path in (folder / "tokenizer.model", *sorted(folder.glob("*.bin"))):
+        if _there(path) and (instead := stand_in(path)) is not None:
+            raise ArtQuantError(f"{path} {instead}")
     if _there(folder / TOKENIZER):
         _check_tokenizer(folder / TOKENIZER)
     whole = _there(folder / WEIGHTS)
@@ -99,8 +102,9 @@ def check_size(folder: Path, config: Any, name: str) -> None:
     # packed into one.
     if layers > len(tensors) or layers * width * width > 2 * sum(tensors):
         raise ArtQuantError(
-            f"the config.json of {name!r} describes a language model of {layers:,} layers of width {width:,}, and its "
-            f"files hold {len(tensors):,} tensors of {sum(tensors):,} numbers; fetch or save both again"
+            f"checkpoint {name!r} cannot be loaded: its config.json describes a language model of {layers:,} layers "
+            f"of width {width:,}, and its files hold {len(tensors):,} tensors of {sum(tensors):,} numbers; fetch or "
+            "save both again"
         )
 
 
@@ -108,7 +112,7 @@ def check_safetensors(path: Path) -> list[int]:
     """Check that a file is in the format of safetensors and has the length that its header describes.
 
     Args:
-        path: the file.
+        path: the file of weights, in the form of safetensors.
 
     Returns:
         How many numbers each of its tensors has.

@@ -11,6 +11,7 @@ from transformers import GenerationConfig
 
 from artquant_plugin.backbones.mplug_owl2.modeling import MPLUGOwl2ForConditionalGeneration
 from artquant_plugin.backbones.mplug_owl2.original import OriginalCheckpoint, read_original
+from artquant_plugin.checkpoint.library_errors import library_errors_in_one_line
 from artquant_plugin.checkpoint.spec import ScoringSpec
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.files import atomic_files
@@ -48,7 +49,7 @@ def load_original(folder: Path, base: Path | None, options: dict[str, Any]) -> t
         ArtQuantError: a file is missing, cannot be read, or is a pickle of more than tensors; or weights and
             configuration do not fit together.
     """
-    original = read_original(folder, base)
+    original = _read(folder, base)
     model = MPLUGOwl2ForConditionalGeneration.from_pretrained(
         None, config=original.config, state_dict=original.weights, **options
     )
@@ -73,7 +74,7 @@ def convert(source: Path, destination: Path, base: Path | None = None) -> Origin
     """
     if destination.exists():
         raise ArtQuantError(f"'{destination}' exists; name a new folder, or remove it first")
-    original = read_original(source, base)
+    original = _read(source, base)
     weights = {name: value.contiguous() for name, value in original.weights.items()}
     sizes: Counter[str] = Counter()
     for value in weights.values():
@@ -89,3 +90,9 @@ def convert(source: Path, destination: Path, base: Path | None = None) -> Origin
         record = {"source": source.name, "base": base.name if base else None, "weights": dict(sizes)}
         (folder / "conversion.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     return original
+
+
+def _read(folder: Path, base: Path | None) -> OriginalCheckpoint:
+    """Read a checkpoint; what its JSON files lack, or have of another kind, is one line."""
+    with library_errors_in_one_line(f"checkpoint '{folder}'", "fetch it again"):
+        return read_original(folder, base)

@@ -73,12 +73,10 @@ class ScoringSpec:
             raise ArtQuantError(
                 f"{path} is not a scoring file (unknown key {_shown(unknown[0])}, known: {', '.join(_KEYS)}); {remedy}"
             )
-        levels, prompt = content.get("levels"), content.get("prompt")
-        images = content.get("images", "as_shown")
-        if not isinstance(levels, dict):
-            raise ArtQuantError(f"{path} is not a scoring file (levels is {_shown(levels)}); {remedy}")
-        if not isinstance(prompt, dict):
-            raise ArtQuantError(f"{path} is not a scoring file (prompt is {_shown(prompt)}); {remedy}")
+        for name in ("levels", "prompt"):
+            if not isinstance(content.get(name), dict):
+                raise ArtQuantError(f"{path} is not a scoring file ({name} is {_shown(content.get(name))}); {remedy}")
+        levels, prompt, images = content["levels"], content["prompt"], content.get("images", "as_shown")
         if images not in get_args(Handling):
             raise ArtQuantError(f"{path} has images {_shown(images)}; use one of {', '.join(get_args(Handling))}")
         known = {each.name for each in dataclasses.fields(PromptSpec)}

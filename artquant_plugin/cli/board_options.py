@@ -26,7 +26,9 @@ def add_source_options(parser: Any, formats: Sequence[str]) -> None:
         formats: the formats of tables that the command offers.
     """
     parser.add_argument(
-        "--task", metavar="DATASET", help="read only this dataset's runs, and take CSV files for its: apdd, baid, vaps"
+        "--task",
+        metavar="DATASET",
+        help="read only this dataset's runs, and take CSV files for its: apdd, baid, vaps or one of your own",
     )
     parser.add_argument(
         "--truth",

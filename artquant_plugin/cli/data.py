@@ -96,6 +96,14 @@ def _add_import(commands: Any) -> None:
             "the strictest split alone; the numbers are kept and shown",
         )
         command.add_argument("--workers", type=positive, help="processes that open images (default: one per core)")
+        if kind != "rad":
+            command.add_argument(
+                "--descriptions",
+                type=Path,
+                nargs="+",
+                metavar="FILE",
+                help="label files of RAD, whose descriptions the paintings of the same names get",
+            )
         if kind in ("apdd", "vaps", "csv"):
             command.add_argument(
                 "--seed", type=whole_number, default=0, help="seed of a split that has to be made (default: 0)"
@@ -108,7 +116,7 @@ def _add_import(commands: Any) -> None:
 
 
 def _add_table_options(command: Any) -> None:
-    command.add_argument("--name", required=True, help="name of the dataset")
+    command.add_argument("--name", required=True, help="name of the dataset, and of its task in lmms-eval")
     command.add_argument("--image-column", default="image", help="column of the images' names (default: %(default)s)")
     command.add_argument("--score-column", default="score", help="column of the human scores (default: %(default)s)")
     command.add_argument(
@@ -161,6 +169,10 @@ def _import(args: argparse.Namespace) -> None:
     from artquant_plugin.data.importers.importing import import_dataset
 
     annotations = _annotations(args)
+    if args.kind != "rad" and args.descriptions:
+        from artquant_plugin.data.importers.rad import add_descriptions
+
+        annotations = add_descriptions(annotations, args.descriptions)
     out = args.out or data_home() / annotations.name
     imported = import_dataset(
         annotations,

@@ -29,7 +29,6 @@ _REMEDIES = {
     errno.ENOSPC: "make room on the disk",
     errno.EFBIG: "raise the limit of a file's size (`ulimit -f`), or name a disk that takes larger files",
     errno.EDQUOT: "make room in your quota of the disk",
-    errno.EFBIG: "raise the limit of a file's size (`ulimit -f`)",
     errno.EROFS: "name a place that can be written",
     errno.ENOMEM: "use fewer workers or smaller batches, or end other programs",
 }

@@ -17,15 +17,18 @@ import asyncio
 import errno
 import importlib
 import json
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import IO, TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from artquant_plugin.common.errors import ArtQuantError, MachineError
 from artquant_plugin.common.machine import machine_error
-from artquant_plugin.common.secrets import without_keys
+from artquant_plugin.common.secrets import address_secrets, without_keys, without_secrets
 from artquant_plugin.common.text import one_line, storable
 
 if TYPE_CHECKING:
@@ -33,9 +36,12 @@ if TYPE_CHECKING:
     from openai.types.chat import ChatCompletion
 
 FILTERED = ("content_filter", "content_policy_violation")  # codes by which a provider's filter refuses a request
+ATTEMPTS = 2.0  # times the time-out that all attempts of a request may take together
 RETRIED = (408, 409, 429)  # statuses that the client sends again, besides those from 500 on
 REPLY_BYTES = 16 * 2**20  # of one reply after decompression: a completion has some kilobytes
 MOST_TOKENS = 10_000_000  # of one request or reply: no model reads or writes as many, so that a larger count is wrong
+# Seconds that the attempts of the request in the running task have left, in a list of one so that they count it down.
+_left: ContextVar[list[float] | None] = ContextVar("seconds_left", default=None)
 # What the system says when this machine, and no server, is the reason why no connection can be made.
 _OF_THIS_MACHINE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
 # Compressions that are taken, one at a time: of these, few bytes become a thousand times as many at most.
@@ -67,7 +73,19 @@ class RequestUnanswered(RequestFailed):
 
 
 class EndpointDown(ArtQuantError):
-    """The run cannot go on with this server; what is written stays, and a rerun goes on from there."""
+    """The run cannot go on with this server; what is written stays, and a rerun goes on from there.
+
+    Args:
+        message: what is wrong and what to do about it, in one line.
+        detail: the server's own words, in one line and without the key; empty where there are none.
+        status: the reply's HTTP status where that may have another cause than `message` says: 404 is an unknown model
+            with most servers, and with some of them something in the request that the model does not support.
+    """
+
+    def __init__(self, message: str, detail: str = "", status: int | None = None) -> None:
+        super().__init__(message)
+        self.detail = detail
+        self.status = status
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +93,8 @@ class OpenAIServer:
     """A server, the model that is asked there, and the names by which messages tell a user what to change.
 
     Args:
-        url: base address such as ``http://host:8000/v1``.
+        url: base address such as ``http://host:8000/v1``. It may have a user's name and a password, which the client
+            sends by basic authentication; no message contains them.
         model: the name by which the server knows the model.
         url_option: the option or setting that holds `url`.
         model_option: the option or setting that holds `model`.
@@ -83,12 +102,13 @@ class OpenAIServer:
         key_variable: the environment variable that holds the key; None where none is configured.
         key_option: the setting that names the variable; it stands in messages where `key_variable` is None.
         role: what the server is used for, as in "no answer from judge"; empty where there is one server alone.
-        timeout: seconds that one attempt may take, above 0.
+        timeout: seconds that one attempt may take, above 0; all attempts of a request together, without the waits in
+            between, may take `ATTEMPTS` times as many.
         retries: how often the client repeats a request after 408, 409, 429, 5xx or a lost connection; 0 or more. It
             waits as long as the server says, or about 0.5, 1, 2, … up to 8 seconds.
     """
 
-    url: str
+    url: str = field(repr=False)
     model: str
     url_option: str
     model_option: str
@@ -99,12 +119,20 @@ class OpenAIServer:
     timeout: float = 120.0
     retries: int = 5
 
-    def connect(self) -> "openai.AsyncOpenAI":
+    @property
+    def address(self) -> str:
+        """The base address as messages show it, without secrets."""
+        return one_line(without_secrets(self.url, address_secrets(self.url)))
+
+    def connect(self, *, not_repeated: Collection[int] = ()) -> "openai.AsyncOpenAI":
         """Make a client; call it within the event loop that uses it, and `close` the client there.
 
         The client speaks through aiohttp and keeps a thousand connections at most; a caller that wants fewer requests
         at once counts them itself. An attempt whose reply is not there as a whole after `timeout` seconds is a
         time-out, however slowly its bytes come, and a reply of more than `REPLY_BYTES` is not read to its end.
+
+        Args:
+            not_repeated: HTTP statuses after which the client does not repeat a request, though it usually would.
         """
         import openai
 
@@ -113,7 +141,9 @@ class OpenAIServer:
             api_key=self.key or "none",
             max_retries=self.retries,
             timeout=self.timeout,
-            http_client=_bounded_client()(timeout=self.timeout, headers={"accept-encoding": "gzip, deflate"}),
+            http_client=_bounded_client(frozenset(not_repeated))(
+                timeout=self.timeout, headers={"accept-encoding": "gzip, deflate"}
+            ),
         )
 
     async def complete(
@@ -138,6 +168,7 @@ class OpenAIServer:
         """
         import openai
 
+        _left.set([ATTEMPTS * self.timeout])
         try:
             # The whole body as `extra_body`, which goes over the rest: the client would walk through every message for
             # keys to rename, of which there are none, and spend a third of its time on it.
@@ -203,7 +234,7 @@ class OpenAIServer:
     def _text_or_none(self, value: object, name: str) -> str | None:
         if value is not None and not isinstance(value, str):
             raise _no_completion(f"a reply that is no completion: {name} is {_kind(value)}, no text")
-        return None if value is None else storable(without_keys(value, [self.key]))
+        return None if value is None else storable(without_keys(value, self._secrets))
 
     async def download(self, client: "openai.AsyncOpenAI", name: str, file: IO[bytes], *, most: int) -> None:
         """Write a file of the server's files API to a file here, piece by piece.
@@ -256,7 +287,11 @@ class OpenAIServer:
         if isinstance(first, _TooLarge):
             return _no_completion(str(first))
         if isinstance(first, OSError) and first.errno in _OF_THIS_MACHINE:
-            return machine_error(first, f"'{self.url}' cannot be asked")
+            return machine_error(first, f"'{self.address}' cannot be asked")
+        if isinstance(first, TimeoutError) and not isinstance(error, openai.APIConnectionError):
+            return RequestUnanswered(
+                "timeout", f"no answer within {ATTEMPTS * self.timeout:g} s, all attempts together"
+            )
         if isinstance(error, openai.APIConnectionError):
             # The aiohttp transport calls a connection that the server closes a timeout; Python's own error tells.
             if any(isinstance(cause, TimeoutError) for cause in _causes(error)):
@@ -268,11 +303,15 @@ class OpenAIServer:
         if status == 401 or (status == 403 and forbidden_is_key):
             return self.key_refused(said)
         if status == 402 or code == "insufficient_quota":
-            return EndpointDown(f"the account at '{self.url}' is used up ({said}); top it up and run again to go on")
+            return EndpointDown(
+                f"the account at '{self.address}' is used up ({said}); top it up and run again to go on"
+            )
         if status == 404:
             return EndpointDown(
-                f"'{self.url}' knows no model '{self.model}' ({said}); mend {self.model_option}, or end "
-                f"{self.url_option} with /v1"
+                f"'{self.address}' knows no model '{self.model}' ({said}); mend {self.model_option}, or end "
+                f"{self.url_option} with /v1",
+                said,
+                status,
             )
         if status in RETRIED or status >= 500:
             return RequestUnanswered(f"http_{status}", said, status)
@@ -286,9 +325,9 @@ class OpenAIServer:
         """
         if self.key_variable is None:
             remedy = f"set {self.key_option} to the name of the variable that holds it"
-            return EndpointDown(f"'{self.url}' wants a key ({said}); {remedy}")
+            return EndpointDown(f"'{self.address}' wants a key ({said}); {remedy}")
         state = "refuses the key" if self.key else "wants a key"
-        return EndpointDown(f"'{self.url}' {state} in ${self.key_variable} ({said}); set it and run again")
+        return EndpointDown(f"'{self.address}' {state} in ${self.key_variable} ({said}); set it and run again")
 
     def no_answer(self, said: str) -> EndpointDown:
         """The error that ends a run whose server does not answer.
@@ -298,8 +337,8 @@ class OpenAIServer:
         """
         role = f"{self.role} " if self.role else ""
         return EndpointDown(
-            f"no answer from {role}'{self.url}' ({said}); start the server or mend {self.url_option}, and run again "
-            "to go on"
+            f"no answer from {role}'{self.address}' ({said}); start the server or mend {self.url_option}, and run "
+            "again to go on"
         )
 
     def message(self, error: "openai.OpenAIError") -> str:
@@ -329,15 +368,24 @@ class OpenAIServer:
             text: whatever a server or the system says.
         """
         words = str(text) or (type(text).__name__ if isinstance(text, BaseException) else "")
-        return one_line(without_keys(storable(words), [self.key]))
+        return one_line(without_keys(storable(words), self._secrets))
+
+    @property
+    def _secrets(self) -> list[str | None]:
+        return [self.key, *address_secrets(self.url)]
 
 
 class _TooLarge(Exception):
     """A reply that was not read to its end."""
 
 
-def _bounded_client() -> Any:
-    """The class of the HTTP client: openai's own one on aiohttp, with bounds on the time and the size of a reply."""
+def _bounded_client(not_repeated: frozenset[int]) -> Any:
+    """The class of the HTTP client: openai's own one on aiohttp, with bounds on the time and the size of a reply.
+
+    Args:
+        not_repeated: HTTP statuses after which openai is told not to repeat the request, by the header that servers
+            use for it.
+    """
     import aiohttp
     import openai
 
@@ -352,6 +400,10 @@ def _bounded_client() -> Any:
                 OpenAIError: the reply is too large; openai hands this error through.
             """
             seconds = request.extensions.get("timeout", {}).get("read")
+            left = _left.get()
+            if left is not None and seconds is not None:
+                seconds = min(seconds, max(left[0], 0.0))
+            started = time.monotonic()
             try:
                 async with asyncio.timeout(None if stream else seconds):
                     response = await super().send(request, stream=True, **options)
@@ -363,14 +415,22 @@ def _bounded_client() -> Any:
                         return response
                     content = await _whole(response)
             except TimeoutError as error:
+                if left is not None and left[0] <= time.monotonic() - started:  # openai does not repeat this error
+                    raise openai.OpenAIError("no time is left for another attempt") from error
                 raise http.ReadTimeout(f"no whole reply within {seconds:g} s", request=request) from error
             except _TooLarge as error:
                 raise openai.OpenAIError(str(error)) from error
             except (aiohttp.ClientError, OSError, ValueError) as error:  # what aiohttp says of bytes that are no HTTP
                 raise http.RemoteProtocolError(one_line(error), request=request) from error
+            finally:
+                if left is not None:
+                    left[0] -= time.monotonic() - started
             # Without the headers that describe the body as it was sent, such as a charset that JSON never has.
             dropped = ("content-encoding", "content-length", "content-type", "transfer-encoding")
             headers = [(name, value) for name, value in response.headers.multi_items() if name.lower() not in dropped]
+            if response.status_code in not_repeated:
+                headers = [header for header in headers if header[0].lower() != "x-should-retry"]
+                headers.append(("x-should-retry", "false"))
             return http.Response(
                 response.status_code,
                 headers=[*headers, ("content-type", "application/json")],
@@ -411,6 +471,19 @@ def _http_library() -> ModuleType:
 
     base = next(kind for kind in openai.DefaultAioHttpClient.__mro__ if kind.__name__ == "AsyncClient")
     return importlib.import_module(base.__module__.partition(".")[0])
+
+
+def is_address(url: str) -> bool:
+    """Whether a text is an HTTP address with a host, whose port is a number where it has one.
+
+    Args:
+        url: the text, such as a user's option.
+    """
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port >= 0)
+    except ValueError:
+        return False
 
 
 def reply_json(raw: Any) -> object:

@@ -5,11 +5,15 @@ with a message about something else. The trial here needs a handful of small req
 request of a run alone.
 """
 
+import base64
+import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from artquant_plugin.common.openai_client import OpenAIServer, RequestFailed
+from PIL import Image
+
+from artquant_plugin.common.openai_client import EndpointDown, OpenAIServer, RequestFailed
 
 if TYPE_CHECKING:
     import openai
@@ -56,6 +60,26 @@ def _without_prefill(body: Body) -> Body | None:
     return {**{name: value for name, value in body.items() if name not in _PREFILL}, "messages": messages}
 
 
+def _without_system(body: Body) -> Body | None:
+    """Put what a system message says at the beginning of the user's first message, which is text by then."""
+    system = [message["content"] for message in body["messages"] if message["role"] == "system"]
+    others = [message for message in body["messages"] if message["role"] != "system"]
+    if not system or not others or not all(isinstance(text, str) for text in (*system, others[0]["content"])):
+        return None
+    first = {**others[0], "content": "\n\n".join([*system, others[0]["content"]])}
+    return {**body, "messages": [first, *others[1:]]}
+
+
+def _with_small_pictures(body: Body) -> Body:
+    """The same request with a grey square of 64 pixels in the place of each picture."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (64, 64), (128, 128, 128)).save(buffer, format="JPEG")
+    url = f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    small = {"type": "image_url", "image_url": {"url": url}}
+    changed = _with_parts(body, lambda parts: [small if part.get("type") == "image_url" else part for part in parts])
+    return changed or body
+
+
 def _without_pictures(body: Body) -> Body | None:
     return _with_parts(body, lambda parts: [part for part in parts if part.get("type") != "image_url"])
 
@@ -79,14 +103,47 @@ FEATURES = (
     Feature("logprobs", "log-probabilities", _without_fields("logprobs", "top_logprobs")),
     Feature("pictures", "pictures", _without_pictures),
     Feature("lists", "messages whose content is a list, which pictures need", _without_lists),
+    Feature("system", "a system message", _without_system),
 )
+
+THIS_PICTURE = Feature("picture", "this picture, though it takes a small one", lambda body: None)
+"""What a server that takes pictures does not support: the size or the format of the request's own picture."""
+
+
+def may_be_unsupported(error: RequestFailed | EndpointDown) -> bool:
+    """Whether a server may have answered a request with this error for something that it does not support.
+
+    Args:
+        error: raised by `OpenAIServer.complete`. A refusal by a provider's filter has another cause.
+    """
+    refused = isinstance(error, RequestFailed) and error.reason == "refused"
+    return error.status in MAY_BE_UNSUPPORTED and not refused
+
+
+def no_support(
+    server: OpenAIServer, feature: Feature, error: RequestFailed | EndpointDown, remedy: str
+) -> EndpointDown:
+    """The error that ends a run whose server does not support what its requests use.
+
+    Args:
+        server: the server that did not answer the request.
+        feature: what `unsupported_feature` found.
+        error: what the server answered to the whole request.
+        remedy: what the user can do about it, in the imperative.
+    """
+    return EndpointDown(
+        f"'{server.address}' with '{server.model}' does not support {feature.words}: it answers {error.status} "
+        f"({error.detail}), and is fine without; {remedy}"
+    )
 
 
 async def unsupported_feature(server: OpenAIServer, client: "openai.AsyncOpenAI", body: Body) -> Feature | None:
     """Find the feature without which a request that failed is answered.
 
     Features are left out one after the other and stay out. When a request is answered, the feature that was left out
-    last is the one that the server does not support. Each request asks for one token and is sent once.
+    last is the one that the server does not support, unless the whole request is answered by now, too: an error 500
+    may pass, and some requests fail for the number of tokens that they ask for. Each request here asks for one token
+    and is sent once. When the feature is pictures, the request is sent with a small picture as well.
 
     Args:
         server: the server that did not answer the request.
@@ -94,23 +151,42 @@ async def unsupported_feature(server: OpenAIServer, client: "openai.AsyncOpenAI"
         body: the request, of which at least one message has text.
 
     Returns:
-        The feature; None where the server answers not even plain text.
+        The feature; `THIS_PICTURE` where a small picture is answered; None where the server answers not even plain
+        text, or answers the whole request as well.
 
     Raises:
-        EndpointDown: the key, the account or the model is the trouble.
+        EndpointDown: the key or the account is the trouble.
     """
-    once = client.with_options(max_retries=0)
-    body = {**body, **{name: 1 for name in _LENGTHS if name in body}}
+    body = whole = {**body, **{name: 1 for name in _LENGTHS if name in body}}
     for feature in FEATURES:
         if (less := feature.without(body)) is None:
             continue
-        body = less
-        try:
-            await server.complete(once, body)
-        except RequestFailed:
+        before, body = body, less
+        if not await _answers(server, client, body):
             continue
+        if await _answers(server, client, whole):
+            return None
+        if feature.key == "pictures" and await _answers(server, client, _with_small_pictures(before)):
+            return THIS_PICTURE
         return feature
     return None
+
+
+async def _answers(server: OpenAIServer, client: "openai.AsyncOpenAI", body: Body) -> bool:
+    """Whether a request is answered when it is sent once.
+
+    Raises:
+        EndpointDown: the key or the account is the trouble.
+    """
+    try:
+        await server.complete(client.with_options(max_retries=0), body)
+    except RequestFailed:
+        return False
+    except EndpointDown as error:
+        if error.status is None:
+            raise
+        return False
+    return True
 
 
 def dropped_text(body: Body, prompt_tokens: Any) -> int | None:

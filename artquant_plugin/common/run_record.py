@@ -181,6 +181,9 @@ def only_writer(path: Path, out: Path, *, elsewhere: str = "another --out") -> I
         path.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except Timeout as error:
+        if not os.path.lexists(path):  # filelock tries again for ever where no file can be made, as below /proc
+            message = f"'{out}' cannot be written: '{path.parent}' takes no files; pass {elsewhere}"
+            raise ArtQuantError(message) from error
         raise ArtQuantError(
             f"another process is writing '{out}'{_holder(path)}; wait for it, or stop it, or pass {elsewhere}"
         ) from error

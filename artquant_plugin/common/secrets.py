@@ -5,10 +5,12 @@ repeat anywhere in its reply), and by its form, where nobody knows the value (``
 in an address, a token of a known kind).
 """
 
+import base64
 import re
-import urllib.parse
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 MASK = "[key]"
 HIDDEN = "***"
@@ -48,6 +50,8 @@ _UNMISTAKABLE = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 
+_IN_HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&apos;"}
+
 # Arguments such as api_key=..., as commands and records write them in text or in JSON. The values of `max_tokens=9`,
 # `tokenizer=t` and the like are no secrets.
 _NAMED = re.compile(
@@ -76,7 +80,7 @@ def without_keys(text: str, keys: Iterable[str | None] = ()) -> str:
         text: what a model, a server or a library wrote; it may be empty.
         keys: secrets whose value is known; None and values of fewer than `SHORTEST` characters are passed over. Values
             of fewer than `ANYWHERE` characters are replaced where they stand as words of their own, longer ones
-            everywhere; each also in the form that it has in an address (``%2F`` for ``/``).
+            everywhere; each also as addresses and JSON write it (``%2F``, an escape of JSON for ``/``), and in base64.
 
     Returns:
         The text with ``[key]`` in the place of each secret.
@@ -92,15 +96,63 @@ def without_keys(text: str, keys: Iterable[str | None] = ()) -> str:
     for key in keys:
         if key is None or len(key) < SHORTEST:
             continue
-        for value in {key, urllib.parse.quote(key, safe="")}:
-            if len(value) >= ANYWHERE:
+        if key in text or any(sign in text for sign in "\\%&+"):
+            text = _written(key).sub(MASK, text)
+        if len(key) >= ANYWHERE:
+            for value in _in_base64(key):
                 text = text.replace(value, MASK)
-            elif value in text:
-                text = re.sub(rf"(?<!\w){re.escape(value)}(?!\w)", lambda _: MASK, text)
     text = _TOKENS.sub(MASK, text)
     text = _HEADER.sub(rf"\1\2{MASK}", text)
     text = _UNMISTAKABLE.sub(rf"\1{MASK}", text)
     return _PASSWORD.sub(rf"\1{MASK}@", text)
+
+
+@lru_cache(maxsize=64)
+def _written(key: str) -> re.Pattern[str]:
+    """A pattern of a key in which each character may stand as itself, or as an address, JSON or HTML writes it."""
+    characters = []
+    for sign in key:
+        forms = [
+            re.escape(sign),
+            rf"\\u(?i:{ord(sign):04x})",
+            "".join(f"%(?i:{byte:02x})" for byte in sign.encode("utf-8", "replace")),
+        ]
+        forms += [rf"\\{re.escape(sign)}"] if sign in '/"\\' else []
+        forms += [rf"&\#0*{ord(sign)};", rf"&\#(?i:x0*{ord(sign):x});"]
+        forms += [_IN_HTML[sign]] if sign in _IN_HTML else []
+        forms += [r"\+"] if sign == " " else []
+        characters.append(f"(?:{'|'.join(forms)})")
+    whole = "".join(characters)
+    return re.compile(whole if len(key) >= ANYWHERE else rf"(?<!\w){whole}(?!\w)")
+
+
+def _in_base64(key: str) -> set[str]:
+    """A key in base64, with both alphabets and without the padding, which may be left out."""
+    content = key.encode("utf-8", "replace")
+    return {encode(content).decode().rstrip("=") for encode in (base64.b64encode, base64.urlsafe_b64encode)}
+
+
+def address_secrets(url: str) -> list[str]:
+    """The secrets in an address, to be looked for in other texts by `without_keys`.
+
+    Args:
+        url: an address, which may be none at all.
+
+    Returns:
+        The password, or the user's name where it stands alone as tokens do; both together as the header of basic
+        authentication encodes them; the values of a query whose names say that they are secrets. Each is decoded.
+
+    Example:
+        >>> address_secrets("http://ann:p%40ssword@host/v1?api_key=abcd-1234")
+        ['p@ssword', 'ann:p@ssword', 'abcd-1234']
+    """
+    try:
+        parts = urlsplit(url)
+        user, password = unquote(parts.username or ""), unquote(parts.password or "")
+    except ValueError:
+        return []
+    found = [password or user, f"{user}:{password}" if password else "", *map(unquote, secret_values(parts.query))]
+    return [value for value in dict.fromkeys(found) if value]
 
 
 def without_secrets(text: str, keys: Iterable[str | None] = ()) -> str:

@@ -1,4 +1,4 @@
-"""Tables as people and tools write them: CSV, TSV, JSON, JSON lines and Parquet files, read one row at a time.
+"""Tables as people and tools write them: CSV, TSV, JSON, JSON lines, Parquet and Excel files, read one row at a time.
 
 Every table of the product is read here, so that a fault is found in one place and named by file and line in the same
 words, whichever command reads the table. Nothing is guessed: a line with another number of fields than the header, a
@@ -10,28 +10,26 @@ import codecs
 import csv
 import io
 import json
-import math
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from decimal import Decimal
 from itertools import chain
 from typing import IO, Any
 
 from artquant_plugin.common.csv_text import original
 from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.excel import EXCEL_SUFFIXES, excel_rows
 from artquant_plugin.common.json_text import json_values
 from artquant_plugin.common.locations import open_binary, suffix
 from artquant_plugin.common.machine import is_machine_fault, machine_error
+from artquant_plugin.common.number_text import DECIMAL_COMMA, decimal_remedy, parse_number
 from artquant_plugin.common.text import first_line, listed, one_line
 
 UTF8 = "utf-8-sig"  # UTF-8, with a byte-order mark at the beginning or without
 JSON_SUFFIXES = (".json", ".jsonl")
 ROWS_AT_ONCE = 1000  # of a Parquet file
 SHOWN_COLUMNS = 20  # of those that a table has, when one is missing
-NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-DECIMAL_COMMA = re.compile(r"[+-]?(\d+,\d*|,\d+)([eE][+-]?\d+)?", re.ASCII)
 SEPARATOR_LINE = re.compile(r"sep=(.)\s*", re.IGNORECASE)  # Excel's own first line, which names the delimiter
 WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # the first bytes of .xlsx and .ods files, and of .xls files
 PARQUET = b"PAR1"  # the first bytes of a Parquet file
@@ -94,48 +92,27 @@ class TableRow:
                 )
         return number
 
-    def number(self, column: str, low: float, high: float, remedy: str) -> float:
+    def number(self, column: str, low: float, high: float, remedy: str, *, range_remedy: str | None = None) -> float:
         """A cell as a number.
 
         Args:
             column: the name of the column that holds the cell.
             low: the smallest value allowed; may be -inf.
             high: the largest value allowed; may be inf.
-            remedy: what the user can do, the end of the message.
+            remedy: what the user can do about a cell that is no number, the end of the message.
+            range_remedy: what the user can do about a number outside of [low, high]; None for the same.
 
         Raises:
             ArtQuantError: the cell holds no finite number, or one outside of [low, high].
         """
         text, value = self.text(column), self.parsed(column)
         if value is None:
-            if DECIMAL_COMMA.fullmatch(text):
-                remedy = f"write decimals with a point, as in {text.replace(',', '.')}"
+            remedy = decimal_remedy(text) or remedy
             raise ArtQuantError(f"{self.place}: {column} {one_line(text)!r} is no number; {remedy}")
         if not low <= value <= high:
+            remedy = range_remedy or remedy
             raise ArtQuantError(f"{self.place}: {column} {text} is outside [{low:g}, {high:g}]; {remedy}")
         return value
-
-
-def parse_number(value: Any) -> float | None:
-    """A cell as a finite number, or None when it is none.
-
-    Python's own ``float`` takes more than people mean by a number: ``1_0`` is 10 to it. Here only digits, a decimal
-    point and an exponent count.
-
-    Example:
-        >>> [parse_number(cell) for cell in (" 4.5 ", 3, "1e1", "1_0", "4,5", "nan", None, True)]
-        [4.5, 3.0, 10.0, None, None, None, None, None]
-    """
-    if isinstance(value, str):
-        if not NUMBER.fullmatch(value.strip()):
-            return None
-    elif isinstance(value, bool) or not isinstance(value, int | float | Decimal):
-        return None
-    try:
-        number = float(value)
-    except (OverflowError, ValueError):  # an integer of JSON has any number of digits; a decimal may be a sNaN
-        return None
-    return number if math.isfinite(number) else None
 
 
 def read_table(
@@ -153,7 +130,8 @@ def read_table(
     r"""Read a table row by row; no more than a few rows are in memory, except of a ``.json`` file.
 
     The suffix tells the format: ``.json`` (a list of objects, or objects one behind the other), ``.jsonl`` (one object
-    per line), ``.parquet``; everything else is text with a header line. Blank lines are passed over.
+    per line), ``.parquet``, ``.xlsx`` and ``.xlsm`` (the only sheet that holds something); everything else is text
+    with a header line. Blank lines are passed over.
 
     Args:
         location: a path, or an address that fsspec reads.
@@ -175,8 +153,9 @@ def read_table(
         Each row, with the asked columns.
 
     Raises:
-        ArtQuantError: the file is absent, is a workbook, is in another encoding, lacks a column or has one twice; a
-            line has another number of fields than the header; a line of JSON is no object.
+        ArtQuantError: the file is absent, is a workbook of another kind, or one without openpyxl or with several
+            sheets; is in another encoding, lacks a column or has one twice; a line has another number of fields than
+            the header; a line of JSON is no object.
     """
     kind = suffix(location)
     if kind in JSON_SUFFIXES:
@@ -192,6 +171,8 @@ def read_table(
                 except UnicodeDecodeError as error:
                     raise ArtQuantError(f"{place}: text that is no UTF-8 ({error.reason}); write it again") from error
                 yield TableRow(place, values)
+    elif kind in EXCEL_SUFFIXES:
+        yield from _workbook_rows(location, columns, optional, remedy, header, header_option)
     else:
         yield from _text_rows(
             location, columns, optional, delimiter, encoding, remedy, has_options, header, header_option
@@ -205,15 +186,15 @@ def table_columns(
 
     Args:
         location: a path, or an address that fsspec reads; its suffix tells the format, as in `read_table`.
-        delimiter: the character between the fields of a line; None for what the first line shows, as `read_table` does.
+        delimiter: the character between the fields of a line; None for what the first line shows.
         encoding: the encoding of a text table; JSON is always UTF-8.
-        has_options: whether messages may name ``--delimiter`` and ``--encoding``, because the user's command takes them.
+        has_options: whether messages may name ``--delimiter`` and ``--encoding``, which the user's command then takes.
 
     Returns:
         The names, in their order; none for an empty file, and for a JSON file that begins with no object.
 
     Raises:
-        ArtQuantError: the file is absent, is a workbook, or is in another encoding.
+        ArtQuantError: the file is absent, is a workbook that cannot be read, or is in another encoding.
     """
     kind = suffix(location)
     if kind in JSON_SUFFIXES:
@@ -222,6 +203,8 @@ def table_columns(
     if kind == ".parquet":
         with _parquet_file(location) as table:
             return table.schema_arrow.names
+    if kind in EXCEL_SUFFIXES:
+        return next((row for _, row in excel_rows(location) if row), [])
     with _text_table(location, delimiter, encoding, has_options) as text:
         return text.header
 
@@ -322,7 +305,9 @@ def missing_column(place: str, column: str, present: Sequence[str], remedy: str)
         present: the columns that are there.
         remedy: what the user can do, the end of the message.
     """
-    names = listed(present, SHOWN_COLUMNS) or "nothing"
+    if not present:
+        return ArtQuantError(f"'{place}' has no column at all: it is empty; write it again, or name another file")
+    names = listed(present, SHOWN_COLUMNS)
     return ArtQuantError(f"'{place}' has no column {column!r}, only {one_line(names)}; {remedy}")
 
 
@@ -442,6 +427,27 @@ def _text_rows(
             yield TableRow(place, values, signs)
 
 
+def _workbook_rows(
+    location: str, columns: Sequence[str], optional: Sequence[str], remedy: str, has_header: bool, header_option: str
+) -> Iterator[TableRow]:
+    rows = excel_rows(location)
+    number, first = next(rows, (1, []))
+    header = [str(cell) for cell in first]
+    if has_header:
+        line = "\t".join(header)
+        if _lacks_header(header, line, columns):
+            raise _no_header(location, _TextTable(header, "\t", iter(()), 0, line, 1), columns, header_option)
+    else:
+        header, rows = [str(place) for place, _ in enumerate(first, start=1)], chain([(number, first)], rows)
+    positions = _positions(location, header, columns, optional, remedy)
+    for number, row in rows:
+        place = f"{location}:{number}"
+        if len(row) > len(header):
+            raise ArtQuantError(f"{place}: {len(row)} cells for {len(header)} columns; mend the row")
+        row += [None] * (len(header) - len(row))
+        yield TableRow(place, {column: row[position] for column, position in positions.items()})
+
+
 def _other_length(place: str, fields: int, columns: int, delimiter: str) -> ArtQuantError:
     remedy = "mend the line"
     if fields > columns:
@@ -506,18 +512,26 @@ def _refuse_other_formats(location: str, raw: IO[bytes], encoding: str, has_opti
     start = raw.read(512)
     raw.seek(0)
     if start[:4] in WORKBOOKS:
-        raise ArtQuantError(f"'{location}' is a workbook, as Excel writes them, not a text table; save it as CSV")
+        ending = "" if start[:4] != WORKBOOKS[0] else ", or give it a name that ends with .xlsx if Excel wrote it"
+        raise ArtQuantError(
+            f"'{location}' is a workbook, as Excel writes them, not a text table; save it as CSV{ending}"
+        )
     if start[:4] == PARQUET:
         raise ArtQuantError(f"'{location}' is a Parquet file; give it a name that ends with .parquet")
     for mark, name in COMPRESSED.items():
         if start.startswith(mark):
             raise ArtQuantError(f"'{location}' is compressed ({name}), not a text table; unpack it")
     if encoding == UTF8 and (start[:2] in UTF16 or b"\0" in start):
-        raise _utf16(location, has_options)
+        raise _nul_bytes(location, start, has_options)
 
 
-def _utf16(location: str, has_options: bool) -> ArtQuantError:
-    """The error of a file with NUL bytes where UTF-8 should be: no text has them, and half of UTF-16's bytes are."""
+def _nul_bytes(location: str, start: bytes, has_options: bool) -> ArtQuantError:
+    """The error of a file that begins with a mark of UTF-16, or with NUL bytes, which no text in UTF-8 has.
+
+    Of UTF-16, at least every second byte is one where the text is Latin, always the first or always the second of two.
+    """
+    if start[:2] not in UTF16 and max(start[0::2].count(0), start[1::2].count(0)) < len(start) // 4:
+        return ArtQuantError(f"'{location}' is no text: it holds NUL bytes; name a table, or write the file again")
     remedy = "save the file as UTF-8" + (", or pass --encoding utf-16" if has_options else "")
     return ArtQuantError(f"{location}:1: the line is not UTF-8 (it has NUL bytes, as UTF-16 has); {remedy}")
 
@@ -552,8 +566,9 @@ def _json_rows(location: str, columns: Sequence[str], optional: Sequence[str], r
 
 
 def _utf8(content: bytes, location: str, number: int) -> str:
-    if b"\0" in content[:512]:
-        raise _utf16(location, False)
+    start = content[:512]
+    if start[:2] in UTF16 or b"\0" in start:
+        raise _nul_bytes(location, start, False)
     try:
         return content.decode(UTF8)
     except UnicodeDecodeError as error:

@@ -66,10 +66,15 @@ def register_tasks() -> None:
 
 
 def _patch_task_manager(module: ModuleType) -> None:
-    """Have `TaskManager` index our task folder, look for our datasets early, and raise our errors as they are.
+    """Have `TaskManager` know our tasks, look for our datasets early, and raise our errors as they are.
+
+    Our tasks are those of our folder and those of the user's own datasets, which stand in no file (`own_tasks`). A
+    task that lmms-eval or the user's ``--include_path`` brings goes before one of the same name of an own dataset.
 
     The cache of responses is imported with the tasks and not by the model, so that it is patched here for all models.
     """
+    from artquant_plugin.harness import own_tasks  # needs numpy, which our entry point does not wait for
+
     patch_response_cache(importlib.import_module("lmms_eval.caching.response_cache"))
     original = module.TaskManager.initialize_tasks
     if getattr(original, "_artquant", False):
@@ -78,17 +83,28 @@ def _patch_task_manager(module: ModuleType) -> None:
     @functools.wraps(original)
     def initialize_tasks(self: Any, include_path: Any = None, include_defaults: bool = True) -> Any:
         paths = [include_path] if isinstance(include_path, str) else list(include_path or [])
-        return original(self, include_path=[*paths, tasks_folder()], include_defaults=include_defaults)
+        index = original(self, include_path=[*paths, tasks_folder()], include_defaults=include_defaults)
+        return {**own_tasks.index_entries(Path(tasks_folder())), **index}
 
     initialize_tasks._artquant = True  # type: ignore[attr-defined]
     module.TaskManager.initialize_tasks = initialize_tasks
+    get_config = module.TaskManager._get_config
+
+    @functools.wraps(get_config)
+    def _get_config(self: Any, name: str) -> Any:
+        entry = self.task_index.get(name, {})
+        return own_tasks.task_config(name, entry) if own_tasks.DATASET in entry else get_config(self, name)
+
+    module.TaskManager._get_config = _get_config
     load = module.TaskManager.load_task_or_group
 
     @functools.wraps(load)
-    def load_task_or_group(self: Any, *args: Any, **options: Any) -> Any:
+    def load_task_or_group(self: Any, task_list: Any = None, *args: Any, **options: Any) -> Any:
+        names = [task_list] if isinstance(task_list, str) else task_list or []
         with errors_end_evaluation():
+            own_tasks.explain_absent([name for name in names if isinstance(name, str)], self.task_index)
             try:
-                return load(self, *args, **options)
+                return load(self, task_list, *args, **options)
             except ImportError as error:  # lmms-eval's YAML loader raises it for any error in a `!function`
                 if isinstance(error.__cause__, ArtQuantError):
                     raise error.__cause__ from None
@@ -101,32 +117,40 @@ def _patch_task_manager(module: ModuleType) -> None:
     def match_tasks(self: Any, task_list: Sequence[str]) -> Any:
         names = match(self, task_list)
         with errors_end_evaluation():
+            own_tasks.explain_absent(task_list, self.task_index)
+            own_tasks.warn_of_others(task_list, self.task_index)
             for name in names:
-                _find_data(self.task_index[name])
+                _find_data(name, self.task_index[name])
         return names
 
     module.TaskManager.match_tasks = match_tasks
 
 
-def _find_data(entry: Mapping[str, Any]) -> None:
+def _find_data(task: str, entry: Mapping[str, Any]) -> None:
     """Find the dataset of a task of ours, or of the tasks in a group of ours, and raise where it is absent.
 
     The command line matches the names of tasks before it loads the model, and loads the tasks after it. Without this
     look ahead, a user waits until the weights of a large model are loaded to read that a dataset is missing.
 
     Args:
-        entry: lmms-eval's index entry of a task or group, with ``yaml_path``, its file; those of others are ignored.
+        task: the name of a task or group.
+        entry: lmms-eval's index entry for it, with ``yaml_path``, its file; those of others are ignored.
 
     Raises:
         ArtQuantError: a dataset is not imported, or cannot be read.
     """
+    from artquant_plugin.harness import own_tasks
+
+    if own_tasks.DATASET in entry:
+        own_tasks.find_data(task, entry)
+        return
     path = Path(str(entry["yaml_path"]))
     if path.parent != Path(tasks_folder()):
         return
     text = path.read_text(encoding="utf-8")
     for member in re.findall(r"^task: \[(.*)\]$", text, re.MULTILINE):
         for name in member.split(","):
-            _find_data({"yaml_path": path.with_name(f"{name.strip()}.yaml")})
+            _find_data(name.strip(), {"yaml_path": path.with_name(f"{name.strip()}.yaml")})
     for module, name in re.findall(r"!function (\S+)\.(\w+_file)\b", text):
         getattr(importlib.import_module(module), name)
 

@@ -90,7 +90,7 @@ class PyIQA(HarnessModel):
             if request.metadata.get(REQUEST) != SCORE_REQUEST:
                 raise ArtQuantError(
                     f"model 'pyiqa' answers no questions, as task {request.task_name!r} asks them; use --tasks apdd, "
-                    "baid, vaps or artquant_demo"
+                    "baid, vaps, artquant_demo or the name of a dataset of your own"
                 )
         replies = []
         with ProgressBar(self._name, "image", len(requests), show=self.rank == 0, in_files=True) as bar:

@@ -203,8 +203,10 @@ def evaluate(
                     "one side is constant in more than 5 % of the resamples, so that SROCC and PLCC have no interval: "
                     "too few of its values differ"
                 )
-    metrics = [Metric(float(v), float(low), float(high)) for v, low, high in zip(values, *bounds, strict=True)]
-    return Agreement(len(ids), *metrics, cautions=tuple(cautions))
+    ranked, linear, absolute, squared = (
+        Metric(float(value), float(low), float(high)) for value, low, high in zip(values, *bounds, strict=True)
+    )
+    return Agreement(len(ids), ranked, linear, absolute, squared, tuple(cautions))
 
 
 def bootstrap_agreement(prediction: ArrayLike, truth: ArrayLike, *, resamples: int, seed: int) -> FloatArray:

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.number_text import decimal_remedy
 from artquant_plugin.common.paths import expanded
 from artquant_plugin.common.progress import progress
-from artquant_plugin.common.tables import UTF8, TableRow, read_table, table_columns
+from artquant_plugin.common.tables import PICTURE_NAME, UTF8, TableRow, read_table, table_columns
 from artquant_plugin.common.text import one_line
 from artquant_plugin.data.dataset import Dataset
 from artquant_plugin.data.find import find_dataset
+from artquant_plugin.data.paintings import plain_name
 
 IMAGE, PREDICTION = "image", "prediction"  # the columns of a table of predictions
 SCORE_COLUMNS = ("path", "score", "reason")  # the columns by which a table of `artquant score` is known
@@ -120,10 +122,14 @@ def read_truth(truth: str, form: TableForm | None = None) -> Truth:
     path = expanded(truth)
     if path.exists() and not path.is_dir():
         scores: dict[str, float] = {}
+        plain: dict[str, str] = {}
         for row in _rows(path, form, (image_column, score_column), "pass --truth-image-column or --score-column"):
             image = row.text(image_column)
-            if image in scores:
-                raise ArtQuantError(f"{row.place}: image {one_line(image)!r} stands twice; remove one of its rows")
+            before = plain.setdefault(plain_name(image), row.place)
+            if before != row.place:
+                raise ArtQuantError(
+                    f"{row.place}: image {one_line(image)!r} stands twice, first at {before}; remove one of its rows"
+                )
             scores[image] = row.number(score_column, -math.inf, math.inf, "mend the truth")
         return Truth(scores, {})
     name, colon, split = truth.rpartition(":")
@@ -204,7 +210,9 @@ def join_predictions(
         n_truth=len(scores),
         missing=sorted(image for image in scores if not any(image in names for names in held)),
         failed=sorted(f"{image} ({reason})" for image, reason in found.failed.items() if image in scores),
-        unparsable=sorted(f"{image} ({text!r})" for image, text in found.unparsable.items() if image in scores),
+        unparsable=sorted(
+            f"{image} ({one_line(text)!r})" for image, text in found.unparsable.items() if image in scores
+        ),
         duplicates=sorted(found.duplicates),
         unknown=sorted(image for names in held for image in names if image not in scores),
         left_out=truth.left_out,
@@ -212,9 +220,12 @@ def join_predictions(
 
 
 def join_by_any_name(found: Predictions, truth: Truth) -> JoinedPredictions:
-    """Join predictions with human scores by the names as they stand, or by file names where more fit together so.
+    """Join predictions with human scores by the names as they stand, or in another spelling where more fit so.
 
-    `artquant score` names a painting by its path on this machine, a dataset by its path within the image folder.
+    The other spellings, each tried where the ones before leave predictions without a human score: without ``./`` and
+    repeated slashes; the file name alone, since `artquant score` names a painting by its path on this machine and a
+    dataset by its path within the image folder; the file name without its ending where the other side has none.
+    ``a.png`` is never taken for ``a.jpg``.
 
     Args:
         found: the rows that `read_predictions` read.
@@ -224,12 +235,17 @@ def join_by_any_name(found: Predictions, truth: Truth) -> JoinedPredictions:
         ArtQuantError: there is not one pair.
     """
     known = sum(image in truth.scores for image in found.values)
-    if known < len(found.values):
-        by_file_name = _unique_file_names(truth.scores)
-        if sum(file_name(image) in by_file_name for image in found.values) > known:
-            short = join_predictions(found, Truth(by_file_name, truth.left_out), shorten=file_name)
-            return replace(short, n_truth=len(truth.scores))
-    return join_predictions(found, truth)
+    best, shorten = truth.scores, None
+    for truth_way, way in SPELLINGS:
+        if known < len(found.values):
+            scores = _by_unique_name(truth.scores, truth_way)
+            fitting = sum(way(image) in scores for image in found.values)
+            if fitting > known:
+                known, best, shorten = fitting, scores, way
+    if shorten is None:
+        return join_predictions(found, truth)
+    short = join_predictions(found, Truth(best, truth.left_out), shorten=shorten)
+    return replace(short, n_truth=len(truth.scores))
 
 
 def file_name(image: str) -> str:
@@ -237,11 +253,27 @@ def file_name(image: str) -> str:
     return image.replace("\\", "/").rpartition("/")[2]
 
 
-def _unique_file_names(scores: Mapping[str, float]) -> dict[str, float]:
+def _without_ending(image: str) -> str:
+    """A file name without a picture's ending: ``oil/00.jpg`` becomes ``00``, and ``No. 5`` stays."""
+    name = file_name(image)
+    return name.rpartition(".")[0] if PICTURE_NAME.fullmatch(name) else name
+
+
+# How names of the truth and of the predictions are shortened until they fit together, in the order of trying.
+SPELLINGS: tuple[tuple[Callable[[str], str], Callable[[str], str]], ...] = (
+    (plain_name, plain_name),
+    (file_name, file_name),
+    (_without_ending, file_name),
+    (file_name, _without_ending),
+)
+
+
+def _by_unique_name(scores: Mapping[str, float], shorten: Callable[[str], str]) -> dict[str, float]:
+    """Human scores by a shorter name; a name that two images share names neither of them."""
     found: dict[str, float] = {}
     shared: set[str] = set()
     for image, score in scores.items():
-        name = file_name(image)
+        name = shorten(image)
         if name in found:
             shared.add(name)
         found[name] = score
@@ -268,7 +300,10 @@ def _no_pair(found: Predictions, scores: Mapping[str, float]) -> str:
     others = {**found.unparsable, **found.failed}
     for image, text in others.items():
         if image in scores:
-            return f"{one_line(image)!r} has {one_line(text)!r} instead of a number: check --prediction-column"
+            if image in found.failed:
+                return f"the tool gave none a score, such as {one_line(image)!r}: {one_line(text)}"
+            remedy = decimal_remedy(text) or "check --prediction-column"
+            return f"{one_line(image)!r} has {one_line(text)!r} instead of a number: {remedy}"
     if len(found.duplicates) == len(found):
         return "every image stands in several rows: check --image-column"
     image, known = next(iter({**found.values, **others})), next(iter(scores))

@@ -1,6 +1,6 @@
 """The questions that training and scoring put to a model; `levels.py` has the words of the answer to the first."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 SCORE_QUESTION = "How would you rate the quality of this painting?"
 DESCRIBE_QUESTION = "Describe the aesthetics of this painting on three levels: perception, cognition and emotion."
@@ -8,12 +8,13 @@ DESCRIPTION_LEVELS = ("perception", "cognition", "emotion")
 WHOLE_TEXT = "text"  # the key of a description that is one text without levels
 
 
-def join_description(description: dict[str, str]) -> str:
-    """Join a description's three levels into the one text that a model learns to write.
+def join_description(description: dict[str, str], levels: Collection[str] = DESCRIPTION_LEVELS) -> str:
+    """Join a description's levels into the one text that a model learns to write.
 
     Args:
         description: texts under the keys ``perception``, ``cognition`` and ``emotion``, all three of them; or one text
             without levels under the key ``text``, which then counts alone.
+        levels: the levels that are joined, in the order of `DESCRIPTION_LEVELS` however they are given.
 
     Returns:
         One line per level, such as "Perception: …"; a text without levels is returned as it is.
@@ -26,7 +27,8 @@ def join_description(description: dict[str, str]) -> str:
     """
     if WHOLE_TEXT in description:
         return description[WHOLE_TEXT]
-    return "\n".join(f"{level.capitalize()}: {description[level]}" for level in DESCRIPTION_LEVELS)
+    joined = [level for level in DESCRIPTION_LEVELS if level in levels]
+    return "\n".join(f"{level.capitalize()}: {description[level]}" for level in joined)
 
 
 def one_level(names: Sequence[str]) -> str:

@@ -227,6 +227,17 @@ def _measured(result: TaskResult) -> str:
     return f"{result.run.task}: {where}, weights {str(checkpoint.get('weights'))[:16]}, {result.run.date[:8]}"
 
 
+def _batch(record: dict[str, Any]) -> str:
+    """The samples of an optimisation step, and how processes shared them where the record says so."""
+    train = record["config"]["train"]
+    size, made_from = train["per_device_train_batch_size"], record.get("made_from", {})
+    if "global_batch" in made_from:
+        processes = made_from["processes"]
+        noun = "process" if processes == 1 else "processes"
+        return f"{made_from['global_batch']} in a step, {size} at once in each of {processes} {noun}"
+    return f"{size} x {train['gradient_accumulation_steps']} per process"
+
+
 def _recipe(record: dict[str, Any] | None) -> list[tuple[str, str]]:
     """The rows of the table on the training: names and values; none where there is no record."""
     if record is None:
@@ -252,10 +263,7 @@ def _recipe(record: dict[str, Any] | None) -> list[tuple[str, str]]:
         ("loss", f"k {loss['k']:g}, k_asl {loss['k_asl']:g}, softmax over {loss['softmax']}"),
         ("soft labels", levels["method"]),
         ("learning rate", f"{train['learning_rate']:g}, {train['lr_scheduler_type']}"),
-        (
-            "batch",
-            f"{train['per_device_train_batch_size']} x {train['gradient_accumulation_steps']} per process",
-        ),
+        ("batch", _batch(record)),
         ("seed", str(config["seed"])),
         ("versions", ", ".join(f"{name} {version}" for name, version in record.get("versions", {}).items())),
     ]

@@ -19,7 +19,7 @@ _TEXTS = (".json", ".yaml", ".csv", ".md", ".jinja", ".jsonl")
 
 
 def scrub(content: Any) -> Any:
-    """Replace each path of this machine by its last part, and each secret that its form or the name of its setting gives away.
+    """Take out the folders of this machine's paths, and secrets that their form or their setting's name gives away.
 
     Args:
         content: dictionaries, lists and values as `json` and `yaml` read them; keys are left as they are.

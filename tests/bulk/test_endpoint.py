@@ -109,9 +109,9 @@ def test_a_server_without_log_probabilities_costs_one_request(paintings):
     ("answer", "message", "requests"),
     [
         ((401, "no key"), r"wants a key in \$OPENAI_API_KEY \(", 1),
-        ((404, "no model"), r"knows no model 'm' \(.*mend --model, or end --endpoint with /v1", 1),
+        ((404, "no model"), r"knows no model 'm' \(.*mend --model, or end --endpoint with /v1", 5),
         # The request, four smaller ones, and the request again with the client's own five retries after 500.
-        ((422, "unknown field"), r"answers 422, to plain text as well \(.*unknown field", 6),
+        ((422, "unknown field"), r"answers 422, to plain text as well \(.*unknown field", 5),
         ((500, "crash"), r"answers 500, to plain text as well \(.*run again to go on", 11),
     ],
 )
@@ -131,14 +131,14 @@ def has_pictures(body):
     return has_lists(body) and any(part["type"] == "image_url" for part in body["messages"][0]["content"])
 
 
-@pytest.mark.parametrize("status", [400, 422, 500, 501])
+@pytest.mark.parametrize("status", [400, 404, 415, 422, 500, 501])
 @pytest.mark.parametrize(
     ("uses", "message", "requests"),
     [
-        (lambda body: "continue_final_message" in body, r"does not support an answer that .*pass --prompt word", 2),
-        (lambda body: "logprobs" in body, "does not support log-probabilities: .*; use a server that lists them", 3),
-        (has_pictures, "does not support pictures: .*; use a server and a model that take pictures", 4),
-        (has_lists, "does not support messages whose content is a list, which pictures need", 5),
+        (lambda body: "continue_final_message" in body, r"does not support an answer that .*pass --prompt word", 3),
+        (lambda body: "logprobs" in body, "does not support log-probabilities: .*; use a server that lists them", 4),
+        (has_pictures, "does not support pictures: .*; use a server and a model that take pictures", 6),
+        (has_lists, "does not support messages whose content is a list, which pictures need", 6),
     ],
     ids=["prefill", "logprobs", "pictures", "lists"],
 )
@@ -179,7 +179,7 @@ def test_an_empty_first_reply_is_one_images_reason(paintings):
     with LogprobServer(answer) as server:
         rows = list(score_rows(engine(server), find_inputs([str(paintings)]).images()))
     assert [index for index, row in enumerate(rows) if row["score"] is None] == [0]
-    assert rows[0]["reason"] == "the server's reply is empty; the model ended its answer before the first word"
+    assert rows[0]["reason"] == "the server's reply has no token; the model ended its answer before the first word"
 
 
 def test_a_server_that_drops_the_text_ends_the_run(monkeypatch):
@@ -214,6 +214,46 @@ def test_a_server_that_repeats_the_key_does_not_bring_it_into_a_message():
         with pytest.raises(EndpointDown, match=r"no such key: \[key\]") as stopped:
             list(engine(server, key="s3cr3t-key").results(map(encoded, pictures(1))))
         assert "s3cr3t" not in str(stopped.value)
+
+
+ECHO = "you are ann:hunter22 and sent YW5uOmh1bnRlcjIy, s3cr3t\\u002dkey and s3cr3t%2Dkey"
+
+
+def test_no_row_and_no_record_has_a_secret_that_the_server_repeats(paintings, tmp_path):
+    def answer(body):
+        return (400, ECHO) if picture_of(body).getpixel((0, 0))[0] == 50 else [(ECHO, -0.01), (" good", -9.0)]
+
+    def first_answers(body):
+        return by_brightness(body) if len(server.bodies) == 1 else answer(body)
+
+    with LogprobServer(first_answers) as server:
+        url = server.url.replace("://", "://ann:hunter22@")
+        chosen = EndpointEngine(url, "m", ScoringSpec(), extra_body={"api_key": "abcd-1234"}, key="s3cr3t-key")
+        score_to_file(find_inputs([str(paintings)]), chosen, tmp_path / "out" / "s.jsonl", show=False)
+    written = b"".join(path.read_bytes() for path in (tmp_path / "out").iterdir())
+    assert b"[key]" in written and server.bodies[0]["api_key"] == "abcd-1234"
+    for secret in (b"hunter", b"YW5uOmh1bnRlcjIy", b"s3cr3t", b"abcd-1234"):
+        assert secret not in written
+    assert "hunter" not in repr(chosen)
+
+
+@pytest.mark.parametrize("url", ["http://ann:hun/ter22@host/v1", "ftp://host/hunter22", "http://", "host/hunter22"])
+def test_what_is_no_address_is_refused_and_not_repeated(url):
+    with pytest.raises(ArtQuantError, match="--endpoint is no address such as http") as refused:
+        EndpointEngine(url, "m", ScoringSpec())
+    assert "ter22" not in str(refused.value)
+
+
+def test_a_first_picture_that_the_server_does_not_take_is_one_images_reason(paintings):
+    def answer(body):
+        return (413, "too large") if picture_of(body).size == (12, 8) else by_brightness(body)
+
+    (paintings / "late" / "9.png").unlink()
+    Image.new("RGB", (9, 9), (90,) * 3).save(paintings / "late" / "9.png")
+    with LogprobServer(lambda body: answer(body) if has_pictures(body) else [(" good", -0.1)]) as server:
+        rows = list(score_rows(engine(server, ask="word"), find_inputs([str(paintings)]).images()))
+    assert [row["score"] is None for row in rows] == [True] * 9 + [False]
+    assert "refuses the request (too large); look at the image's size and format" in rows[0]["reason"]
 
 
 def test_a_reply_that_is_no_completion_ends_the_run_in_one_line():

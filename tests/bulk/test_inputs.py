@@ -212,7 +212,8 @@ def test_a_path_with_a_comma_is_one_path(paintings):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("m.xlsx", b"PK\3\4rest", "m.xlsx' is a workbook, as Excel writes them, not a text table; save it as CSV"),
+        ("m.ods", b"PK\3\4rest", "m.ods' is a workbook, as Excel writes them, not a text table; save it as CSV"),
+        ("m.xlsx", b"PK\3\4rest", "m.xlsx' is no whole workbook of Excel"),
         ("m.txt", b"a.jpg,5\nb.jpg,6\n", "neither a header with the column 'image' nor the path of a pic.*'a.jpg,5'"),
         ("m.txt", b"a.jpg\t5\n", "is a text file whose first line is neither"),
         ("README", b"# Pictures\n", "is a text file whose first line is neither"),
@@ -225,7 +226,7 @@ def test_a_path_with_a_comma_is_one_path(paintings):
         ("m.html", b"<html></html>", "m.html' is an HTML page"),
         ("m.npy", b"\x93NUMPY", "m.npy' is a NumPy array"),
         ("m", b"PAR1", "is a Parquet table, and no picture; give the file itself the ending .parquet"),
-        ("m.bin", b"\1\2\3", "is a file of a form that is not known here"),
+        ("m.bin", b"\1\2\3", "is a file of an unknown form, and no picture"),
         ("m.db", b"", "is an empty file, and no picture"),
     ],
 )

@@ -112,6 +112,19 @@ def test_nothing_that_is_printed_of_a_server_has_the_key():
     )
 
 
+@pytest.mark.parametrize("status", [400, 401, 402, 404, 503, None])
+def test_no_message_has_the_password_of_an_address_though_the_server_repeats_it(status):
+    echo = "you are ann:hunter22, hunter22, hunter%322, YW5uOmh1bnRlcjIy"
+    with LocalLLM(lambda body: Fails(status, message=echo) if status else Cuts()) as llm:
+        url = llm.url.replace("://", "://ann:hunter22@") + "?api_key=abcd-1234"
+        with pytest.raises((RequestRefused, RequestUnanswered, EndpointDown)) as failed:
+            ask(url)
+        server = OpenAIServer(url, "m", "--url", "--model")
+    shown = f"{failed.value} {server!r} {server.no_answer(echo)} {server.key_refused(url)}"
+    assert not [secret for secret in ("hunter", "YW5uOmh1bnRlcjIy", "abcd-1234") if secret in shown]
+    assert "://[key]@127.0.0.1" in str(server.no_answer(""))
+
+
 @pytest.mark.parametrize("form", NO_COMPLETIONS)
 def test_json_that_is_no_completion_is_no_answer(form):
     with LocalLLM(lambda body: Sends(json.dumps(NO_COMPLETIONS[form]).encode())) as llm:
@@ -205,6 +218,20 @@ def test_a_reply_that_trickles_is_a_timeout_however_its_bytes_come():
         with pytest.raises(RequestUnanswered, match="no answer within 0.5 s") as failed:
             ask(llm.url, timeout=0.5)
     assert failed.value.reason == "timeout" and time.monotonic() - started < 3
+
+
+def test_all_attempts_of_a_request_that_trickles_have_twice_the_time_of_one():
+    with LocalLLM(lambda body: Sends(pieces=pieces(100, b" "), pause=0.1)) as llm:
+        with pytest.raises(RequestUnanswered, match="no answer within 1 s, all attempts together") as failed:
+            ask(llm.url, timeout=0.5, retries=9)
+    assert failed.value.reason == "timeout"
+    assert len(llm.requests) in (2, 3)  # a third one is not sent to its end
+
+
+def test_waits_between_attempts_are_not_counted():
+    with LocalLLM(lambda body: "yes") as llm:
+        llm.faults += [(429, {"retry-after": "1"})] * 2
+        assert ask(llm.url, timeout=0.6, retries=2).choices[0].message.content == "yes"
 
 
 @pytest.mark.parametrize(

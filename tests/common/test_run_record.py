@@ -110,3 +110,10 @@ def test_the_name_of_the_holder_is_written_into_no_file_of_somebody_else(tmp_pat
     with only_writer(tmp_path / "lock", Path("result")):
         pass
     assert mine.read_text() == "mine"
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="a folder in which root can make no file either")
+def test_a_folder_that_takes_no_files_is_not_called_another_process() -> None:
+    with pytest.raises(ArtQuantError, match="'/proc/x' cannot be written: '/proc' takes no files; pass another --out"):
+        with only_writer(Path("/proc/.x.lock"), Path("/proc/x")):
+            pass

@@ -3,6 +3,7 @@
 import pytest
 
 from artquant_plugin.common.secrets import (
+    address_secrets,
     each_text,
     secret_values,
     without_keys,
@@ -19,6 +20,9 @@ KEY = "sk/very+secret-77"
         (f"You sent {KEY}!", "You sent [key]!"),
         (f"x{KEY}x{KEY}", "x[key]x[key]"),  # inside of a word, and twice
         ("https://h/?k=sk%2Fvery%2Bsecret-77", "https://h/?k=[key]"),
+        (r"sk\/very\u002bsecret-77 sk/\u0076ery\u002Bsecret-77", "[key] [key]"),  # as JSON may write it
+        ("sk&#47;very&#x2b;secret-77", "[key]"),  # as HTML may
+        ("c2svdmVyeStzZWNyZXQtNzc=", "[key]="),  # in base64
         ("Bearer abcdefgh1234", "Bearer [key]"),
         ("Authorization: Basic dXNlcjpwYXNz", "Authorization: Basic [key]"),
         ("postgres://ann:pw@host/db", "postgres://[key]@host/db"),
@@ -58,6 +62,20 @@ def test_a_secret_is_replaced(text, shown):
 )
 def test_a_models_prose_is_kept(text):
     assert without_keys(text, [KEY]) == text
+
+
+@pytest.mark.parametrize(
+    ("url", "secrets"),
+    [
+        ("http://host:8000/v1", []),
+        ("http://t0ken@host/v1", ["t0ken"]),
+        ("http://ann:p%2Fw@host/v1", ["p/w", "ann:p/w"]),
+        ("http://host/v1?api_key=abcd%2F1234&model=m", ["abcd/1234"]),
+        ("http://[::1/v1", []),
+    ],
+)
+def test_the_secrets_of_an_address_are_found(url, secrets):
+    assert address_secrets(url) == secrets
 
 
 def test_a_short_key_is_replaced_as_a_word_of_its_own_and_a_shorter_one_never():

@@ -5,6 +5,7 @@ import json
 import math
 import os
 from decimal import Decimal
+from pathlib import Path
 
 import pyarrow
 import pytest
@@ -70,11 +71,11 @@ def test_only_asked_columns_are_read_and_others_may_stand_twice(tmp_path):
         ("t.csv", "image,score\n\na.jpg\n", "t.csv:3: 1 fields for 2 columns; mend the line"),
         ("t.csv", "image,score,score\na,1,2\n", "t.csv' has 2 columns 'score'; rename all but one"),
         ("t.csv", "image,mos\na,1\n", "t.csv' has no column 'score', only image, mos; pass --x"),
-        ("t.csv", "", "t.csv' has no column 'image', only nothing; pass --x"),
+        ("t.csv", "", "t.csv' has no column at all: it is empty"),
         ("t.csv", 'image,score\na,1\n"b,2\nc,3\n', "t.csv:3: unexpected end of data; mend the line"),
         ("t.csv", b"image,score\na,1\n\xe9,2\n", r"t.csv:3: the line is not UTF-8 \(byte 0xe9\); save the file as"),
         ("t.csv", b"PK\x03\x04\x14\x00", "t.csv' is a workbook, as Excel writes them.*; save it as CSV"),
-        ("t.xlsx", b"PK\x03\x04\x14\x00", "t.xlsx' is a workbook"),
+        ("t.xlsx", b"PK\x03\x04\x14\x00", "t.xlsx' is no whole workbook of Excel"),
         ("t.csv", parquet_bytes(pyarrow.Table.from_pylist(ROWS)), "is a Parquet file; give it a name that ends with"),
         ("t.parquet", b"", "t.parquet' is no whole Parquet file"),
         ("t.parquet", parquet_bytes(pyarrow.table({"image": ["a"]})), "t.parquet' has no column 'score', only image"),
@@ -258,3 +259,31 @@ def test_a_damaged_parquet_file_is_one_line(cut, tmp_path):
     content[cut : cut + 40] = bytes(40)
     with pytest.raises(ArtQuantError, match="t.parquet"):
         list(read_table(write(tmp_path, "t.parquet", bytes(content)), ("image",)))
+
+
+def test_a_file_that_is_no_text_is_not_called_utf16(tmp_path: Path) -> None:
+    path = tmp_path / "scores.csv"
+    path.write_bytes(b"\xff\xd8\xff\xe0\0\x10JFIF\0\1\1\0\0H\0H\0\0" + bytes(range(1, 200)))
+    with pytest.raises(ArtQuantError, match="is no text: it holds NUL bytes; name a table"):
+        list(read_table(str(path), ["image"]))
+    path.write_bytes("image,score\na.jpg,1\n".encode("utf-16-be"))  # without a mark
+    with pytest.raises(ArtQuantError, match="as UTF-16 has"):
+        list(read_table(str(path), ["image"]))
+
+
+def test_an_empty_table_is_called_empty(tmp_path: Path) -> None:
+    path = tmp_path / "scores.csv"
+    path.touch()
+    with pytest.raises(ArtQuantError, match="it is empty; write it again, or name another file$"):
+        list(read_table(str(path), ["image"]))
+
+
+@pytest.mark.parametrize("cell", ["1_0", "nan", "abc", "5%"])
+def test_what_is_no_number_is_not_mended_by_another_range(tmp_path: Path, cell: str) -> None:
+    path = tmp_path / "scores.csv"
+    path.write_text(f"score\n{cell}\n11\n")
+    word, number = read_table(str(path), ["score"])
+    with pytest.raises(ArtQuantError, match="is no number; mend the score$"):
+        word.number("score", 0, 10, "mend the score", range_remedy="pass another --score-range")
+    with pytest.raises(ArtQuantError, match=r"is outside \[0, 10\]; pass another --score-range$"):
+        number.number("score", 0, 10, "mend the score", range_remedy="pass another --score-range")

@@ -123,7 +123,7 @@ def test_the_truth_may_be_a_dataset_and_brings_what_its_import_left_out(tmp_path
     [
         ("image,prediction\nz.jpg,1\n", "no image of .* has both a prediction and a human score .1 predicted, 4"),
         ("img,prediction\na.jpg,1\n", "no column 'image', only img, prediction"),
-        ("", "no column 'image', only nothing"),
+        ("", "no column at all: it is empty"),
         ("image,prediction\na.jpg\n", "p.csv:2: 1 fields for 2 columns; mend the line"),
     ],
 )
@@ -270,3 +270,53 @@ def test_a_truth_that_is_no_number_is_named(cell, quote, tmp_path):
     path = csv_file(tmp_path, "t.jsonl", f'{{"image": "a.jpg", "score": {quote}{cell}{quote}}}\n')
     with pytest.raises(ArtQuantError, match="t.jsonl:1: score '.*' is no number; mend the truth"):
         read_truth(str(path))
+
+
+@pytest.mark.parametrize("spelled", ["{}.jpg", "./{}.jpg", "scans/{}.jpg", "{}"])
+def test_names_join_in_whichever_spelling_a_tool_writes_them(tmp_path: Path, spelled: str) -> None:
+    rows = "".join(f"{spelled.format(name)},{value}\n" for name, value in (("a", 3), ("b", 5), ("c", 4)))
+    predictions = csv_file(tmp_path, "p.csv", "image,prediction\n" + rows)
+    truth = csv_file(tmp_path, "t.csv", "image,score\na.jpg,1\nb.jpg,2\nc.jpg,3\n")
+    joined = join_predictions(predictions, read_truth(str(truth)))
+    assert (joined.predictions, joined.truths, joined.unknown) == ([3, 5, 4], [1, 2, 3], [])
+    # The other way round: the truth spells the names so.
+    rows = "".join(f"{spelled.format(name)},{value}\n" for name, value in (("a", 1), ("b", 2), ("c", 3)))
+    truth = csv_file(tmp_path, "t.csv", "image,score\n" + rows)
+    predictions = csv_file(tmp_path, "p.csv", "image,prediction\na.jpg,3\nb.jpg,5\nc.jpg,4\n")
+    joined = join_predictions(predictions, read_truth(str(truth)))
+    assert (joined.predictions, joined.truths, joined.unknown) == ([3, 5, 4], [1, 2, 3], [])
+
+
+def test_a_picture_of_another_ending_is_another_picture(tmp_path: Path) -> None:
+    predictions = csv_file(tmp_path, "p.csv", "image,prediction\na.jpg,1\nb.png,2\n")
+    truth = csv_file(tmp_path, "t.csv", "image,score\na.jpg,1\nb.jpg,2\n")
+    joined = join_predictions(predictions, read_truth(str(truth)))
+    assert (joined.images, joined.unknown, joined.missing) == (["a.jpg"], ["b.png"], ["b.jpg"])
+
+
+def test_one_picture_under_two_spellings_has_no_two_human_scores(tmp_path: Path) -> None:
+    truth = csv_file(tmp_path, "t.csv", "image,score\na.jpg,1\n./a.jpg,2\n")
+    with pytest.raises(ArtQuantError, match=r"t.csv:3: image './a.jpg' stands twice, first at .*t.csv:2"):
+        read_truth(str(truth))
+
+
+@pytest.mark.parametrize(
+    ("cell", "remedy"),
+    [
+        ('"1,5"', "write decimals with a point"),
+        ('"1.000,5"', "write decimals with a point"),
+        ("5%", "check --prediction-column"),
+    ],
+)
+def test_predictions_that_are_no_numbers_get_the_remedy_of_their_cause(tmp_path: Path, cell: str, remedy: str) -> None:
+    predictions = csv_file(tmp_path, "p.csv", f"image,prediction\na.jpg,{cell}\n")
+    truth = csv_file(tmp_path, "t.csv", "image,score\na.jpg,1\n")
+    with pytest.raises(ArtQuantError, match=remedy):
+        join_predictions(predictions, read_truth(str(truth)))
+
+
+def test_a_table_in_which_every_row_failed_says_why(tmp_path: Path) -> None:
+    predictions = csv_file(tmp_path, "p.csv", "path,score,reason\na.jpg,,no such file\n")
+    truth = csv_file(tmp_path, "t.csv", "image,score\na.jpg,1\n")
+    with pytest.raises(ArtQuantError, match="the tool gave none a score, such as 'a.jpg': no such file$"):
+        join_predictions(predictions, read_truth(str(truth)))

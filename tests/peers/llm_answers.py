@@ -13,14 +13,15 @@ class Says:
         text: content; None with a refusal.
         refusal: in the protocol's form.
         finish: ``stop``, ``length``, ``content_filter``.
-        usage: tokens of prompt and reply; None leaves the counts out.
+        usage: tokens of prompt and reply; None leaves the counts out. As many as the default has hold the prompts of
+            the tests, whose texts have up to 10,000 characters.
         delay: seconds, beside the endpoint's own.
     """
 
     text: str | None = None
     refusal: str | None = None
     finish: str = "stop"
-    usage: tuple[int, int] | None = (1, 1)
+    usage: tuple[int, int] | None = (1000, 1)
     delay: float = 0.0
 
 

@@ -16,7 +16,7 @@ from artquant_plugin.metrics.agreement import evaluate
 from artquant_plugin.prompting.levels import LevelScale
 from artquant_plugin.prompting.prompter import PromptSpec
 from artquant_plugin.publish.hub_errors import Target
-from artquant_plugin.publish.model_card import License, ModelCardFields, model_card
+from artquant_plugin.publish.model_card import License, ModelCardFields, _batch, model_card
 from tests.publish.test_checkpoint_files import TRAINED
 
 N = 40
@@ -129,6 +129,21 @@ def test_a_model_of_rad_names_its_repository_and_its_sources_terms(desk, tmp_pat
     text = desk.files("me/of-rad")["README.md"].decode()
     assert yaml.safe_load(text.split("---")[1])["datasets"] == ["me/RAD"]
     assert "- Terms of the data, which forbid commercial use: APDDv2: CC BY-NC-ND 4.0" in text
+
+
+@pytest.mark.parametrize(
+    ("processes", "said"),
+    [(1, "64 in a step, 4 at once in each of 1 process"), (4, "64 in a step, 4 at once in each of 4 processes")],
+)
+def test_the_recipe_tells_the_batch_of_a_step(processes, said):
+    train = {"per_device_train_batch_size": 4, "gradient_accumulation_steps": None, "global_batch_size": 64}
+    record = {"config": {"train": train}, "made_from": {"processes": processes, "global_batch": 64}}
+    assert _batch(record) == said
+
+
+def test_the_recipe_of_an_earlier_releases_record_tells_the_batch_of_a_process():
+    train = {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 2}
+    assert _batch({"config": {"train": train}, "made_from": {"processes": 8}}) == "4 x 2 per process"
 
 
 def test_texts_of_a_checkpoint_stay_texts_on_the_card():

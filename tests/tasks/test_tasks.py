@@ -4,6 +4,7 @@ import base64
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 from io import BytesIO
@@ -18,6 +19,7 @@ from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.data.dataset import Painting, write_dataset
 from artquant_plugin.data.images import sha256_file
 from artquant_plugin.replies import REASONS
+from artquant_plugin.report.run_details import read_details
 from artquant_plugin.report.task_runs import read_runs
 from artquant_plugin.scoring.scorer import ArtQuantScorer
 from artquant_plugin.tasks import scoring
@@ -106,6 +108,42 @@ def test_another_model_on_a_task(evaluated, home):
     assert metrics["mae"] == pytest.approx((5.5 + 4.5 + 3.5 + 2.5 + 1.5 + 0.5 + 0.5) / 7)
     asked = json.dumps(results["samples"]["vaps"][0], default=str)
     assert "Give one score from 0 (worst) to 10 (best)" in asked
+
+
+@pytest.mark.parametrize(
+    ("model", "arguments", "ending"),
+    [
+        ("artquant", "pretrained=CHECKPOINT", ""),
+        ("artquant", "pretrained=CHECKPOINT", "_describe"),
+        ("dummy", "response=7", "_cot"),
+        ("dummy", "response=good", "_levels"),
+    ],
+)
+def test_a_dataset_of_the_users_own_is_evaluated_like_a_published_one(
+    model, arguments, ending, evaluated, home, checkpoint, tmp_path, monkeypatch
+):
+    """The same paintings under both names give the same figures; the broken one is left out for the model `dummy`."""
+    data = tmp_path / "data"
+    rows = [Painting(f"p{index}", f"p{index}.png", "", index + 1.0, comment="calm") for index in range(7)]
+    for name in ("baid", "own-2.b"):
+        write_dataset(
+            data / name,
+            name=name,
+            score_range=(0, 10),
+            splits={"test": rows},
+            image_root=str(home / "pictures"),
+            source="made up",
+            license="CC0",
+        )
+    monkeypatch.setenv("ARTQUANT_DATA", str(data))
+    tasks = [f"baid{ending}", f"own-2.b{ending}"]
+    found = evaluated(model, arguments.replace("CHECKPOINT", str(checkpoint)), tasks)
+    known, own = (found["results"][task] for task in tasks)
+    assert own.pop("alias") == f"own-2.b{ending}" and known.pop("alias") == f"baid{ending}"
+    assert own == pytest.approx(known, nan_ok=True)
+    known, own = (found["samples"][task] for task in tasks)
+    kept = "described" if ending == "_describe" else "scored"
+    assert [sample[kept] for sample in own] == [sample[kept] for sample in known]
 
 
 def test_an_absent_dataset_stops_the_run_with_the_command_that_imports_it(evaluated):
@@ -243,7 +281,9 @@ def command_line(folder: Path, home: Path, *options: str) -> str:
         ("vaps", "pretrained=CHECKPOINT", "dataset 'vaps' is not in "),
         ("baid", "pretrained=none", "'none' is no folder and no Hub id"),
         ("baid", "pretrained=CHECKPOINT,batchsize=4", "did you mean 'batch_size'?"),
-        ("baid,nothing", "pretrained=CHECKPOINT", None),
+        ("baid,nothing", "pretrained=CHECKPOINT", "there is no task 'nothing', since no dataset is in "),
+        ("cut_levels", "pretrained=CHECKPOINT", "there is no task 'cut_levels': "),
+        ("nothing*", "pretrained=CHECKPOINT", None),
     ],
 )
 def test_an_error_of_ours_is_one_line_and_exit_code_1(task, arguments, message, home, checkpoint, tmp_path):
@@ -251,6 +291,8 @@ def test_an_error_of_ours_is_one_line_and_exit_code_1(task, arguments, message, 
     data = tmp_path / "data"
     data.mkdir()
     (data / "baid").symlink_to(home / "baid")
+    (data / "cut").mkdir()
+    (data / "cut" / "dataset.json").write_text("{")
     arguments = arguments.replace("CHECKPOINT", str(checkpoint))
     done = run_command_line(tmp_path, data, "--model", "artquant", "--model_args", arguments, "--tasks", task)
     said = [line for line in done.stderr.splitlines() if line.startswith("artquant: error: ")]
@@ -264,10 +306,18 @@ def test_an_error_of_ours_is_one_line_and_exit_code_1(task, arguments, message, 
 
 @pytest.mark.slow
 def test_the_command_line_from_model_to_table(home, checkpoint, tmp_path):
-    options = ["--model", "artquant", "--model_args", f"pretrained={checkpoint}", "--tasks", "baid"]
-    log = command_line(tmp_path, home, *options, "--batch_size", "auto")
-    (run,) = read_runs([tmp_path / "out"])
-    assert (run.task, len(run.ids), run.failures, run.missing) == ("baid", 7, {"unscored": 1}, 1), log[-2000:]
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "baid").symlink_to(home / "baid")
+    shutil.copytree(home / "baid", data / "mine_2")
+    options = ["--model", "artquant", "--model_args", f"pretrained={checkpoint}", "--tasks", "baid,mine_2"]
+    log = command_line(tmp_path, data, *options, "--batch_size", "auto")
+    runs = read_runs([tmp_path / "out"])
+    assert [run.task for run in runs] == ["baid", "mine_2"], log[-2000:]
+    for run in runs:
+        assert (len(run.ids), run.failures, run.missing) == (7, {"unscored": 1}, 1)
+        details = read_details(run)
+        assert (details.dataset, details.variant, details.prompt_version) == (run.task, "", "own")
 
 
 @pytest.mark.slow

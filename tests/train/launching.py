@@ -25,7 +25,7 @@ def free_port() -> int:
 
 
 def accelerate_launch(config: str) -> list[str]:
-    """`accelerate launch` with a configuration that ships, of two processes instead of eight, in float32."""
+    """`accelerate launch` with a configuration that ships, of two processes, in float32."""
     command = ["accelerate.commands.launch", "--config_file", str(ROOT / "configs" / "accelerate" / config)]
     return [*command, "--num_processes", "2", "--mixed_precision", "no"]
 

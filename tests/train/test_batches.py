@@ -256,7 +256,7 @@ def test_shared_images_of_mplug_owl2_give_the_same_loss_and_gradients(tmp_path, 
 
 def test_a_model_that_takes_no_encoded_images_cannot_share_them(tmp_path, monkeypatch):
     monkeypatch.setattr("artquant_plugin.train.trainer.takes_encoded_images", lambda _: False)
-    with pytest.raises(ArtQuantError, match="does not take images that are encoded already; set train.share_images"):
+    with pytest.raises(ArtQuantError, match="does not take images that are encoded already; set share_images=False"):
         tiny_trainer(tmp_path, pairs(tmp_path, 1), batch=2, share_images=True)
 
 

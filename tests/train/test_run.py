@@ -3,6 +3,8 @@
 import csv
 import json
 import math
+import re
+import shutil
 from functools import partial
 from pathlib import Path
 
@@ -36,6 +38,29 @@ def config_file(folder: Path, data: Path, **changes) -> Path:
 def finished(data, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("finished")
     return train(load_config(config_file(folder, data))).output
+
+
+def test_a_run_on_a_dataset_with_a_test_split_in_the_data_home_names_its_task(data, tmp_path, monkeypatch):
+    monkeypatch.setenv("ARTQUANT_DATA", str(tmp_path / "home"))
+    own = tmp_path / "home" / "mine"
+    shutil.copytree(data, own)
+    loaded = Dataset.load(data)
+    write_dataset(
+        own,
+        name="small",
+        score_range=loaded.info.score_range,
+        splits={
+            "train": loaded.split("train")[:8],
+            "validation": loaded.split("validation"),
+            "test": loaded.split("train")[8:9],
+        },
+        image_root=str(loaded.image_root),
+        source="made up",
+        license="CC0",
+    )
+    summary = train(load_config(config_file(tmp_path, own)))
+    assert summary.tasks == ("mine",)
+    assert " --tasks mine " in json.loads((summary.output / "training.json").read_text())["evaluate"]
 
 
 def test_a_run_leaves_a_checkpoint_that_scores(finished):
@@ -138,8 +163,10 @@ def test_descriptions_that_are_not_there_are_missed_at_once(data, tmp_path):
     write_dataset(
         bare, name="bare", score_range=(0, 10), splits={"train": rows}, image_root=str(data), source="", license=""
     )
-    with pytest.raises(ArtQuantError, match="has no descriptions; train with stages of `samples: .score.`"):
+    with pytest.raises(ArtQuantError, match="has no descriptions; import it again with --descriptions") as raised:
         train(load_config(config_file(tmp_path, bare)))
+    remedy = re.search(r"or train on scores alone with --set '(stages=.*)'$", str(raised.value))
+    train(load_config(config_file(tmp_path, bare), [remedy[1]]))  # it is of use as it stands
 
 
 def test_scores_outside_the_levels_are_refused_before_training(data, tmp_path):

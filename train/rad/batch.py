@@ -26,8 +26,9 @@ from artquant_plugin.common.openai_client import (
     RequestUnanswered,
     reply_json,
 )
+from artquant_plugin.common.openai_features import MAY_BE_UNSUPPORTED
 from artquant_plugin.common.text import listed
-from artquant_plugin.train.rad.endpoint import NO_SCHEMA, Endpoint, read_completion
+from artquant_plugin.train.rad.endpoint import Endpoint, read_completion, refuse_dropped_text
 from artquant_plugin.train.rad.limits import Budget, UsableReplies
 from artquant_plugin.train.rad.meter import RadMeter
 from artquant_plugin.train.rad.pictures import Pictures
@@ -194,7 +195,7 @@ class Batches:
 
     async def _lines(self, side: Side, positions: Sequence[int]) -> AsyncIterator[tuple[WorkItem, bytes, float]]:
         """Yield requests in the order of the paintings, with the most that each can cost, while the money lasts."""
-        structured = self.endpoints[side].structured is not False
+        form = self.endpoints[side].form
         for start in range(0, len(positions), ENCODED):
             items = self.store.items(positions[start : start + ENCODED])
             pictures: list[str | None | BaseException] = [None] * len(items)
@@ -209,7 +210,7 @@ class Batches:
                     continue
                 if isinstance(picture, BaseException):
                     raise picture
-                request = self.steps.request(item, structured=structured, picture=picture)
+                request = self.steps.request(item, form=form, picture=picture)
                 worst = self.steps.worst_case(request, batch=True)
                 if self.stop.is_set():
                     return
@@ -222,8 +223,8 @@ class Batches:
     async def _close(self, writing: "_RequestFile", side: Side) -> None:
         """Make a part of a file that is full, and send it."""
         writing.close()
-        structured = self.endpoints[side].structured is not False
-        self.store.make_part(writing.name, side, writing.positions, structured=structured, reserved=writing.worst)
+        form = self.endpoints[side].form
+        self.store.make_part(writing.name, side, writing.positions, form=form, reserved=writing.worst)
         await self._send(self.store.open_parts()[-1])
 
     async def _send(self, part: BatchPart, *, search: bool = False) -> None:
@@ -384,26 +385,27 @@ class Batches:
         code = code if isinstance(code, str) and _CODE.fullmatch(code) else None
         endpoint = self.endpoints[part.side]
         said = endpoint.server.without_key(error.get("message") or "")
-        request = self.steps.request(item, structured=part.structured)
+        request = self.steps.request(item, form=part.form)
         worst = self.steps.worst_case(request, batch=True)
         if status == 200 or "unreadable" in line:
             try:
                 if "unreadable" in line:
                     raise RequestUnanswered("no_completion", line["unreadable"])
                 reply = read_completion(endpoint.server.completion(body))
-            except RequestUnanswered as failure:
+                refuse_dropped_text(request, reply)
+            except RequestFailed as failure:
                 failed = self.steps.failed(item, failure.reason, failure.detail)
                 paid = {"cost": worst, "seconds": 0.0, "at": time.time()}
                 said_so = Reply(text=failure.detail)
                 return self.steps.exchange(item, request, failure.reason, said_so, **paid), failed
-            if part.structured and endpoint.structured is None:
-                endpoint.structured = True
+            if not endpoint.form_known:
+                endpoint.form, endpoint.form_known = part.form, True
         elif code in FILTERED:
             reply = Reply(text=None, refusal=said)
         elif code in _NOT_RUN or (status is None and code is None):
             return None
-        elif status in NO_SCHEMA and part.structured and endpoint.structured is not True:
-            endpoint.structured = False  # the next batch goes without a schema
+        elif status in MAY_BE_UNSUPPORTED and part.form != "text" and not endpoint.form_known:
+            endpoint.form = "text"  # not json_object first: a batch may take a day
             return None
         else:
             reason = f"http_{status}" if status else f"batch_{code}"
@@ -440,7 +442,7 @@ class Batches:
         self._no_batch_api(side, server.without_key(said), error)
 
     def _no_batch_api(self, side: Side, said: str, error: Exception | None = None) -> NoReturn:
-        url = self.endpoints[side].server.url
+        url = self.endpoints[side].server.address
         raise EndpointDown(
             f"the Batch API of {side} '{url}' answers {said}; run again to go on, or set {side}.batch=false"
         ) from error

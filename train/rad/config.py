@@ -1,12 +1,14 @@
 """The configuration of a RAD run: its sections, their defaults and what they allow."""
 
+import json
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
 from artquant_plugin.common.config import Section
+from artquant_plugin.common.openai_client import is_address
+from artquant_plugin.common.secrets import without_secrets
 
 _OURS = ("model", "messages", "response_format", "stream", "n")  # fields of a request that are set here
 _CAPS = ("max_completion_tokens", "max_tokens")
@@ -35,7 +37,9 @@ class EndpointSection(Section):
         model: the name that the endpoint knows it by.
         api_key_env: environment variable that holds the key; None where the endpoint wants none.
         parameters: further fields of every request, such as ``temperature`` and ``max_tokens``, sent as they are.
-        structured: whether a JSON schema is sent along; ``auto`` does so until the endpoint refuses it.
+        structured: whether requests ask for JSON by a schema. ``auto`` does so unless the endpoint does not answer its
+            first request with one; ``json_object`` is tried then, and words alone after it. ``always`` sends the
+            schema in any case, ``never`` asks in words alone.
         concurrency: the most requests that wait for a reply at once, from 1 to 1000.
         requests_per_minute: the most requests per minute; None for no cap. The client's own retries are not counted.
         tokens_per_minute: the most tokens of prompts and replies together per minute; None for no cap.
@@ -65,19 +69,18 @@ class EndpointSection(Section):
         for name in _OURS:
             if name in parameters:
                 raise ValueError(f"{name!r} is set by the run itself; take it out")
+        text = json.dumps(parameters)
+        if without_secrets(text) != text:
+            raise ValueError("a key among them would be saved; put it into the variable of api_key_env")
         return parameters
 
     @field_validator("base_url")
     @classmethod
     def _no_secret(cls, url: str) -> str:
-        if "@" in url.partition("://")[2].partition("/")[0]:
+        if "@" in url or without_secrets(url) != url:
             raise ValueError("an address with a password would be saved; put the key into the variable of api_key_env")
-        try:
-            host, _ = urlsplit(url).hostname, urlsplit(url).port
-        except ValueError as error:
-            raise ValueError(f"this is no address ({error})") from error
-        if not host:
-            raise ValueError("this address names no host")
+        if not is_address(url):
+            raise ValueError("this is no address with a host, such as http://host:8000/v1")
         return url.rstrip("/")
 
     @field_validator("api_key_env")

@@ -1,8 +1,9 @@
-"""One side's endpoint: its key, the requests that it takes, and what its errors mean for a run."""
+"""The endpoint of the generator or of the judge: its key, what it supports, and what its errors mean for a run."""
 
 import asyncio
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from artquant_plugin.common.errors import ArtQuantError
@@ -13,17 +14,40 @@ from artquant_plugin.common.openai_client import (
     RequestRefused,
     RequestUnanswered,
 )
+from artquant_plugin.common.openai_features import (
+    MAY_BE_UNSUPPORTED,
+    THIS_PICTURE,
+    Feature,
+    dropped_text,
+    may_be_unsupported,
+    no_support,
+    unsupported_feature,
+)
 from artquant_plugin.train.rad.config import EndpointSection
 from artquant_plugin.train.rad.replies import Reply
 from artquant_plugin.train.rad.steps import Request
-from artquant_plugin.train.rad.store_rows import Side
+from artquant_plugin.train.rad.store_rows import ReplyForm, Side
 
 if TYPE_CHECKING:
+    import openai
     from openai.types.chat import ChatCompletion
 
-NO_SCHEMA = (400, 422)  # statuses of endpoints that do not know response_format
-PAID = ("timeout", "no_completion")  # failures after which the provider may have written, and counted, a reply
+# Failures after which the provider may have written, and counted, a reply.
+PAID = ("timeout", "no_completion", "dropped_text")
+FORMS: tuple[ReplyForm, ...] = ("schema", "object", "text")  # in the order in which an endpoint is asked for them
+_SERVERS_FAULT = "look at the server's log"
 _CHECK_SECONDS = 20.0  # that the check before a run may take
+
+
+def _remedy(side: Side, feature: Feature) -> str:
+    """What to do about a feature that a side's endpoint does not support."""
+    if feature.key == "schema":
+        return f"set {side}.structured=never and run again"
+    if feature.key in ("pictures", "lists") and side == "generator":
+        return "set generator.model to a model that sees pictures, or generator.base_url to a server of one"
+    if feature.key == "system":
+        return f"set {side}.model to a model whose chat template has system messages"
+    return f"change {side}.parameters or {side}.model and run again"
 
 
 class Endpoint:
@@ -33,22 +57,25 @@ class Endpoint:
         side: which of the two it is.
         section: the side's section of the configuration.
         key: from `read_key`; None where the endpoint wants none.
-        structured: what an earlier run learnt: True where the endpoint takes a JSON schema, False where it refuses
-            one, None when that is not known. It counts only where the configuration says ``auto``.
+        form: the form in which an earlier process of this run got replies; None when there was none. It counts only
+            where the configuration says ``auto``.
 
     Attributes:
         server: the address, the model and the key, with the names of the settings that hold them.
         client: of `openai`; the Batch API is reached through it.
         answered: whether the endpoint has answered a request in this run.
-        structured: whether the endpoint takes a JSON schema; None until the first reply.
+        form: the form in which requests ask for their replies.
+        form_known: whether `form` is settled, by the configuration or by a reply.
         slots: a semaphore with as many places as requests may wait for a reply at once.
     """
 
-    def __init__(self, side: Side, section: EndpointSection, key: str | None, structured: bool | None = None) -> None:
+    def __init__(self, side: Side, section: EndpointSection, key: str | None, form: ReplyForm | None = None) -> None:
         self.side = side
         self.section = section
         self.answered = False
-        self.structured = {"auto": structured, "always": True, "never": False}[section.structured]
+        self.form_known = form is not None or section.structured != "auto"
+        self.form = form if form is not None and section.structured == "auto" else first_form(section)
+        self._first = asyncio.Lock()  # until an endpoint has answered, it is asked for one thing at a time
         self.slots = asyncio.Semaphore(section.concurrency)
         self.server = OpenAIServer(
             section.base_url,
@@ -86,44 +113,89 @@ class Endpoint:
         except openai.OpenAIError:
             pass  # no list of models is needed, as long as something answers
 
-    async def ask(self, request: Request, plain: Callable[[], Request]) -> tuple[Request, Reply]:
-        """Send a request.
-
-        Until it is known whether the endpoint takes a JSON schema, a request that is refused with one is sent again
-        without; when that is answered, the schema was the trouble.
+    async def ask(self, request: Request, build: Callable[[ReplyForm], Request]) -> tuple[Request, Reply]:
+        """Send a request, and find out at the first one what the endpoint supports.
 
         Args:
-            request: to be sent; it has a JSON schema unless the endpoint is known to refuse one.
-            plain: makes the same request without a schema.
+            request: to be sent, in the form `self.form`.
+            build: makes the same request in another form.
 
         Returns:
             The request as it was answered, and the reply.
 
         Raises:
-            RequestRefused: the endpoint will not take this request.
+            RequestRefused: the endpoint will not take this request, or did not give its text to the model.
             RequestUnanswered: no usable reply came, for a reason that may be this request's or the endpoint's.
             EndpointDown: the run cannot go on with this endpoint.
         """
+        if not self.answered:
+            async with self._first:
+                if not self.answered:
+                    return await self._first_reply(request, build)
+            request = build(self.form)
+        return request, await self._send(request)
+
+    async def _first_reply(self, request: Request, build: Callable[[ReplyForm], Request]) -> tuple[Request, Reply]:
+        """Send the first request, if need be in other forms; when none is answered, find what is not supported.
+
+        An error that may say so is not repeated by the client, but the other forms are tried at once, each in one
+        request. An error 500 that has no such cause may pass: the request is sent again with the client's retries.
+
+        Raises:
+            RequestFailed: as for `ask`.
+            EndpointDown: as for `ask`; also where the endpoint answers not even plain text.
+        """
+        forms = (self.form,) if self.form_known else FORMS[FORMS.index(self.form) :]
+        async with self.server.connect(not_repeated=MAY_BE_UNSUPPORTED) as first:
+            failure: RequestFailed | EndpointDown | None = None
+            for form in forms:
+                tried = request if form == self.form else build(form)
+                try:
+                    reply = await self._send(tried, first)
+                except (RequestFailed, EndpointDown) as error:
+                    failure = failure or error
+                    if not may_be_unsupported(error):
+                        raise
+                    continue
+                if failure is not None and (failure.status or 0) >= 500:  # which may have passed meanwhile
+                    with suppress(RequestFailed):
+                        tried, reply = request, await self._send(request, first)
+                        form = self.form
+                self.form, self.form_known = form, True
+                return tried, reply
+            assert failure is not None
+            feature = await unsupported_feature(self.server, first, tried.body)
+            if feature is THIS_PICTURE:
+                raise RequestRefused(f"http_{failure.status}", failure.detail, failure.status) from failure
+            if feature is not None:
+                raise no_support(self.server, feature, failure, _remedy(self.side, feature)) from failure
+            if isinstance(failure, RequestRefused):
+                raise self.gives_up(failure) from failure
+            if isinstance(failure, EndpointDown):
+                raise failure
         try:
             reply = await self._send(request)
-        except RequestRefused as refused:
-            if self.structured is not None or refused.status not in NO_SCHEMA or refused.reason == "refused":
-                raise
-            request = plain()
-            try:
-                reply = await self._send(request)
-            except RequestFailed as error:
-                raise (refused if error.status in NO_SCHEMA else error) from error
-            self.structured = False
-            return request, reply
-        if self.structured is None:
-            self.structured = True
+        except RequestFailed as error:
+            raise (self.gives_up(error) if may_be_unsupported(error) else error) from error
+        self.form_known = True
         return request, reply
 
-    async def _send(self, request: Request) -> Reply:
-        completion = await self.server.complete(self.client, request.body, forbidden_is_key=not self.answered)
+    async def _send(self, request: Request, client: "openai.AsyncOpenAI | None" = None) -> Reply:
+        completion = await self.server.complete(
+            client or self.client, request.body, forbidden_is_key=not self.answered
+        )
+        reply = read_completion(completion)
+        try:
+            refuse_dropped_text(request, reply)
+        except RequestRefused as error:
+            if self.answered:
+                raise
+            raise EndpointDown(
+                f"'{self.server.address}' with '{self.server.model}' drops the text of the {self.side}'s request "
+                f"({error.detail}); look at the server's chat template, or change {self.side}.model, and run again"
+            ) from error
         self.answered = True
-        return read_completion(completion)
+        return reply
 
     def gives_up(self, error: RequestFailed) -> EndpointDown:
         """The error that ends a run whose requests fail one after the other.
@@ -134,14 +206,48 @@ class Endpoint:
         said = f"{error.reason}: {error.detail}"
         if error.reason == "no_completion":
             return EndpointDown(
-                f"'{self.section.base_url}' sends the {self.side} no completions ({error.detail}); mend "
+                f"'{self.server.address}' sends the {self.side} no completions ({error.detail}); mend "
                 f"{self.side}.base_url, which usually ends with /v1, and run again to go on"
             )
-        if isinstance(error, RequestUnanswered):
+        if isinstance(error, RequestUnanswered) and error.status is None:
             return self.server.no_answer(said)
+        if isinstance(error, RequestUnanswered):
+            remedy = f"wait, or lower {self.side}.requests_per_minute" if error.status == 429 else _SERVERS_FAULT
+            plain = ", to plain text as well" if error.status in MAY_BE_UNSUPPORTED and not self.answered else ""
+            return EndpointDown(
+                f"'{self.server.address}' answers the {self.side} {error.status}{plain} ({said}); {remedy}, and run "
+                "again to go on"
+            )
         return EndpointDown(
-            f"'{self.section.base_url}' refuses the {self.side}'s requests ({said}); mend {self.side}.parameters or "
+            f"'{self.server.address}' refuses the {self.side}'s requests ({said}); mend {self.side}.parameters or "
             f"{self.side}.model, and run again"
+        )
+
+
+def first_form(section: EndpointSection) -> ReplyForm:
+    """The form in which a side's first request asks for its reply.
+
+    Args:
+        section: the side's section of the configuration.
+    """
+    return "text" if section.structured == "never" else "schema"
+
+
+def refuse_dropped_text(request: Request, reply: Reply) -> None:
+    """See that the endpoint gave a request's text to the model.
+
+    Args:
+        request: as it was sent.
+        reply: what came back, with the endpoint's count of the prompt's tokens.
+
+    Raises:
+        RequestRefused: fewer tokens were counted than the text has; the reason is ``dropped_text``.
+    """
+    if length := dropped_text(request.body, reply.prompt_tokens):
+        raise RequestRefused(
+            "dropped_text",
+            f"it counts {reply.prompt_tokens} tokens for a prompt with {length:,} characters of text, which it cannot "
+            "have given to the model",
         )
 
 

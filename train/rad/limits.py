@@ -40,13 +40,14 @@ class UsableReplies:
     def count(self, outcome: str, detail: str) -> None:
         """Count a reply that is in the store.
 
-        Refusals count only until a reply could be used: after that, they are about the paintings.
+        Refusals, and requests of the Batch API that failed, count only until a reply could be used: after that, they
+        are about the paintings.
 
         Args:
             outcome: ``ok``, or the reason why the reply cannot be used. A description that leaks the score can be.
             detail: what the side wrote, which is told where the run stops.
         """
-        if outcome == "malformed" or (outcome == "refused" and not self.seen):
+        if outcome == "malformed" or (outcome not in ("ok", "leaked_score") and not self.seen):
             self._in_a_row += 1
             self._last = f"{outcome}: {one_line(detail, 200)}"
         else:

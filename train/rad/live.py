@@ -5,7 +5,6 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from functools import partial
 
 from artquant_plugin.common.errors import ArtQuantError, MachineError
 from artquant_plugin.common.openai_client import EndpointDown, RequestFailed, RequestUnanswered
@@ -16,7 +15,7 @@ from artquant_plugin.train.rad.pictures import Pictures
 from artquant_plugin.train.rad.replies import Reply
 from artquant_plugin.train.rad.steps import Request, Steps
 from artquant_plugin.train.rad.store import ROWS_AT_ONCE, RunStore, StoreWriter
-from artquant_plugin.train.rad.store_rows import Change, Exchange, Side, WorkItem
+from artquant_plugin.train.rad.store_rows import Change, Exchange, ReplyForm, Side, WorkItem
 
 # Paintings that go one by one at most, until each side has given a reply that can be used: what is wrong everywhere
 # costs a few requests.
@@ -40,7 +39,7 @@ class _Outcome:
     """What came of a request.
 
     Args:
-        request: as it was sent at last, with or without a JSON schema.
+        request: as it was sent at last, in the form that was answered.
         reply: what the model wrote, or why there is no reply.
         spent: ``cost``, ``seconds`` and ``at`` of the exchange.
     """
@@ -158,14 +157,13 @@ class LiveEngine:
         side = item.side
         endpoint = self.endpoints[side]
 
-        def build(structured: bool) -> Request:
-            return self.steps.request(item, structured=structured, picture=picture)
+        def build(form: ReplyForm) -> Request:
+            return self.steps.request(item, form=form, picture=picture)
 
         async with endpoint.slots:
             if self.stop.is_set():
                 raise StopRequested
-            request = build(endpoint.structured is not False)
-            answer = await self._answer(endpoint, request, partial(build, False))
+            answer = await self._answer(endpoint, build(endpoint.form), build)
         request = answer.request
         if isinstance(answer.reply, Reply):
             outcome, change = self.steps.apply(item, answer.reply)
@@ -188,7 +186,7 @@ class LiveEngine:
         self._hold(endpoint, failed, item, error)
         return None
 
-    async def _answer(self, endpoint: Endpoint, request: Request, plain: Callable[[], Request]) -> _Outcome:
+    async def _answer(self, endpoint: Endpoint, request: Request, build: Callable[[ReplyForm], Request]) -> _Outcome:
         """Wait for the request's turn and its money, send it, and count what it cost."""
         pace, worst = self._paces[endpoint.side], self.steps.worst_case(request)
         await pace.wait(request.tokens)
@@ -201,7 +199,7 @@ class LiveEngine:
         cost, used = 0.0, 0
         reply: Reply | RequestFailed
         try:
-            request, reply = await endpoint.ask(request, plain)
+            request, reply = await endpoint.ask(request, build)
             used = (reply.prompt_tokens or 0) + (reply.completion_tokens or 0) or request.tokens
             cost = worst  # where the endpoint does not count
             if reply.prompt_tokens is not None and reply.completion_tokens is not None:

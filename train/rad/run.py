@@ -152,7 +152,7 @@ class _Work:
         config = self.planned.config
         sections: dict[Side, EndpointSection] = {"generator": config.generator, "judge": config.judge}
         endpoints = {
-            side: Endpoint(side, section, self.keys[side], self.store.takes_schema(side))
+            side: Endpoint(side, section, self.keys[side], self.store.reply_form(side))
             for side, section in sections.items()
         }
         try:
@@ -201,8 +201,8 @@ class _Work:
         finally:
             seconds = meter.close()
             for side, endpoint in endpoints.items():
-                if endpoint.structured is not None and endpoint.section.structured == "auto":
-                    store.keep_takes_schema(side, endpoint.structured)
+                if endpoint.form_known and endpoint.section.structured == "auto":
+                    store.keep_reply_form(side, endpoint.form)
         found = summary(store)
         found.finished, found.requests, found.seconds = meter.finished.total(), meter.requests, seconds
         found.left = len(store.positions(self.splits, self.limit)) + sum(p.items for p in store.open_parts())

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from artquant_plugin.common.run_record import has_writer
 from artquant_plugin.prompting.questions import DESCRIPTION_LEVELS
+from artquant_plugin.train.rad.endpoint import first_form
 from artquant_plugin.train.rad.plan import RadPlan
 from artquant_plugin.train.rad.record import LOCK_FILE, RunRecord
 from artquant_plugin.train.rad.steps import CHARACTERS_PER_TOKEN
@@ -77,7 +78,7 @@ def preview(planned: RadPlan, *, splits: Sequence[str] | None, limit: int | None
     asks = {}
     for side, asked in (("generator", item), ("judge", drafted)):
         section = config.generator if side == "generator" else config.judge
-        asks[side] = request = steps.request(asked, structured=section.structured != "never", picture="(the picture)")
+        asks[side] = request = steps.request(asked, form=first_form(section), picture="(the picture)")
         system, user = request.body["messages"]
         seen = "[the picture]\n" if side == "generator" else ""
         lines += [f"--- {side} {section.model}, system", system["content"], f"--- {side}, user", seen + request.text]

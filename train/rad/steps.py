@@ -14,7 +14,7 @@ from artquant_plugin.train.rad.config import EndpointSection, RadConfig
 from artquant_plugin.train.rad.leaks import find_score
 from artquant_plugin.train.rad.prompts import Prompts
 from artquant_plugin.train.rad.replies import Reply, ReplyError, Verdict, read_estimate, read_levels, read_verdict
-from artquant_plugin.train.rad.store_rows import Change, Exchange, Side, WorkItem
+from artquant_plugin.train.rad.store_rows import Change, Exchange, ReplyForm, Side, WorkItem
 
 JUDGE_TRIES = 2  # replies of the judge to one description that may be unusable
 CHARACTERS_PER_TOKEN = 2  # English has four; budgets and caps must not be passed
@@ -72,7 +72,7 @@ class Steps:
         self.config = config
         self.info = info
         self.prompts = prompts
-        self._frames: dict[tuple[str, str, bool], str] = {}
+        self._frames: dict[tuple[str, str, ReplyForm], str] = {}
 
     def side(self, side: Side) -> EndpointSection:
         """A side's section of the configuration.
@@ -82,12 +82,12 @@ class Steps:
         """
         return self.config.generator if side == "generator" else self.config.judge
 
-    def request(self, item: WorkItem, *, structured: bool, picture: str | None = None) -> Request:
+    def request(self, item: WorkItem, *, form: ReplyForm, picture: str | None = None) -> Request:
         """Make the painting's next request.
 
         Args:
             item: the painting; whether it has a draft says which side is asked.
-            structured: whether to ask for structured outputs.
+            form: how the request asks for JSON; the prompts ask for it in words in any case.
             picture: the painting's picture as a data URI, for the generator; the judge sees none.
         """
         side = item.side
@@ -95,14 +95,14 @@ class Steps:
         mode = "generator" if side == "generator" else self.config.judge.mode
         system, user = self.prompts.generate(item) if side == "generator" else self.prompts.judge(mode, item)
         shared: dict[str, Any] = {"model": section.model, **section.parameters}
-        if structured:
-            shared["response_format"] = _SCHEMAS[mode]
+        if form != "text":
+            shared["response_format"] = _SCHEMAS[mode] if form == "schema" else {"type": "json_object"}
         opening = {"role": "system", "content": system}
         content: Any = user
         if side == "generator":
             content = [{"type": "image_url", "image_url": {"url": picture}}, {"type": "text", "text": user}]
         body = {**shared, "messages": [opening, {"role": "user", "content": content}]}
-        key = (mode, system, structured)
+        key = (mode, system, form)
         if key not in self._frames:
             self._frames[key] = json.dumps({**shared, "messages": [opening]}, ensure_ascii=False)
         picture_tokens = self.config.images.tokens if side == "generator" else 0

@@ -16,14 +16,17 @@ from pathlib import Path
 from typing import Any, Self
 
 from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.files import refuse_link
 from artquant_plugin.common.secrets import without_keys
 from artquant_plugin.common.text import one_line, storable
 from artquant_plugin.train.rad.store_rows import (
+    REPLY_FORMS,
     STATES,
     BatchPart,
     Change,
     Exchange,
     PaintingResult,
+    ReplyForm,
     Side,
     Usage,
     WorkItem,
@@ -37,7 +40,8 @@ GATHER = 0.004  # seconds that a commit waits for further replies
 _Job = tuple[Sequence[Exchange], Sequence[Change], "asyncio.Future[None]"]
 
 
-# In `facts` a run keeps what it learnt: the form version, and whether an endpoint takes a JSON schema.
+# In `facts` a run keeps its form version, and what it learnt about the endpoints: in which form they give replies.
+# That form is a number here and in `parts`, the place in `REPLY_FORMS`.
 _SCHEMA = """
 CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE items (
@@ -109,6 +113,9 @@ class RunStore:
             raise ArtQuantError(
                 f"'{path.parent}' holds no {STORE_FILE}; give the folder of `artquant rad generate --out`"
             )
+        if not readonly:
+            for ending in ("", "-wal", "-shm"):  # SQLite itself would follow a link in the place of its files
+                refuse_link(path.with_name(path.name + ending))
         address = f"{path.absolute().as_uri()}?mode={'ro' if readonly else 'rwc'}"
         try:
             # One thread at a time uses it: the loop's before and after, the writer's in between.
@@ -258,14 +265,14 @@ class RunStore:
         first, count = self._one(query, (last,))
         return None if count < 2 else count / max(time.time() - first, 1e-3)
 
-    def takes_schema(self, side: Side) -> bool | None:
-        """Whether a side's endpoint takes a JSON schema; None where no earlier process of this run found out.
+    def reply_form(self, side: Side) -> ReplyForm | None:
+        """The form in which a side's endpoint gives replies; None where no earlier process of this run found out.
 
         Args:
             side: the side whose endpoint is meant.
         """
         row = self._one("SELECT value FROM facts WHERE name = ?", (f"structured.{side}",))
-        return None if row is None else row[0] == "1"
+        return None if row is None else REPLY_FORMS[int(row[0])]
 
     # Reading what a run works on.
 
@@ -311,7 +318,7 @@ class RunStore:
             "SELECT number, name, side, items, file, batch, status, structured, reserved FROM parts "
             "WHERE status = 'open' ORDER BY number"
         )
-        return [BatchPart(*row) for row in self._all(query)]
+        return [BatchPart(*row[:7], REPLY_FORMS[row[7]], row[8]) for row in self._all(query)]
 
     def in_part(self, number: int, positions: Sequence[int] | None = None) -> list[WorkItem]:
         """Paintings that a part still waits for.
@@ -344,15 +351,15 @@ class RunStore:
 
     # Writing.
 
-    def keep_takes_schema(self, side: Side, takes: bool) -> None:
-        """Keep whether a side's endpoint takes a JSON schema, for later processes of this run.
+    def keep_reply_form(self, side: Side, form: ReplyForm) -> None:
+        """Keep the form in which a side's endpoint gives replies, for later processes of this run.
 
         Args:
             side: the side whose endpoint is meant.
-            takes: True where it takes a schema, False where it refuses one.
+            form: the form of a request that it answered.
         """
         with self.transaction():
-            values = (f"structured.{side}", str(int(takes)))
+            values = (f"structured.{side}", str(REPLY_FORMS.index(form)))
             self._connection.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", values)
 
     def fill(self, items: Iterable[WorkItem]) -> None:
@@ -415,19 +422,19 @@ class RunStore:
             number = self._frames[content] = self._connection.execute(query, (content,)).fetchone()[0]
         return number
 
-    def make_part(self, name: str, side: Side, positions: Sequence[int], *, structured: bool, reserved: float) -> None:
+    def make_part(self, name: str, side: Side, positions: Sequence[int], *, form: ReplyForm, reserved: float) -> None:
         """Put paintings into a new part, so that nothing else asks about them.
 
         Args:
             name: unique among all runs; stands in the batch's metadata, by which a batch is found again.
             side: which side the part's requests ask.
             positions: positions of the paintings that its requests are about.
-            structured: whether its requests ask for structured outputs.
+            form: the form in which its requests ask for their replies.
             reserved: the most that its requests can cost together.
         """
         query = "INSERT INTO parts (name, side, items, structured, reserved) VALUES (?, ?, ?, ?, ?)"
         with self.transaction():
-            values = (name, side, len(positions), structured, reserved)
+            values = (name, side, len(positions), REPLY_FORMS.index(form), reserved)
             number = self._connection.execute(query, values).lastrowid
             self._connection.executemany(
                 "UPDATE items SET part = ? WHERE position = ?", ((number, position) for position in positions)

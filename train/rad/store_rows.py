@@ -5,6 +5,10 @@ from typing import Literal
 
 State = Literal["pending", "refining", "accepted", "failed"]
 Side = Literal["generator", "judge"]
+ReplyForm = Literal["text", "object", "schema"]
+"""How a request asks for JSON: in words alone, as ``json_object``, or by a JSON schema."""
+
+REPLY_FORMS: tuple[ReplyForm, ...] = ("text", "schema", "object")  # the store keeps a form as its place here
 STATES: tuple[State, ...] = ("pending", "refining", "accepted", "failed")
 
 
@@ -174,7 +178,7 @@ class BatchPart:
         file: the provider's id of the uploaded file; None until it is known.
         batch: the provider's id of the batch; None until it is known.
         status: ``open`` until its replies are in the store, then ``done``.
-        structured: whether its requests ask for structured outputs.
+        form: the form in which its requests ask for their replies.
         reserved: the most that its requests can cost together, in the configuration's currency.
     """
 
@@ -185,5 +189,5 @@ class BatchPart:
     file: str | None
     batch: str | None
     status: str
-    structured: bool
+    form: ReplyForm
     reserved: float

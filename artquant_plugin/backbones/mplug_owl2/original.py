@@ -21,6 +21,7 @@ from artquant_plugin.backbones.mplug_owl2.modeling import MPLUGOwl2ForConditiona
 from artquant_plugin.backbones.mplug_owl2.processing import MPLUGOwl2ImageProcessor, MPLUGOwl2Processor
 from artquant_plugin.backbones.mplug_owl2.tokenization import tokenizer_from_sentencepiece
 from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.stand_ins import stand_in
 from artquant_plugin.common.text import one_line
 
 OTHER_WEIGHTS = "non_lora_trainables.bin"
@@ -115,6 +116,8 @@ def _base_weights(folder: Path) -> Iterator[tuple[str, Tensor]]:
 
 def _tensors(path: Path) -> Iterator[tuple[str, Tensor]]:
     """Names and tensors of a file, mapped into memory, so that a large model is read where it is used."""
+    if path.exists() and (instead := stand_in(path)) is not None:
+        raise ArtQuantError(f"{path} {instead}")
     try:
         if path.suffix == ".safetensors":
             with safe_open(path, "pt") as file:

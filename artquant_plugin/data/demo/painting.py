@@ -27,6 +27,7 @@ from artquant_plugin.common.workers import process_pool
 from artquant_plugin.data.dataset import DEMO, INFO_FILE, Dataset, Painting, only_dataset_writer, write_dataset
 from artquant_plugin.data.demo import words as demo_words
 from artquant_plugin.data.images import sha256_file
+from artquant_plugin.data.task_names import check_task_name, is_in_data_home
 
 ROOTS, IMAGES = ("set-1", "set-2"), "images"  # folders of a set's pictures; the rows name them from their root
 PICTURE = re.compile(r"\d{5,}\.png|\.\d{5,}\.png\..*\.tmp")  # those of `atomic_write` before they are whole, too
@@ -227,8 +228,11 @@ def write_demo(
         workers: number of processes that paint; 1 paints in this process, None takes one per core.
 
     Raises:
-        ArtQuantError: another process is writing the folder, or it holds a dataset that is no set of demo paintings.
+        ArtQuantError: another process is writing the folder, it holds a dataset that is no set of demo paintings, or
+            it lies in `data_home` under a name that is taken.
     """
+    if is_in_data_home(folder):
+        check_task_name(folder.absolute().name)
     sizes = {"train": train, "validation": validation, "test": test}
     with only_dataset_writer(folder):
         before = _root_before(folder)

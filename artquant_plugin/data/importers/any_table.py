@@ -117,7 +117,12 @@ def _painting(row: TableRow, columns: AnnotationColumns, score_range: tuple[floa
         id=_image(row, columns.image),  # with its ending: a folder may hold a.jpg and a.png
         image=_image(row, columns.image),
         sha256="",
-        score=row.number(columns.score, *score_range, "mend the table or pass another --score-range"),
+        score=row.number(
+            columns.score,
+            *score_range,
+            "mend the score, or name another --score-column",
+            range_remedy="mend the score or pass another --score-range",
+        ),
         category=row.text(columns.category) or None if columns.category else None,
         comment=row.text(columns.comment) or None if columns.comment else None,
     )

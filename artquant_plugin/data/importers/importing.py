@@ -18,7 +18,6 @@ from artquant_plugin.common.text import listed, one_line
 from artquant_plugin.common.workers import process_pool
 from artquant_plugin.data.copies import SamePicture, counted, same_pictures
 from artquant_plugin.data.dataset import (
-    PLAIN_NAME,
     Dataset,
     Painting,
     check_unique,
@@ -26,8 +25,10 @@ from artquant_plugin.data.dataset import (
     outside_levels,
     write_dataset,
 )
+from artquant_plugin.data.find import import_command
 from artquant_plugin.data.images import ImageError, open_image, resolve_inside, sha256_file
 from artquant_plugin.data.importers.picture_names import find_pictures
+from artquant_plugin.data.task_names import SHIPPED, check_task_name, is_in_data_home
 
 REPORT_FILE = "import-report.csv"
 COPY, COPY_KEPT = "copy", "copy_kept"  # reasons in the report, beside those of images that cannot be used
@@ -123,8 +124,11 @@ def import_dataset(
 
     Raises:
         ArtQuantError: another process is writing the dataset, there is no image folder, there are images that cannot
-            be used or copies that are not allowed (both are listed in import-report.csv), or no paintings are left.
+            be used or copies that are not allowed (both are listed in import-report.csv), no paintings are left, or
+            the folder lies in `data_home` under a name that is taken.
     """
+    if is_in_data_home(out):
+        check_task_name(out.absolute().name)
     with only_dataset_writer(out):
         return _import(annotations, images, out, allow_missing, allow_copies or annotations.official, workers)
 
@@ -306,16 +310,21 @@ def _write_report(path: Path, rows: Sequence[ReportRow]) -> None:
 
 
 def check_name(name: str) -> None:
-    """Refuse a dataset's name that could not be a folder's.
+    """Refuse a name that a dataset of the user's own cannot have, since it names a folder and tasks of lmms-eval.
 
     Args:
         name: begins with a letter, a digit or ``_``, and goes on with these, ``.`` and ``-``.
 
     Raises:
-        ArtQuantError: it has other characters than a folder's name may have.
+        ArtQuantError: it has other characters than a folder's name may have, or is that of a published dataset, of the
+            demo, or of a task that exists already.
     """
-    if not PLAIN_NAME.fullmatch(name):
-        raise ArtQuantError(f"dataset name {name!r} is no plain name; use letters, digits, '.', '_' and '-'")
+    if name in SHIPPED:
+        raise ArtQuantError(
+            f"dataset name {name!r} is that of the dataset which `{import_command(name)}` makes; choose another name, "
+            f"such as 'my_{name}'"
+        )
+    check_task_name(name)
 
 
 def check_range(score_range: tuple[float, float]) -> None:

@@ -10,9 +10,9 @@ The human score is what counts: ``level_probs`` are compared with this package's
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -79,18 +79,96 @@ def read_rad(
     found = {split: _SplitLabels() for split in files}
     problems: list[str] = []
     for split, paths in files.items():
-        for path in paths:
-            for place, content in read_json_values(str(path)):
-                try:
-                    found[split].add(_record(place, content, score_range))
-                except ValueError as error:
-                    problems.append(f"{place}: {error}")
-    if problems:
-        raise ArtQuantError(f"{problems[0]} ({len(problems):,} faulty records in all); mend or remove them")
+        _read_files(paths, score_range, found[split].add, problems)
+    _refuse(problems)
     splits = {split: part.paintings() for split, part in found.items()}
     if not any(splits.values()):
         raise ArtQuantError("the files hold no score record; name those with gt_score as well")
     return Annotations(name, score_range, splits, source, license, notes=tuple(_notes(list(found.values()))))
+
+
+def add_descriptions(annotations: Annotations, files: Sequence[Path]) -> Annotations:
+    """Give a dataset's paintings the descriptions of label files, which are found by the pictures' names.
+
+    The dataset's own scores and splits stay; score records in the files are passed over. A name that the dataset does
+    not have counts for the one painting whose file has the same name in another folder.
+
+    Args:
+        annotations: the dataset as read from its authors' files.
+        files: label files with description records, such as those of the published RAD.
+
+    Returns:
+        The same annotations with descriptions, and with notes on how many there are.
+
+    Raises:
+        ArtQuantError: a file or a record is faulty, there is no description record, or none is of a painting of the
+            dataset.
+    """
+    labels = _SplitLabels()
+    problems: list[str] = []
+    _read_files(files, (-math.inf, math.inf), labels.add_text, problems)
+    _refuse(problems)
+    if not labels.texts:
+        shown = ", ".join(f"'{path}'" for path in files)
+        raise ArtQuantError(f"{shown}: no description record (task_type 'description'); name the files that have them")
+    images = [painting.image for paintings in annotations.splits.values() for painting in paintings]
+    name_of = _names_in_files(images, labels.texts)
+    if not name_of:
+        raise ArtQuantError(
+            f"none of the {len(labels.texts):,} descriptions is of a painting of {annotations.name!r}: they are of "
+            f"pictures such as {next(iter(labels.texts))!r}, the dataset has pictures such as {images[0]!r}; name the "
+            "description files of this dataset"
+        )
+    found = {image: _levels(labels.texts[name]) for image, name in name_of.items()}
+    splits = {
+        split: [replace(painting, description=found.get(painting.image)) for painting in paintings]
+        for split, paintings in annotations.splits.items()
+    }
+    whole = sum(WHOLE_TEXT in (description or {}) for description in found.values())
+    notes = [
+        f"descriptions: {len(found):,} of {len(images):,} paintings have one, {len(found) - whole:,} with three "
+        f"levels, {whole:,} as a whole text"
+    ]
+    used = set(name_of.values())
+    unused = [name for name in labels.texts if name not in used]
+    if unused:
+        notes.append(f"{len(unused):,} descriptions of other pictures left out, {unused[0]!r} the first")
+    if labels.further:
+        notes.append(f"{labels.further:,} further descriptions of pictures that have one left out")
+    return replace(annotations, splits=splits, notes=(*annotations.notes, *notes))
+
+
+def _names_in_files(images: Sequence[str], named: Collection[str]) -> dict[str, str]:
+    """The name under which label files have each of a dataset's images, of those that they have."""
+    in_dataset = Counter(PurePosixPath(image).name for image in images)
+    in_files: dict[str, list[str]] = {}
+    for name in named:
+        in_files.setdefault(PurePosixPath(name).name, []).append(name)
+    found = {}
+    for image in images:
+        file = PurePosixPath(image).name
+        if (name := plain_name(image)) in named:
+            found[image] = name
+        elif in_dataset[file] == 1 and len(in_files.get(file, ())) == 1:
+            found[image] = in_files[file][0]
+    return found
+
+
+def _read_files(
+    paths: Sequence[Path], score_range: tuple[float, float], add: Callable[[LabelRecord], None], problems: list[str]
+) -> None:
+    """Hand the records of label files over one after the other; a faulty one adds a line to the problems instead."""
+    for path in paths:
+        for place, content in read_json_values(str(path)):
+            try:
+                add(_record(place, content, score_range))
+            except ValueError as error:
+                problems.append(f"{place}: {error}")
+
+
+def _refuse(problems: Sequence[str]) -> None:
+    if problems:
+        raise ArtQuantError(f"{problems[0]} ({len(problems):,} faulty records in all); mend or remove them")
 
 
 @dataclass(slots=True)
@@ -101,10 +179,14 @@ class _SplitLabels:
     texts: dict[str, str] = field(default_factory=dict)
     further: int = 0  # descriptions of a picture beyond its first
 
-    def add(self, record: LabelRecord) -> None:
+    def add_text(self, record: LabelRecord) -> None:
         if record.text is not None:
             self.further += record.image in self.texts
             self.texts.setdefault(record.image, record.text)
+
+    def add(self, record: LabelRecord) -> None:
+        if record.text is not None:
+            self.add_text(record)
             return
         before = self.scores.setdefault(record.image, record)
         if before.score != record.score:

@@ -61,7 +61,7 @@ def metric_cell(metric: Metric | None, low: float, high: float, *, too_few: bool
         return Cell(NONE, "", "num")
     bounds = (metric.low, metric.high)
     if math.isnan(metric.low):
-        return Cell(number(metric.value), str(metric.value), "num metric", **_no_interval(too_few))
+        return _without_interval(metric, "num metric", too_few)
     percent = tuple(100 * (bound - low) / (high - low) for bound in (metric.low, metric.value, metric.high))
     said = f"95 % interval {bounds[0]:.3f} to {bounds[1]:.3f}"
     whisker = (percent[0], percent[1], percent[2])
@@ -80,16 +80,15 @@ def plain_cell(metric: Metric | None, *, too_few: bool = False) -> Cell:
     if metric is None or math.isnan(metric.value):
         return Cell(NONE, "", "num")
     if math.isnan(metric.low):
-        return Cell(number(metric.value), str(metric.value), "num", **_no_interval(too_few))
+        return _without_interval(metric, "num", too_few)
     said = f"95 % interval {metric.low:.3f} to {metric.high:.3f}"
     return Cell(number(metric.value), str(metric.value), "num", said, below=f"{metric.low:.3f} – {metric.high:.3f}")
 
 
-def _no_interval(too_few: bool) -> dict[str, str]:
-    """What a cell says in the place of an interval."""
-    if not too_few:
-        return {}
-    return {"title": f"too few paintings for an interval, which takes {FEWEST} or more", "below": "too few"}
+def _without_interval(metric: Metric, style: str, too_few: bool) -> Cell:
+    """The cell of a correlation without an interval, which says where that is for want of paintings."""
+    said = f"too few paintings for an interval, which takes {FEWEST} or more" if too_few else ""
+    return Cell(number(metric.value), str(metric.value), style, said, below="too few" if too_few else "")
 
 
 def printed_cell(row: PublishedFigures | None, metric: str) -> Cell:

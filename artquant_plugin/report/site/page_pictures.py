@@ -50,14 +50,14 @@ def write_pictures(
         MachineError: this machine does not let an image be read.
     """
     wanted = set(previews)
-    for name in ("thumbs", "previews"):
-        (folder / name).mkdir(parents=True, exist_ok=True)
+    for kind in ("thumbs", "previews"):
+        (folder / kind).mkdir(parents=True, exist_ok=True)
     names = {painting_id: _name(path) for painting_id, path in images.items()}
     gone = {painting_id for painting_id, name in names.items() if name is None}
     work = [
-        (painting_id, path, name, painting_id in wanted, folder)
+        (painting_id, path, called, painting_id in wanted, folder)
         for painting_id, path in images.items()
-        if (name := names[painting_id]) is not None
+        if (called := names[painting_id]) is not None
     ]
     todo = [item for item in work if not _written(item[2], item[3], folder)]
     bar = ("pictures", "picture", len(todo))

@@ -209,9 +209,22 @@ def cut(which, name):
     return spoil
 
 
+def write(which, name, content):
+    return lambda base, lora: ((base if which == "base" else lora) / name).write_bytes(content)
+
+
+LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:0123\nsize 15024\n"
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
+        (write("lora", "adapter_model.bin", LFS), "adapter_model.bin is a Git LFS pointer.* run `git lfs pull`"),
+        (write("lora", "non_lora_trainables.bin", b"<html>"), "non_lora_trainables.bin is a web page"),
+        (write("base", "tokenizer.model", b""), "tokenizer.model is no SentencePiece model"),
+        (write("base", "preprocessor_config.json", b"{}"), "cannot be loaded .*image_mean"),
+        (change_adapter(lora_alpha="x"), "cannot be loaded "),
+        (change_adapter(r=0), "cannot be loaded .*division by zero"),
         (spoil_pickle, "non_lora_trainables.bin holds more than tensors and is not unpickled"),
         (spoil_adapter_shape, r"has shape \(32, 8\), the model's has \(32, 32\); give the base"),
         (spoil_adapter_target, "adapter weight 'model.layers.7.self_attn.q_proj.lora_A.weight' .* no counterpart"),

@@ -41,10 +41,10 @@ def dataset(folder: Path, count: int = 6, *, test: int = 0) -> Path:
 
 
 def config(url: str, *overrides: str) -> RadConfig:
-    """The shipped configuration on a loopback endpoint, with prices that are easy to sum: 1 per token."""
+    """The shipped configuration on a loopback endpoint; 1,000 tokens of a prompt cost 1, as does one of a reply."""
     everything = [
         *(f"{side}.{key}" for side in ("generator", "judge") for key in (f"base_url={url}", "api_key_env=null")),
-        *(f"{side}.price={{input: 1000000, output: 1000000}}" for side in ("generator", "judge")),
+        *(f"{side}.price={{input: 1000, output: 1000000}}" for side in ("generator", "judge")),
         "generator.requests_per_minute=null",
         "generator.tokens_per_minute=null",
         "batch.poll_seconds=0.01",

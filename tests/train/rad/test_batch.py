@@ -80,7 +80,7 @@ def test_a_judge_without_batches_is_asked_live(tmp_path, data):
 
 def test_batches_cost_less(tmp_path, data):
     with LocalLLM(script()) as llm:
-        prices = [f"{side}.price={{input: 1000000, output: 1000000, batch: 0.5}}" for side in ("generator", "judge")]
+        prices = [f"{side}.price={{input: 1000, output: 1000000, batch: 0.5}}" for side in ("generator", "judge")]
         assert rad(data, tmp_path / "run", llm.url, *BOTH, *prices, batch=True).cost == 14
 
 
@@ -225,12 +225,12 @@ def test_a_request_file_that_was_removed_is_written_again(tmp_path, data, monkey
 
 
 def test_a_budget_limits_what_is_under_way(tmp_path, data):
-    """A description costs 3,000 at most and 2 in the end, so that two fit at a time, and all in turn."""
+    """A description costs 903 at most and 2 in the end, so that two fit at a time, and all in turn."""
     with LocalLLM(script()) as llm:
-        summary = rad(data, tmp_path / "run", llm.url, *BOTH, batch=True, max_cost=7000.0)
+        summary = rad(data, tmp_path / "run", llm.url, *BOTH, batch=True, max_cost=2000.0)
         assert (summary.counts["accepted"], summary.cost, summary.over_budget) == (7, 28, False)
         assert max(len(batch) for batch in lines(llm) if is_generator(batch[0]["body"])) == 2
-        none = rad(data, tmp_path / "other", llm.url, *BOTH, batch=True, max_cost=1000.0)
+        none = rad(data, tmp_path / "other", llm.url, *BOTH, batch=True, max_cost=800.0)
         assert none.over_budget and none.counts["pending"] == 7
 
 

@@ -97,6 +97,10 @@ def test_no_dataset(tmp_path, capsys):
         ("judge.mode=strict", "judge.mode: "),
         ("prompts=nowhere.yaml", "no configuration 'nowhere.yaml'"),
         ("generator.base_url=https://me:pw@host/v1", "an address with a password would be saved"),
+        ("generator.base_url=https://me:sk-123/:pw@host/v1", "an address with a password would be saved"),
+        ("judge.base_url=https://host/v1?api_key=sk-123", "an address with a password would be saved"),
+        ("judge.base_url=https://host:sk-123/v1", "no address with a host"),
+        ("judge.parameters.api_key=sk-123", "a key among them would be saved"),
     ],
 )
 def test_a_configuration_that_cannot_be(tmp_path, data, capsys, override, said):

@@ -252,16 +252,25 @@ def test_a_key_that_may_not_list_models_may_still_ask(tmp_path):
 def test_exchanges_are_kept_apart_with_their_counts(tmp_path):
     data = dataset(tmp_path / "data")
     with LocalLLM(
-        script(lambda body: Says(levels(body), usage=(100, 20)), lambda _: Says(CONSENT, usage=(30, 4)))
+        script(lambda body: Says(levels(body), usage=(1000, 20)), lambda _: Says(CONSENT, usage=(3000, 4)))
     ) as llm:
         rad(data, tmp_path / "run", llm.url)
     made = exchanges(tmp_path / "run", "generator")
     assert [(e.side, e.prompt_tokens, e.completion_tokens, e.outcome) for e in made] == [
-        ("generator", 100, 20, "ok")
+        ("generator", 1000, 20, "ok")
     ] * 6
     frame = json.loads(made[0].frame)
     assert frame["model"] == "gpt-4o-2024-11-20" and frame["messages"][0]["role"] == "system"
     assert "Viewers' rating" in made[0].request and json.loads(made[0].reply)["perception"].startswith("Calm ground.")
     with RunStore(tmp_path / "run" / STORE_FILE, readonly=True) as store:
         usage = store.usage()["judge", "ok"]
-    assert (usage.requests, usage.prompt_tokens, usage.completion_tokens, usage.cost) == (6, 180, 24, 204)
+    assert (usage.requests, usage.prompt_tokens, usage.completion_tokens, usage.cost) == (6, 18_000, 24, 42)
+
+
+@pytest.mark.parametrize("ending", ["", "-wal"])
+def test_a_link_in_the_place_of_the_stores_files_is_refused(ending, tmp_path):
+    (tmp_path / "precious").write_bytes(b"")
+    (tmp_path / f"store.sqlite{ending}").symlink_to(tmp_path / "precious")
+    with pytest.raises(ArtQuantError, match="is a symbolic link to .*; remove the link"):
+        RunStore(tmp_path / "store.sqlite")
+    assert (tmp_path / "precious").read_bytes() == b""

@@ -1,0 +1,148 @@
+"""The tasks of the user's own datasets: whatever was imported under a name in $ARTQUANT_DATA is a task of that name.
+
+No file is written for them. lmms-eval's index of tasks gets their names, each with the YAML file that all tasks of its
+kind share, and the rest of a task's configuration is made when the task is loaded.
+"""
+
+import fnmatch
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from artquant_plugin.common.errors import ArtQuantError, ArtQuantWarning
+from artquant_plugin.data.dataset import PLAIN_NAME, data_home
+from artquant_plugin.data.find import import_command
+from artquant_plugin.data.task_names import dataset_of, own_datasets
+
+DATASET = "artquant_dataset"  # key of an index entry: the dataset of a task that stands in no YAML file
+# For each ending of a task's name, the file and the module of `tasks` that its kind shares.
+KINDS = {
+    "": ("_scoring_yaml", "scoring"),
+    "_cot": ("_cot_yaml", "scoring"),
+    "_levels": ("_levels_yaml", "scoring"),
+    "_describe": ("_describing_yaml", "describing"),
+}
+
+
+def index_entries(folder: Path) -> dict[str, dict[str, Any]]:
+    """The entries of lmms-eval's index for the tasks of the user's own datasets.
+
+    Args:
+        folder: of our tasks' YAML files.
+
+    Returns:
+        The entries by the names of the tasks. Datasets that cannot be evaluated have none.
+    """
+    return {
+        f"{name}{ending}": {"type": "task", "yaml_path": str(folder / file), DATASET: name}
+        for name, problem in own_datasets().items()
+        if problem is None
+        for ending, (file, _) in KINDS.items()
+    }
+
+
+def task_config(task: str, entry: Mapping[str, Any]) -> dict[str, Any]:
+    """The whole configuration of a task, as lmms-eval has it of a YAML file.
+
+    Args:
+        task: the task's name.
+        entry: its entry of `index_entries`.
+
+    Raises:
+        ArtQuantError: the dataset is gone, or cannot be read.
+    """
+    from lmms_eval.utils import load_yaml_config
+
+    dataset = entry[DATASET]
+    _, module = KINDS[task.removeprefix(dataset)]
+    return {
+        **load_yaml_config(entry["yaml_path"], mode="full"),
+        "task": task,
+        "dataset_kwargs": {"data_files": {"test": _of_dataset(module, dataset, "file")}},
+        "process_docs": _of_dataset(module, dataset, "docs"),
+    }
+
+
+def find_data(task: str, entry: Mapping[str, Any]) -> None:
+    """See that the dataset of a task is there, before a model is loaded.
+
+    Args:
+        task: the task's name.
+        entry: its entry of `index_entries`.
+
+    Raises:
+        ArtQuantError: the dataset is gone, or cannot be read.
+    """
+    _of_dataset(KINDS[task.removeprefix(entry[DATASET])][1], entry[DATASET], "file")
+
+
+def explain_absent(wanted: Sequence[str], index: Mapping[str, Mapping[str, Any]]) -> None:
+    """Say why a task is not there, where lmms-eval would end with a traceback and exit code 0.
+
+    Args:
+        wanted: the names, patterns and files of tasks that the user gave.
+        index: lmms-eval's index of tasks.
+
+    Raises:
+        ArtQuantError: a name is neither in the index nor that of a file: its dataset is broken, or there is none.
+    """
+    for name in wanted:
+        if name not in index and not _is_pattern(name) and not os.path.isfile(name):
+            datasets = own_datasets()
+            raise _absent(name, datasets.get(name) or datasets.get(dataset_of(name)))
+
+
+def warn_of_others(wanted: Sequence[str], index: Mapping[str, Mapping[str, Any]]) -> None:
+    """Say what is evaluated beside the user's own datasets, or in the place of one.
+
+    Args:
+        wanted: the names, patterns and files of tasks that the user gave.
+        index: lmms-eval's index of tasks.
+
+    Warns:
+        ArtQuantWarning: somebody else brings a task under the name of a dataset's task, or a pattern fits a dataset
+            that cannot be evaluated.
+    """
+    for dataset, problem in own_datasets().items():
+        for task in (f"{dataset}{ending}" for ending in KINDS):
+            if task in wanted and DATASET not in index.get(task, {DATASET: dataset}):
+                _warn(
+                    f"task {task!r} is that of '{index[task]['yaml_path']}', and not that of dataset {dataset!r}; "
+                    "import the dataset under another name to evaluate on it"
+                )
+        for name in filter(_is_pattern, wanted):
+            if problem is not None and any(fnmatch.fnmatch(f"{dataset}{ending}", name) for ending in KINDS):
+                _warn(f"{name!r} leaves out dataset {dataset!r}: {problem}")
+
+
+def _is_pattern(name: str) -> bool:
+    return any(character in name for character in "*?[")
+
+
+def _absent(name: str, problem: str | None) -> ArtQuantError:
+    """The error of a task that is not there.
+
+    Args:
+        name: what the user called it.
+        problem: why the dataset of that name has no tasks; None where there is no such dataset.
+    """
+    if problem is not None:
+        return ArtQuantError(f"there is no task {name!r}: {problem}")
+    message = f"there is no task {name!r}, since no dataset is in '{data_home() / dataset_of(name)}'"
+    remedy = "see `lmms-eval --tasks list`"
+    if PLAIN_NAME.fullmatch(name):
+        remedy += f", or make the dataset with `{import_command(dataset_of(name))}`"
+    return ArtQuantError(f"{message}; {remedy}")
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, ArtQuantWarning, stacklevel=3)
+
+
+def _of_dataset(module: str, dataset: str, kind: str) -> Any:
+    """What a task's configuration names: the attribute ``NAME_file`` or ``NAME_docs`` of a module of `tasks`."""
+    from artquant_plugin.tasks import describing, scoring
+
+    return getattr({"scoring": scoring, "describing": describing}[module], f"{dataset}_{kind}")

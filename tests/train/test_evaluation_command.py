@@ -1,0 +1,23 @@
+"""Which tasks the end of a training names."""
+
+import json
+
+import pytest
+
+from artquant_plugin.train.record import RunSummary
+
+
+@pytest.mark.parametrize(("tasks", "named"), [(("mine", "baid"), "mine,baid"), ((), "artquant")])
+def test_the_command_names_the_tasks_of_the_training_data_or_else_the_published_ones(tasks, named, tmp_path):
+    assert f" --tasks {named} --batch_size" in RunSummary(tmp_path, tasks, (), 0, 1.0).command
+
+
+@pytest.mark.parametrize(
+    ("content", "tasks"),
+    [({"tasks": ["mine"], "data": {"artquant_demo": {}}}, ("mine",)), ({"data": {"baid": {}, "mine": {}}}, ("baid",))],
+    ids=["record", "record of an earlier release"],
+)
+def test_a_finished_run_still_names_its_tasks(content, tasks, tmp_path):
+    record = {"config": {}, "stages": {}, "skipped": {}, "seconds": 1.0, **content}
+    (tmp_path / "training.json").write_text(json.dumps(record))
+    assert RunSummary.load(tmp_path).tasks == tasks
