@@ -84,6 +84,11 @@ def _fetch(repo: str, *, kind: str, ignore: list[str] | None, only: list[str] | 
         raise ArtQuantError(f"{kind} {name!r} has no revision {revision!r}; name a branch, tag or commit") from error
     except HFValidationError as error:
         raise ArtQuantError(f"{repo!r} is no folder and no Hub id; mend the path") from error
+    except (KeyError, TypeError, AttributeError) as error:  # the client takes a reply of any other form for its own
+        raise ArtQuantError(
+            f"{repo!r} could not be fetched: what answers for the Hub sends something else than the Hub does "
+            f"({type(error).__name__}: {first_line(error)}); look at HF_ENDPOINT and at proxies"
+        ) from error
     except (HfHubHTTPError, HTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
         reason = first_line(error)
         if isinstance(error, OSError) and error.errno in _DISK_IS_FULL:

@@ -65,6 +65,13 @@ _NAMED = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 
+# Settings whose value is a secret. Names such as `eos_token` and `image_token` are those of a tokenizer's words.
+_SECRET_SETTING = re.compile(
+    r"(?:.*[_-])?(?:(?:api|access|secret|private|account)[_-]?keys?(?:[_-]id)?|(?:auth|access|bearer|api|refresh|hub|hf)"
+    r"[_-]token|password|passwd|passphrase|secrets?|credentials?|authorization|cookie)",
+    re.IGNORECASE,
+)
+
 
 def without_keys(text: str, keys: Iterable[str | None] = ()) -> str:
     """Replace secrets in a text that is otherwise kept as it is, such as what a model wrote.
@@ -183,6 +190,29 @@ def secret_values(text: str) -> list[str]:
     """
     parts = [part for found in _NAMED.finditer(text) for part in re.split(r"""[\s,;|"'\[\](){}]+""", found["value"])]
     return list(dict.fromkeys(part for part in parts if len(part) >= ANYWHERE))
+
+
+def without_secret_settings(content: Any) -> Any:
+    """Replace the texts of settings whose name says that they are secret, such as ``hub_token`` and ``api_key``.
+
+    Args:
+        content: dictionaries, lists and values as `json` and `yaml` read them.
+
+    Returns:
+        A copy in which everything below such a name is ``***``; null stays as it is, and so do true and false.
+
+    Example:
+        >>> without_secret_settings({"train": {"hub_token": "abc", "seed": 0}, "eos_token": "</s>"})
+        {'train': {'hub_token': '***', 'seed': 0}, 'eos_token': '</s>'}
+    """
+    if isinstance(content, dict):
+        return {
+            name: HIDDEN
+            if _SECRET_SETTING.fullmatch(str(name)) and value is not None and not isinstance(value, bool)
+            else without_secret_settings(value)
+            for name, value in content.items()
+        }
+    return [without_secret_settings(value) for value in content] if isinstance(content, list | tuple) else content
 
 
 def each_text(content: Any, change: Callable[[str], str]) -> Any:

@@ -15,9 +15,11 @@ from artquant_plugin.checkpoint.identity import weights_hash
 from artquant_plugin.checkpoint.locate import ADAPTER_CONFIG_FILE, CONFIG_FILE
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.hashes import FileContent
+from artquant_plugin.common.hub import fetch_snapshot
+from artquant_plugin.common.secrets import without_secret_settings
 from artquant_plugin.common.text import one_line
 from artquant_plugin.publish.base_model import TRAINING_FILE, BaseCheckpoint, find_base, training_record
-from artquant_plugin.publish.hub_errors import Target, hub_errors
+from artquant_plugin.publish.hub_errors import Target
 from artquant_plugin.publish.model_card import PLOT_FILE, License, ModelCardFields, model_card, scatter
 from artquant_plugin.publish.scoring_code import LoadingRecipe, scoring_code
 from artquant_plugin.publish.scrub import check_no_home_folder, scrub
@@ -194,7 +196,7 @@ def _text(name: str, path: Path) -> bytes:
 
 
 def _cleaned(name: str, path: Path) -> FileContent:
-    """A file as it is published. Records and configurations are returned without paths of this machine."""
+    """A file as it is published. Records and configurations are returned without paths of this machine and secrets."""
     try:
         if name == "config.train.yaml":
             content = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -204,7 +206,8 @@ def _cleaned(name: str, path: Path) -> FileContent:
         if name in (CONFIG_FILE, "tokenizer_config.json", "processor_config.json"):
             content = json.loads(path.read_text(encoding="utf-8"))
             named = {key: scrub(content[key]) for key in _NAMES if key in content}
-            return _json(content | named) if named else path
+            cleaned = without_secret_settings(content | named)
+            return _json(cleaned) if named or cleaned != content else path
     except (ValueError, TypeError, yaml.YAMLError) as error:
         raise ArtQuantError(f"'{path}' cannot be read ({one_line(error)}); save the checkpoint again") from error
     return path
@@ -222,13 +225,12 @@ def _adapter_config(folder: Path, base: BaseCheckpoint) -> bytes:
 
 def _code(folder: Path, target: Target, base: BaseCheckpoint | None, is_adapter: bool) -> tuple[str, bool]:
     """The card's code that scores an image, and whether `transformers` knows the architecture."""
-    from huggingface_hub import hf_hub_download
     from transformers import AutoConfig
 
     if is_adapter:
         assert base is not None
-        with hub_errors(Target(base.name)):
-            base_folder = Path(hf_hub_download(base.name, CONFIG_FILE, revision=base.revision)).parent
+        at = f"@{base.revision}" if base.revision else ""
+        base_folder = fetch_snapshot(f"{base.name}{at}", only=[CONFIG_FILE])
     else:
         base_folder = folder
     register_architecture(base_folder)

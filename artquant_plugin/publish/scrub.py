@@ -5,7 +5,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from artquant_plugin.common.errors import ArtQuantError
-from artquant_plugin.common.secrets import each_text, without_keys
+from artquant_plugin.common.secrets import each_text, without_keys, without_secret_settings
 
 # An absolute path, or one that begins with ~: within quotes it reaches up to the closing quote, elsewhere up to a
 # space or a punctuation mark.
@@ -19,7 +19,7 @@ _TEXTS = (".json", ".yaml", ".csv", ".md", ".jinja", ".jsonl")
 
 
 def scrub(content: Any) -> Any:
-    """Replace each path of this machine by its last part, and each secret that its form gives away.
+    """Take out the folders of this machine's paths, and secrets that their form or their setting's name gives away.
 
     Args:
         content: dictionaries, lists and values as `json` and `yaml` read them; keys are left as they are.
@@ -33,7 +33,7 @@ def scrub(content: Any) -> Any:
         >>> scrub(["pretrained=/mnt/x/llava,base=org/model", "https://huggingface.co/org/model", "a/b", "and/or"])
         ['pretrained=llava,base=org/model', 'https://huggingface.co/org/model', 'a/b', 'and/or']
     """
-    return each_text(content, lambda text: _without_paths(without_keys(text)))
+    return each_text(without_secret_settings(content), lambda text: _without_paths(without_keys(text)))
 
 
 def _without_paths(text: str) -> str:

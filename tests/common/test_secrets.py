@@ -2,7 +2,14 @@
 
 import pytest
 
-from artquant_plugin.common.secrets import address_secrets, each_text, secret_values, without_keys, without_secrets
+from artquant_plugin.common.secrets import (
+    address_secrets,
+    each_text,
+    secret_values,
+    without_keys,
+    without_secret_settings,
+    without_secrets,
+)
 
 KEY = "sk/very+secret-77"
 
@@ -131,3 +138,11 @@ def test_a_long_text_takes_no_longer_than_its_length_allows(part):
     text = part * (1_000_000 // len(part))
     without_keys(text, [KEY])
     without_secrets(text[:50_000])
+
+
+def test_settings_are_hidden_by_their_names_at_any_depth_and_a_tokenizers_words_are_not():
+    settings = {"train": [{"hub_token": "a1", "push_to_hub_token": None, "use_auth_token": True}], "API_KEY": ["b2"]}
+    hidden = {"train": [{"hub_token": "***", "push_to_hub_token": None, "use_auth_token": True}], "API_KEY": "***"}
+    assert without_secret_settings(settings) == hidden
+    words = {"eos_token": "</s>", "image_token_id": 3, "max_tokens": 5, "key": "c major", "passage": "x"}
+    assert without_secret_settings(words) == words

@@ -190,6 +190,17 @@ def test_records_are_published_without_places_of_this_machine(desk, copy):
     assert yaml.safe_load(card.split("---")[1])["datasets"] == ["baid"]
 
 
+def test_secrets_under_the_names_of_settings_are_not_published(desk, copy):
+    folder = copy("base")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"auth_token": "first-secret"}))
+    (folder / "config.train.yaml").write_text(yaml.safe_dump({"train": {"hub_token": "second-secret", "seed": 1}}))
+    desk.done(folder, "me/silent", "--license", "mit")
+    files = desk.files("me/silent")
+    assert not [name for name, content in files.items() if b"first-secret" in content or b"second-secret" in content]
+    assert yaml.safe_load(files["config.train.yaml"]) == {"train": {"hub_token": "***", "seed": 1}}
+
+
 def test_a_home_that_is_left_in_a_text_stops_the_upload(desk, copy):
     folder = copy("base")
     (folder / "generation_config.json").write_text('{"x": "/home/ann/x"}')
