@@ -111,7 +111,7 @@ def own_datasets() -> dict[str, str | None]:
         folders = sorted(path for path in data_home().iterdir() if path.name not in SHIPPED)
     except OSError:  # no dataset was imported, or the place cannot be read, as the first task of ours will say
         return {}
-    found = {}
+    found: dict[str, str | None] = {}
     for folder in folders:
         try:
             if not (folder / INFO_FILE).is_file():

@@ -318,7 +318,10 @@ class RunStore:
             "SELECT number, name, side, items, file, batch, status, structured, reserved FROM parts "
             "WHERE status = 'open' ORDER BY number"
         )
-        return [BatchPart(*row[:7], REPLY_FORMS[row[7]], row[8]) for row in self._all(query)]
+        return [
+            BatchPart(number, name, side, items, file, batch, status, REPLY_FORMS[form], reserved)
+            for number, name, side, items, file, batch, status, form, reserved in self._all(query)
+        ]
 
     def in_part(self, number: int, positions: Sequence[int] | None = None) -> list[WorkItem]:
         """Paintings that a part still waits for.
