@@ -102,6 +102,11 @@ def hub_errors(target: Target, *, writes: bool = False) -> Iterator[None]:
         raise ArtQuantError(
             f"{where} cannot be looked up while HF_HUB_OFFLINE is set; unset it, and run the same command again"
         ) from error
+    except (KeyError, TypeError) as error:  # what the Hub's client raises of an answer in another form
+        raise ArtQuantError(
+            f"the Hub at {_safe(ENDPOINT)} answers in another form than the Hub's for {where} ({_safe(repr(error))}); "
+            "look at HF_ENDPOINT, and at what stands between here and the Hub"
+        ) from error
     except (OSError, RuntimeError, ValueError, HTTPError) as error:
         cause = error.__cause__ or error
         reason = _safe(str(cause)) or type(cause).__name__
