@@ -1,9 +1,11 @@
 """Predictions of any tool, joined with human scores by image name; what does not join is listed."""
 
 import math
+import operator
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -196,27 +198,58 @@ def join_predictions(
     if shorten is not None:
         found = _renamed(found, shorten)
     scores = truth.scores
-    images = sorted(image for image in found.values if image in scores)
+    images, predictions, truths = _pairs(found, scores)
     if not images:
         raise ArtQuantError(
             f"no image of '{found.path}' has both a prediction and a human score ({len(found):,} predicted, "
             f"{len(scores):,} scored); {_no_pair(found, scores)}"
         )
-    held = (found.values, found.unparsable, found.failed, found.duplicates)
+    others = [*found.unparsable, *found.failed, *found.duplicates]
+    known = {image for image in others if image in scores}
+    missing: list[str] = []
+    if len(images) + len(known) < len(scores):  # looking for millions of names takes seconds
+        missing = sorted(image for image in scores if image not in found.values and image not in known)
+    unknown = [image for image in others if image not in known]
+    if len(images) < len(found.values):
+        unknown += [image for image in found.values if image not in scores]
     return JoinedPredictions(
         images=images,
-        predictions=[found.values[image] for image in images],
-        truths=[scores[image] for image in images],
+        predictions=predictions,
+        truths=truths,
         n_truth=len(scores),
+<<<<<<< HEAD
         missing=sorted(image for image in scores if not any(image in names for names in held)),
         failed=sorted(f"{image} ({reason})" for image, reason in found.failed.items() if image in scores),
         unparsable=sorted(
             f"{image} ({one_line(text)!r})" for image, text in found.unparsable.items() if image in scores
         ),
+=======
+        missing=missing,
+        failed=sorted(f"{image} ({reason})" for image, reason in found.failed.items() if image in known),
+        unparsable=sorted(f"{image} ({text!r})" for image, text in found.unparsable.items() if image in known),
+>>>>>>> metrics
         duplicates=sorted(found.duplicates),
-        unknown=sorted(image for names in held for image in names if image not in scores),
+        unknown=sorted(unknown),
         left_out=truth.left_out,
     )
+
+
+def _pairs(found: Predictions, scores: Mapping[str, float]) -> tuple[list[str], list[float], list[float]]:
+    """The names of the images that have both, sorted, their predictions and their human scores."""
+    images: list[str] = []
+    predictions: list[float] = []
+    truths: list[float] = []
+    for image, value in found.values.items():
+        score = scores.get(image)
+        if score is not None:
+            images.append(image)
+            predictions.append(value)
+            truths.append(score)
+    if not all(map(operator.lt, images, islice(images, 1, None))):
+        order = sorted(range(len(images)), key=images.__getitem__)
+        images = [images[place] for place in order]
+        predictions, truths = [predictions[place] for place in order], [truths[place] for place in order]
+    return images, predictions, truths
 
 
 def join_by_any_name(found: Predictions, truth: Truth) -> JoinedPredictions:
@@ -234,6 +267,7 @@ def join_by_any_name(found: Predictions, truth: Truth) -> JoinedPredictions:
     Raises:
         ArtQuantError: there is not one pair.
     """
+<<<<<<< HEAD
     known = sum(image in truth.scores for image in found.values)
     best, shorten = truth.scores, None
     for truth_way, way in SPELLINGS:
@@ -246,6 +280,21 @@ def join_by_any_name(found: Predictions, truth: Truth) -> JoinedPredictions:
         return join_predictions(found, truth)
     short = join_predictions(found, Truth(best, truth.left_out), shorten=shorten)
     return replace(short, n_truth=len(truth.scores))
+=======
+    try:
+        exact = join_predictions(found, truth)
+        if len(exact.images) == len(found.values):
+            return exact
+    except ArtQuantError:
+        exact = None
+    by_file_name = _unique_file_names(truth.scores)
+    fitting = sum(file_name(image) in by_file_name for image in found.values)
+    if fitting > (len(exact.images) if exact else 0):
+        short = join_predictions(found, Truth(by_file_name, truth.left_out), shorten=file_name)
+        if exact is None or len(short.images) > len(exact.images):
+            return replace(short, n_truth=len(truth.scores))
+    return exact or join_predictions(found, truth)  # which raises the error
+>>>>>>> metrics
 
 
 def file_name(image: str) -> str:
