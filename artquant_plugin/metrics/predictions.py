@@ -217,17 +217,11 @@ def join_predictions(
         predictions=predictions,
         truths=truths,
         n_truth=len(scores),
-<<<<<<< HEAD
-        missing=sorted(image for image in scores if not any(image in names for names in held)),
-        failed=sorted(f"{image} ({reason})" for image, reason in found.failed.items() if image in scores),
-        unparsable=sorted(
-            f"{image} ({one_line(text)!r})" for image, text in found.unparsable.items() if image in scores
-        ),
-=======
         missing=missing,
         failed=sorted(f"{image} ({reason})" for image, reason in found.failed.items() if image in known),
-        unparsable=sorted(f"{image} ({text!r})" for image, text in found.unparsable.items() if image in known),
->>>>>>> metrics
+        unparsable=sorted(
+            f"{image} ({one_line(text)!r})" for image, text in found.unparsable.items() if image in known
+        ),
         duplicates=sorted(found.duplicates),
         unknown=sorted(unknown),
         left_out=truth.left_out,
@@ -267,7 +261,6 @@ def join_by_any_name(found: Predictions, truth: Truth) -> JoinedPredictions:
     Raises:
         ArtQuantError: there is not one pair.
     """
-<<<<<<< HEAD
     known = sum(image in truth.scores for image in found.values)
     best, shorten = truth.scores, None
     for truth_way, way in SPELLINGS:
@@ -280,21 +273,6 @@ def join_by_any_name(found: Predictions, truth: Truth) -> JoinedPredictions:
         return join_predictions(found, truth)
     short = join_predictions(found, Truth(best, truth.left_out), shorten=shorten)
     return replace(short, n_truth=len(truth.scores))
-=======
-    try:
-        exact = join_predictions(found, truth)
-        if len(exact.images) == len(found.values):
-            return exact
-    except ArtQuantError:
-        exact = None
-    by_file_name = _unique_file_names(truth.scores)
-    fitting = sum(file_name(image) in by_file_name for image in found.values)
-    if fitting > (len(exact.images) if exact else 0):
-        short = join_predictions(found, Truth(by_file_name, truth.left_out), shorten=file_name)
-        if exact is None or len(short.images) > len(exact.images):
-            return replace(short, n_truth=len(truth.scores))
-    return exact or join_predictions(found, truth)  # which raises the error
->>>>>>> metrics
 
 
 def file_name(image: str) -> str:
