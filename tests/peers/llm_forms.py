@@ -13,7 +13,7 @@ def completion(**changes: Any) -> dict[str, Any]:
         "created": 1,
         "model": "m",
         "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "{}"}}],
-        "usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2},
+        "usage": {"prompt_tokens": 1000, "completion_tokens": 1, "total_tokens": 1001},
     }
     return whole | changes
 

@@ -44,7 +44,7 @@ def test_paintings_are_described_and_the_summary_says_so(tmp_path, data, capsys)
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "greys: gpt-4o-2024-11-20 describes, deepseek-chat judges"
     assert "after 1 round: 6 accepted, 0 failed" in lines
-    assert any(line.startswith("generator ok: 6 requests, 6 + 6 tokens, cost 0.000") for line in lines)
+    assert any(line.startswith("generator ok: 6 requests, 6,000 + 6 tokens, cost 0.015") for line in lines)
 
 
 def test_an_unreadable_image(tmp_path, data, capsys):
