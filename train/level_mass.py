@@ -7,6 +7,7 @@ nothing: their logits grow by the same amount, so that the probabilities among t
 """
 
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,7 +32,7 @@ class MassChange:
 
     Args:
         before: Mean probability that the level words had together among all tokens, as they were trained; None where
-            no image could be read.
+            they cannot be raised, or no image could be read.
         after: The same with the vector; `before` where nothing was changed.
         reason: Why nothing was changed; None where something was.
     """
@@ -44,7 +45,7 @@ class MassChange:
     def line(self) -> str:
         """What became of it, for a terminal."""
         if self.before is None:
-            return f"level words: {self.reason}"
+            return f"level words: not raised, as {self.reason}"
         if self.reason is None:
             return f"level words: {self.after:.3f} of the probability, {self.before:.3f} as they were trained"
         return f"level words: {self.before:.3f} of the probability; not raised, as {self.reason}"
@@ -72,41 +73,41 @@ def raise_level_mass(
     was_training = model.training
     model.eval()
     try:
-        level, other = _hidden_states(model, prompter, scores, SCORES)
-        if descriptions is not None:
-            other = torch.cat([other, _hidden_states(model, prompter, descriptions, DESCRIPTIONS)[1]])
-        return _raise(model, prompter, level, other, wanted)
+        with _types_mixed(model):
+            reason = _obstacle(model, prompter)
+            if reason is not None:
+                return MassChange(None, None, reason)
+            level, other = _hidden_states(model, prompter, scores, SCORES)
+            if descriptions is not None:
+                other = torch.cat([other, _hidden_states(model, prompter, descriptions, DESCRIPTIONS)[1]])
+        if not len(level):
+            return MassChange(None, None, "no image of a score sample could be read")
+        return _raise(model, prompter.level_ids, level, other, wanted)
     finally:
         model.train(was_training)
 
 
-def _raise(model: Any, prompter: Prompter, level: Tensor, other: Tensor, wanted: float) -> MassChange:
-    """Find the vector and add it, unless there is a reason not to.
+def _raise(model: Any, level_ids: Sequence[int], level: Tensor, other: Tensor, wanted: float) -> MassChange:
+    """Find the vector and add it, unless the words have the probability already, or scores would change.
 
     Args:
-        model: The trained model.
-        prompter: Knows the level words' tokens and the prompt.
+        model: The trained model, whose head is a plain one.
+        level_ids: Token ids of the K level words.
         level: Hidden states where a level is decided, shape (n, hidden), float64, on the CPU.
         other: Hidden states at the other positions of answers, shape (m, hidden), float64, on the CPU.
         wanted: Probability in (0, 1) that the level words are to have together.
     """
-    head, transform = core(model).get_output_embeddings(), logit_transform(model)
-    ids = list(prompter.level_ids)
-    if not len(level):
-        return MassChange(None, None, "no image of a score sample could be read")
+    head, ids = core(model).get_output_embeddings(), list(level_ids)
     before = _logits(model, level)
     odds = _odds(before, ids)
     if torch.quantile(odds.sigmoid(), 1 - REACHED) >= wanted:
         return _unchanged(odds, "the level words have it already")
-    reason = _obstacle(model, prompter, head)
-    if reason is not None:
-        return _unchanged(odds, reason)
     direction = level.mean(dim=0)
     if len(other):
         moments = other.T @ other / len(other)
         ridge = _RIDGE * moments.diagonal().mean() * torch.eye(len(moments), dtype=moments.dtype)
         direction = torch.linalg.solve(moments + ridge, direction)
-    along = transform.scale * (level @ direction)
+    along = logit_transform(model).scale * (level @ direction)
     needed = ((np.log(wanted / (1 - wanted)) - odds) / along)[along > 0]
     vector = torch.quantile(needed, REACHED) * direction
     rows = head.weight.detach()[ids].clone()
@@ -123,13 +124,21 @@ def _raise(model: Any, prompter: Prompter, level: Tensor, other: Tensor, wanted:
 
 def _logits(model: Any, hidden: Tensor) -> Tensor:
     """Logits of the whole vocabulary, shape (n, V), float64, on the CPU, for hidden states of shape (n, hidden)."""
+    head = core(model).get_output_embeddings()
     with torch.no_grad():
-        logits = core(model).get_output_embeddings()(hidden.to(model.device, model.dtype))
-        return logit_transform(model)(logits.float()).double().cpu()
+        return logit_transform(model)(head(hidden.to(head.weight)).float()).double().cpu()
 
 
-def _obstacle(model: Any, prompter: Prompter, head: Any) -> str | None:
+def _types_mixed(model: Any) -> Any:
+    """Autocast where trained weights are float32 and the others narrower, as in training; else nothing."""
+    types = {parameter.dtype for parameter in model.parameters() if parameter.is_floating_point()}
+    narrow = types - {torch.float32}
+    return torch.autocast(model.device.type, narrow.pop()) if len(types) > 1 else nullcontext()
+
+
+def _obstacle(model: Any, prompter: Prompter) -> str | None:
     """Why the level words' rows must not be changed; None where they may."""
+    head = core(model).get_output_embeddings()
     if type(head) is not nn.Linear:
         return "its output head is adapted or quantised"
     if not head.weight.requires_grad:

@@ -112,7 +112,7 @@ def check_safetensors(path: Path) -> list[int]:
     """Check that a file is in the format of safetensors and has the length that its header describes.
 
     Args:
-        path: the file of weights, in the form of safetensors.
+        path: the weights file, whose first bytes and header are read.
 
     Returns:
         How many numbers each of its tensors has.

@@ -147,7 +147,7 @@ def check_layers(model: Any, name: str) -> None:
     Weights that were quantised and saved on a GPU may have any width. bitsandbytes computes some of them on no CPU.
 
     Args:
-        model: a model of `transformers` that is loaded, quantised or not.
+        model: a loaded `transformers` model, on the device where it is used.
         name: what the user typed for the checkpoint, for error messages.
 
     Raises:

@@ -95,7 +95,7 @@ def read_object(path: Path, *, remedy: str, strict: bool = False) -> dict[str, A
     """Read a file that holds one JSON object.
 
     Args:
-        path: the file, which should be in UTF-8.
+        path: the file, which must be in UTF-8 without a byte order mark.
         remedy: what the user can do where the file holds something else, such as "fetch it again".
         strict: whether a key that stands twice in one object, and a number that is not finite (``NaN``, ``1e999``),
             are errors. Without it the last value of a repeated key counts, as in other programs that read the file.

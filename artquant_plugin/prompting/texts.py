@@ -21,7 +21,7 @@ def check_text(text: object, what: str, longest: int, *, line_breaks: bool = Fal
     r"""Refuse what is no text, or no text that can be shown and sent as it is.
 
     Args:
-        text: the value to check, which may be of any type.
+        text: the value to check, of any type, as it came from a file.
         what: what the text is, as the subject of the message, such as "a level word".
         longest: the largest number of characters that is allowed.
         line_breaks: whether the text may have several lines; ``\n`` and ``\t`` are then allowed.

@@ -21,7 +21,7 @@ def time_limit(seconds: float, followed: str) -> Iterator[None]:
     that takes long by itself, such as a power of large numbers, is not interrupted.
 
     Args:
-        seconds: the limit in seconds of wall time, above 0.
+        seconds: how long the block may run, above 0.
         followed: the name of the source file whose loops are followed line by line, as code objects have it; templates
             of jinja2 have ``<template>``.
 

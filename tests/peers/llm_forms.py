@@ -98,7 +98,7 @@ NO_USAGE: dict[str, Any] = {
     "a text": "12",
     "empty": {},
     "negative": {"prompt_tokens": -5_000_000, "completion_tokens": -1},
-    "one negative": {"prompt_tokens": 10, "completion_tokens": -5_000_000},
+    "one negative": {"prompt_tokens": 1000, "completion_tokens": -5_000_000},
     "texts": {"prompt_tokens": "10", "completion_tokens": "1"},
     "true": {"prompt_tokens": True, "completion_tokens": True},
     "fractions": {"prompt_tokens": 10.5, "completion_tokens": 1.5},

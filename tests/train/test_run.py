@@ -19,8 +19,8 @@ from artquant_plugin.data.images import sha256_file
 from artquant_plugin.metrics.agreement import srocc
 from artquant_plugin.scoring.scorer import ArtQuantScorer
 from artquant_plugin.train.config import load_config
+from artquant_plugin.train.record import RunSummary
 from artquant_plugin.train.run import check_gpus, dry_run, train
-from artquant_plugin.train.sections import LossSection
 from tests.tiny import pictures
 from tests.train.runs import LORA, same, weights, write_config, write_small
 
@@ -76,12 +76,29 @@ def test_the_curves_hold_the_loss_and_its_parts_of_every_step(finished):
     assert [line["stage"] for line in steps] == ["mat"] * 4 + ["sot"] * 2  # 32 samples, then 16, in batches of 8
     for line in steps:
         parts = [float(line[name] or 0) for name in ("ce_description", "ce_answer", "kl")]
-        mass = LossSection().k_mass * float(line["ce_mass"])
-        assert float(line["loss"]) == pytest.approx(sum(parts) + mass, rel=1e-3)
+        assert float(line["loss"]) == pytest.approx(sum(parts), rel=1e-3)
         assert 0 < float(line["level_mass"]) <= 1
     assert not steps[-1]["ce_description"]
     assert [line["stage"] for line in lines if line["eval_srocc"]] == ["mat", "sot"]
     assert [0 < float(line["eval_level_mass"]) <= 1 for line in lines if line["eval_srocc"]] == [True, True]
+
+
+def test_the_level_words_are_raised_at_the_end_and_nothing_else_differs_from_the_papers_form(finished, data, tmp_path):
+    paper = train(load_config(config_file(tmp_path, data, loss={"preset": "paper"})))
+    record = json.loads((finished / "training.json").read_text())["level_mass"]
+    assert record["before"] < 0.9 < 0.95 <= record["after"] and record["reason"] is None
+    assert f"level words: {record['after']:.3f} of the probability, " in "\n".join(RunSummary.load(finished).lines())
+    assert paper.level_mass is RunSummary.load(paper.output).level_mass is None
+    raised, trained = weights(finished), weights(paper.output)
+    assert raised.keys() == trained.keys()
+    (head,) = [name for name in raised if not torch.equal(raised[name], trained[name])]
+    assert head.endswith("lm_head.weight")
+    assert (raised[head] != trained[head]).any(dim=1).sum() == 5
+    scores = [
+        [result.score for result in ArtQuantScorer.from_pretrained(str(folder), device="cpu").score(pictures(3))]
+        for folder in (finished, paper.output)
+    ]
+    assert scores[0] == pytest.approx(scores[1], abs=1e-4)
 
 
 def test_the_record_tells_what_was_trained_with_what(finished, data):
