@@ -79,6 +79,7 @@ def test_an_empty_dataset(tmp_path, data, capsys):
     (data / "train.jsonl").write_text("")
     info = json.loads((data / "dataset.json").read_text())
     info["splits"]["train"]["n"] = 0
+    info["files"] = {}  # whoever edits a split by hand is warned of it otherwise
     (data / "dataset.json").write_text(json.dumps(info))
     assert "the dataset has no paintings" in refused(capsys, tmp_path, data)
 

@@ -207,8 +207,8 @@ def test_scores_outside_the_levels_need_level_values(tmp_path):
 def test_the_command_imports_files_that_training_takes(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("ARTQUANT_DATA", str(tmp_path / "home"))
     (tmp_path / "pictures").mkdir()
-    for name in ("a.png", "b.png", "c.png"):
-        Image.new("RGB", (8, 8), "red" if name == "a.png" else "blue").save(tmp_path / "pictures" / name)
+    for name, colour in (("a.png", "red"), ("b.png", "blue"), ("c.png", "green")):
+        Image.new("RGB", (8, 8), colour).save(tmp_path / "pictures" / name)
     files = [
         write(tmp_path / "s.json", score("a.png", 5.0), score("b.png", 7.5)),
         write(tmp_path / "d.json", described("a.png", "Restless.")),
