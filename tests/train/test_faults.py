@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from artquant_plugin.checkpoint import load_checkpoint
-from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.errors import ArtQuantError, MachineError
 from artquant_plugin.prompting.levels import LevelScale
 from artquant_plugin.prompting.prompter import Prompter, PromptSpec
 from artquant_plugin.train.collate import REPORT, AnswerCollator, GuardedCollator, count_terms
@@ -135,7 +135,7 @@ def test_a_disk_that_fails_stops_the_run_also_where_bad_images_are_left_out(work
     (data / f"{BAD}.png").unlink()
     (data / f"{BAD}.png").symlink_to("/proc/self/mem")  # reading it fails with EIO
     options = {"on_bad_sample": "skip", "dataloader_num_workers": workers, "per_device_train_batch_size": 8}
-    with pytest.raises(ArtQuantError, match=rf"{BAD}\.png' cannot be read: Input/output error; look for") as raised:
+    with pytest.raises(MachineError, match=rf"{BAD}\.png' cannot be read: Input/output error; look for") as raised:
         train(load_config(write_config(tmp_path, data, stages=ONE_STAGE, train=options)))
     assert "\n" not in str(raised.value)
 
