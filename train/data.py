@@ -119,7 +119,7 @@ def score_samples(
 
     Args:
         names: What messages call each of the n paintings.
-        images: The image of each.
+        images: The image of each painting, in the same order.
         scores: The score of each, in the unit of the levels' values.
         levels: The levels, and how a score becomes a soft label.
         deviation_of: Gives, for the number of a painting and the name that `levels.deviation` holds, the standard
@@ -147,7 +147,7 @@ def folder_score_samples(dataset: Dataset, paintings: Sequence[Painting], levels
 
     Args:
         dataset: The dataset that the paintings are of.
-        paintings: Paintings of the dataset.
+        paintings: Those of its paintings that get a sample.
         levels: The levels, and how a score becomes a soft label; `deviation` may name an attribute of the paintings.
 
     Raises:

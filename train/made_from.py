@@ -47,7 +47,7 @@ def made_from_local(config: TrainConfig) -> dict[str, Any]:
     A finished run needs neither its data nor its model any more, so that what is gone, or is on the Hub, is left out.
 
     Args:
-        config: Configuration of the run.
+        config: Configuration of the run, which names its data and its model.
 
     Returns:
         Those of the keys ``datasets`` and ``weights`` of `made_from` whose parts are all there.

@@ -338,7 +338,7 @@ def check_start(config: TrainConfig) -> None:
     """See that training can start from the checkpoint that the configuration names, before it is loaded.
 
     Args:
-        config: Configuration of the run.
+        config: Configuration of the run, which names the checkpoint, the output and what is trained.
 
     Raises:
         ArtQuantError: The checkpoint is not there, lies in the output folder, or has weights that are stored quantised

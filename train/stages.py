@@ -165,7 +165,7 @@ class RunFolder:
         """Write what the run begins with, or goes on with; what an earlier run left behind is removed.
 
         Args:
-            config: Configuration of the run.
+            config: Configuration with which the run begins or is resumed.
             made_from: What else decides about its weights, as `made_from` gives it.
         """
         if not self.begun:

@@ -110,7 +110,7 @@ def row_score_samples(
     """One score sample per row.
 
     Args:
-        columns: Reads the rows.
+        columns: Columns of the table that the rows are of.
         rows: Values of each row by column.
         images: The image of each row, which knows the row's number in the table.
         levels: The levels, and how a score becomes a soft label; `deviation` may name a column.
