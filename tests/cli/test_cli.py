@@ -93,8 +93,8 @@ def test_a_place_that_cannot_be_written_is_one_line(args, capsys, tmp_path, monk
 @pytest.fixture
 def table(tmp_path) -> Path:
     (tmp_path / "pictures").mkdir()
-    for name in "abcdefghij":
-        Image.new("RGB", (8, 8), "red").save(tmp_path / "pictures" / f"{name}.png")
+    for index, name in enumerate("abcdefghij"):
+        Image.new("RGB", (8, 8), (index, 0, 0)).save(tmp_path / "pictures" / f"{name}.png")
     path = tmp_path / "scores.csv"
     path.write_text("image,score\n" + "".join(f"{name}.png,{i}\n" for i, name in enumerate("abcdefghij")))
     return path
