@@ -145,7 +145,7 @@ def test_an_option_may_be_mended_when_nothing_was_scored_yet(score, paintings, t
             "--engine ray writes shards, not one file; pass --out FOLDER/",
         ),
         (("a.png", "--endpoint", "http://127.0.0.1:9/v1"), "no answer from 'http://127.0.0.1:9/v1'"),
-        (("a.png", "--endpoint", "x", "--level-tokens", "a,b"), "2 level tokens for 5 levels"),
+        (("a.png", "--endpoint", "http://x/v1", "--level-tokens", "a,b"), "2 level tokens for 5 levels"),
         (("a.png", "--endpoint", "x", "--extra-body", "{"), "--extra-body is not JSON"),
         (("a.png", "--endpoint", "x", "--extra-body", "[]"), "--extra-body is list, not an object"),
         (("a.png", "--endpoint", "x", "--scoring-file", "m.csv"), "--scoring-file 'm.csv' is no artquant.json"),

@@ -56,7 +56,7 @@ def fails(capsys, *args: str) -> str:
         (("metrics", "nothing.csv", "--truth", "baid"), "dataset 'baid' is not in"),
         (("metrics", "nothing.csv", "--truth", "t.csv", "--resamples", "-1"), "must not be negative"),
         (("metrics", "nothing.csv", "--truth", "truth.csv"), "'truth.csv' does not exist; name a CSV file"),
-        (("results", "nowhere"), "holds no samples of a scoring task"),
+        (("results", "nowhere"), "'nowhere' does not exist; name the folder"),
     ],
 )
 def test_errors_are_one_line_with_exit_code_2(args, message, capsys, tmp_path, monkeypatch):
