@@ -277,7 +277,7 @@ _TEMPLATE = """---
 
 # {{ name }}
 
-Agreement how beautiful people find a painting, from {{ low }} to {{ high }}: a vision-language model whose score is \
+Scores how beautiful people find a painting, from {{ low }} to {{ high }}: a vision-language model whose score is \
 the expectation over the probabilities of level words ({{ levels }}).
 {% if base %}
 {{ "An adapter of" if is_adapter else "Trained from" }} {{ base }}.
@@ -292,7 +292,8 @@ With `transformers`{{ " and `peft`" if is_adapter else "" }} alone:
 {{ code }}
 ```
 {% if is_known and as_shown %}
-The lines turn an image as its camera says. One with transparency is to be put on white first, as {{ package }} does.
+The code turns an image upright as its EXIF orientation says. Put an image with transparency on a white background \
+first, as {{ package }} does.
 {% endif %}
 In batches, over folders and archives, and in [lmms-eval](https://github.com/EvolvingLMMs-Lab/lmms-eval), with \
 {{ package }}:
@@ -332,6 +333,6 @@ No record of a training is part of this repository.
 - A score is relative to the people who rated the training data\
 {% if trained_on %} ({{ trained_on }}){% endif %}: their taste, culture and time. It is no measure of a work's worth, \
 and not meant for decisions about artists.
-- Agreement of different scales, models or prompts cannot be compared.
+- Scores of different scales, models or prompts cannot be compared.
 {% for term in terms %}- Terms of the data, which forbid commercial use: {{ term }}.
 {% endfor %}"""
