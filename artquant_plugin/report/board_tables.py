@@ -1,4 +1,4 @@
-"""The figures of a board as tables: leaderboard, comparisons, groups. Every format and the page show these."""
+"""The figures of a board as tables: leaderboard, comparisons and groups, which every format and the page show."""
 
 import math
 from collections.abc import Sequence
@@ -53,8 +53,8 @@ def ordered(evaluations: Sequence[Evaluation]) -> list[Evaluation]:
     return sorted(evaluations, key=rank)
 
 
-def printed_rows(analysis: Analysis) -> tuple[dict[str, PublishedFigures], list[PublishedFigures]]:
-    """Assign the published figures on the board's dataset to its models by name.
+def published_rows(analysis: Analysis) -> tuple[dict[str, PublishedFigures], list[PublishedFigures]]:
+    """Divide the published figures on the board's dataset into those of its models, by name, and all others.
 
     Returns:
         The published figures of the board's models by the models' names, and the figures of all other methods.
@@ -71,7 +71,7 @@ def printed_rows(analysis: Analysis) -> tuple[dict[str, PublishedFigures], list[
 
 def leaderboard(analysis: Analysis) -> Table:
     """The leaderboard: measured figures, and published ones in columns of their own. Empty columns are left out."""
-    own, others = printed_rows(analysis)
+    own, others = published_rows(analysis)
     rows = []
     for evaluation in ordered(analysis.evaluations):
         printed = own.get(evaluation.model.name)
@@ -153,7 +153,7 @@ def comparisons_table(dataset: str, comparisons: Sequence[Comparison], cautions:
             "and Zou's interval are closed forms for PLCC, uncorrected, as a cross-check.",
             *cautions,
         ),
-        words=2,
+        word_columns=2,
     )
 
 
@@ -331,7 +331,7 @@ def _without_empty(table: Table) -> Table:
         header=tuple(table.header[place] for place in kept),
         rows=[tuple(row[place] for place in kept) for row in table.rows],
         notes=table.notes,
-        words=table.words,
+        word_columns=table.word_columns,
     )
 
 

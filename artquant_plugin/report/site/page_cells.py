@@ -86,12 +86,12 @@ def plain_cell(metric: Metric | None, *, too_few: bool = False) -> Cell:
 
 
 def _without_interval(metric: Metric, style: str, too_few: bool) -> Cell:
-    """The cell of a correlation without an interval, which says where that is for want of paintings."""
+    """The cell of a correlation without an interval; it says so where the cause is too few paintings."""
     said = f"too few paintings for an interval, which takes {FEWEST} or more" if too_few else ""
     return Cell(number(metric.value), str(metric.value), style, said, below="too few" if too_few else "")
 
 
-def printed_cell(row: PublishedFigures | None, metric: str) -> Cell:
+def published_cell(row: PublishedFigures | None, metric: str) -> Cell:
     """A figure that a paper prints, with a star and a title where something looks wrong about it.
 
     Args:
