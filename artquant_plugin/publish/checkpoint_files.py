@@ -29,10 +29,8 @@ from artquant_plugin.report.task_runs import holds_runs
 
 RESULTS_FOLDER = "results"  # in a checkpoint's folder; the evaluation command that training prints writes there
 _TRAINING_RECORDS = (TRAINING_FILE, "config.train.yaml", "training-curves.csv", "training-curves.png")
-_PATH_KEYS = (
-    "_name_or_path",
-    "name_or_path",
-)  # keys under which configurations keep the path that they were read from
+# The keys under which configurations keep the path that they were read from.
+_PATH_KEYS = ("_name_or_path", "name_or_path")
 
 
 @dataclass(frozen=True, slots=True)

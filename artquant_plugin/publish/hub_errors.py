@@ -104,8 +104,8 @@ def hub_errors(target: Target, *, writes: bool = False) -> Iterator[None]:
         ) from error
     except (KeyError, TypeError) as error:  # the Hub's client raises them for an answer of unknown form
         raise ArtQuantError(
-            f"the Hub at {_safe(ENDPOINT)} answers in another form than the Hub's for {where} ({_safe(repr(error))}); "
-            "look at HF_ENDPOINT, and at what stands between here and the Hub"
+            f"the server at {_safe(ENDPOINT)} does not answer for {where} as the Hub does ({_safe(repr(error))}); "
+            "look at HF_ENDPOINT, and at a proxy between this machine and the Hub"
         ) from error
     except (OSError, RuntimeError, ValueError, HTTPError) as error:
         cause = error.__cause__ or error

@@ -4,7 +4,7 @@ All files appear in one commit, so that nobody loads half of a new checkpoint. T
 files that were published, with their hashes. From it a later publication knows which files artquant wrote.
 
 Retries: the Hub's client repeats requests that read and requests that send contents. It does not repeat a commit,
-which may have succeeded although its answer was lost. `_commit` repeats it, after it has checked that it is not there.
+which may have succeeded although its answer was lost. `_commit` repeats it once it has seen that it is not there.
 """
 
 import time
