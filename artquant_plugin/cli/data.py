@@ -88,7 +88,13 @@ def _add_import(commands: Any) -> None:
             )
             _add_rad_options(command)
         else:
-            command.add_argument("--annotations", type=Path, required=True, metavar="FILE_OR_FOLDER")
+            command.add_argument(
+                "--annotations",
+                type=Path,
+                required=True,
+                metavar="FILE_OR_FOLDER",
+                help="the authors' annotation files, or the table of a dataset of your own",
+            )
         command.add_argument(
             "--images", type=Path, required=True, metavar="FOLDER", help="folder of the images, which stay there"
         )

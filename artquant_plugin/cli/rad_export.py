@@ -22,7 +22,7 @@ def add_parser(commands: Any) -> None:
         metavar="RUN",
         help="run directory of `artquant rad generate`; with --form published also a dataset folder",
     )
-    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER")
+    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="folder to write")
     parser.add_argument("--data", type=Path, metavar="FOLDER", help="the run's dataset, where it was moved")
     parser.add_argument("--with-images", action="store_true", help="embed the pictures; needs --confirm-license")
     parser.add_argument(

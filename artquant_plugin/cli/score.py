@@ -61,7 +61,12 @@ def _add_table_options(group: Any) -> None:
 
 def _add_model_options(group: Any) -> None:
     group.add_argument("--batch-size", type=_batch_size, default="auto", help="images per forward pass, or auto")
-    group.add_argument("--dtype", default="auto", choices=("auto", "float32", "bfloat16", "float16"))
+    group.add_argument(
+        "--dtype",
+        default="auto",
+        choices=("auto", "float32", "bfloat16", "float16"),
+        help="type of the weights (default: %(default)s)",
+    )
     group.add_argument("--attn", default="sdpa", help="sdpa, eager or flash_attention_2 (default: %(default)s)")
     group.add_argument("--base", metavar="PATH_OR_ID", help="base model of an adapter, if not the one that it names")
     group.add_argument(
