@@ -263,8 +263,8 @@ def _read_run(file: Path, model: str, task: str, *, older: int) -> TaskRun:
                 raise ValueError("checkpoints differ within the file")
             checkpoint = weights or checkpoint
         except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
-            said = one_line(f"lacks {error}" if isinstance(error, KeyError) else error)
-            raise ArtQuantError(f"{place}: not a sample of a scoring task ({said}); run it again") from error
+            problem = one_line(f"lacks {error}" if isinstance(error, KeyError) else error)
+            raise ArtQuantError(f"{place}: not a sample of a scoring task ({problem}); run it again") from error
     return TaskRun(
         task=task,
         model=model,

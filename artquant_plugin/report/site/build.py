@@ -99,8 +99,8 @@ def _write_parts(
         name: files("artquant_plugin.report.site").joinpath("assets", name).read_text(encoding="utf-8")
         for name in ASSETS
     }
-    # Each page names its scripts by their content: at every moment a page finds those that it was made with, also
-    # while its successor is written, or after the process that was to write it was killed.
+    # The names of scripts hold a hash of their content. So a page always finds the scripts that it was made with, also
+    # while the page that replaces it is being written, or after the process that was writing that page was killed.
     build = hashlib.sha256(repr((scripts, assets)).encode("utf-8", "replace")).hexdigest()[:BUILD_DIGITS]
     for slug, (numbers, texts) in scripts.items():
         _write(part / "data" / f"{slug}-{build}.js", numbers)

@@ -41,7 +41,7 @@ def board_view(analysis: Analysis, slug: str) -> dict[str, Any]:
     own, others = published_rows(analysis)
     evaluations = ordered(analysis.evaluations)
     notes = list(leaderboard(analysis).notes)
-    columns, rows = _without_empty(_leaderboard_rows(evaluations, own, others))
+    columns, rows = _without_empty_columns(_leaderboard_rows(evaluations, own, others))
     return {
         "slug": slug,
         "dataset": board.dataset,
@@ -159,7 +159,7 @@ def _leaderboard_rows(
     return rows
 
 
-def _without_empty(rows: list[dict[str, Any]]) -> tuple[list[tuple[str, str, str]], list[dict[str, Any]]]:
+def _without_empty_columns(rows: list[dict[str, Any]]) -> tuple[list[tuple[str, str, str]], list[dict[str, Any]]]:
     """The columns that have a cell with content, and the rows with the cells of these columns alone."""
     kept = [place for place in range(len(COLUMNS)) if any(row["cells"][place].text != NONE for row in rows)]
     slim = [{**row, "cells": [row["cells"][place] for place in kept]} for row in rows]
@@ -229,11 +229,11 @@ def _matrix_cell(a: str, b: str, found: Difference, n: int, sign: int) -> Cell:
         return Cell(text, f"{value}", "num tie", f"{a} less {b}: {value:+.4f}; no test: {few}", below="too few")
     better = "tie" if not found.significant else "better" if value > 0 else "worse"
     low, high = sorted((sign * found.low, sign * found.high))
-    said = (
+    tooltip = (
         f"{a} less {b}: {value:+.4f}, 95 % interval {low:+.4f} to {high:+.4f}, p {p_value(found.p_holm)} after "
         f"Holm's correction, {n:,} paintings; {'significant' if found.significant else 'not significant'}"
     )
-    return Cell(text + ("*" if found.significant else ""), f"{value}", f"num {better}", said)
+    return Cell(text + ("*" if found.significant else ""), f"{value}", f"num {better}", tooltip)
 
 
 def _breakdown_view(
@@ -245,17 +245,17 @@ def _breakdown_view(
         cells = [Cell(name, str(group) if breakdown is analysis.bands else name.casefold()), count_cell(size)]
         for evaluation in evaluations:
             figures = breakdown.figures[place_of[evaluation.model.name]][group]
-            said = f"{evaluation.model.name}, {name}: SROCC {number(figures.srocc)}, PLCC {number(figures.plcc)}"
-            said += f", {figures.n:,} paintings scored"
+            tooltip = f"{evaluation.model.name}, {name}: SROCC {number(figures.srocc)}, PLCC {number(figures.plcc)}"
+            tooltip += f", {figures.n:,} paintings scored"
             if evaluation.on_scale and not math.isnan(figures.bias):
-                said += f", mean error {figures.bias:+.2f}, mean absolute error {figures.mae:.2f}"
+                tooltip += f", mean error {figures.bias:+.2f}, mean absolute error {figures.mae:.2f}"
             if math.isnan(figures.srocc):
-                cells.append(Cell(NONE, "", "num", said))
+                cells.append(Cell(NONE, "", "num", tooltip))
             else:
                 step = min(HEAT_STEPS, max(0, round(figures.srocc * HEAT_STEPS)))
                 below = "too few" if figures.n < FEWEST else ""
                 style = "num" if below else f"num heat heat-{step}"
-                cells.append(Cell(f"{figures.srocc:.2f}", f"{figures.srocc}", style, said, below=below))
+                cells.append(Cell(f"{figures.srocc:.2f}", f"{figures.srocc}", style, tooltip, below=below))
         rows.append(cells)
     return {
         "caption": caption,
