@@ -1,4 +1,4 @@
-"""The `artquant` command: one parser, thin sub-commands, errors of one line.
+"""The `artquant` command: it parses the command line, runs one sub-command, and prints errors as one line.
 
 Each sub-command is a module of this package with `add_parser(subparsers)`; heavy imports (torch, transformers)
 happen inside its `run`, so that `--help` answers at once.
@@ -111,5 +111,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _failed(message: str) -> int:
+    """Print an error as one line on stderr, and return the exit code of a failed command."""
     print(f"artquant: error: {visible(message)}", file=sys.stderr)
     return 2

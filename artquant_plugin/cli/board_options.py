@@ -11,15 +11,15 @@ from artquant_plugin.common.errors import ArtQuantError
 if TYPE_CHECKING:
     from artquant_plugin.report.boards import Board
 
-SOURCE = "[NAME=]PATH[@DATASET]"
-EXPLAINED = (
+SOURCE_METAVAR = "[NAME=]PATH[@DATASET]"
+SOURCE_HELP = (
     "a folder that lmms-eval's --output_path named, or a CSV file with a prediction per image; NAME= renames the "
     "model, @DATASET says what a CSV file is of"
 )
 
 
 def add_source_options(parser: Any, formats: Sequence[str]) -> None:
-    """Add the options that `read` needs beside the sources, and ``--format``.
+    """Add the options that `read_boards_of` needs besides the sources, and ``--format``.
 
     Args:
         parser: the parser of the command.
@@ -28,7 +28,7 @@ def add_source_options(parser: Any, formats: Sequence[str]) -> None:
     parser.add_argument(
         "--task",
         metavar="DATASET",
-        help="read only this dataset's runs, and take CSV files for its: apdd, baid, vaps or one of your own",
+        help="read only the runs on this dataset, and take CSV files to be of it: apdd, baid, vaps or one of your own",
     )
     parser.add_argument(
         "--truth",
@@ -40,13 +40,13 @@ def add_source_options(parser: Any, formats: Sequence[str]) -> None:
         "--resamples",
         type=int,
         metavar="R",
-        help="number of bootstrap resamples, at least 2,000 (default: 2,000, or more to correct over many pairs)",
+        help="number of bootstrap resamples, at least 2,000 (default: 2,000, or more where many pairs are compared)",
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of the bootstrap (default: %(default)s)")
     parser.add_argument("--format", choices=tuple(formats), help="format of the printed tables (default: text)")
 
 
-def read(sources: Sequence[str], args: argparse.Namespace, *, images: Sequence[Path] = ()) -> "list[Board]":
+def read_boards_of(sources: Sequence[str], args: argparse.Namespace, *, images: Sequence[Path] = ()) -> "list[Board]":
     """Read the boards of all sources, one per dataset.
 
     Args:

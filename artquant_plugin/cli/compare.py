@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from artquant_plugin.cli.board_options import EXPLAINED, SOURCE, add_source_options, read
+from artquant_plugin.cli.board_options import SOURCE_HELP, SOURCE_METAVAR, add_source_options, read_boards_of
 
 
 def add_parser(subparsers: Any) -> None:
@@ -17,7 +17,7 @@ def add_parser(subparsers: Any) -> None:
         ),
         epilog="example: artquant compare results/gpt-4o SAAN=saan.csv --task baid",
     )
-    parser.add_argument("models", nargs="+", metavar=SOURCE, help=EXPLAINED)
+    parser.add_argument("models", nargs="+", metavar=SOURCE_METAVAR, help=SOURCE_HELP)
     add_source_options(parser, ("text", "markdown", "csv", "latex", "json"))
     parser.set_defaults(run=run)
 
@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> None:
     from artquant_plugin.report.board_tables import comparison_text, comparisons_table
     from artquant_plugin.report.table_formats import FORMATS
 
-    boards = read(args.models, args)
+    boards = read_boards_of(args.models, args)
     if len(boards) > 1:
         datasets = ", ".join(board.dataset for board in boards)
         raise ArtQuantError(f"the models were run on {len(boards)} datasets ({datasets}); choose one with --task")

@@ -17,9 +17,10 @@ def add_parser(subparsers: Any) -> None:
         epilog="example: artquant convert Liuuuu123/ArtQuant runs/artquant --base MAGAer13/mplug-owl2-llama2-7b",
     )
     parser.add_argument("source", help="folder or Hub id[@revision] of the checkpoint")
-    parser.add_argument("destination", type=Path, help="folder to be made")
+    parser.add_argument("destination", type=Path, help="folder to write, which must not exist")
     parser.add_argument(
-        "--base", help="folder or Hub id[@revision] of a LoRA folder's base model; what its adapter names by default"
+        "--base",
+        help="folder or Hub id[@revision] of a LoRA folder's base model (default: the one that its adapter names)",
     )
     parser.set_defaults(run=run)
 

@@ -10,7 +10,9 @@ from artquant_plugin.common.text import visible
 
 def add_parser(subparsers: Any) -> None:
     """Add `artquant data` and its own sub-commands."""
-    parser = subparsers.add_parser("data", help="make, import and show datasets", description="Datasets.")
+    parser = subparsers.add_parser(
+        "data", help="make, import and show datasets", description="Make, import and show datasets."
+    )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_demo(commands)
     _add_import(commands)
@@ -77,12 +79,25 @@ def _add_import(commands: Any) -> None:
         )
         if kind == "rad":
             command.add_argument(
-                "--annotations", type=Path, nargs="+", required=True, metavar="FILE", help="of the training split"
+                "--annotations",
+                type=Path,
+                nargs="+",
+                required=True,
+                metavar="FILE",
+                help="label files of the training split",
             )
             _add_rad_options(command)
         else:
-            command.add_argument("--annotations", type=Path, required=True, metavar="FILE_OR_FOLDER")
-        command.add_argument("--images", type=Path, required=True, metavar="FOLDER", help="pictures stay there")
+            command.add_argument(
+                "--annotations",
+                type=Path,
+                required=True,
+                metavar="FILE_OR_FOLDER",
+                help="the authors' annotation files, or the table of a dataset of your own",
+            )
+        command.add_argument(
+            "--images", type=Path, required=True, metavar="FOLDER", help="folder of the images, which stay there"
+        )
         command.add_argument("--out", type=Path, help="folder (default: the dataset's name under $ARTQUANT_DATA)")
         command.add_argument(
             "--allow-missing",
@@ -92,8 +107,8 @@ def _add_import(commands: Any) -> None:
         command.add_argument(
             "--allow-copies",
             action="store_true",
-            help="import although a picture stands under several names in two splits, or with two scores: it stays in "
-            "the strictest split alone; the numbers are kept and shown",
+            help="import although a picture stands under several names in two splits, or with two scores: it stays "
+            "only in the strictest split, test before validation before train; the numbers are kept and shown",
         )
         command.add_argument("--workers", type=positive, help="processes that open images (default: one per core)")
         if kind != "rad":
@@ -102,7 +117,7 @@ def _add_import(commands: Any) -> None:
                 type=Path,
                 nargs="+",
                 metavar="FILE",
-                help="label files of RAD, whose descriptions the paintings of the same names get",
+                help="label files of RAD; paintings of the same names get their descriptions",
             )
         if kind in ("apdd", "vaps", "csv"):
             command.add_argument(
@@ -141,7 +156,7 @@ def _add_table_options(command: Any) -> None:
         "--test-fraction",
         type=float,
         default=0.2,
-        help="share of the rows that a made split tests with (default: %(default)s)",
+        help="share of the rows in the test split, where a split is made (default: %(default)s)",
     )
     command.add_argument("--source", help="where the table is from")
     command.add_argument("--license", default="unknown", help="terms of the data (default: %(default)s)")
@@ -150,11 +165,16 @@ def _add_table_options(command: Any) -> None:
 def _add_rad_options(command: Any) -> None:
     for split in ("validation", "test"):
         command.add_argument(
-            f"--{split}", type=Path, nargs="+", default=[], metavar="FILE", help=f"of the {split} split"
+            f"--{split}", type=Path, nargs="+", default=[], metavar="FILE", help=f"label files of the {split} split"
         )
     command.add_argument("--name", required=True, help="name of the dataset")
     command.add_argument(
-        "--score-range", type=float, nargs=2, default=(0.0, 10.0), metavar=("LOW", "HIGH"), help="(default: 0 10)"
+        "--score-range",
+        type=float,
+        nargs=2,
+        default=(0.0, 10.0),
+        metavar=("LOW", "HIGH"),
+        help="lowest and highest possible score (default: 0 10)",
     )
     command.add_argument(
         "--source",

@@ -26,8 +26,15 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace --out")
     parser.add_argument("--strict", action="store_true", help="exit with 2 when an image could not be described")
     parser.add_argument("--split", help="split of a dataset (default: its only one; test for an imported one)")
-    parser.add_argument("--max-new-tokens", type=int, default=512, help="(default: %(default)s)")
-    parser.add_argument("--dtype", default="auto", choices=("auto", "float32", "bfloat16", "float16"))
+    parser.add_argument(
+        "--max-new-tokens", type=int, default=512, help="longest description, in tokens (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--dtype",
+        default="auto",
+        choices=("auto", "float32", "bfloat16", "float16"),
+        help="type of the weights (default: %(default)s)",
+    )
     parser.add_argument("--attn", default="sdpa", help="sdpa, eager or flash_attention_2 (default: %(default)s)")
     parser.add_argument("--batch-size", default="auto", help="images at once, or auto (default: %(default)s)")
     parser.add_argument("--base", metavar="PATH_OR_ID", help="base model of an adapter, if not the one that it names")

@@ -1,4 +1,4 @@
-"""`artquant doctor`: report what this machine has of what the product needs."""
+"""`artquant doctor`: report whether this machine has what the package needs."""
 
 import argparse
 import json

@@ -72,6 +72,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _problems(joined: "JoinedPredictions") -> dict[str, list[str]]:
+    """Why images have no part in the metrics, as the text output names it, with the names of the images."""
     return {
         "without prediction": joined.missing,
         "not scored": joined.failed,

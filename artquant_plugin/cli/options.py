@@ -69,6 +69,7 @@ def add_column_options(parser: Any) -> None:
         "--score-column", default="score", help="column of a truth file with the human score (default: %(default)s)"
     )
     parser.add_argument(
-        "--delimiter", help="what sets the fields of a line apart (default: as the header line shows: , or ; or a tab)"
+        "--delimiter",
+        help="character between the fields of a line (default: the one in the header line: , or ; or a tab)",
     )
     parser.add_argument("--encoding", default=UTF8, help="encoding of CSV files, such as cp1252 (default: UTF-8)")

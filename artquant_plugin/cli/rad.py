@@ -25,7 +25,7 @@ def add_parser(subparsers: Any) -> None:
 def _add_generate(commands: Any) -> None:
     parser = commands.add_parser(
         "generate",
-        help="describe what is not described yet",
+        help="describe the paintings that have no description yet",
         description="Ask the generator for descriptions and the judge whether they agree with the scores; what does "
         "not agree goes back. A run that was stopped or killed goes on with the same command. The exit code is 1 when "
         "no description was accepted, or when a side's replies cannot be used.",

@@ -22,7 +22,7 @@ def add_parser(commands: Any) -> None:
         metavar="RUN",
         help="run directory of `artquant rad generate`; with --form published also a dataset folder",
     )
-    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER")
+    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="folder to write")
     parser.add_argument("--data", type=Path, metavar="FOLDER", help="the run's dataset, where it was moved")
     parser.add_argument("--with-images", action="store_true", help="embed the pictures; needs --confirm-license")
     parser.add_argument(
@@ -33,8 +33,8 @@ def add_parser(commands: Any) -> None:
         "--form",
         choices=("dataset", "published"),
         default="dataset",
-        help="dataset, or the label files of the paper's training code, into which a dataset with descriptions can be "
-        "written, too (default: %(default)s)",
+        help="dataset: Parquet files; published: the label files that the paper's training code reads, which can also "
+        "be written from a dataset with descriptions (default: %(default)s)",
     )
     parser.add_argument(
         "--level-values",
@@ -47,7 +47,7 @@ def add_parser(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Write, and say what was written."""
+    """Check the options, write the export or the label files, and print what was written."""
     from artquant_plugin.common.errors import ArtQuantError
 
     if args.form == "published":
@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> None:
             raise ArtQuantError("--form published holds no pictures; leave out --with-images and --confirm-license")
         if args.overwrite:
             raise ArtQuantError("--form published replaces nothing; remove the folder, or pass another --out")
-        _publish(args)
+        _write_label_files(args)
         return
     if args.level_values:
         raise ArtQuantError("--level-values belongs to --form published; leave it out")
@@ -94,7 +94,7 @@ def _export(args: argparse.Namespace) -> None:
     print(done.folder)
 
 
-def _publish(args: argparse.Namespace) -> None:
+def _write_label_files(args: argparse.Namespace) -> None:
     from artquant_plugin.data.dataset import INFO_FILE, Dataset
     from artquant_plugin.train.rad.published import write_published
     from artquant_plugin.train.rad.table import RadRun

@@ -15,8 +15,10 @@ def add_parser(commands: Any) -> None:
         "cost, and random examples with their pictures.",
         epilog="example: artquant rad report runs/rad-apdd --out report.html",
     )
-    parser.add_argument("folder", type=Path, metavar="RUN", help="of `artquant rad generate`; it may still be running")
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE.html", help="replaced when it is there")
+    parser.add_argument("folder", type=Path, metavar="RUN", help="run directory; the run may still be working")
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="FILE.html", help="page to write; an existing one is replaced"
+    )
     parser.add_argument("--data", type=Path, metavar="FOLDER", help="the run's dataset, where it was moved")
     parser.add_argument("--examples", type=int, default=20, metavar="N", help="random examples (default: %(default)s)")
     parser.add_argument(
@@ -30,7 +32,7 @@ def add_parser(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Collect, write, and print what stands at the head of the page."""
+    """Collect the figures of the run, write the page, and print the figures at its head."""
     from artquant_plugin.common.errors import ArtQuantError
 
     if args.out.suffix.lower() not in (".html", ".htm"):

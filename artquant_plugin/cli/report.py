@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from artquant_plugin.cli.board_options import EXPLAINED, SOURCE, add_source_options, read
+from artquant_plugin.cli.board_options import SOURCE_HELP, SOURCE_METAVAR, add_source_options, read_boards_of
 from artquant_plugin.cli.options import positive
 
 
@@ -19,7 +19,7 @@ def add_parser(subparsers: Any) -> None:
         ),
         epilog="example: artquant report results/ SAAN=saan.csv@baid --out site/",
     )
-    parser.add_argument("sources", nargs="+", metavar=SOURCE, help=EXPLAINED)
+    parser.add_argument("sources", nargs="+", metavar=SOURCE_METAVAR, help=SOURCE_HELP)
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="folder of the page; a page in it is replaced")
     parser.add_argument("--title", default="Painting aesthetics", help="title of the page (default: %(default)s)")
     parser.add_argument(
@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> None:
     from artquant_plugin.report.table_formats import FORMATS
 
     resamples = args.resamples or RESAMPLES
-    boards = read(args.sources, args, images=[expanded(folder) for folder in args.images])
+    boards = read_boards_of(args.sources, args, images=[expanded(folder) for folder in args.images])
     analyses = [analyse(board, resamples=resamples, pair_resamples=args.resamples, seed=args.seed) for board in boards]
     if args.format or not args.out:
         show = FORMATS[args.format or "text"]

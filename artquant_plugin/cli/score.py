@@ -37,7 +37,10 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument("inputs", nargs="+", metavar="INPUT", help=INPUTS)
     parser.add_argument(
-        "--model", required=True, metavar="PATH_OR_ID", help="checkpoint; the server's with --endpoint"
+        "--model",
+        required=True,
+        metavar="PATH_OR_ID",
+        help="checkpoint; with --endpoint, the server's name of the model",
     )
     parser.add_argument("--out", help=OUT)
     parser.add_argument("--overwrite", action="store_true", help="drop what --out holds and compute it again")
@@ -58,7 +61,12 @@ def _add_table_options(group: Any) -> None:
 
 def _add_model_options(group: Any) -> None:
     group.add_argument("--batch-size", type=_batch_size, default="auto", help="images per forward pass, or auto")
-    group.add_argument("--dtype", default="auto", choices=("auto", "float32", "bfloat16", "float16"))
+    group.add_argument(
+        "--dtype",
+        default="auto",
+        choices=("auto", "float32", "bfloat16", "float16"),
+        help="type of the weights (default: %(default)s)",
+    )
     group.add_argument("--attn", default="sdpa", help="sdpa, eager or flash_attention_2 (default: %(default)s)")
     group.add_argument("--base", metavar="PATH_OR_ID", help="base model of an adapter, if not the one that it names")
     group.add_argument(
@@ -164,7 +172,7 @@ def _engine(args: argparse.Namespace, world: int) -> "ScoringEngine":
     if args.endpoint:
         if args.engine == "ray":
             raise ArtQuantError("--endpoint and --engine ray exclude each other; a server needs no cluster here")
-        return _endpoint(args)
+        return _endpoint_engine(args)
     from artquant_plugin.bulk.checkpoint_engine import CheckpointEngine
 
     device = args.device
@@ -186,7 +194,7 @@ def _engine(args: argparse.Namespace, world: int) -> "ScoringEngine":
     )
 
 
-def _endpoint(args: argparse.Namespace) -> "ScoringEngine":
+def _endpoint_engine(args: argparse.Namespace) -> "ScoringEngine":
     from artquant_plugin.bulk.endpoint import KEY_VARIABLE, EndpointEngine
     from artquant_plugin.checkpoint import SCORING_FILE, ScoringSpec
 
@@ -226,7 +234,7 @@ def _endpoint(args: argparse.Namespace) -> "ScoringEngine":
 
 
 def _print_table(columns: "ScoreColumns", rows: Iterable["ScoreRow"], inputs: "Inputs", *, strict: bool) -> None:
-    """Rows as they come; paths stand last, as their widths are not known."""
+    """Print each row as it is computed. The path is the last column, since the longest path is not known yet."""
     widths = [max(len(name), 6) for name in columns.numbers]
     print("  ".join([*(name.rjust(width) for name, width in zip(columns.numbers, widths, strict=True)), "path"]))
     total = failed = 0
@@ -244,7 +252,14 @@ def _print_table(columns: "ScoreColumns", rows: Iterable["ScoreRow"], inputs: "I
 
 
 def _print_summary(summary: "ScoreSummary", inputs: "Inputs | None", out: Path, prefix: str) -> None:
-    """The counts first. `inputs` tell what they hold besides pictures; None leaves that to another process."""
+    """Print the counts first, then the other lines of the summary and the output's path.
+
+    Args:
+        summary: the summary of the finished command.
+        inputs: the inputs, which tell how many of their files are no pictures; None where another process prints that.
+        out: the file or folder that was written.
+        prefix: the beginning of every line, which names the process where there are several.
+    """
     counts, *others = summary.lines()
     passed_over = inputs.passed_over() if inputs and not summary.finished else ""
     for line in [counts, *filter(None, [passed_over]), *others, str(out)]:

@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> None:
     """Train and say where the checkpoint is and how to evaluate it."""
     if args.push_to_hub:
         args.overrides.append(f"train.push_to_hub={args.push_to_hub}")
-    if not args.resume:  # a finished run needs no data to be left as it is
+    if not args.resume:  # with --resume, a finished run is left as it is, which needs no data
         _find_datasets(args)
     from artquant_plugin.train.config import load_config
     from artquant_plugin.train.run import StoppedRun, dry_run, train
@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> None:
     if isinstance(result, StoppedRun):
         where = f"{result.checkpoint} is written" if result.checkpoint else f"stage {result.stage} was not begun"
         print(f"stopped as asked, {where}; go on with")
-        print(f"  {_command(args)}")
+        print(f"  {_resume_command(args)}")
         return
     for line in result.lines():
         print(line)
@@ -90,8 +90,11 @@ def _find_datasets(args: argparse.Namespace) -> None:
         raise
 
 
-def _command(args: argparse.Namespace) -> str:
-    """What resumes the run; behind `torchrun` or `accelerate launch`, what stands after their own options."""
+def _resume_command(args: argparse.Namespace) -> str:
+    """The command that resumes the run.
+
+    Under `torchrun` or `accelerate launch`, the word LAUNCHER stands for the launcher and its own options.
+    """
     files = [str(path) for path in args.config]
     overrides = [part for override in args.overrides for part in ("--set", override)]
     start = ["LAUNCHER", "-m", "artquant_plugin.train"] if "RANK" in os.environ else ["artquant", "train"]

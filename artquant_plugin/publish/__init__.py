@@ -1,1 +1,1 @@
-"""Publishing on the Hugging Face Hub: which files are uploaded, their card, and commits that a rerun leaves out."""
+"""Publishing on the Hugging Face Hub: the files to upload, their card, and one commit if anything changed."""

@@ -73,7 +73,7 @@ def find_base(folder: Path, sources: dict[str, Path], given: str | None, *, need
             return None
     found = revision or info.sha
     if given is not None and named is not None and Path(named).is_dir():
-        _check_same(Path(named), name, found)
+        _check_same_weights(Path(named), name, found)
     card: Any = info.card_data or {}
     license = card.get("license")
     if not isinstance(license, str) or license in ("unknown", ""):
@@ -98,8 +98,8 @@ def _named_base(folder: Path, sources: dict[str, Path]) -> str | None:
     return training_record(sources[TRAINING_FILE])["config"]["model"]["pretrained"]
 
 
-def _check_same(folder: Path, name: str, revision: str | None) -> None:
-    """See that a base on the Hub has the same weights as a folder.
+def _check_same_weights(folder: Path, name: str, revision: str | None) -> None:
+    """Check that a base on the Hub has the same weights as a folder.
 
     Raises:
         ArtQuantError: it has other weights, with which the adapter would give other scores.

@@ -28,8 +28,9 @@ from artquant_plugin.publish.whitelist import CHECKPOINT, check_weights
 from artquant_plugin.report.task_runs import holds_runs
 
 RESULTS_FOLDER = "results"  # in a checkpoint's folder; the evaluation command that training prints writes there
-_OF_TRAINING = (TRAINING_FILE, "config.train.yaml", "training-curves.csv", "training-curves.png")
-_NAMES = ("_name_or_path", "name_or_path")  # keys under which configurations keep the path that they were read from
+_TRAINING_RECORDS = (TRAINING_FILE, "config.train.yaml", "training-curves.csv", "training-curves.png")
+# The keys under which configurations keep the path that they were read from.
+_PATH_KEYS = ("_name_or_path", "name_or_path")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,7 @@ def repository_files(
     chosen = chosen_license(folder, license, origin)
     folders = results or [path for path in [folder / RESULTS_FOLDER] if holds_runs(path)]
     measured = results_of(folders, found.weights, str(folder)) if folders else []
-    code, known = _code(folder if merged is None else merged, target, origin, found.is_adapter)
+    code, known = _card_code(folder if merged is None else merged, target, origin, found.is_adapter)
     fields = ModelCardFields(
         target=target,
         base=origin.name if origin else None,
@@ -121,7 +122,7 @@ def checkpoint_files(folder: Path, *, base: str | None = None, merged: Path | No
     found = find_base(folder, sources, base, needed=is_adapter)
     weights = [weights_hash(folder)]
     if merged is not None:
-        records = {name: path for name, path in sources.items() if name in _OF_TRAINING}
+        records = {name: path for name, path in sources.items() if name in _TRAINING_RECORDS}
         sources = {**records, **CHECKPOINT.files(merged)}
         weights.append(weights_hash(merged))
     files = {name: _cleaned(name, path) for name, path in sources.items()}
@@ -175,7 +176,7 @@ def chosen_license(folder: Path, given: License | None, base: BaseCheckpoint | N
 
 
 def check_no_home_folders(files: dict[str, FileContent]) -> dict[str, FileContent]:
-    """See that no text among the files names the home folder of a user.
+    """Check that no text among the files names the home folder of a user.
 
     Args:
         files: path in the repository -> file or content in memory.
@@ -187,11 +188,12 @@ def check_no_home_folders(files: dict[str, FileContent]) -> dict[str, FileConten
         ArtQuantError: a text names a home folder.
     """
     for name, content in files.items():
-        check_no_home_folder(name, content if isinstance(content, bytes) else _text(name, content))
+        check_no_home_folder(name, content if isinstance(content, bytes) else _searched_bytes(name, content))
     return files
 
 
-def _text(name: str, path: Path) -> bytes:
+def _searched_bytes(name: str, path: Path) -> bytes:
+    """The bytes of a text file; none for weights, pictures and vocabularies in binary form, which are not searched."""
     return b"" if name.endswith((".safetensors", ".png", ".model")) else path.read_bytes()
 
 
@@ -205,7 +207,7 @@ def _cleaned(name: str, path: Path) -> FileContent:
             return _json(training_record(path))
         if name in (CONFIG_FILE, "tokenizer_config.json", "processor_config.json"):
             content = json.loads(path.read_text(encoding="utf-8"))
-            named = {key: scrub(content[key]) for key in _NAMES if key in content}
+            named = {key: scrub(content[key]) for key in _PATH_KEYS if key in content}
             cleaned = without_secret_settings(content | named)
             return _json(cleaned) if named or cleaned != content else path
     except (ValueError, TypeError, yaml.YAMLError) as error:
@@ -218,12 +220,13 @@ def _json(content: Any) -> bytes:
 
 
 def _adapter_config(folder: Path, base: BaseCheckpoint) -> bytes:
+    """The adapter's configuration, which names the base on the Hub in the place of a folder of this machine."""
     content = json.loads((folder / ADAPTER_CONFIG_FILE).read_text(encoding="utf-8"))
     content |= {"base_model_name_or_path": base.name, "revision": base.revision}
     return (json.dumps(content, indent=2, sort_keys=True) + "\n").encode()
 
 
-def _code(folder: Path, target: Target, base: BaseCheckpoint | None, is_adapter: bool) -> tuple[str, bool]:
+def _card_code(folder: Path, target: Target, base: BaseCheckpoint | None, is_adapter: bool) -> tuple[str, bool]:
     """The card's code that scores an image, and whether `transformers` knows the architecture."""
     from transformers import AutoConfig
 

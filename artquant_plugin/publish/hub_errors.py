@@ -53,7 +53,7 @@ def hub_errors(target: Target, *, writes: bool = False) -> Iterator[None]:
 
     Args:
         target: the repository that the requests are about, which the error names.
-        writes: whether the requests change the repository; without it they only look at it, and an error does not
+        writes: whether the requests change the repository. False for requests that only read it, whose errors do not
             speak of an upload.
 
     Raises:
@@ -102,10 +102,10 @@ def hub_errors(target: Target, *, writes: bool = False) -> Iterator[None]:
         raise ArtQuantError(
             f"{where} cannot be looked up while HF_HUB_OFFLINE is set; unset it, and run the same command again"
         ) from error
-    except (KeyError, TypeError) as error:  # what the Hub's client raises of an answer in another form
+    except (KeyError, TypeError) as error:  # the Hub's client raises them for an answer of unknown form
         raise ArtQuantError(
-            f"the Hub at {_safe(ENDPOINT)} answers in another form than the Hub's for {where} ({_safe(repr(error))}); "
-            "look at HF_ENDPOINT, and at what stands between here and the Hub"
+            f"the server at {_safe(ENDPOINT)} does not answer for {where} as the Hub does ({_safe(repr(error))}); "
+            "look at HF_ENDPOINT, and at a proxy between this machine and the Hub"
         ) from error
     except (OSError, RuntimeError, ValueError, HTTPError) as error:
         cause = error.__cause__ or error
@@ -121,7 +121,7 @@ def hub_errors(target: Target, *, writes: bool = False) -> Iterator[None]:
 
 
 def _safe(text: str) -> str:
-    """A message as one line, with the user's token taken out should a library have put it in."""
+    """A message as one line, without the user's token, which a library may have put into it."""
     from huggingface_hub import get_token
 
     line = one_line(text)

@@ -88,7 +88,7 @@ def model_card(fields: ModelCardFields) -> str:
         model_name=fields.target.name.partition("/")[2],
         eval_results=_eval_results(fields.results) or None,
     )
-    return str(ModelCard.from_template(data, template_str=_TEMPLATE, **_texts(fields)))
+    return str(ModelCard.from_template(data, template_str=_TEMPLATE, **_template_values(fields)))
 
 
 def progress_card(target: Target, base: str | None, state: str) -> str:
@@ -137,6 +137,7 @@ def _datasets(fields: ModelCardFields) -> list[str] | None:
 
 
 def _eval_results(results: Sequence[TaskResult]) -> list[Any]:
+    """The metrics of all results in the form of the Hub's metadata; metrics without a finite value are left out."""
     from huggingface_hub import EvalResult
 
     found = []
@@ -161,7 +162,8 @@ def _eval_results(results: Sequence[TaskResult]) -> list[Any]:
     return found
 
 
-def _texts(fields: ModelCardFields) -> dict[str, Any]:
+def _template_values(fields: ModelCardFields) -> dict[str, Any]:
+    """The values of the variables in `_TEMPLATE`, by the names of the variables."""
     rows = [
         ResultRow(
             r.run.task,
@@ -191,29 +193,29 @@ def _texts(fields: ModelCardFields) -> dict[str, Any]:
         "low": f"{low:g}",
         "high": f"{high:g}",
         "levels": ", ".join(
-            f"{_as_text(name)} {value:g}"
+            f"{_escaped(name)} {value:g}"
             for name, value in zip(fields.spec.scale.names, fields.spec.scale.values, strict=True)
         ),
-        "question": _as_text(fields.spec.prompt.question),
-        "prefix": _as_text(fields.spec.prompt.answer_prefix),
+        "question": _escaped(fields.spec.prompt.question),
+        "prefix": _escaped(fields.spec.prompt.answer_prefix),
         "results": markdown_table(rows) if rows else None,
-        "measured": [_as_text(_measured(result)) for result in fields.results],
-        "limited": _as_text(", ".join(limited)),
+        "measured": [_escaped(_measured(result)) for result in fields.results],
+        "limited": _escaped(", ".join(limited)),
         "plot": PLOT_FILE if rows else None,
-        "trained_on": _as_text(", ".join(names)) or None,
+        "trained_on": _escaped(", ".join(names)) or None,
         # RAD describes the paintings of another dataset, and has that dataset's scores and terms.
         "terms": [
             _TERMS[name] for name in dict.fromkeys(name.removeprefix("rad-") for name in names) if name in _TERMS
         ],
-        "recipe": [(name, _as_text(value)) for name, value in _recipe(fields.training)],
+        "recipe": [(name, _escaped(value)) for name, value in _recipe(fields.training)],
     }
 
 
-def _as_text(value: str) -> str:
+def _escaped(value: str) -> str:
     r"""A text that shows as it is within a line or a table cell of Markdown, whatever it holds.
 
     Example:
-        >>> _as_text("a <b>\n| [c](d) `e`")
+        >>> _escaped("a <b>\n| [c](d) `e`")
         'a \\<b> \\| \\[c](d) \\`e\\`'
     """
     return re.sub(r"([\\`<|\[])", r"\\\1", " ".join(value.split()))
@@ -277,7 +279,7 @@ _TEMPLATE = """---
 
 # {{ name }}
 
-Agreement how beautiful people find a painting, from {{ low }} to {{ high }}: a vision-language model whose score is \
+Scores how beautiful people find a painting, from {{ low }} to {{ high }}: a vision-language model whose score is \
 the expectation over the probabilities of level words ({{ levels }}).
 {% if base %}
 {{ "An adapter of" if is_adapter else "Trained from" }} {{ base }}.
@@ -292,7 +294,8 @@ With `transformers`{{ " and `peft`" if is_adapter else "" }} alone:
 {{ code }}
 ```
 {% if is_known and as_shown %}
-The lines turn an image as its camera says. One with transparency is to be put on white first, as {{ package }} does.
+The code turns an image upright as its EXIF orientation says. Put an image with transparency on a white background \
+first, as {{ package }} does.
 {% endif %}
 In batches, over folders and archives, and in [lmms-eval](https://github.com/EvolvingLMMs-Lab/lmms-eval), with \
 {{ package }}:
@@ -332,6 +335,6 @@ No record of a training is part of this repository.
 - A score is relative to the people who rated the training data\
 {% if trained_on %} ({{ trained_on }}){% endif %}: their taste, culture and time. It is no measure of a work's worth, \
 and not meant for decisions about artists.
-- Agreement of different scales, models or prompts cannot be compared.
+- Scores of different scales, models or prompts cannot be compared.
 {% for term in terms %}- Terms of the data, which forbid commercial use: {{ term }}.
 {% endfor %}"""

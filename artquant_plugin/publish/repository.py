@@ -1,10 +1,10 @@
 """Publishing files in a repository on the Hub: comparing them with what is there, one commit, and a tag.
 
 All files appear in one commit, so that nobody loads half of a new checkpoint. The record `published.json` lists the
-files that were published with their hashes; by it a later publication tells its own files from those of others.
+files that were published, with their hashes. From it a later publication knows which files artquant wrote.
 
 Retries: the Hub's client repeats requests that read and requests that send contents. It does not repeat a commit,
-which may have succeeded although its answer was lost. `_commit` does so, after looking whether the commit is there.
+which may have succeeded although its answer was lost. `_commit` repeats it once it has seen that it is not there.
 """
 
 import time
@@ -20,8 +20,8 @@ from artquant_plugin.publish.hub_errors import Target, hub_errors
 from artquant_plugin.publish.published_record import RECORD_FILE, read_record, record_content
 from artquant_plugin.publish.whitelist import Whitelist
 
-_HUBS_OWN = (".gitattributes",)  # files that the Hub itself puts into a new repository
-_PASSING = (429, 500, 502, 503, 504)  # HTTP statuses after which a commit is tried again
+_FILES_OF_THE_HUB = (".gitattributes",)  # files that the Hub itself puts into a new repository
+_TRANSIENT_STATUSES = (429, 500, 502, 503, 504)  # HTTP statuses after which a commit is tried again
 _WAITS = (1.0, 2.0, 4.0, 8.0)  # seconds to wait before the second, third, fourth and fifth try
 
 Say = Callable[[str], None]
@@ -92,8 +92,8 @@ class Publication:
         files: the files or contents in memory, by path in the repository.
         whitelist: tells which files programs load from such a repository, whoever put them there.
         overwrite: whether files are replaced that somebody else wrote, or changed on the Hub.
-        stays: whether a file of an earlier publication stays, by its path, although `files` lacks it. With None, all
-            such files are deleted.
+        stays: tells for a path whether the file of an earlier publication stays there although `files` lacks it. With
+            None, all such files are deleted.
     """
 
     def __init__(
@@ -158,8 +158,8 @@ class Publication:
             if self._stays(name) and name in state.files and digest.same(state.files[name])
         }
 
-    def _complete(self, state: _State | None) -> None:
-        """Add the record `published.json` of these files and of those that are kept."""
+    def _add_record(self, state: _State | None) -> None:
+        """Add the record `published.json`, which lists these files and the kept files of earlier publications."""
         kept = self._kept(state) if state else {}
         digests = {name: digest for name, digest in self._digests.items() if name != RECORD_FILE}
         self.add(RECORD_FILE, record_content(dict(sorted((kept | digests).items()))))
@@ -174,7 +174,7 @@ class Publication:
         """
         target = self._target
         state = self._state()
-        self._complete(state)
+        self._add_record(state)
         sizes = {name: size_of(content) for name, content in self._files.items()}
         if state is None:
             return PublicationPlan(target, False, sizes, tuple(self._files), (), (), None)
@@ -186,7 +186,7 @@ class Publication:
         others = {
             name
             for name, remote in state.files.items()
-            if name not in (RECORD_FILE, *_HUBS_OWN)
+            if name not in (RECORD_FILE, *_FILES_OF_THE_HUB)
             and not (name in state.written and state.written[name].same(remote))
         }
         changed = [
@@ -205,7 +205,7 @@ class Publication:
                 "this; remove it on the Hub, or name another repository"
             )
         kept = self._kept(state)
-        removed = sorted(set(state.files) - others - set(self._files) - set(kept) - set(_HUBS_OWN))
+        removed = sorted(set(state.files) - others - set(self._files) - set(kept) - set(_FILES_OF_THE_HUB))
         tagged = state.tags.get(target.tag) if target.tag else None
         if tagged is not None and (changed or removed or tagged != state.head):
             raise ArtQuantError(
@@ -272,7 +272,7 @@ class Publication:
                 ).oid
             except HTTPError as error:  # it has no status where the connection was cut
                 status = error.response.status_code if isinstance(error, HfHubHTTPError) else None
-                if status is not None and status not in _PASSING:
+                if status is not None and status not in _TRANSIENT_STATUSES:
                     raise
                 if wait is None:
                     raise
@@ -311,7 +311,7 @@ def _api() -> Any:
 
 
 def _download(target: Target, remote: Any, commit: str) -> Path:
-    """Download one file, a `RepoFile` of the Hub's list, and see that its content is the one that is listed."""
+    """Download one file, a `RepoFile` of the Hub's list, and check its content against the hash in that list."""
     path = Path(_api().hf_hub_download(target.name, remote.path, revision=commit, repo_type=target.kind))
     if not digest_of(path).same(remote):
         path.resolve().unlink()

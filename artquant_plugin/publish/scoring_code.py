@@ -35,9 +35,9 @@ class LoadingRecipe:
 def scoring_code(loading: LoadingRecipe, processor: Any, spec: ScoringSpec) -> str:
     """Write the Python code that prints the score of ``painting.jpg``.
 
-    The code asks the question that the scorer asks. Its text ends before the level word where the tokenizer then
-    gives the same tokens, and after the answer otherwise. Both give the same logits, since no token attends to those
-    behind it; the code counts the position that it reads from the end.
+    The code asks the question that the scorer asks. The text that it passes to the model ends before the level word
+    where the tokenizer then gives the same tokens, and after the whole answer otherwise. Both give the same logits,
+    since no token attends to later ones. The code counts the position of these logits from the end of the text.
 
     Args:
         loading: what the code has to load.
@@ -82,7 +82,7 @@ def scoring_code(loading: LoadingRecipe, processor: Any, spec: ScoringSpec) -> s
         load.append(f"model = PeftModel.from_pretrained(model, {repo}).eval()")
     image = f"Image.open({_quoted(IMAGE_NAME)})"
     prompter = Prompter(processor, spec.prompt, spec.scale)
-    text, options, back = _request(prompter)
+    text, options, back = _request_as_code(prompter)
     words = " ".join(", ".join(spec.scale.names).split())  # they stand in a comment, which a line break would end
     ids, values = list(prompter.level_ids), list(spec.scale.values)
     score = [
@@ -95,7 +95,7 @@ def scoring_code(loading: LoadingRecipe, processor: Any, spec: ScoringSpec) -> s
     return "\n".join([*imports, "", *load, f"processor = AutoProcessor.from_pretrained({repo})", *score])
 
 
-def _request(prompter: Prompter) -> tuple[str, str, int]:
+def _request_as_code(prompter: Prompter) -> tuple[str, str, int]:
     """The text, further arguments of the processor as code, and the position of the logits, counted from the end."""
     processor, answer = prompter.processor, prompter.score_request
     if answer.level is None:
@@ -116,5 +116,5 @@ def _request(prompter: Prompter) -> tuple[str, str, int]:
 
 
 def _quoted(text: str) -> str:
-    """A text as a Python literal in double quotes, as this code has them."""
+    """A text as a Python literal in double quotes, as all literals of the written code are."""
     return json.dumps(text, ensure_ascii=False)

@@ -7,11 +7,11 @@ from typing import Any
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.secrets import each_text, without_keys, without_secret_settings
 
-# An absolute path, or one that begins with ~: within quotes it reaches up to the closing quote, elsewhere up to a
-# space or a punctuation mark.
-_WHOLE = re.compile(r"(?:~?/|[A-Za-z]:\\)[^'\"\n]+")
-_QUOTED = re.compile(r"""(?P<quote>['"])(?P<path>(?:~?/|[A-Za-z]:\\)[^'"\n]+)(?P=quote)""")
-_PLAIN = re.compile(r"""(?<![^\s=,(\[{])(?P<path>(?:~?/|[A-Za-z]:\\)[^\s'",;:()\[\]{}]+)""")
+# An absolute path, or one that begins with ~: as the whole text; within quotes, where it reaches up to the closing
+# quote; and elsewhere, where it reaches up to a space or a punctuation mark.
+_PATH_ALONE = re.compile(r"(?:~?/|[A-Za-z]:\\)[^'\"\n]+")
+_QUOTED_PATH = re.compile(r"""(?P<quote>['"])(?P<path>(?:~?/|[A-Za-z]:\\)[^'"\n]+)(?P=quote)""")
+_UNQUOTED_PATH = re.compile(r"""(?<![^\s=,(\[{])(?P<path>(?:~?/|[A-Za-z]:\\)[^\s'",;:()\[\]{}]+)""")
 _HOMES = re.compile(rb"(?:/home/|/Users/|[A-Za-z]:\\\\?Users\\\\?)[\w.-]+")
 # Vocabularies may hold any text, so that a match in them is no path.
 _VOCABULARIES = ("tokenizer.json", "vocab.json", "vocab.txt", "merges.txt", "added_tokens.json", "tekken.json")
@@ -19,7 +19,9 @@ _TEXTS = (".json", ".yaml", ".csv", ".md", ".jinja", ".jsonl")
 
 
 def scrub(content: Any) -> Any:
-    """Take out the folders of this machine's paths, and secrets that their form or their setting's name gives away.
+    """Shorten paths of this machine to their last part, and take out secrets.
+
+    A secret is known by its form or by the name of the setting that holds it.
 
     Args:
         content: dictionaries, lists and values as `json` and `yaml` read them; keys are left as they are.
@@ -37,18 +39,18 @@ def scrub(content: Any) -> Any:
 
 
 def _without_paths(text: str) -> str:
-    if _WHOLE.fullmatch(text):
-        return _last(text)
-    text = _QUOTED.sub(lambda found: f"{found['quote']}{_last(found['path'])}{found['quote']}", text)
-    return _PLAIN.sub(lambda found: _last(found["path"]), text)
+    if _PATH_ALONE.fullmatch(text):
+        return _last_part(text)
+    text = _QUOTED_PATH.sub(lambda found: f"{found['quote']}{_last_part(found['path'])}{found['quote']}", text)
+    return _UNQUOTED_PATH.sub(lambda found: _last_part(found["path"]), text)
 
 
-def _last(path: str) -> str:
+def _last_part(path: str) -> str:
     return PurePosixPath(path.replace("\\", "/")).name or "."
 
 
 def check_no_home_folder(name: str, content: bytes) -> None:
-    """See that a text does not name the home folder of a user. Files that are no texts, and vocabularies, pass.
+    """Check that a text does not name the home folder of a user. Vocabularies and files that are no texts pass.
 
     Args:
         name: path of the file in the repository.

@@ -35,7 +35,7 @@ class Whitelist:
 
     def is_loaded(self, name: str) -> bool:
         """Whether programs that load the repository would load a file of this path as a part of it."""
-        return _any(self.loaded, name)
+        return _matches_any(self.loaded, name)
 
     def chosen(self, folder: Path) -> dict[str, Path]:
         """The files that belong, from a folder in which other files are expected, as in a checkpoint of a run.
@@ -47,7 +47,7 @@ class Whitelist:
             Path relative to the folder -> file, in the order of the paths.
         """
         paths = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
-        return {name: path for name, path in paths.items() if _any(self.belongs, name)}
+        return {name: path for name, path in paths.items() if _matches_any(self.belongs, name)}
 
     def files(self, folder: Path) -> dict[str, Path]:
         """The files of a folder that are to be uploaded.
@@ -66,14 +66,14 @@ class Whitelist:
         for path in sorted(folder.rglob("*")):
             name = path.relative_to(folder).as_posix()
             if path.is_dir() and not path.is_symlink():
-                if not any(path.iterdir()) and not _any(self.left_out, f"{name}/"):
+                if not any(path.iterdir()) and not _matches_any(self.left_out, f"{name}/"):
                     strangers.append(f"{name}/")
                 continue
-            if _any(self.left_out, name):
+            if _matches_any(self.left_out, name):
                 continue
             if not path.resolve().is_relative_to(folder.resolve()):
                 strangers.append(f"{name} (a link out of the folder)")
-            elif not path.is_file() or not _any(self.belongs, name):
+            elif not path.is_file() or not _matches_any(self.belongs, name):
                 strangers.append(name)
             else:
                 found[name] = path
@@ -88,11 +88,12 @@ class Whitelist:
         return found
 
 
-def _any(patterns: Sequence[str], name: str) -> bool:
+def _matches_any(patterns: Sequence[str], name: str) -> bool:
     return any(re.fullmatch(pattern, name) for pattern in patterns)
 
 
 def _top(name: str) -> str:
+    """The topmost folder of a path, as the error names it; the path itself for a file without one or for a link."""
     parts = PurePosixPath(name).parts
     return f"{parts[0]}/" if len(parts) > 1 and " (" not in name else name
 
@@ -131,7 +132,7 @@ CHECKPOINT = Whitelist(
 
 
 def check_weights(files: dict[str, Path], folder: Path) -> None:
-    """See that the files of a checkpoint's weights are there and have readable headers.
+    """Check that the files of a checkpoint's weights are there and have readable headers.
 
     Args:
         files: the files of the checkpoint, as `Whitelist.files` returns them.

@@ -1,4 +1,7 @@
-"""What a rule of `artquant_plugin.replies.rules` may ask for beside its patterns."""
+"""The conditions that a rule of `artquant_plugin.replies.rules` may set besides its patterns.
+
+Each is a function that tells whether a found number and its surroundings meet the condition.
+"""
 
 import re
 
@@ -77,7 +80,7 @@ _STANDS_ALONE = re.compile(
     re.IGNORECASE,
 )
 _WHAT_IS_RATED = re.compile(r"\s+[a-z]+ed\b|\s+or\b", re.IGNORECASE)  # "scored one painted half", "rated two or three"
-_PART = re.compile(r"/|\s+of\b", re.IGNORECASE)
+_SECOND_SLASH_OR_OF = re.compile(r"/|\s+of\b", re.IGNORECASE)  # "7/10/1889", "7/10 of the canvas"
 
 
 def in_digits(statement: Statement) -> bool:
@@ -103,7 +106,7 @@ def stands_alone(statement: Statement) -> bool:
 
 
 def is_precise(statement: Statement) -> bool:
-    """The number is written in digits, two at least, and is not a percentage: an average that counts nothing."""
+    """The number is in at least two digits, with no percent sign or hyphen behind it; one digit might count things."""
     number = statement.number
     has_two_digits = number.has_decimals or len(number.value) > 1
     return in_digits(statement) and has_two_digits and statement.text[number.end : number.end + 1] not in ("%", "-")
@@ -115,9 +118,12 @@ def has_decimals(statement: Statement) -> bool:
 
 
 def is_a_fraction_of_a_scale(statement: Statement) -> bool:
-    """The number's scale stands behind a slash, ends at 10, at 100 or where the dataset's does, and has no parts."""
+    """A slash and the end of a scale follow the number, and neither a second slash nor the word "of" follows these.
+
+    The scale has to end at 10, at 100 or where the dataset's scale ends.
+    """
     number = statement.number
-    if number.top is None or not number.by_slash or statement.followed_by(_PART):
+    if number.top is None or not number.by_slash or statement.followed_by(_SECOND_SLASH_OR_OF):
         return False
     return top_value(number.top) in (10.0, 100.0, statement.dataset_high)
 

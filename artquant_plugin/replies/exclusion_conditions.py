@@ -1,7 +1,8 @@
 """What shows that a number which a rule has found is not the painting's score.
 
-The functions are the conditions of the entries in `artquant_plugin.replies.exclusions`. The last ones look at the
-surroundings of a JSON object or of a level word in the same way.
+The functions are the conditions of the entries in `artquant_plugin.replies.exclusions`. Three functions,
+`introduces_something_else`, `takes_back` and `names_something_else`, look in the same way at the surroundings of a
+JSON object or of a level word, or at the keys of the object.
 """
 
 import re
@@ -56,8 +57,8 @@ _COUNT_OF_RATINGS = _pattern(
 )
 _SOMEBODY_WOULD = _pattern(rf"{WORD_START}(?:{words.SOMEBODY})(?:\s+[^\W\d]+){{0,3}}\s*\Z")
 _RATERS_NAMED = _pattern(_RATERS)
-_REPORTED = _pattern(rf"(?:{words.REPORTED_VERBS})\b")
-_REPORT = _pattern(
+_REPORTING_VERB = _pattern(rf"(?:{words.REPORTED_VERBS})\b")
+_REPORT_BEFORE = _pattern(
     rf"{WORD_START}(?:according to|laut|selon|según|secondo){WORD_END}[^.;]{{0,60}}\Z"
     rf"|{WORD_START}(?:was|were|been){WORD_END}(?:\s+[^\W\d]+)?\s*\Z"
     rf"|{WORD_START}(?:some|others)\s+(?:(?:people|viewers|critics|visitors)\s+)?(?:would|might|may|could|will)\b[^.;]{{0,20}}\Z"
@@ -86,8 +87,9 @@ _LEGEND_BEHIND = _pattern(
     rf"|[^\S\n]*[:(–—-]?[^\S\n]*(?:(?:is|are|has|have|for|the|a|an) ){{0,3}}(?:{words.LEGEND_ENDS}){WORD_END}"
     rf"|[^\S\n]+(?:and (?:above|below|up|over|higher|lower) )?(?:{words.LEGEND_VERBS}){WORD_END}"
 )
-_INDEFINITE = _pattern(r"(?:scores?|ratings?|grades?|marks?)\s+(?:of\s+)?(?:an?\s+)?[-+]?\d")
-_SAYS_OF_IT = _pattern(
+# A legend gives scores as "a score of 10" or "score 10", without a colon, and says their meaning behind them.
+_SCORE_WITHOUT_COLON = _pattern(r"(?:scores?|ratings?|grades?|marks?)\s+(?:of\s+)?(?:an?\s+)?[-+]?\d")
+_MEANING_BEHIND = _pattern(
     r"[^\S\n]*:[^\S\n]*[^\W\d]|[^\S\n]+(?:is|are|has|have|and (?:above|below|up|over|higher|lower))\b"
 )
 _LEGEND_BEFORE = _pattern(r"\b(?:legend|rubric|key|guide|guidelines?)\s*[:=][^\n]*\Z")
@@ -224,9 +226,9 @@ def is_reported(statement: Statement) -> bool:
         or _RATERS_NAMED.search(statement.note)
     ):
         return True
-    if _RATERS_BEFORE_LABEL.search(before) or _REPORT.search(before) or _SOMEBODY_WOULD.search(before):
+    if _RATERS_BEFORE_LABEL.search(before) or _REPORT_BEFORE.search(before) or _SOMEBODY_WOULD.search(before):
         return True
-    return bool(_REPORTED.match(statement.words) and _RATERS_BEFORE_VERB.search(before))
+    return bool(_REPORTING_VERB.match(statement.words) and _RATERS_BEFORE_VERB.search(before))
 
 
 def is_earlier(statement: Statement) -> bool:
@@ -243,7 +245,7 @@ def is_in_a_legend(statement: Statement) -> bool:
     """Words behind the number say what such a score means, or the sentence is a legend."""
     if statement.followed_by(_LEGEND_BEHIND) or _LEGEND_BEFORE.search(statement.sentence_before()):
         return True
-    return _INDEFINITE.match(statement.words) is not None and statement.followed_by(_SAYS_OF_IT)
+    return _SCORE_WITHOUT_COLON.match(statement.words) is not None and statement.followed_by(_MEANING_BEHIND)
 
 
 def is_the_top_of_the_scale(statement: Statement) -> bool:
@@ -258,7 +260,7 @@ def is_the_top_of_the_scale(statement: Statement) -> bool:
 
 
 def is_money_a_power_or_a_probability(statement: Statement) -> bool:
-    """The number is a price, the base of a power, or the condition of a probability."""
+    """The number is a price, the base of a power, or part of an event whose probability is given: "P(score=7)"."""
     number = statement.number
     if statement.before(2).endswith("P("):
         return True
@@ -282,18 +284,18 @@ def is_cut_off(statement: Statement) -> bool:
 
 
 def is_a_term(statement: Statement) -> bool:
-    """Something is added to the number or taken from it behind it, or an arrow leads to another one."""
+    """The words behind the number add something to it or take something away, or an arrow leads to another number."""
     return _SUM_GOES_ON.match(statement.text, statement.end) is not None
 
 
 def begins_a_list(statement: Statement) -> bool:
-    """More numbers follow the number. Not where it has a scale: "8/10, 2 things are good"."""
+    """More numbers follow the number, which has no scale of its own: "8/10, 2 things are good" is no list."""
     stands_alone = statement.rule.fallback or statement.number.top
     return not stands_alone and statement.followed_by(_LIST_GOES_ON)
 
 
 def has_a_comma_in_square_brackets(statement: Statement) -> bool:
-    """The number stands in square brackets and has a comma without a blank: decimals, or a list of two numbers."""
+    """The number stands in square brackets and has a comma: "[7,5]" may be 7.5 or a list of two numbers."""
     number = statement.number
     in_brackets = statement.text[number.start - 1 : number.start] == "[" and statement.text.startswith(
         "]", number.bare_end
@@ -302,7 +304,7 @@ def has_a_comma_in_square_brackets(statement: Statement) -> bool:
 
 
 def has_a_comma_before_three_digits(statement: Statement) -> bool:
-    """The number has a comma before three digits: decimals, or thousands."""
+    """The number has a comma before three digits: "1,000" may have three decimals or mean a thousand."""
     return any(_THOUSANDS.search(end or "") for end in (statement.number.value, statement.number.upper))
 
 
@@ -318,7 +320,7 @@ def counts_things(statement: Statement) -> bool:
 
 
 def _speaks_of_other_paintings(sentence: str) -> bool:
-    """Whether a sentence is about other paintings, and does not come back to this one behind them."""
+    """Whether a sentence is about other paintings and does not mention this painting after them."""
     mentions = [mention.end() for mention in _OTHER_PAINTING.finditer(sentence)]
     return bool(mentions) and _THIS_PAINTING.search(sentence, mentions[-1]) is None
 
@@ -337,7 +339,7 @@ def introduces_something_else(before: str) -> bool:
     """
     before = _FENCE.sub("", before)
     sentence = _SENTENCES.split(before.rstrip())[-1]
-    announced = (_EXAMPLE, _ASPECT_BEFORE, _ASPECT_IN_SENTENCE, _EARLIER, _RATERS_BEFORE_LABEL, _REPORT)
+    announced = (_EXAMPLE, _ASPECT_BEFORE, _ASPECT_IN_SENTENCE, _EARLIER, _RATERS_BEFORE_LABEL, _REPORT_BEFORE)
     without_colon = f"{sentence.rstrip(' :')} "
     return _speaks_of_other_paintings(without_colon) or any(
         pattern.search(text) for pattern in announced for text in (without_colon, before)

@@ -1,4 +1,4 @@
-"""What takes a score back that a rule has found, as one table.
+"""The table of reasons why a number that a rule has found is not the painting's score, or cannot be read.
 
 "Not a 7", "for example, score: 7", "composition: 8": a rule of `artquant_plugin.replies.rules` finds the number, and
 an entry of this table says that it is not the painting's score. Every entry has examples, which a test runs.
@@ -25,11 +25,11 @@ class Exclusion:
             ``yields``: it counts only in a reply without any other score. ``malformed`` and ``ambiguous``: it is the
             score, but cannot be read; the reply stays unscored for that reason, even where an earlier score in it
             could be read.
-        applies: whether it holds for a statement.
-        examples: texts with one score for which it holds.
-        counterexamples: texts with one score for which it does not hold.
+        applies: tells whether the reason holds for a statement.
+        examples: texts in which a rule finds one number, for which the reason holds.
+        counterexamples: texts in which a rule finds one number, for which the reason does not hold.
         detail: what a report says of a number that cannot be read; ``{}`` stands for the number.
-        readers: for which texts it holds.
+        readers: the kinds of text for which the reason is looked for: replies, descriptions, or both.
     """
 
     name: str
@@ -180,7 +180,7 @@ EXCLUSIONS = (
         ("The score is 8.",),
     ),
     Exclusion(
-        "an amount of money, a power, or the condition of a probability",
+        "an amount of money, a power, or an event whose probability is given",
         "dropped",
         conditions.is_money_a_power_or_a_probability,
         (
@@ -215,7 +215,7 @@ EXCLUSIONS = (
         ("I'd give it a 9.",),
     ),
     Exclusion(
-        "the end of a reply that is cut off, within a number perhaps",
+        "the end of a reply that is cut off, perhaps within the number",
         "malformed",
         conditions.is_cut_off,
         ('{"score": 6', '{"score": 7.'),
@@ -223,7 +223,7 @@ EXCLUSIONS = (
         detail="the reply ends within or behind {}",
     ),
     Exclusion(
-        "a term of a sum, or a score that is changed behind",
+        "a term of a sum, or a score that the words behind it change",
         "ambiguous",
         conditions.is_a_term,
         (

@@ -16,11 +16,13 @@ from artquant_plugin.replies.prose import read_prose
 from artquant_plugin.replies.reply import DETAIL_WIDTH, ParsedReply, within
 from artquant_plugin.replies.text import plain
 
-# Words of a key for the end of the score's scale: "max_score", "out of", "scaleMax"; and what a value says of it.
+# Words in a key whose value is the upper end of the score's scale: "max_score", "out of", "scaleMax". The two patterns
+# below find in a value that is text what it says of the scale: "7 out of 5", or that the score counts stars.
 _SCALE_WORDS = {"scale", "max", "maximum", "range", "total", "best", "highest", "top", "denominator", "ceiling", "out"}
 _SCALE_IN_WORDS = re.compile(r"\bout\s+of\s+(?:an?\s+(?:possible|maximum)\s+)?(\d+)|\d\s*/\s*(\d+)", re.IGNORECASE)
 _UNITS = re.compile(r"\s*(?:" + words.STARS + r")\s*", re.IGNORECASE)
-# The words of a key that names the score: one of the first set, and any of the others; not "visitor_score".
+# A key names the score if it has one word of `_SCORE_WORDS` and all its other words are in `_PAINTING_WORDS` or
+# `_LAST_WORDS`; "visitor_score" does not.
 _SCORE_WORDS = {"score", "rating", "grade", "mos"}
 _PAINTING_WORDS = {
     "aesthetic",
@@ -37,7 +39,8 @@ _PAINTING_WORDS = {
 }
 _PAINTING_WORDS |= {"predicted", "estimated", "numeric", "value", "overall", "total"}
 _LAST_WORDS = {"final", "revised", "corrected", "updated", "adjusted"}
-# Keys that say what the score beside them rates. The first always name an aspect, except for the whole painting.
+# Keys whose value says what the score in the same object rates. A value under `_ASPECT_KEYS` names an aspect unless it
+# names the whole painting (`_WHOLE`); one under `_SUBJECT_KEYS` may name a rater, a draft or another painting.
 _ASPECT_KEYS = {"aspect", "dimension", "criterion", "criteria", "attribute", "metric"}
 _SUBJECT_KEYS = {
     "source",
@@ -69,8 +72,8 @@ class _Repeated:
     values: list[Any]
 
 
-def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    """An object in which a key that stands several times with different values has all of them."""
+def _with_repeated_keys(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """Build an object from its pairs. A key that repeats with different values gets a `_Repeated` with all of them."""
     content: dict[str, Any] = {}
     for key, value in pairs:
         if key in content and content[key] != value:
@@ -80,7 +83,7 @@ def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     return content
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_once)
+_DECODER = json.JSONDecoder(object_pairs_hook=_with_repeated_keys)
 
 
 def read_object(
@@ -99,21 +102,21 @@ def read_object(
         level_values: the score of each level word, for a score such as ``"good"``.
 
     Returns:
-        A score in the range, or the reason why the value is none: it is null, is not finite, is no number, or the
-        object names a scale that ends elsewhere than the dataset's (``"out_of": 5``); ambiguous where objects or keys
-        give several scores. The later of two objects counts where words between them say that it corrects the earlier
-        one. None where no object has the painting's score. Beside it, the text without the objects that were passed
-        over.
+        First, the score in the range, or the reason why there is none: the value is null, not finite or no number, the
+        object names a scale that ends elsewhere than the dataset's (``"out_of": 5``), or objects or keys give several
+        scores, which is ambiguous. The later of two objects counts where words between them say that it corrects the
+        earlier one. None where no object has the painting's score. Second, the text without the objects that were
+        passed over.
     """
     readings: list[tuple[ParsedReply, str]] = []
     passed_over: list[tuple[int, int]] = []
     behind = 0
-    for start, end, value in _objects(text):
-        holders = list(_holders(value))
+    for start, end, value in _outermost_objects(text):
+        scored_objects = list(_scored_objects(value))
         before, behind = text[behind:start], end
-        if not holders:
+        if not scored_objects:
             continue
-        own = [holder for holder in holders if not holder.is_something_else]
+        own = [scored for scored in scored_objects if not scored.is_something_else]
         if not own or introduces_something_else(plain(before[-200:])) or takes_back(plain(text[end : end + 200])):
             passed_over.append((start, end))
             continue
@@ -121,7 +124,7 @@ def read_object(
             detail = f"several scores in one object: {', '.join(map(str, (each.values for each in own)))}"
             readings.append((ParsedReply(reason="ambiguous", detail=one_line(detail, DETAIL_WIDTH)), before))
             continue
-        readings.append((_read(own[0], score_range, level_values), before))
+        readings.append((_read_scored_object(own[0], score_range, level_values), before))
     rest = text
     for start, end in reversed(passed_over):
         rest = f"{rest[:start]} {rest[end:]}"
@@ -140,12 +143,12 @@ def read_object(
 
 
 @dataclass(frozen=True, slots=True)
-class _Holder:
-    """An object with a score.
+class _ScoredObject:
+    """A JSON object that has a key for the score.
 
     Args:
-        content: the object, the words of its keys in lower case and with an underscore between them.
-        values: what stands under its keys for a score; of several keys, those that name the last word.
+        content: the object, with the words of its keys in lower case and joined by underscores.
+        values: the values of its keys for the score; where keys such as ``final_score`` are among them, only theirs.
         is_something_else: whether the object says that its score is an aspect's, somebody else's or an example.
     """
 
@@ -154,10 +157,12 @@ class _Holder:
     is_something_else: bool
 
 
-def _read(holder: _Holder, score_range: tuple[float, float], level_values: Mapping[str, float]) -> ParsedReply:
-    replies = [_read_value(value, holder.content, score_range, level_values) for value in holder.values]
+def _read_scored_object(
+    scored: _ScoredObject, score_range: tuple[float, float], level_values: Mapping[str, float]
+) -> ParsedReply:
+    replies = [_read_value(value, scored.content, score_range, level_values) for value in scored.values]
     if len({(reply.score, reply.reason) for reply in replies}) > 1:
-        told = ", ".join(map(str, holder.values))
+        told = ", ".join(map(str, scored.values))
         return ParsedReply(reason="ambiguous", detail=one_line(f"several scores in one object: {told}", DETAIL_WIDTH))
     return replies[0]
 
@@ -194,7 +199,10 @@ def _read_value(
 
 
 def _other_scale(content: Mapping[str, Any], high: float) -> str | None:
-    """A key that gives the score's scale another top than the dataset's; a proportion of it would be a guess."""
+    """The key that says that the score's scale ends elsewhere than the dataset's; None where no key does.
+
+    Such a score is not converted in proportion, since that would be a guess.
+    """
     for key, item in content.items():
         parts = set(_key_words(key))
         if parts & _SCALE_WORDS and not parts & _LAST_WORDS and not _names_the_score(parts):
@@ -216,30 +224,30 @@ def _levels(levels: Any) -> dict[str, float] | None:
     return levels
 
 
-def _objects(text: str) -> Iterator[tuple[int, int, Any]]:
-    """Start, end and value of each object of a text that does not stand inside another one."""
+def _outermost_objects(text: str) -> Iterator[tuple[int, int, Any]]:
+    """Start, end and value of each object in a text; objects inside another object are a part of that value."""
     for start, value in json_values(text, strict=False, decoder=_DECODER):
         yield start, _DECODER.raw_decode(text, start)[1], value
 
 
-def _holders(value: Any, *, within_something_else: bool = False) -> Iterator[_Holder]:
-    """The outermost objects with a score in a value."""
+def _scored_objects(value: Any, *, within_something_else: bool = False) -> Iterator[_ScoredObject]:
+    """The objects with a key for the score in a JSON value; objects inside such an object are left out."""
     if isinstance(value, dict):
-        values = _scores(value)
+        values = _values_of_score_keys(value)
         if values:
             content = {"_".join(_key_words(key)): item for key, item in value.items()}
-            yield _Holder(content, values, within_something_else or _is_something_else(content))
+            yield _ScoredObject(content, values, within_something_else or _is_something_else(content))
             return
         for key, item in value.items():
             other = within_something_else or names_something_else(" ".join(_key_words(key)))
-            yield from _holders(item, within_something_else=other)
+            yield from _scored_objects(item, within_something_else=other)
     elif isinstance(value, list):
         for item in value:
-            yield from _holders(item, within_something_else=within_something_else)
+            yield from _scored_objects(item, within_something_else=within_something_else)
 
 
-def _scores(content: Mapping[str, Any]) -> list[Any]:
-    """What stands under the keys for the painting's score; keys for the last word go before the others."""
+def _values_of_score_keys(content: Mapping[str, Any]) -> list[Any]:
+    """The values of the keys for the painting's score: of those with a word of `_LAST_WORDS` if any, else of all."""
     named: dict[bool, list[Any]] = {True: [], False: []}
     for key, item in content.items():
         parts = set(_key_words(key))
@@ -259,6 +267,7 @@ def _key_words(key: str) -> list[str]:
 
 
 def _is_something_else(content: Mapping[str, Any]) -> bool:
+    """Whether a value in the object says that its score rates an aspect, or is a rater's, a draft or an example."""
     for key, item in content.items():
         if not isinstance(item, str) or len(item) > 60:
             continue

@@ -15,7 +15,8 @@ _SUBJECT = (
 )
 
 _LABEL = rf"\b{_SUBJECT}\b[\"'\s]*[:=|][\"'\s]*"
-# "good balance" says nothing of the whole, and "good, then bad" is changed behind.
+# A level word is no answer where a noun follows it ("good balance" is not about the whole painting) or where the next
+# word goes on to another level ("good, then bad").
 _WORD_ENDS = r"\b(?![^\S\n]+[a-z])(?!\s*,?\s*(?:then|but|or|and|to|now|→|->)[^\W_]*\b)"
 _FINAL = re.compile(rf"{WORD_START}(?:{words.FINAL}){WORD_END}|{words.FINAL_CJK}", re.IGNORECASE)
 
@@ -51,10 +52,10 @@ def read_level(text: str, score_range: tuple[float, float], level_values: Mappin
 
 
 def _stated(text: str, word: str) -> set[str]:
-    """The level words that stand as the answer, in lower case.
+    """The level words that the reply gives as its answer, as `read_level` defines it, in lower case.
 
     Args:
-        text: the reply, simplified in the same way.
+        text: the reply, as `artquant_plugin.replies.text.plain` has simplified it.
         word: a pattern for any level word, as a group named `word`.
     """
     labelled = [

@@ -14,6 +14,7 @@ from artquant_plugin.replies import vocabulary as words
 USUAL_TOPS = frozenset({5, 10, 20, 25, 50, 100, 1000})
 
 NUMBER = r"\d+(?:[.,]\d+)?"
+# What must not follow a number, which would then be a part of a word, of a longer number or of a date.
 _NOT_CUT = r"(?!-?[A-Za-z]|\d|[.,]\d|\s*/\s*\d)"
 _UPPER = rf"(?:(?:{words.TO})(?P<upper>{NUMBER}))?"
 

@@ -10,7 +10,7 @@ from artquant_plugin.replies.refusals import refuses, sees_no_painting
 from artquant_plugin.replies.reply import DETAIL_WIDTH, ParsedReply
 from artquant_plugin.replies.text import first_answer, plain, request_failed, without_struck_out
 
-# In characters. What a model thinks and answers for one painting is shorter by far, and reading takes bounded time.
+# In characters. Thinking and answer about one painting are far shorter; the limits bound the time that reading takes.
 LONGEST_REPLY, LONGEST_ANSWER = 500_000, 30_000
 
 
@@ -19,7 +19,7 @@ def parse_reply(
 ) -> ParsedReply:
     """The score that a reply gives, or the reason why it gives none.
 
-    The forms are tried in this order, and the first one that is there decides: lmms-eval's own texts about failures;
+    The forms are tried in this order, and the first one that the reply has decides: lmms-eval's texts about failures;
     JSON with a ``score``, also inside prose or a code fence; the number that prose tells as the score
     ("Score: 7.5/10", "rating = 68 out of 100", "评分：7.5"), converted when it names another scale than the dataset's;
     a level word that stands as the answer. Of several scores the one that is called final or corrects the others

@@ -12,10 +12,11 @@ from artquant_plugin.replies.reply import DETAIL_WIDTH, ParsedReply, Reason, wit
 from artquant_plugin.replies.rules import rules_for
 from artquant_plugin.replies.statements import WORD_END, WORD_START, Rule, Statement, find_statements
 
-# The lower end of a scale, None where a text names none, and the upper end; None where a text names no scale.
+# The lower and the upper end of a scale. The lower end is None where the text does not name it; all is None where the
+# text names no scale.
 Scale = tuple[float | None, float] | None
 
-# A reply with more numbers is a table or a loop. The time that reading takes is bounded with it.
+# A reply with more numbers is a table, or a model that repeats itself. The limit also bounds the time of reading.
 MOST_NUMBERS = 200
 
 _RULES = tuple(rule for rule in rules_for("reply") if not rule.fallback)
@@ -80,9 +81,9 @@ def read_prose(text: str, score_range: tuple[float, float]) -> ParsedReply | Non
         return ParsedReply(
             reason="ambiguous", detail=f"{len(numbers)} numbers; at most {MOST_NUMBERS} are looked through"
         )
-    statements, others = _scores(text, numbers, _RULES)
+    statements, others = _split_by_subject(text, numbers, _RULES)
     if not statements:
-        statements, further = _scores(text, numbers, _FALLBACKS)
+        statements, further = _split_by_subject(text, numbers, _FALLBACKS)
         others += further
     if not statements:
         if not others:
@@ -90,11 +91,14 @@ def read_prose(text: str, score_range: tuple[float, float]) -> ParsedReply | Non
         told = ", ".join(one_line(other.words, 40) for other in others)
         return ParsedReply(reason="ambiguous", detail=one_line(f"of something else only: {told}", DETAIL_WIDTH))
     own = [each for each in statements if not any(exclusion.applies(each) for exclusion in _YIELDING)] or statements
-    return _last_word(_by_place(own), score_range)
+    return _score_that_counts(_one_per_number(own), score_range)
 
 
-def _by_place(statements: Sequence[Statement]) -> list[tuple[Statement, Scale]]:
-    """The statements in their order, each with its scale; of several about one number, one that knows the scale."""
+def _one_per_number(statements: Sequence[Statement]) -> list[tuple[Statement, Scale]]:
+    """One statement for each number, with its scale, in the order of the numbers.
+
+    Where several statements are about the same number, one whose scale is known goes before the others.
+    """
     found: dict[int, tuple[Statement, Scale]] = {}
     for statement in statements:
         scale = _scale(statement)
@@ -104,14 +108,14 @@ def _by_place(statements: Sequence[Statement]) -> list[tuple[Statement, Scale]]:
     return [found[place] for place in sorted(found)]
 
 
-def _last_word(found: Sequence[tuple[Statement, Scale]], score_range: tuple[float, float]) -> ParsedReply:
-    """What the last statement says, or the last one that is called final.
+def _score_that_counts(found: Sequence[tuple[Statement, Scale]], score_range: tuple[float, float]) -> ParsedReply:
+    """The score of the statement that counts: the last one that is called final, or the last one of all.
 
     Ambiguous where another statement gives another score and nothing says which one holds, and where words behind the
     last one change it in a way that no rule reads.
     """
     final = [each for each in found if _is_final(each[0])]
-    readings = [(statement, _parsed(statement, scale, score_range)) for statement, scale in final or found]
+    readings = [(statement, _score_of_statement(statement, scale, score_range)) for statement, scale in final or found]
     statement, reply = readings[-1]
     scores = {each.score for _, each in readings if each.score is not None}
     if reply.score is not None and len(scores) > 1:
@@ -126,13 +130,13 @@ def _last_word(found: Sequence[tuple[Statement, Scale]], score_range: tuple[floa
 
 
 def _is_final(statement: Statement) -> bool:
-    """Whether a statement calls its score final, or is a key of an object that is no JSON."""
+    """Whether a statement calls its score final, or stands as a key in braces that are not valid JSON."""
     before = statement.text[: statement.start]
     in_object = before.rfind("{") > before.rfind("}")
     return in_object or _FINAL.search(f"{statement.sentence_before(40)}{statement.words}") is not None
 
 
-def _scores(
+def _split_by_subject(
     text: str, numbers: Sequence[WrittenNumber], rules: Sequence[Rule]
 ) -> tuple[list[Statement], list[Statement]]:
     """The statements that are scores of the painting, and those that score something else."""
@@ -179,7 +183,8 @@ def _scale_in(remark: str) -> Scale:
     return None
 
 
-def _parsed(statement: Statement, scale: Scale, score_range: tuple[float, float]) -> ParsedReply:
+def _score_of_statement(statement: Statement, scale: Scale, score_range: tuple[float, float]) -> ParsedReply:
+    """The score of one statement on the dataset's scale, or the reason why its number cannot be read."""
     number = statement.number
     written = number.value if number.upper is None else f"{number.value}-{number.upper}"
     for exclusion in _UNREADABLE:

@@ -93,7 +93,7 @@ REFUSALS = (
         ("Я могу оценить картину.",),
     ),
 )
-# A score that is given all the same is none of the painting.
+# A model that says one of these phrases saw no painting, so that a score in the same reply is not the painting's.
 UNSEEN = Refusal(
     "no painting was seen",
     re.compile(

@@ -3,12 +3,12 @@
 A rule describes the surroundings of a number that make it a score: "Score: 7", "I'd give it a 7", "in the 83rd
 percentile". Two readers use the table: `artquant_plugin.replies.prose` reads the score out of a model's reply, and
 `artquant_plugin.train.rad.leaks` makes sure that a description of a painting tells none. A rule says which of them it
-is for. A reply may be in any language and was asked for a score, so that words that may mean one suffice. A
-description is English prose about a painting, in which most numbers count what is painted, so that a rule for
-descriptions is narrower.
+is for. A reply may be in any language. Since it was asked for a score, words that only may name one are enough for a
+rule. A description is English prose about a painting, in which most numbers count what is painted, so that the rules
+for descriptions are narrower.
 
-Every rule has examples, which a test runs. What takes a score back although a rule has found it ("not", "for example")
-stands in `artquant_plugin.replies.exclusions`.
+Every rule has examples, which a test runs. The reasons why a number that a rule has found does not count ("not", "for
+example") are the table in `artquant_plugin.replies.exclusions`.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""How a rule finds a score in a text: the form of a rule, and what it finds.
+"""How a rule finds a score in a text: what a rule consists of, and the statements that it finds.
 
 A rule describes the surroundings of a number that make it a score. The rules themselves are the table in
 `artquant_plugin.replies.rules`.
@@ -13,7 +13,9 @@ from artquant_plugin.replies.numbers import WrittenNumber
 
 Reader = Literal["reply", "description"]
 
-# The rule whose subject may be somebody else than the model, which `exclusions` asks for.
+# The name of the rule whose verb may have another subject than the model, as in "others might give it a 9". The
+# condition `is_given_by_others` of `artquant_plugin.replies.exclusion_conditions` only holds for rules whose names
+# begin with it.
 VERB_OF_RATING = "a verb of rating, in the same clause"
 
 # The ends of a word. "\b" would take "_" for a letter, and models write "score_7".
@@ -88,9 +90,9 @@ class Rule:
 
     Args:
         name: the rule in a few words.
-        readers: for which texts it holds: replies, descriptions, or both.
-        examples: for each of some texts, the value of the number that the rule finds in it, as it is written and
-            without its scale; the last one where it finds several.
+        readers: the kinds of text that the rule is for: replies, descriptions, or both.
+        examples: example text -> the value of the number that the rule finds in it, as the text writes it and without
+            its scale. Where the rule finds several numbers, it is the value of the last one.
         counterexamples: texts with similar words in which the rule finds nothing.
         cue: the words that announce a score; None where the number needs none. Its groups `low` and `high`, where it
             has them, are the ends of a scale.
@@ -169,7 +171,7 @@ def _announced(
 
 
 def _overlapping(pattern: re.Pattern[str], text: str) -> Iterator[re.Match[str]]:
-    """The matches of a pattern, of which one may begin within another."""
+    """The matches of a pattern, including those that begin within an earlier match."""
     start = 0
     while start <= len(text) and (match := pattern.search(text, start)):
         yield match

@@ -19,16 +19,17 @@ _THINKING = (
     # The channels of gpt-oss where the decoder has left out the tokens around their names.
     re.compile(r"\Aanalysis.*?assistant(?:commentary.*?assistant)?final", re.DOTALL),
 )
-# Templates may open the block within the prompt, so that the reply has its end alone.
+# A chat template may open the thinking block in the prompt, so that the reply holds only the end of the block.
 _THINKING_ENDS = re.compile(rf"\A.*(?:</(?:{_TAGS})>|◁/think▷|\[/THINK\])", re.DOTALL | re.IGNORECASE)
 
-# Full-width forms of ASCII, which East Asian text uses; signs that other scripts have for ours.
-_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {
-    ord(sign): ours for sign, ours in {"−": "-", "٫": ".", "٪": "%", "⁄": "/", "\u00a0": " ", "\u202f": " "}.items()
+# Full-width forms of ASCII, which East Asian text uses, and signs that mean the same as an ASCII sign.
+_TO_ASCII = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {
+    ord(sign): ascii_sign
+    for sign, ascii_sign in {"−": "-", "٫": ".", "٪": "%", "⁄": "/", "\u00a0": " ", "\u202f": " "}.items()
 }
 _FRACTIONS = {"½": ".5", "¼": ".25", "¾": ".75"}
 _HALF = re.compile(r"(?<=\d) (?:1/2(?![\d/])|(?:and a half|einhalb|et demie?|y medi[oa]|e mezzo)\b)", re.IGNORECASE)
-_TIMES = re.compile(r"(?<=\d) ?\* ?(?=\d)")  # a product, where other stars are marks of emphasis
+_PRODUCT_SIGN = re.compile(r"(?<=\d) ?\* ?(?=\d)")  # a star between digits means a product; other stars mark emphasis
 _MARKUP = re.compile(
     r"</?(?:b|strong|i|em|u|p|br|span|div|h[1-6]|ins|mark|output|response|final|value|code|pre|font|center|small|big|li|ul|ol)\b[^<>\n]{0,200}>"
     r"|[*`]+|(?<![^\W_])_+|_+(?![^\W_])|^[^\S\n]*#{1,3}(?=[^\S\n])",
@@ -42,7 +43,7 @@ _STRUCK_OUT = re.compile(
     r"|\\(?:sout|st|x?cancel|bcancel|hcancel)\{[^{}\n]{1,300}\}|(?:[^\n][\u0335-\u0338])+",
     re.IGNORECASE | re.DOTALL,
 )
-# LaTeX that stands around numbers. The first entries make what is inside plain for those behind them.
+# LaTeX that stands around numbers. The first entries unwrap text that the later entries then read.
 _LATEX = (
     (
         re.compile(
@@ -104,12 +105,14 @@ def first_answer(text: str) -> str:
         >>> first_answer("<think>A 6?</think>7.5<|im_end|>\n<|im_start|>user\nAnd this?<|im_end|> 4")
         '7.5'
     """
-    # Thinking may quote a user's words, and a turn behind the first one may think.
+    # The order matters. Marked thinking goes first, since it may quote tokens of a turn. Thinking with only its end
+    # marked goes after the cut at tokens, since that end may belong to a later turn, and before the cut at words,
+    # since it may quote a user's words.
     return cut_at_words(without_unmarked_thinking(cut_at_tokens(without_marked_thinking(text))))
 
 
 def without_struck_out(text: str) -> str:
-    """A text without the words that are struck out, in Markdown, HTML, LaTeX or by characters over others."""
+    """A text without the words that are struck out in Markdown, in HTML, in LaTeX or by combining characters."""
     return _STRUCK_OUT.sub(" ", text)
 
 
@@ -125,13 +128,13 @@ def plain(text: str) -> str:
     """
     text = html.unescape(text)
     text = without_struck_out(_INVISIBLE.sub("", text))
-    text = re.sub("[“”„«»]", '"', text.translate(_WIDTH).replace("’", "'"))
+    text = re.sub("[“”„«»]", '"', text.translate(_TO_ASCII).replace("’", "'"))
     if "\\" in text or "$" in text:
         for pattern, replacement in _LATEX:
             text = pattern.sub(replacement, text)
     text = re.sub(r"(?<=\d) ?[½¼¾]", lambda match: _FRACTIONS[match[0].strip()], text)
     text = _DRAWN_STARS.sub(_counted_stars, text)
-    text = _MARKUP.sub("", _TIMES.sub("×", _HALF.sub(".5", text)))
+    text = _MARKUP.sub("", _PRODUCT_SIGN.sub("×", _HALF.sub(".5", text)))
     return re.sub(r" ?\n[ \n]*", "\n", re.sub(r"[^\S\n]+", " ", text))
 
 

@@ -6,8 +6,8 @@ next user's turn and its own next answer as well. What it says there is about a 
 
 import re
 
-_USERS = r"user|human|prompter|system|observation|tool|ipython|environment|developer"
-_MODELS = r"assistant|model|bot|chatbot|gpt|ai"
+_USER_ROLES = r"user|human|prompter|system|observation|tool|ipython|environment|developer"
+_MODEL_ROLES = r"assistant|model|bot|chatbot|gpt|ai"
 # What opens the header of a turn in ChatML, Llama 3 and 4, Gemma, Granite, gpt-oss and Cohere's format.
 _OPENING = (
     r"<\|?(?:im_start|start|turn|role_start|start_header_id|header_start|start_of_role|start_of_turn|sot)\|?>"
@@ -23,8 +23,8 @@ def _header(roles: str) -> str:
 
 # The markers of turns that are tokens of a chat format. What a user says may be in `[INST]`, too.
 _TOKENS = re.compile(
-    rf"(?P<user>\[INST\]|\[SYSTEM_PROMPT\]|<<SYS>>|<用户>|<(?:user|human)>|{_header(_USERS)})"
-    rf"|(?P<model>\[/INST\]|<(?:AI|assistant|bot)>|{_header(_MODELS)})"
+    rf"(?P<user>\[INST\]|\[SYSTEM_PROMPT\]|<<SYS>>|<用户>|<(?:user|human)>|{_header(_USER_ROLES)})"
+    rf"|(?P<model>\[/INST\]|<(?:AI|assistant|bot)>|{_header(_MODEL_ROLES)})"
     r"|(?P<end><\|(?:im_end|eot_id|eom_id|end|endoftext|end_of_text|return|call|eot|eos|eod|eom|end_of_turn|stop|turn_end"
     r"|endofturn|end_of_sentence|end_of_utterance|END_OF_TURN_TOKEN|EOT|end_of_role_turn)\|>"
     r"|<(?:eos|end_of_turn|end_of_utterance|end_of_text|endoftext|eot|eop|eoa|eod|end|stop|turn\|)>"
@@ -33,7 +33,7 @@ _TOKENS = re.compile(
     re.IGNORECASE,
 )
 
-# The markers of turns in words. A colon belongs to them, or a line of their own.
+# The markers of turns that are words. A colon follows the word, or the word stands alone on its line.
 _USER_WORDS = r"user|human|用户|人类|ユーザー|사용자|benutzer|utilisateur|usuario|usuário|utente|пользователь"
 _MODEL_WORDS = r"assistant|助手|アシスタント|어시스턴트|assistent|asistente|ассистент"
 _LINE = r"^[^\S\n]*(?:[#>*\[<]{1,6}[^\S\n]*)?"
@@ -50,7 +50,7 @@ _WORDS = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 
-# Special tokens that divide nothing. Those of gpt-oss name the channel in words behind them.
+# Special tokens that neither begin nor end a turn. Behind those of gpt-oss, the name of the channel is a word.
 _NEUTRAL = re.compile(
     r"<\|channel\|>\s*final\s*(?:<\|constrain\|>\s*\w+\s*)?<\|message\|>|\b(?:user|assistant)<\|im_middle\|>"
     r"|</(?:user|human|assistant|bot|AI)>"
@@ -62,7 +62,7 @@ _NEUTRAL = re.compile(
 # "<s>" begins a text in Llama's format, and strikes words out in HTML.
 _TEXT_BEGINS = re.compile(r"\A\s*(?:<s>\s*)+", re.IGNORECASE)
 _STRUCK_OUT = re.compile(r"<s>[^<>\n]{1,200}</s>", re.IGNORECASE)
-# "<s>8</s> 7.5": the first of two turns, or struck out.
+# "<s>8</s> 7.5": the 8 may be the first of two turns, or be struck out; `cut_at_tokens` then removes only the tags.
 _TURN_OR_STRUCK_OUT = re.compile(r"\A\s*<s>[^<>\n]{1,200}</s>\s*[^<\s]", re.IGNORECASE)
 # Byte-level vocabularies write blanks and line ends in this way.
 _BYTES = str.maketrans({"Ġ": " ", "Ċ": "\n", "▁": " "})
@@ -72,8 +72,8 @@ def cut_at_tokens(text: str) -> str:
     r"""The model's first turn as far as tokens of a chat format mark it; tokens that divide nothing are left out.
 
     Args:
-        text: a reply. Behind a token that ends a turn, and in a user's turn, nothing is read, except that the first
-            turn with any text is taken where the reply begins with the user's turn, the prompt once more.
+        text: a reply. It may begin with the prompt once more, which is then a user's turn and is skipped. The model's
+            first turn that has any text is returned; what follows the end of that turn is dropped.
 
     Example:
         >>> cut_at_tokens("7.5<|im_end|>\n<|im_start|>user\nNext?<|im_end|>\n<|im_start|>assistant\n4<|im_end|>")
@@ -103,8 +103,8 @@ def cut_at_words(text: str) -> str:
 def _first_turn(text: str, markers: re.Pattern[str]) -> str:
     """The first turn of the model that has any text.
 
-    A model's turn that follows another one without an end or a user's turn between them continues it: what stands in
-    front may be a prompt whose own marker was left out.
+    Where the marker of a model's turn follows text without a user's turn or the end of a turn between them, the text
+    and the turn are returned together, since the text may be a prompt whose own marker was left out.
     """
     turn, start, is_users = "", 0, False
     for marker in markers.finditer(text):

@@ -17,7 +17,7 @@ LABELS = (
     r"|cijfer|beoordeling|ocena|wynik|puan(?:ım)?|skor|betyg|hodnocení|điểm(?: số)?|nilai|βαθμολογία"
     r"|التقييم|تقييم|الدرجة|درجة|النتيجة|نتيجة|امتیاز|نمره|ציון|דירוג|स्कोर|अंक|रेटिंग|คะแนน"
 )
-# The same in scripts without spaces between words.
+# Words that name a score, in scripts without spaces between words.
 LABELS_CJK = (
     r"评分|評分|给分|得分|分数|分數|总分|總分|打分|评级|評級|综合评价"
     r"|スコア|点数|評価|評点|採点|得点|점수|평점|평가|별점"
@@ -28,7 +28,7 @@ WEAK_LABELS = (
     r"|итого?|resultado|ergebnis"
 )
 
-# One aspect's score, others' scores and the model's certainty are not the painting's score.
+# Words in front of a score that is not the painting's: it rates one aspect, or is an average or the model's certainty.
 ASPECTS = (
     r"composition\w*|colou?rs?|technique|technical|emotion\w*|percept\w*|cogniti\w*|confidence|certainty|creativity"
     r"|originality|lighting|style|mood|theme|content|brush\w*|texture|subject|similarity|relevance|readability|detail"
@@ -38,7 +38,7 @@ ASPECTS = (
     r"|space|depth|contrast|expression|effort|ambition|draw(?:ing|n)|craft\w*|rendering|palette|anatomy"
     r"|komposition|farb\w*|technik|couleurs?|composición|composição|composizione|colore"
 )
-# In front of "points", what is counted is no score.
+# Words in front of "points" with which the points are no score: "2 strong points".
 SOME_POINTS = r"key|strong|weak|main|selling|good|bad"
 ASPECTS_CJK = r"构图|構圖|色彩|颜色|技巧|技法|情感|情绪|创意|感知|认知|信心|置信|光影|構図|구도|색채|기법|감정"
 
@@ -78,7 +78,7 @@ TO = r"[^\S\n]*(?:-|–|—|~|〜|至|到|或|から)[^\S\n]*|[^\S\n]+(?:to|bis|
 AND = r"and|und|et|y|e|и"
 BETWEEN = r"between|zwischen|entre|tra|между"
 
-# Behind these stands a scale's end or a bound.
+# Words in front of a number that is an end of a scale or a bound, and not a score.
 BOUNDS = r"from|to|out of|between|than|least|most|under|over|above|below|bis|jusqu'à|hasta|até|fino a"
 # Whoever gives a number here is not the model. What they would give counts where the model gives none of its own, as
 # the question is about what people think; what they gave, or what a site says, is another score.
@@ -92,13 +92,14 @@ RATERS = (
     r"|catalogues?"
     r"|besucher\w*|kritiker\w*|visiteurs?|critiques?|visitantes?|críticos?|观众|网友|用户|游客|评论家|来館者|観客|관객"
 )
-# Of these, what they would give is theirs as well.
+# Others whose numbers never count, neither what they gave nor what they would give ("a friend would say 9").
 SOMEBODY = (
     r"friends?|teachers?|professors?|colleagues?|parents?|mother|father|wife|husband|neighbou?rs?|polls?|surveys?|wikipedia"
     r"|goodreads|galler(?:y|ies)|owners?|sellers?|auctions?|contests?|competitions?"
 )
 REPORTED_VERBS = r"gave|rated|scored|awarded|assigned|graded|says?|said|has|have|had|lists?|reports?"
-# What was said first is no longer what the model says. The words of the first list stand right in front of a label.
+# Words for an earlier score, which no longer counts. Those of `EARLIER` stand right in front of a label ("initial
+# score"), while up to three words may stand between those of `FORMERLY` and the label.
 EARLIER = (
     r"initial|first(?: impression)?|drafts?|previous|earlier|original|old|prior|preliminary|tentative|provisional"
     r"|starting"
@@ -112,7 +113,7 @@ FORMERLY = (
     r"|last (?:year|time|week|month)|yesterday|anfangs|ursprünglich|vorläufig"
 )
 EARLIER_CJK = r"最初|初始|初步|之前|先前|처음"
-# What was said may be changed behind it.
+# Words with which a model announces that it changes the score that it gave before.
 REVISED = (
     r"on (?:second thoughts?|reflection)|reflection|actually|wait|hmm+|no,|correction|correct(?:ed|ing)|revis\w+"
     r"|reconsider\w*"
@@ -122,7 +123,7 @@ REVISED = (
     r"|deduct\w*|korrektur"
     r"|korrigiert|corrig\w+|更正|修正"
 )
-# In front of or behind a number that is the one to be read.
+# Words in front of or behind a number that say that it is the score that counts.
 FINAL = (
     r"final(?:ly)?|overall|conclu\w+|verdict|in (?:all|total|the end|sum)|altogether|correct(?:ed|ion)|revised"
     r"|updated|adjusted"
@@ -144,7 +145,8 @@ OTHER_PAINTINGS = (
     r"|usually|typically|generally|normally|often|commonly|tends? to|rubric"
     r"|(?:painting|image|picture|artwork|no\.)\s*#?\s*(?:[2-9]|\d\d+)"
 )
-# What a legend says of a number. Of these, the ends are never what a model says of its own score.
+# Words behind a number in a legend. `LEGEND_VERBS` introduce what such a score means; `LEGEND_ENDS` name the ends of
+# the scale, and a model does not say them of its own score.
 LEGEND_VERBS = (
     r"means?|being|indicates?|represents?|denotes?|stands? for|signif\w+|corresponds? to|is reserved|are reserved"
 )
@@ -158,7 +160,7 @@ CONDITIONAL = (
     r"if|would|could|might|means?|requires?|needs?|(?:is|are) (?:reserved|average|perfect|for)|represents?|unless"
     r"|wenn|si"
 )
-# In front of a number of its own: "painting 3".
+# Words for a picture that a number may follow: "painting 3".
 NUMBERED = r"painting|image|picture|artwork|work|piece|\bno\.?|bild|gemälde|peinture|obra|dipinto"
 EXAMPLE = (
     r"for (?:example|instance)|examples?|e\.g\.|such as|something like|looks? like(?: this)?|like this|sample"

@@ -1,4 +1,4 @@
-"""The figures of a board: per model, per group of paintings, per attribute (numpy and scipy only)."""
+"""The figures of a board: for each model, each group of paintings and each attribute; needs only numpy and scipy."""
 
 import math
 from collections.abc import Sequence
@@ -18,8 +18,8 @@ from artquant_plugin.report.model_predictions import ModelPredictions
 
 THRESHOLD = 5.0  # the literature calls a painting good above this score, on its scale from 0 to 10
 TOP = 10.0  # the upper end of that scale
-BANDS = 5  # equally wide parts of the score range
-CALIBRATION_BINS = 10
+BANDS = 5  # number of equally wide parts that the score range is divided into
+CALIBRATION_BINS = 10  # number of groups of paintings in the calibration plot
 SMALLEST_GROUP = 3  # paintings; the correlation of two is always 1 or -1
 
 FloatArray = NDArray[np.float64]
@@ -206,7 +206,7 @@ def calibration(
         [(1.5, 2.0, 2), (3.5, 4.0, 2)]
     """
     x, y = np.asarray(prediction, dtype=np.float64), np.asarray(truth, dtype=np.float64)
-    # The mid-rank of tied predictions decides about their bin, so that none of them is put into another one.
+    # Tied predictions have the same mid-rank, which decides about the bin, so that they are all put into one bin.
     belongs = np.minimum((rankdata(x) - 0.5) * bins // x.size, bins - 1)
     parts = [belongs == bin_ for bin_ in np.unique(belongs)]
     return [(float(x[part].mean()), float(y[part].mean()), int(part.sum())) for part in parts]
@@ -292,15 +292,19 @@ def _evaluation(board: Board, model: ModelPredictions, row: FloatArray, *, resam
 
 
 def _breakdown(
-    title: str, groups: Sequence[str], belongs: Sequence[str | None], matrix: FloatArray, truth: FloatArray
+    title: str, groups: Sequence[str], group_of: Sequence[str | None], matrix: FloatArray, truth: FloatArray
 ) -> Breakdown:
-    masks = [np.array([own == group for own in belongs], dtype=bool) for group in groups]
-    figures = [[_group(row[mask], truth[mask]) for mask in masks] for row in matrix]
+    """The figures of all models by group; `group_of` has the group of each painting, in the order of the columns."""
+    masks = [np.array([own == group for own in group_of], dtype=bool) for group in groups]
+    figures = [[_group_figures(row[mask], truth[mask]) for mask in masks] for row in matrix]
     return Breakdown(title, list(groups), [int(mask.sum()) for mask in masks], figures)
 
 
 def _attributes(board: Board, matrix: FloatArray) -> Breakdown | None:
-    """Correlations of the predicted score with human scores of single attributes; errors mean nothing there."""
+    """Correlations of the predicted score with the human scores of single attributes; None where there are none.
+
+    Errors are NaN, since the predicted score is of the whole painting and not of the attribute.
+    """
     names = sorted({key for row in board.paintings.values() for key in row.attributes or {}})
     if not names:
         return None
@@ -315,12 +319,12 @@ def _attributes(board: Board, matrix: FloatArray) -> Breakdown | None:
         mask = ~np.isnan(values)
         sizes.append(int(mask.sum()))
         for place, row in enumerate(matrix):
-            figure = _group(row[mask], values[mask])
+            figure = _group_figures(row[mask], values[mask])
             figures[place].append(GroupFigures(figure.n, figure.srocc, figure.plcc, math.nan, math.nan))
     return Breakdown("attribute", names, sizes, figures)
 
 
-def _group(prediction: FloatArray, truth: FloatArray) -> GroupFigures:
+def _group_figures(prediction: FloatArray, truth: FloatArray) -> GroupFigures:
     known = ~np.isnan(prediction)
     x, y = prediction[known], truth[known]
     if not x.size:
@@ -330,6 +334,7 @@ def _group(prediction: FloatArray, truth: FloatArray) -> GroupFigures:
 
 
 def _correlations(x: FloatArray, y: FloatArray) -> tuple[float, float]:
+    """SROCC and PLCC; NaN for fewer than `SMALLEST_GROUP` pairs, or where one side is constant."""
     if x.size < SMALLEST_GROUP or not np.ptp(x) or not np.ptp(y):
         return math.nan, math.nan
     return srocc(x, y), plcc(x, y)

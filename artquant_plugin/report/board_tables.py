@@ -1,4 +1,4 @@
-"""The figures of a board as tables: leaderboard, comparisons, groups. Every format and the page show these."""
+"""The figures of a board as tables: leaderboard, comparisons and groups, which every format and the page show."""
 
 import math
 from collections.abc import Sequence
@@ -53,8 +53,8 @@ def ordered(evaluations: Sequence[Evaluation]) -> list[Evaluation]:
     return sorted(evaluations, key=rank)
 
 
-def printed_rows(analysis: Analysis) -> tuple[dict[str, PublishedFigures], list[PublishedFigures]]:
-    """Assign the published figures on the board's dataset to its models by name.
+def published_rows(analysis: Analysis) -> tuple[dict[str, PublishedFigures], list[PublishedFigures]]:
+    """Divide the published figures on the board's dataset into those of its models, by name, and all others.
 
     Returns:
         The published figures of the board's models by the models' names, and the figures of all other methods.
@@ -71,7 +71,7 @@ def printed_rows(analysis: Analysis) -> tuple[dict[str, PublishedFigures], list[
 
 def leaderboard(analysis: Analysis) -> Table:
     """The leaderboard: measured figures, and published ones in columns of their own. Empty columns are left out."""
-    own, others = printed_rows(analysis)
+    own, others = published_rows(analysis)
     rows = []
     for evaluation in ordered(analysis.evaluations):
         printed = own.get(evaluation.model.name)
@@ -81,7 +81,7 @@ def leaderboard(analysis: Analysis) -> Table:
         evaluation.accuracy.threshold for evaluation in analysis.evaluations if evaluation.accuracy is not None
     }
     threshold = f"{thresholds.pop():g}" if len(thresholds) == 1 else "middle"
-    return _without_empty(
+    return _without_empty_columns(
         Table(
             name=f"leaderboard-{analysis.board.dataset}",
             title=f"{analysis.board.dataset}: measured and published results",
@@ -153,7 +153,7 @@ def comparisons_table(dataset: str, comparisons: Sequence[Comparison], cautions:
             "and Zou's interval are closed forms for PLCC, uncorrected, as a cross-check.",
             *cautions,
         ),
-        words=2,
+        word_columns=2,
     )
 
 
@@ -178,16 +178,16 @@ def comparison_text(dataset: str, comparison: Comparison, family: int) -> str:
         return "\n".join(lines)
     corrected = f"p (Holm, {family} pairs)" if family > 1 else "p"
     for metric, found in (("SROCC", comparison.srocc), ("PLCC", comparison.plcc)):
-        found_between = f"{metric:<6}  A {found.a:.4f}  B {found.b:.4f}  A - B {found.value:+.4f} "
+        start = f"{metric:<6}  A {found.a:.4f}  B {found.b:.4f}  A - B {found.value:+.4f} "
         if math.isnan(found.low):
-            lines.append(f"{found_between} no interval: too few scores differ")
+            lines.append(f"{start} no interval: too few scores differ")
             continue
         lines.append(
-            f"{found_between}[{found.low:+.4f}, {found.high:+.4f}]  {corrected} {p_value(found.p_holm)}"
+            f"{start}[{found.low:+.4f}, {found.high:+.4f}]  {corrected} {p_value(found.p_holm)}"
             f"  {'different' if found.significant else 'no difference shown'}"
         )
-    drawn = f"paired bootstrap, {comparison.resamples:,} resamples" if comparison.resamples else "influence values"
-    lines.append(f"        {drawn}, 95 % intervals")
+    method = f"paired bootstrap, {comparison.resamples:,} resamples" if comparison.resamples else "influence values"
+    lines.append(f"        {method}, 95 % intervals")
     if not math.isnan(comparison.steiger):
         low, high = comparison.zou
         lines.append(
@@ -322,7 +322,7 @@ def _leaderboard_notes(
     return [note for note in notes if note]
 
 
-def _without_empty(table: Table) -> Table:
+def _without_empty_columns(table: Table) -> Table:
     """The same table without the columns whose cells are all empty."""
     kept = [place for place in range(len(table.header)) if any(row[place] != NONE for row in table.rows)]
     return Table(
@@ -331,7 +331,7 @@ def _without_empty(table: Table) -> Table:
         header=tuple(table.header[place] for place in kept),
         rows=[tuple(row[place] for place in kept) for row in table.rows],
         notes=table.notes,
-        words=table.words,
+        word_columns=table.word_columns,
     )
 
 

@@ -1,4 +1,4 @@
-"""From output folders and prediction files to one board per dataset: which model scored which painting how."""
+"""Reads output folders and prediction files into one board per dataset, with the scores of all models on it."""
 
 import re
 import warnings
@@ -27,7 +27,8 @@ from artquant_plugin.report.run_details import read_descriptions, read_details, 
 from artquant_plugin.report.task_runs import LoggedSample, TaskRun, read_runs
 
 SPLIT = "test"  # the split that the tasks evaluate on
-PLAIN_NAME = re.compile(r"\w[\w.-]*")  # of a dataset; it leads to no other folder
+# The name of a dataset that, joined to the path of a folder, leads to no place outside that folder.
+PLAIN_NAME = re.compile(r"\w[\w.-]*")
 
 FloatArray = NDArray[np.float64]
 
@@ -172,7 +173,7 @@ def _board(
     named_by_user: bool,
 ) -> Board:
     truth = _truths_of_runs(models)
-    dataset, paintings = _dataset(name, named_by_user, truth)
+    dataset, paintings = _matching_dataset(name, named_by_user, truth)
     if dataset is not None:
         missing = max(missing, sum(dataset.info.splits[SPLIT].missing.values()))
     read = list(models)
@@ -198,11 +199,12 @@ def _board(
     )
 
 
-def _find(name: str, named_by_user: bool) -> Dataset | None:
+def _find_imported(name: str, named_by_user: bool) -> Dataset | None:
     """The dataset of a board; None where it is not imported.
 
-    A name that a results folder gave is looked for among the imported datasets alone: beside the results, or at a
-    place that they name, somebody may have put a dataset whose pictures are files of this machine.
+    A name that only a results folder gives is looked for among the imported datasets alone. Somebody else may have
+    made that folder, and put a dataset beside it or at the place that it names whose pictures are private files of
+    this machine; a published page would show them.
     """
     try:
         if named_by_user:
@@ -213,12 +215,14 @@ def _find(name: str, named_by_user: bool) -> Dataset | None:
         return None
 
 
-def _dataset(name: str, named_by_user: bool, truth: Mapping[str, float]) -> tuple[Dataset | None, dict[str, Painting]]:
-    """The dataset and its test split by id.
+def _matching_dataset(
+    name: str, named_by_user: bool, truth: Mapping[str, float]
+) -> tuple[Dataset | None, dict[str, Painting]]:
+    """The imported dataset of a board, and the paintings of its test split by id.
 
-    Both are empty where the dataset is absent, or where its human scores are not those of the runs.
+    They are None and empty where the dataset is absent, or where its human scores are not those of the runs.
     """
-    dataset = _find(name, named_by_user)
+    dataset = _find_imported(name, named_by_user)
     if dataset is None or SPLIT not in dataset.info.splits:
         return None, {}
     paintings = {painting.id: painting for painting in dataset.split(SPLIT)}
@@ -236,6 +240,7 @@ def _dataset(name: str, named_by_user: bool, truth: Mapping[str, float]) -> tupl
 
 
 def _truths_of_runs(models: Iterable[ModelPredictions]) -> dict[str, float]:
+    """The human scores that the runs logged, by the painting's id; an error where two runs differ."""
     truth: dict[str, float] = {}
     where: dict[str, ModelPredictions] = {}
     for model in models:

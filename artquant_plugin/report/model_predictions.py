@@ -129,7 +129,7 @@ class PredictionFileReader:
         if columns.truth is None:
             self.truth = {painting_id: painting.score for painting_id, painting in paintings.items()}
         else:
-            self.truth = self._given(columns.truth, truth, pictures)
+            self.truth = self._given_truth(columns.truth, truth, pictures)
         self.truth |= truth  # the runs' scores alone would not do: a run may cover only a part of the paintings
         if not self.truth:
             raise ArtQuantError(
@@ -137,7 +137,8 @@ class PredictionFileReader:
                 "with a CSV file, or a dataset with an optional :split"
             )
         known = {painting_id: pictures.get(painting_id, painting_id) for painting_id in self.truth}
-        # A file name that two paintings share names neither of them.
+        # The ways to name a painting: for each the names with the ids that they stand for, and the function that makes
+        # such a name of what a file says. A file name that two paintings share names neither of them.
         self._naming: list[tuple[dict[str, str], Callable[[str], str] | None]] = [
             ({image: painting_id for painting_id, image in known.items()}, None),
             (_unique({painting_id: file_name(image) for painting_id, image in known.items()}), file_name),
@@ -146,7 +147,7 @@ class PredictionFileReader:
             ({painting_id: painting_id for painting_id in known}, _stem),
         ]
 
-    def _given(self, source: str, truth: Mapping[str, float], pictures: Mapping[str, str]) -> dict[str, float]:
+    def _given_truth(self, source: str, truth: Mapping[str, float], pictures: Mapping[str, str]) -> dict[str, float]:
         """The human scores that --truth names, by the painting's id; by the image where no id is known for it."""
         given = read_truth(source, self.columns.of_truth)
         self.left_out = given.left_out

@@ -1,8 +1,8 @@
 """Where the pictures of a page come from: the user's imported dataset, and folders that the user names.
 
-A results folder may be somebody else's. It names files of the machine on which it was made; were they opened here, a
-page that is published would show whatever lies there, a private photograph for example. Such a name therefore only
-says what a painting's file is called.
+A results folder may be somebody else's. It names files of the machine on which it was made. If they were opened on
+this machine, a published page would show whatever lies at these paths here, such as a private photograph. A path in a
+results folder therefore only says what a painting's file is called.
 """
 
 import stat

@@ -1,4 +1,4 @@
-"""Figures that papers print, as data: Table 1 of the ArtQuant paper, with sources and what looks wrong in it."""
+"""Figures that papers print, read from a data file: Table 1 of the ArtQuant paper, its sources and its oddities."""
 
 import functools
 import re

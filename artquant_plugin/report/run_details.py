@@ -74,7 +74,7 @@ def read_details(run: TaskRun) -> RunDetails:
         harness=str(content.get("lmms_eval_version") or ""),
         commit=str(content.get("git_hash") or ""),
         date=run.date,
-        seconds=_number(seconds),
+        seconds=_whole_seconds(seconds),
         keys=keys,
     )
 
@@ -125,14 +125,16 @@ def without_variant(task: str) -> str:
 def _prompt(given: Any) -> str:
     """The prompt of a task; empty where the file has none.
 
-    The chosen prompt is under its own key. Files of older runs have only the prompts per model; theirs is the default.
+    The prompt that the run used is under the key ``prompt``. Files of older runs lack it and have a prompt for each
+    model; of these, the default one is taken.
     """
     prompts = as_object(given)
     chosen = prompts.get("prompt") or as_object(prompts.get("default")).get("prompt")
     return chosen if isinstance(chosen, str) else ""
 
 
-def _number(value: Any) -> str:
+def _whole_seconds(value: Any) -> str:
+    """A number of seconds as a whole number; empty where the value is no number."""
     try:
         return f"{float(value):.0f}"
     except (TypeError, ValueError, OverflowError):

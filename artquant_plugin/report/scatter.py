@@ -14,8 +14,8 @@ from artquant_plugin.common.text import one_line
 from artquant_plugin.metrics.agreement import FEWEST, Agreement
 from artquant_plugin.report.results_table import with_interval
 
-TITLE_WIDTH = 70  # characters of the title, in which the plot's width ends
-LARGEST_DRAWN = 1e100  # of a score; matplotlib's places of ticks and dots would leave the floats
+TITLE_WIDTH = 70  # characters of the title that fit into the plot's width
+LARGEST_DRAWN = 1e100  # largest score that is drawn; above it, matplotlib's positions may overflow
 INK, DOT, GRID = "#1f2933", "#2f6f9f", "#d9dee3"
 
 

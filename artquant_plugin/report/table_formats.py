@@ -28,7 +28,7 @@ _LATEX = {
     "–": "--",
     "±": r"$\pm$",
 }
-_NO_LABEL = re.compile(r"[^A-Za-z0-9_:.-]+")  # characters that break a label, or another command within it
+_NOT_IN_LABELS = re.compile(r"[^A-Za-z0-9_:.-]+")  # characters that a LaTeX label may not hold
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Table:
         header: the titles of the columns.
         rows: the rows, each with as many cells as the header.
         notes: lines of text below the table; may be empty.
-        words: number of columns, counted from the left, that hold words; the others hold figures.
+        word_columns: number of columns, counted from the left, that hold words; the others hold figures.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Table:
     header: tuple[str, ...]
     rows: list[tuple[str, ...]]
     notes: tuple[str, ...] = ()
-    words: int = 1
+    word_columns: int = 1
 
 
 def as_text(table: Table) -> str:
@@ -89,7 +89,10 @@ def markdown_rows(lines: Sequence[Sequence[str]]) -> str:
 
 
 def _markdown_text(text: str) -> str:
-    """A text of which Markdown makes no cell, no HTML, and no link or picture; emphasis harms nobody."""
+    """A text as one line in which Markdown reads no border of a cell, no HTML tag, no link and no picture.
+
+    Marks of emphasis are not escaped.
+    """
     return _folded(text).replace("|", "\\|").replace("<", "&lt;").replace("](", "]\\(")
 
 
@@ -102,18 +105,18 @@ def as_csv(table: Table) -> str:
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(harmless(visible(cell)) for cell in table.header)
     for row in table.rows:
-        writer.writerow([*(harmless(visible(cell)) for cell in row[: table.words]), *row[table.words :]])
+        writer.writerow([*(harmless(visible(cell)) for cell in row[: table.word_columns]), *row[table.word_columns :]])
     return buffer.getvalue().rstrip("\n")
 
 
 def as_latex(table: Table) -> str:
     """The table as LaTeX, for the package `booktabs`."""
-    columns = "l" * table.words + "r" * (len(table.header) - table.words)
+    columns = "l" * table.word_columns + "r" * (len(table.header) - table.word_columns)
     lines = [
         r"\begin{table}",
         r"\centering",
         rf"\caption{{{latex_text(table.title)}}}",
-        rf"\label{{tab:{_NO_LABEL.sub('-', table.name)}}}",
+        rf"\label{{tab:{_NOT_IN_LABELS.sub('-', table.name)}}}",
         rf"\begin{{tabular}}{{{columns}}}",
         r"\toprule",
         _latex_row(table.header),
@@ -145,7 +148,7 @@ def latex_text(text: str) -> str:
 
 def _latex_row(cells: Sequence[str]) -> str:
     text = " & ".join(latex_text(cell) for cell in cells)
-    # Behind the end of a row, or a rule, these two would begin an argument of that command.
+    # At the start of a row, `[` and `*` would be read as an argument of the line break or rule before the row.
     return ("{}" if text.startswith(("[", "*")) else "") + text + r" \\"
 
 

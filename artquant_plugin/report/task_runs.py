@@ -1,4 +1,4 @@
-"""Reading the runs of scoring tasks from lmms-eval's output folders, whose logged samples suffice for every report."""
+"""Reads the runs of scoring tasks from lmms-eval's output folders; a report needs only their logged samples."""
 
 import json
 import re
@@ -27,7 +27,7 @@ class LoggedSample:
         id: id of the painting in its dataset.
         prediction: the predicted score, in the dataset's unit unless the model measures in its own; None for none.
         truth: the human score, in the dataset's unit.
-        reason: why there is no prediction, such as ``refused``; None when there is one.
+        reason: why there is no prediction, such as ``refusal``; None when there is one.
         category: category of the painting; None where it has none.
         reply: the text that the model replied with; empty where none was logged.
         levels: the probability of each level word, in the order of the reply; None where the reply holds none.
@@ -110,7 +110,7 @@ class TaskRun:
 
 def holds_runs(folder: Path) -> bool:
     """Whether a folder holds logged samples of a scoring task; False for a folder that does not exist."""
-    return any(_is_ours(file) for file in _samples_files(folder))
+    return any(_has_scored_samples(file) for file in _samples_files(folder))
 
 
 def read_runs(folders: Iterable[Path]) -> list[TaskRun]:
@@ -127,7 +127,7 @@ def read_runs(folders: Iterable[Path]) -> list[TaskRun]:
     """
     newest: dict[tuple[str, str], list[Path]] = {}
     for folder in folders:
-        files = [file for file in _samples_files(folder) if _is_ours(file)]
+        files = [file for file in _samples_files(folder) if _has_scored_samples(file)]
         if not files:
             raise _no_runs(folder)
         for file in files:
@@ -135,7 +135,7 @@ def read_runs(folders: Iterable[Path]) -> list[TaskRun]:
     runs = []
     for (model, task), files in sorted(newest.items(), key=lambda item: (item[0][1], item[0][0])):
         *older, file = sorted(set(files), key=lambda path: path.name)
-        runs.append(_read(file, model, task, older=len(older)))
+        runs.append(_read_run(file, model, task, older=len(older)))
     return runs
 
 
@@ -162,12 +162,12 @@ def model_name(file: Path) -> str:
 
 
 def as_object(value: Any) -> dict[str, Any]:
-    """A value of JSON where it is an object; an empty one in the place of anything else."""
+    """A JSON value if it is an object; an empty object for any other value."""
     return value if isinstance(value, dict) else {}
 
 
 def _no_runs(folder: Path) -> ArtQuantError:
-    """The error of a place in which there is no run of a scoring task, with the cause as far as it can be seen."""
+    """The error for a path at which there is no run of a scoring task. It names the cause that the files show."""
     if not folder.exists():
         return ArtQuantError(f"'{folder}' does not exist; name the folder that lmms-eval's --output_path named")
     if not folder.is_dir():
@@ -176,10 +176,10 @@ def _no_runs(folder: Path) -> ArtQuantError:
         )
     samples = _samples_files(folder)
     first = {file: as_object(_first_value(file)) for file in samples}
-    silent = next((file for file, value in first.items() if "bypass" in value), None)
-    if silent is not None:
+    bypassed = next((file for file, value in first.items() if "bypass" in value), None)
+    if bypassed is not None:
         return ArtQuantError(
-            f"'{folder}' holds a run with --predict_only, which computes no scores ('{silent.name}'); run lmms-eval "
+            f"'{folder}' holds a run with --predict_only, which computes no scores ('{bypassed.name}'); run lmms-eval "
             "again without --predict_only"
         )
     if any("described" in value for value in first.values()):
@@ -230,7 +230,8 @@ def _results_file(samples: Path) -> Path:
     return samples.with_name(f"{samples.name.partition('_samples_')[0]}_results.json")
 
 
-def _is_ours(file: Path) -> bool:
+def _has_scored_samples(file: Path) -> bool:
+    """Whether a file of logged samples is of a scoring task of this package, whose lines have an object ``scored``."""
     return isinstance(as_object(_first_value(file)).get("scored"), dict)
 
 
@@ -243,7 +244,7 @@ def _first_value(file: Path) -> Any:
         return None
 
 
-def _read(file: Path, model: str, task: str, *, older: int) -> TaskRun:
+def _read_run(file: Path, model: str, task: str, *, older: int) -> TaskRun:
     samples: dict[str, LoggedSample] = {}
     missing, from_range, has_own_unit = 0, 0, False
     checkpoint: dict[str, Any] | None = None
@@ -262,8 +263,8 @@ def _read(file: Path, model: str, task: str, *, older: int) -> TaskRun:
                 raise ValueError("checkpoints differ within the file")
             checkpoint = weights or checkpoint
         except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
-            said = one_line(f"lacks {error}" if isinstance(error, KeyError) else error)
-            raise ArtQuantError(f"{place}: not a sample of a scoring task ({said}); run it again") from error
+            problem = one_line(f"lacks {error}" if isinstance(error, KeyError) else error)
+            raise ArtQuantError(f"{place}: not a sample of a scoring task ({problem}); run it again") from error
     return TaskRun(
         task=task,
         model=model,

@@ -1,4 +1,4 @@
-"""Writing the report: a folder with a page, pictures and tables per dataset; at every moment each page is whole."""
+"""Writes the report: a folder with a page, pictures and tables per dataset. At no moment is a page half written."""
 
 import hashlib
 import json
@@ -26,9 +26,9 @@ from artquant_plugin.report.table_formats import ENDINGS, FORMATS, Table
 
 INDEX, RECORD = "index.html", "report.json"
 LOCK = ".report.lock"  # held by the process that writes the report
-PART = ".part-"  # begins the name of the folder in which a report is made
+TEMPORARY_PREFIX = ".part-"  # begins the name of the folder in which a report is made
 PICTURES = "pictures"
-BUILD_DIGITS = 12
+BUILD_DIGITS = 12  # digits of the hash in the names of scripts and assets
 FORM_VERSION = 1
 ASSETS = ("page.css", "tables.js", "charts.js", "paintings.js")
 
@@ -56,9 +56,9 @@ def build_site(
     with names_file(out), only_writer(out / LOCK, out):
         before = _files_of_page(out)
         remove_leftovers(out / RECORD)
-        for leftover in out.glob(f"{PART}*"):
+        for leftover in out.glob(f"{TEMPORARY_PREFIX}*"):
             shutil.rmtree(leftover, ignore_errors=True)
-        with tempfile.TemporaryDirectory(dir=out, prefix=PART) as temporary:
+        with tempfile.TemporaryDirectory(dir=out, prefix=TEMPORARY_PREFIX) as temporary:
             part = Path(temporary)
             lines, pictures = _write_parts(out, part, analyses, title=title, seed=seed, workers=workers)
             _put_in_place(out, part, before)
@@ -94,13 +94,13 @@ def _write_parts(
         for table in tables_of[slug]:
             for form, ending in ENDINGS.items():
                 _write(part / "tables" / f"{table.name}.{ending}", FORMATS[form](table) + "\n")
-        lines.append(_line(analysis, len(pictures), failed))
+        lines.append(_summary_line(analysis, len(pictures), failed))
     assets = {
         name: files("artquant_plugin.report.site").joinpath("assets", name).read_text(encoding="utf-8")
         for name in ASSETS
     }
-    # Each page names its scripts by their content: at every moment a page finds those that it was made with, also
-    # while its successor is written, or after the process that was to write it was killed.
+    # The names of scripts hold a hash of their content. So a page always finds the scripts that it was made with, also
+    # while the page that replaces it is being written, or after the process that was writing that page was killed.
     build = hashlib.sha256(repr((scripts, assets)).encode("utf-8", "replace")).hexdigest()[:BUILD_DIGITS]
     for slug, (numbers, texts) in scripts.items():
         _write(part / "data" / f"{slug}-{build}.js", numbers)
@@ -115,8 +115,8 @@ def _write_parts(
 def _put_in_place(out: Path, part: Path, before: Sequence[str]) -> None:
     """Move the files of a new report to their places, in an order in which every page is whole at every moment.
 
-    The record of files comes first, with the old files and the new ones, so that a later build removes both where this
-    one is killed; then what pages load, then the pages, the index last.
+    First the record of files is written, with the old files and the new ones, so that a later build removes both if
+    this one is killed. Then come the files that pages load, then the pages, and the index last.
     """
     written = [path.relative_to(part).as_posix() for path in part.rglob("*") if path.is_file()]
     _write_record(out, {*before, *written})
@@ -136,7 +136,7 @@ def _write_record(out: Path, names: Iterable[str]) -> None:
 
 def _write(path: Path, text: str) -> None:
     path.parent.mkdir(exist_ok=True)
-    path.write_bytes(text.encode("utf-8", "replace"))  # half of an emoji, which JSON can hold, is no text in UTF-8
+    path.write_bytes(text.encode("utf-8", "replace"))  # JSON can hold half of a surrogate pair, which UTF-8 cannot
 
 
 def _files_of_page(out: Path) -> list[str]:
@@ -149,12 +149,12 @@ def _files_of_page(out: Path) -> list[str]:
     if record.is_file():
         try:
             names = json.loads(record.read_text(encoding="utf-8"))["files"]
-            # A record could have been changed; no path may lead out of the folder, whose files are removed.
+            # Somebody may have changed the record. Its files get removed, so that none may lie outside the folder.
             return [name for name in names if re.fullmatch(r"(?:(?:data|tables|assets)/)?\w[\w.-]*", str(name))]
         except (ValueError, KeyError, TypeError):
             pass
     # An interrupted first run leaves pictures and temporary files behind, and no record.
-    own = (PART, f".{RECORD}.")
+    own = (TEMPORARY_PREFIX, f".{RECORD}.")
     others = sorted(
         path.name for path in out.iterdir() if path.name not in (PICTURES, LOCK) and not path.name.startswith(own)
     )
@@ -192,7 +192,7 @@ def _render(
         _write(part / f"{view['slug']}.html", page.render(**shared, view=view, tables=names, endings=ENDINGS))
 
 
-def _line(analysis: Analysis, pictures: int, failed: Sequence[str]) -> str:
+def _summary_line(analysis: Analysis, pictures: int, failed: Sequence[str]) -> str:
     board = analysis.board
     counts = (len(board.models), "model"), (len(board.ids), "painting"), (pictures, "picture")
     line = f"{board.dataset}: " + ", ".join(f"{n:,} {what}{'' if n == 1 else 's'}" for n, what in counts)

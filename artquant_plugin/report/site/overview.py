@@ -1,10 +1,10 @@
-"""The table of all datasets, laid out as Table 1 of the ArtQuant paper."""
+"""The table of all datasets on the first page, laid out as Table 1 of the ArtQuant paper."""
 
 from collections.abc import Sequence
 from typing import Any
 
 from artquant_plugin.report.analysis import Analysis
-from artquant_plugin.report.board_tables import NONE, ordered, printed_rows
+from artquant_plugin.report.board_tables import NONE, ordered, published_rows
 from artquant_plugin.report.published_figures import (
     PublishedFigures,
     dataset_note,
@@ -12,7 +12,7 @@ from artquant_plugin.report.published_figures import (
     published_figures,
     same_method,
 )
-from artquant_plugin.report.site.page_cells import Cell, plain_cell, printed_cell
+from artquant_plugin.report.site.page_cells import Cell, plain_cell, published_cell
 
 
 def table_one(analyses: Sequence[tuple[Analysis, str]]) -> dict[str, Any]:
@@ -32,12 +32,12 @@ def table_one(analyses: Sequence[tuple[Analysis, str]]) -> dict[str, Any]:
         return row
 
     for analysis, _ in analyses:
-        own, _ = printed_rows(analysis)
+        own, _ = published_rows(analysis)
         for evaluation in ordered(analysis.evaluations):
             name = evaluation.model.name
             row_of(name, "measured", own.get(name))["boards"][analysis.board.dataset] = (evaluation, own.get(name))
     for analysis, _ in analyses:
-        for printed in printed_rows(analysis)[1]:
+        for printed in published_rows(analysis)[1]:
             # A method that was measured on another dataset has a row already.
             name = next((name for name in rows if same_method(name, printed.method)), printed.method)
             row_of(name, "published", printed)["boards"][analysis.board.dataset] = (None, printed)
@@ -56,7 +56,7 @@ def table_one(analyses: Sequence[tuple[Analysis, str]]) -> dict[str, Any]:
                 plain_cell(None if agreement is None else agreement.plcc, too_few=too_few),
             ]
             if has_published:
-                cells += [printed_cell(printed, "srocc"), printed_cell(printed, "plcc")]
+                cells += [published_cell(printed, "srocc"), published_cell(printed, "plcc")]
         printed = row["printed"]
         if not any(has for _, _, has in datasets):
             lines.append({"kind": row["kind"], "cells": cells})

@@ -63,10 +63,10 @@ def metric_cell(metric: Metric | None, low: float, high: float, *, too_few: bool
     if math.isnan(metric.low):
         return _without_interval(metric, "num metric", too_few)
     percent = tuple(100 * (bound - low) / (high - low) for bound in (metric.low, metric.value, metric.high))
-    said = f"95 % interval {bounds[0]:.3f} to {bounds[1]:.3f}"
+    tooltip = f"95 % interval {bounds[0]:.3f} to {bounds[1]:.3f}"
     whisker = (percent[0], percent[1], percent[2])
     return Cell(
-        number(metric.value), str(metric.value), "num metric", said, whisker, f"{bounds[0]:.3f} – {bounds[1]:.3f}"
+        number(metric.value), str(metric.value), "num metric", tooltip, whisker, f"{bounds[0]:.3f} – {bounds[1]:.3f}"
     )
 
 
@@ -81,17 +81,17 @@ def plain_cell(metric: Metric | None, *, too_few: bool = False) -> Cell:
         return Cell(NONE, "", "num")
     if math.isnan(metric.low):
         return _without_interval(metric, "num", too_few)
-    said = f"95 % interval {metric.low:.3f} to {metric.high:.3f}"
-    return Cell(number(metric.value), str(metric.value), "num", said, below=f"{metric.low:.3f} – {metric.high:.3f}")
+    tooltip = f"95 % interval {metric.low:.3f} to {metric.high:.3f}"
+    return Cell(number(metric.value), str(metric.value), "num", tooltip, below=f"{metric.low:.3f} – {metric.high:.3f}")
 
 
 def _without_interval(metric: Metric, style: str, too_few: bool) -> Cell:
-    """The cell of a correlation without an interval, which says where that is for want of paintings."""
-    said = f"too few paintings for an interval, which takes {FEWEST} or more" if too_few else ""
-    return Cell(number(metric.value), str(metric.value), style, said, below="too few" if too_few else "")
+    """The cell of a correlation without an interval; it says so where the cause is too few paintings."""
+    tooltip = f"too few paintings for an interval, which takes {FEWEST} or more" if too_few else ""
+    return Cell(number(metric.value), str(metric.value), style, tooltip, below="too few" if too_few else "")
 
 
-def printed_cell(row: PublishedFigures | None, metric: str) -> Cell:
+def published_cell(row: PublishedFigures | None, metric: str) -> Cell:
     """A figure that a paper prints, with a star and a title where something looks wrong about it.
 
     Args:

@@ -59,7 +59,7 @@ def write_pictures(
         for painting_id, path in images.items()
         if (called := names[painting_id]) is not None
     ]
-    todo = [item for item in work if not _written(item[2], item[3], folder)]
+    todo = [item for item in work if not _is_written(item[2], item[3], folder)]
     bar = ("pictures", "picture", len(todo))
     processes = min(workers or os.cpu_count() or 1, len(todo))
     if processes > 1:
@@ -85,7 +85,7 @@ def _name(path: Path) -> str | None:
     return hashlib.sha256(f"{path}\0{state.st_size}\0{state.st_mtime_ns}".encode()).hexdigest()[:20]
 
 
-def _written(name: str, preview: bool, folder: Path) -> bool:
+def _is_written(name: str, preview: bool, folder: Path) -> bool:
     thumb = folder / "thumbs" / f"{name}.jpg"
     if not thumb.is_file():
         return False
@@ -113,8 +113,8 @@ def _save(picture: Image.Image, path: Path) -> None:
     # `atomic_write` waits for the disk, which for thousands of files would take longer than everything else.
     part = path.with_suffix(f".{os.getpid()}.part")
     try:
-        part.unlink(missing_ok=True)  # of a killed process that had this one's number
-        with part.open("xb") as file:  # never through a link
+        part.unlink(missing_ok=True)  # left by a killed process that had the same id
+        with part.open("xb") as file:  # fails where a link is put there meanwhile
             picture.save(file, "JPEG", quality=QUALITY)
         os.replace(part, path)
     except OSError as error:  # Pillow's error about a full disk names no file

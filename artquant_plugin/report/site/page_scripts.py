@@ -15,7 +15,7 @@ from artquant_plugin.report.analysis import Analysis, calibration, score_range
 from artquant_plugin.report.board_tables import ordered
 from artquant_plugin.report.site.page_pictures import Picture
 
-PART = 200  # number of paintings whose texts are in the same file
+TEXTS_PER_FILE = 200  # number of paintings whose texts are in the same file
 CASES = 12  # number of best, of highest and of lowest cases per model that get a larger picture
 LONGEST = 6000  # characters of a reply or description that are kept
 DIGITS = 4  # decimals of the numbers
@@ -51,7 +51,7 @@ def cases(analysis: Analysis) -> set[str]:
         known = np.flatnonzero(~np.isnan(row))
         errors = row[known] - analysis.board.truth[known]
         if not evaluation.on_scale:  # scores on different scales are compared by their ranks
-            errors = _places(row[known]) - _places(analysis.board.truth[known])
+            errors = _scaled_ranks(row[known]) - _scaled_ranks(analysis.board.truth[known])
         by_sign, by_size = np.argsort(errors, kind="stable"), np.argsort(np.abs(errors), kind="stable")
         for places in (by_sign[:CASES], by_sign[-CASES:], by_size[:CASES]):
             found |= {analysis.board.ids[known[place]] for place in places}
@@ -91,7 +91,7 @@ def board_script(analysis: Analysis, slug: str, pictures: Mapping[str, Picture])
         "dataset": board.dataset,
         "slug": slug,
         "range": list(score_range(board)),
-        "part": PART,
+        "part": TEXTS_PER_FILE,
         "ids": chosen.ids,
         "truth": [_number(board.truth[place]) for place in chosen.places],
         "categories": names,
@@ -108,10 +108,10 @@ def board_script(analysis: Analysis, slug: str, pictures: Mapping[str, Picture])
 
 
 def text_scripts(analysis: Analysis) -> Iterator[str]:
-    """The scripts that hold texts and level distributions, one for each `PART` paintings."""
+    """The scripts that hold texts and level distributions, one for each `TEXTS_PER_FILE` paintings."""
     ids = painting_order(analysis).ids
-    for part, start in enumerate(range(0, len(ids), PART)):
-        texts = [_texts(analysis, painting_id) for painting_id in ids[start : start + PART]]
+    for part, start in enumerate(range(0, len(ids), TEXTS_PER_FILE)):
+        texts = [_texts(analysis, painting_id) for painting_id in ids[start : start + TEXTS_PER_FILE]]
         yield f"window.ARTQUANT_TEXTS({part}, {script_json(texts)});\n"
 
 
@@ -156,7 +156,7 @@ def _texts(analysis: Analysis, painting_id: str) -> dict[str, Any]:
     return found
 
 
-def _places(values: np.ndarray) -> np.ndarray:
+def _scaled_ranks(values: np.ndarray) -> np.ndarray:
     """The rank of each value, scaled to [0, 1]; shape (n,). Ties keep their order."""
     return np.argsort(np.argsort(values, kind="stable"), kind="stable") / max(len(values) - 1, 1)
 

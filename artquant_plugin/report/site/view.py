@@ -1,4 +1,4 @@
-"""What the templates print of an analysis: cells with their sort values, CSS classes and positions in per cent."""
+"""Turns an analysis into what the templates print: cells with sort values, CSS classes and positions in per cent."""
 
 import math
 import platform
@@ -19,12 +19,12 @@ from artquant_plugin.report.board_tables import (
     model_cautions,
     ordered,
     p_value,
-    printed_rows,
+    published_rows,
 )
 from artquant_plugin.report.boards import Board
 from artquant_plugin.report.published_figures import PublishedFigures
 from artquant_plugin.report.results_table import number
-from artquant_plugin.report.site.page_cells import Cell, axis, count_cell, figure_cell, metric_cell, printed_cell
+from artquant_plugin.report.site.page_cells import Cell, axis, count_cell, figure_cell, metric_cell, published_cell
 from artquant_plugin.report.table_formats import Table
 
 HEAT_STEPS = 10  # shades of a cell's background, from an SROCC of 0 to 1
@@ -38,10 +38,10 @@ def board_view(analysis: Analysis, slug: str) -> dict[str, Any]:
         slug: name of the page without the ending.
     """
     board = analysis.board
-    own, others = printed_rows(analysis)
+    own, others = published_rows(analysis)
     evaluations = ordered(analysis.evaluations)
     notes = list(leaderboard(analysis).notes)
-    columns, rows = _without_empty(_leaderboard_rows(evaluations, own, others))
+    columns, rows = _without_empty_columns(_leaderboard_rows(evaluations, own, others))
     return {
         "slug": slug,
         "dataset": board.dataset,
@@ -133,8 +133,8 @@ def _leaderboard_rows(
                     metric_cell(None if agreement is None else agreement.plcc, low, high, too_few=too_few),
                     figure_cell(None if agreement is None or not evaluation.on_scale else agreement.mae.value),
                     figure_cell(None if agreement is None or not evaluation.on_scale else agreement.rmse.value),
-                    printed_cell(printed, "srocc"),
-                    printed_cell(printed, "plcc"),
+                    published_cell(printed, "srocc"),
+                    published_cell(printed, "plcc"),
                     figure_cell(evaluation.srocc_all),
                     figure_cell(evaluation.plcc_all),
                     figure_cell(None if evaluation.logistic_fit is None else evaluation.logistic_fit.plcc),
@@ -154,12 +154,12 @@ def _leaderboard_rows(
     for row in others:
         empty = [Cell(NONE, "", "num") for _ in range(6)]
         line = [Cell(row.method, row.method.casefold(), title=f"{row.reference}; {row.group}"), *empty]
-        line += [printed_cell(row, "srocc"), printed_cell(row, "plcc"), *(Cell(NONE, "", "num") for _ in range(4))]
+        line += [published_cell(row, "srocc"), published_cell(row, "plcc"), *(Cell(NONE, "", "num") for _ in range(4))]
         rows.append({"kind": "published", "cells": line})
     return rows
 
 
-def _without_empty(rows: list[dict[str, Any]]) -> tuple[list[tuple[str, str, str]], list[dict[str, Any]]]:
+def _without_empty_columns(rows: list[dict[str, Any]]) -> tuple[list[tuple[str, str, str]], list[dict[str, Any]]]:
     """The columns that have a cell with content, and the rows with the cells of these columns alone."""
     kept = [place for place in range(len(COLUMNS)) if any(row["cells"][place].text != NONE for row in rows)]
     slim = [{**row, "cells": [row["cells"][place] for place in kept]} for row in rows]
@@ -177,12 +177,22 @@ def table_view(table: Table) -> dict[str, Any]:
     """What the template prints of a plain table."""
     rows = [
         [
-            Cell(cell, cell.casefold() if place < table.words else "", "" if place < table.words else "num")
+            Cell(
+                cell,
+                cell.casefold() if place < table.word_columns else "",
+                "" if place < table.word_columns else "num",
+            )
             for place, cell in enumerate(row)
         ]
         for row in table.rows
     ]
-    return {"caption": table.title, "header": table.header, "rows": rows, "notes": table.notes, "words": table.words}
+    return {
+        "caption": table.title,
+        "header": table.header,
+        "rows": rows,
+        "notes": table.notes,
+        "word_columns": table.word_columns,
+    }
 
 
 def _matrices(analysis: Analysis, names: Sequence[str]) -> list[dict[str, Any]]:
@@ -209,6 +219,7 @@ def _matrices(analysis: Analysis, names: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def _matrix_cell(a: str, b: str, found: Difference, n: int, sign: int) -> Cell:
+    """The cell of one pair of models; `sign` is -1 where the difference was computed as b less a."""
     if math.isnan(found.value):
         return Cell(NONE, "", "num", f"{a} and {b} cannot be compared")
     value = sign * found.value
@@ -218,11 +229,11 @@ def _matrix_cell(a: str, b: str, found: Difference, n: int, sign: int) -> Cell:
         return Cell(text, f"{value}", "num tie", f"{a} less {b}: {value:+.4f}; no test: {few}", below="too few")
     better = "tie" if not found.significant else "better" if value > 0 else "worse"
     low, high = sorted((sign * found.low, sign * found.high))
-    said = (
+    tooltip = (
         f"{a} less {b}: {value:+.4f}, 95 % interval {low:+.4f} to {high:+.4f}, p {p_value(found.p_holm)} after "
         f"Holm's correction, {n:,} paintings; {'significant' if found.significant else 'not significant'}"
     )
-    return Cell(text + ("*" if found.significant else ""), f"{value}", f"num {better}", said)
+    return Cell(text + ("*" if found.significant else ""), f"{value}", f"num {better}", tooltip)
 
 
 def _breakdown_view(
@@ -234,17 +245,17 @@ def _breakdown_view(
         cells = [Cell(name, str(group) if breakdown is analysis.bands else name.casefold()), count_cell(size)]
         for evaluation in evaluations:
             figures = breakdown.figures[place_of[evaluation.model.name]][group]
-            said = f"{evaluation.model.name}, {name}: SROCC {number(figures.srocc)}, PLCC {number(figures.plcc)}"
-            said += f", {figures.n:,} paintings scored"
+            tooltip = f"{evaluation.model.name}, {name}: SROCC {number(figures.srocc)}, PLCC {number(figures.plcc)}"
+            tooltip += f", {figures.n:,} paintings scored"
             if evaluation.on_scale and not math.isnan(figures.bias):
-                said += f", mean error {figures.bias:+.2f}, mean absolute error {figures.mae:.2f}"
+                tooltip += f", mean error {figures.bias:+.2f}, mean absolute error {figures.mae:.2f}"
             if math.isnan(figures.srocc):
-                cells.append(Cell(NONE, "", "num", said))
+                cells.append(Cell(NONE, "", "num", tooltip))
             else:
                 step = min(HEAT_STEPS, max(0, round(figures.srocc * HEAT_STEPS)))
                 below = "too few" if figures.n < FEWEST else ""
                 style = "num" if below else f"num heat heat-{step}"
-                cells.append(Cell(f"{figures.srocc:.2f}", f"{figures.srocc}", style, said, below=below))
+                cells.append(Cell(f"{figures.srocc:.2f}", f"{figures.srocc}", style, tooltip, below=below))
         rows.append(cells)
     return {
         "caption": caption,

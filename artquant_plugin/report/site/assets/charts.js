@@ -1,4 +1,4 @@
-// Scatter plots, calibration, error against quality: drawn from the board's numbers on canvases.
+// Draws the scatter plots, the calibration and the error against quality on canvases, from the board's numbers.
 "use strict";
 window.ARTQUANT = (() => {
   const board = window.ARTQUANT_BOARD;
@@ -13,7 +13,7 @@ window.ARTQUANT = (() => {
       if (name === "class") made.className = content;
       else made.setAttribute(name, content);
     }
-    made.append(...children);  // text stays text
+    made.append(...children);  // strings are appended as text, never read as HTML
     return made;
   }
 
@@ -23,7 +23,7 @@ window.ARTQUANT = (() => {
     return element("img", { src: `pictures/${board.slug}/thumbs/${name}.jpg`, alt: "", loading: "lazy", decoding: "async" });
   }
 
-  // A canvas in device pixels with a drawing function in CSS pixels.
+  // Gives a canvas as many pixels as the screen has, and calls `draw` with its size in CSS pixels.
   function surface(canvas, draw) {
     const paint = () => {
       const box = canvas.getBoundingClientRect();
@@ -36,7 +36,7 @@ window.ARTQUANT = (() => {
       draw(pen, box.width, box.height);
     };
     redraws.push(paint);
-    // What is out of sight is drawn when it comes near.
+    // A canvas that is out of sight is drawn when the reader scrolls near it.
     const seen = new IntersectionObserver((entries) => {
       if (entries.some((entry) => entry.isIntersecting)) { paint(); seen.disconnect(); }
     }, { rootMargin: "300px" });
@@ -167,7 +167,7 @@ window.ARTQUANT = (() => {
     });
   }
 
-  // Means of errors over a window of neighbouring paintings, at `count` places.
+  // The mean error over a window of neighbouring paintings, at `count` positions from the first to the last painting.
   function smooth(model, count = 120) {
     const half = Math.max(2, Math.round(board.ids.length / 40));
     const sums = [0], numbers = [0];

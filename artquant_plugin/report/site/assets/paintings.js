@@ -9,7 +9,7 @@
   let chosen = [];
   let shown = 0;
 
-  // On another scale than the dataset's, errors are differences of places among all paintings instead of scores.
+  // Where a model predicts on another scale than the dataset's, an error is a difference of ranks instead of scores.
   function errors(model) {
     const scored = board.ids.map((_, place) => place).filter((place) => model.predictions[place] !== null);
     const found = new Array(board.ids.length).fill(null);
@@ -20,7 +20,7 @@
     const span = Math.max(1, scored.length - 1);
     const ranked = [...scored].sort((a, b) => model.predictions[a] - model.predictions[b]);
     ranked.forEach((place, rank) => { found[place] = rank / span; });
-    scored.forEach((place, rank) => { found[place] -= rank / span; });  // the board is in the order of human scores
+    scored.forEach((place, rank) => { found[place] -= rank / span; });  // the board's paintings are in the order of their human scores
     return found;
   }
 
@@ -76,7 +76,7 @@
   for (const name of ["model", "order", "category"]) field(name).addEventListener("change", select);
   field("text").addEventListener("input", select);
 
-  // Texts come in parts, each a script that calls this; they lie beside the script of the board's numbers.
+  // Texts are in several scripts beside the script of the board's numbers. Each calls ARTQUANT_TEXTS with its part.
   const parts = new Map();
   const source = document.querySelector('script[src^="data/"]').getAttribute("src").slice(0, -".js".length);
   window.ARTQUANT_TEXTS = (part, texts) => parts.get(part).resolve(texts);
@@ -129,7 +129,7 @@
     const table = element("table", {}, element("caption", { class: "sr" }, "Predictions"), element("thead", {}, header), element("tbody", {}, ...rows));
     facts.replaceChildren(head, table);
     const [before, after] = dialog.querySelectorAll("[data-step]");
-    // Not `disabled`: a button that loses the focus takes the arrow keys with it.
+    // Not `disabled`: a disabled button loses the focus, and the dialog then gets no arrow keys.
     before.setAttribute("aria-disabled", around.indexOf(place) <= 0);
     after.setAttribute("aria-disabled", around.indexOf(place) >= around.length - 1);
     dialog.scrollTop = 0;
@@ -168,7 +168,7 @@
     if (place !== undefined) fill(place);
   }
   dialog.querySelector("[data-close]").addEventListener("click", () => dialog.close());
-  dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });  // beside it
+  dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });  // a click on the backdrop
   dialog.addEventListener("keydown", (event) => {
     if (event.key === "ArrowLeft") step(-1);
     if (event.key === "ArrowRight") step(1);

@@ -1,4 +1,4 @@
-// Sorting, filtering and switching of the tables that the page already has; without this script they stay readable.
+// Sorts, filters and switches the tables that are in the page; without this script they can still be read.
 "use strict";
 (() => {
   const value = (row, column) => row.cells[column].dataset.sort ?? "";
@@ -6,13 +6,13 @@
   function sort(table, head, column) {
     const numeric = head.querySelector(".sort").dataset.type === "number";
     const before = head.getAttribute("aria-sort");
-    // Figures begin with the largest, words with A.
+    // The first click puts the largest figure first, or the words in alphabetical order.
     const direction = before === "none" ? (numeric ? "descending" : "ascending") : before === "ascending" ? "descending" : "ascending";
     const sign = direction === "ascending" ? 1 : -1;
     const rows = [...table.tBodies[0].rows];
     rows.sort((a, b) => {
       const x = value(a, column), y = value(b, column);
-      if (x === "" || y === "") return (x === "") - (y === "");  // nothing comes last in both directions
+      if (x === "" || y === "") return (x === "") - (y === "");  // empty cells come last in both directions
       return sign * (numeric ? Number(x) - Number(y) : x.localeCompare(y, undefined, { numeric: true }));
     });
     table.tBodies[0].append(...rows);
