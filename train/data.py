@@ -173,7 +173,7 @@ def description_samples(
 
     Args:
         dataset: The dataset that the paintings are of.
-        paintings: Paintings of the dataset.
+        paintings: Paintings of the dataset, those without a description among them.
         chosen: The text that answers, as `RunSections.descriptions` says it: levels, ``comment``, or None for the
             whole description.
 

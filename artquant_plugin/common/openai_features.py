@@ -127,7 +127,7 @@ def no_support(
 
     Args:
         server: the server that did not answer the request.
-        feature: what `unsupported_feature` found.
+        feature: the feature that `unsupported_feature` found.
         error: what the server answered to the whole request.
         remedy: what the user can do about it, in the imperative.
     """

@@ -87,7 +87,7 @@ def check_test_split(dataset: Dataset) -> None:
     """Refuse a dataset that tasks could not evaluate.
 
     Args:
-        dataset: an open one.
+        dataset: the dataset, as `Dataset.load` opens it.
 
     Raises:
         ArtQuantError: it has no painting in its test split.
@@ -130,7 +130,7 @@ def task_of(dataset: Dataset) -> str | None:
     """The name of the task that evaluates a dataset.
 
     Args:
-        dataset: an open one.
+        dataset: the dataset, as `Dataset.load` opens it.
 
     Returns:
         None where there is no such task: the dataset has no test split, or lies where lmms-eval does not look for it.

@@ -47,8 +47,8 @@ def task_config(task: str, entry: Mapping[str, Any]) -> dict[str, Any]:
     """The whole configuration of a task, as lmms-eval has it of a YAML file.
 
     Args:
-        task: the task's name.
-        entry: its entry of `index_entries`.
+        task: the name of the task, such as ``mine_cot``.
+        entry: the task's entry in what `index_entries` returned.
 
     Raises:
         ArtQuantError: the dataset is gone, or cannot be read.
@@ -69,8 +69,8 @@ def find_data(task: str, entry: Mapping[str, Any]) -> None:
     """See that the dataset of a task is there, before a model is loaded.
 
     Args:
-        task: the task's name.
-        entry: its entry of `index_entries`.
+        task: the name of the task, such as ``mine_cot``.
+        entry: the task's entry in what `index_entries` returned.
 
     Raises:
         ArtQuantError: the dataset is gone, or cannot be read.
@@ -83,7 +83,7 @@ def explain_absent(wanted: Sequence[str], index: Mapping[str, Mapping[str, Any]]
 
     Args:
         wanted: the names, patterns and files of tasks that the user gave.
-        index: lmms-eval's index of tasks.
+        index: the index of tasks that lmms-eval has made.
 
     Raises:
         ArtQuantError: a name is neither in the index nor that of a file: its dataset is broken, or there is none.
@@ -99,7 +99,7 @@ def warn_of_others(wanted: Sequence[str], index: Mapping[str, Mapping[str, Any]]
 
     Args:
         wanted: the names, patterns and files of tasks that the user gave.
-        index: lmms-eval's index of tasks.
+        index: the index of tasks that lmms-eval has made.
 
     Warns:
         ArtQuantWarning: somebody else brings a task under the name of a dataset's task, or a pattern fits a dataset

@@ -237,7 +237,7 @@ def refuse_dropped_text(request: Request, reply: Reply) -> None:
     """See that the endpoint gave a request's text to the model.
 
     Args:
-        request: as it was sent.
+        request: the request in the form in which it was sent.
         reply: what came back, with the endpoint's count of the prompt's tokens.
 
     Raises:
