@@ -154,7 +154,7 @@ def test_results_and_logs_beside_a_checkpoint_stay_here(desk, copy):
         (lambda folder: (folder / "model.safetensors").unlink(), "holds no model.safetensors; save the checkpoint as"),
         (lambda folder: os.truncate(folder / "model.safetensors", 1000), "model.safetensors' cannot be read"),
         (lambda folder: (folder / "config.json").unlink(), "holds no config.json and no adapter_config.json"),
-        (lambda folder: (folder / "artquant.json").write_text("{"), "is not a scoring file"),
+        (lambda folder: (folder / "artquant.json").write_text("{"), "artquant.json is not JSON"),
         (lambda folder: (folder / "tokenizer_config.json").write_text("{"), "cannot be read"),
         (lambda folder: (folder / "training.json").write_text("[]"), "is no record of a training"),
         (lambda folder: (folder / "processor_config.json").unlink(), "no whole processor|cannot be loaded"),
@@ -249,7 +249,7 @@ def test_merging_needs_an_adapter(desk):
         (("base", "--repo", "me/x", "--revision", "v1..2"), "--revision 'v1..2' is no name of a tag"),
         (("base", "--repo", "me/x", "--revision", "v1.lock"), "--revision 'v1.lock' is no name of a tag"),
         (("base", "--repo", "me/x", "--revision", "main"), "--revision 'main' is no name of a tag"),
-        (("base", "--repo", "me/x", "--license", "mit", "--results", "none"), "'none' holds no samples of a scoring"),
+        (("base", "--repo", "me/x", "--license", "mit", "--results", "none"), "'none' does not exist; name the folder"),
     ],
 )
 def test_wrong_usage_is_one_line(options, message, desk):
