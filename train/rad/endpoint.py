@@ -33,9 +33,13 @@ if TYPE_CHECKING:
     from openai.types.chat import ChatCompletion
 
 # Failures after which the provider may have written, and counted, a reply.
-PAID = ("timeout", "no_completion", "dropped_text")
-FORMS: tuple[ReplyForm, ...] = ("schema", "object", "text")  # in the order in which an endpoint is asked for them
-_SERVERS_FAULT = "look at the server's log"
+MAY_BE_PAID = ("timeout", "no_completion", "dropped_text")
+FORMS_TO_TRY: tuple[ReplyForm, ...] = (
+    "schema",
+    "object",
+    "text",
+)  # in the order in which an endpoint is asked for them
+_LOOK_AT_LOG = "look at the server's log"
 _CHECK_SECONDS = 20.0  # that the check before a run may take
 
 
@@ -75,7 +79,7 @@ class Endpoint:
         self.answered = False
         self.form_known = form is not None or section.structured != "auto"
         self.form = form if form is not None and section.structured == "auto" else first_form(section)
-        self._first = asyncio.Lock()  # until an endpoint has answered, it is asked for one thing at a time
+        self._until_answered = asyncio.Lock()  # until an endpoint has answered, it is asked for one thing at a time
         self.slots = asyncio.Semaphore(section.concurrency)
         self.server = OpenAIServer(
             section.base_url,
@@ -129,7 +133,7 @@ class Endpoint:
             EndpointDown: the run cannot go on with this endpoint.
         """
         if not self.answered:
-            async with self._first:
+            async with self._until_answered:
                 if not self.answered:
                     return await self._first_reply(request, build)
             request = build(self.form)
@@ -145,13 +149,13 @@ class Endpoint:
             RequestFailed: as for `ask`.
             EndpointDown: as for `ask`; also where the endpoint answers not even plain text.
         """
-        forms = (self.form,) if self.form_known else FORMS[FORMS.index(self.form) :]
-        async with self.server.connect(not_repeated=MAY_BE_UNSUPPORTED) as first:
+        forms = (self.form,) if self.form_known else FORMS_TO_TRY[FORMS_TO_TRY.index(self.form) :]
+        async with self.server.connect(not_repeated=MAY_BE_UNSUPPORTED) as first_client:
             failure: RequestFailed | EndpointDown | None = None
             for form in forms:
                 tried = request if form == self.form else build(form)
                 try:
-                    reply = await self._send(tried, first)
+                    reply = await self._send(tried, first_client)
                 except (RequestFailed, EndpointDown) as error:
                     failure = failure or error
                     if not may_be_unsupported(error):
@@ -159,24 +163,24 @@ class Endpoint:
                     continue
                 if failure is not None and (failure.status or 0) >= 500:  # which may have passed meanwhile
                     with suppress(RequestFailed):
-                        tried, reply = request, await self._send(request, first)
+                        tried, reply = request, await self._send(request, first_client)
                         form = self.form
                 self.form, self.form_known = form, True
                 return tried, reply
             assert failure is not None
-            feature = await unsupported_feature(self.server, first, tried.body)
+            feature = await unsupported_feature(self.server, first_client, tried.body)
             if feature is THIS_PICTURE:
                 raise RequestRefused(f"http_{failure.status}", failure.detail, failure.status) from failure
             if feature is not None:
                 raise no_support(self.server, feature, failure, _remedy(self.side, feature)) from failure
             if isinstance(failure, RequestRefused):
-                raise self.gives_up(failure) from failure
+                raise self.down_after(failure) from failure
             if isinstance(failure, EndpointDown):
                 raise failure
         try:
             reply = await self._send(request)
         except RequestFailed as error:
-            raise (self.gives_up(error) if may_be_unsupported(error) else error) from error
+            raise (self.down_after(error) if may_be_unsupported(error) else error) from error
         self.form_known = True
         return request, reply
 
@@ -197,7 +201,7 @@ class Endpoint:
         self.answered = True
         return reply
 
-    def gives_up(self, error: RequestFailed) -> EndpointDown:
+    def down_after(self, error: RequestFailed) -> EndpointDown:
         """The error that ends a run whose requests fail one after the other.
 
         Args:
@@ -212,7 +216,7 @@ class Endpoint:
         if isinstance(error, RequestUnanswered) and error.status is None:
             return self.server.no_answer(said)
         if isinstance(error, RequestUnanswered):
-            remedy = f"wait, or lower {self.side}.requests_per_minute" if error.status == 429 else _SERVERS_FAULT
+            remedy = f"wait, or lower {self.side}.requests_per_minute" if error.status == 429 else _LOOK_AT_LOG
             plain = ", to plain text as well" if error.status in MAY_BE_UNSUPPORTED and not self.answered else ""
             return EndpointDown(
                 f"'{self.server.address}' answers the {self.side} {error.status}{plain} ({said}); {remedy}, and run "

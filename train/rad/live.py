@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from artquant_plugin.common.errors import ArtQuantError, MachineError
 from artquant_plugin.common.openai_client import EndpointDown, RequestFailed, RequestUnanswered
-from artquant_plugin.train.rad.endpoint import PAID, Endpoint
+from artquant_plugin.train.rad.endpoint import MAY_BE_PAID, Endpoint
 from artquant_plugin.train.rad.limits import Budget, Pace, StopRequested, UsableReplies
 from artquant_plugin.train.rad.meter import RadMeter
 from artquant_plugin.train.rad.pictures import Pictures
@@ -19,14 +19,14 @@ from artquant_plugin.train.rad.store_rows import Change, Exchange, ReplyForm, Si
 
 # Paintings that go one by one at most, until each side has given a reply that can be used: what is wrong everywhere
 # costs a few requests.
-ALONE = 10
-SILENT = 3  # requests without an answer that end a run whose endpoint has not answered once
-AHEAD = 8  # pictures that are encoded while all of the generator's slots are taken
+ONE_BY_ONE = 10
+UNANSWERED_AT_START = 3  # requests without an answer that end a run whose endpoint has not answered once
+ENCODED_AHEAD = 8  # pictures that are encoded while all of the generator's slots are taken
 DRAW_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class _Held:
+class _WithheldFailure:
     """A painting whose request found no answer. If others are answered, it fails; if not, the endpoint is down."""
 
     change: Change
@@ -35,18 +35,18 @@ class _Held:
 
 
 @dataclass(frozen=True, slots=True)
-class _Outcome:
+class _Answer:
     """What came of a request.
 
     Args:
         request: as it was sent at last, in the form that was answered.
         reply: what the model wrote, or why there is no reply.
-        spent: ``cost``, ``seconds`` and ``at`` of the exchange.
+        cost_and_times: ``cost``, ``seconds`` and ``at`` of the exchange.
     """
 
     request: Request
     reply: Reply | RequestFailed
-    spent: dict[str, float]
+    cost_and_times: dict[str, float]
 
 
 @dataclass
@@ -77,14 +77,14 @@ class LiveEngine:
     stop: asyncio.Event
     give_up_after: int
     _paces: dict[Side, Pace] = field(init=False)
-    _held: dict[Side, list[_Held]] = field(init=False)
-    _down: ArtQuantError | MachineError | None = field(default=None, init=False)
+    _withheld: dict[Side, list[_WithheldFailure]] = field(init=False)
+    _fatal_error: ArtQuantError | MachineError | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self._paces = {side: Pace(endpoint.section, self.stop) for side, endpoint in self.endpoints.items()}
-        self._held = {side: [] for side in self.endpoints}
+        self._withheld = {side: [] for side in self.endpoints}
         slots = self.endpoints["generator"].section.concurrency if "generator" in self.endpoints else 0
-        self._encoding = asyncio.Semaphore(slots + AHEAD)
+        self._encoding = asyncio.Semaphore(slots + ENCODED_AHEAD)
 
     async def run(self, positions: Sequence[int]) -> None:
         """Bring paintings to their end, or to a side that is not asked live.
@@ -98,48 +98,48 @@ class LiveEngine:
             MachineError: this machine cannot go on: a full disk, too many open files.
         """
         items = self._items(positions)
-        async with _drawing(self.meter):
-            for _ in range(ALONE):
+        async with _redrawing_bar(self.meter):
+            for _ in range(ONE_BY_ONE):
                 if all(self.usable[side].seen for side in self.endpoints) or self.stop.is_set():
                     break
-                await self._through(items, one=True)
+                await self._bring_to_end(items, one=True)
             async with asyncio.TaskGroup() as group:
                 for _ in range(2 * sum(endpoint.section.concurrency for endpoint in self.endpoints.values())):
-                    group.create_task(self._through(items))
+                    group.create_task(self._bring_to_end(items))
             for side, endpoint in self.endpoints.items():
                 if endpoint.answered and not self.stop.is_set():
-                    await self._settle(side)
-                elif self._held[side] and not endpoint.answered:
-                    self._end(endpoint.gives_up(self._held[side][-1].error))
-        if self._down is not None:
-            raise self._down
+                    await self._write_withheld(side)
+                elif self._withheld[side] and not endpoint.answered:
+                    self._end_run(endpoint.down_after(self._withheld[side][-1].error))
+        if self._fatal_error is not None:
+            raise self._fatal_error
 
     def _items(self, positions: Sequence[int]) -> Iterator[WorkItem]:
         for start in range(0, len(positions), ROWS_AT_ONCE):
             yield from self.store.items(positions[start : start + ROWS_AT_ONCE])
 
-    async def _through(self, items: Iterator[WorkItem], *, one: bool = False) -> None:
+    async def _bring_to_end(self, items: Iterator[WorkItem], *, one: bool = False) -> None:
         """Take paintings, one after the other, through all of their rounds; only the first one if `one`."""
         try:
             for item in items:
                 current: WorkItem | None = item
                 while current is not None and current.side in self.endpoints:
-                    current = await self._step(current)
+                    current = await self._advance(current)
                 if one or self.stop.is_set():
                     return
         except StopRequested:
             return
         except (ArtQuantError, MachineError) as error:  # a full disk, a template that one painting cannot fill
-            self._end(error)
+            self._end_run(error)
 
-    async def _step(self, item: WorkItem) -> WorkItem | None:
+    async def _advance(self, item: WorkItem) -> WorkItem | None:
         """Make one request and write what follows; return the painting as it is then, or None at its end.
 
         Raises:
             StopRequested: no further request may be made.
         """
         if item.side == "judge":
-            change = await self._ask(item, None)
+            change = await self._ask_and_write(item, None)
         else:
             async with self._encoding:
                 if self.stop.is_set():
@@ -149,10 +149,10 @@ class LiveEngine:
                 except ArtQuantError as error:
                     await self._write([], self.steps.unreadable(item, error), item)
                     return None
-                change = await self._ask(item, picture)
+                change = await self._ask_and_write(item, picture)
         return after(item, change) if change is not None and change.state == "refining" else None
 
-    async def _ask(self, item: WorkItem, picture: str | None) -> Change | None:
+    async def _ask_and_write(self, item: WorkItem, picture: str | None) -> Change | None:
         """Ask within caps and budget and write what follows; return None where nothing is decided yet."""
         side = item.side
         endpoint = self.endpoints[side]
@@ -163,30 +163,32 @@ class LiveEngine:
         async with endpoint.slots:
             if self.stop.is_set():
                 raise StopRequested
-            answer = await self._answer(endpoint, build(endpoint.form), build)
+            answer = await self._send_within_limits(endpoint, build(endpoint.form), build)
         request = answer.request
         if isinstance(answer.reply, Reply):
             outcome, change = self.steps.apply(item, answer.reply)
             await self._write(
-                [self.steps.exchange(item, request, outcome, answer.reply, **answer.spent)], change, item
+                [self.steps.exchange(item, request, outcome, answer.reply, **answer.cost_and_times)], change, item
             )
             self.usable[side].count(outcome, answer.reply.kept or "an empty reply")
             self.usable[side].check()
-            if self._held[side]:
-                await self._settle(side)
+            if self._withheld[side]:
+                await self._write_withheld(side)
             return change
         error = answer.reply
-        said = Reply(text=error.detail)
-        exchange = self.steps.exchange(item, request, error.reason, said, **answer.spent)
+        message = Reply(text=error.detail)
+        exchange = self.steps.exchange(item, request, error.reason, message, **answer.cost_and_times)
         failed = self.steps.failed(item, error.reason, error.detail)
         if endpoint.answered and not isinstance(error, RequestUnanswered):
             await self._write([exchange], failed, item)
             return failed
         await self._write([exchange], None, item)
-        self._hold(endpoint, failed, item, error)
+        self._withhold(endpoint, failed, item, error)
         return None
 
-    async def _answer(self, endpoint: Endpoint, request: Request, build: Callable[[ReplyForm], Request]) -> _Outcome:
+    async def _send_within_limits(
+        self, endpoint: Endpoint, request: Request, build: Callable[[ReplyForm], Request]
+    ) -> _Answer:
         """Wait for the request's turn and its money, send it, and count what it cost."""
         pace, worst = self._paces[endpoint.side], self.steps.worst_case(request)
         await pace.wait(request.tokens)
@@ -205,29 +207,31 @@ class LiveEngine:
             if reply.prompt_tokens is not None and reply.completion_tokens is not None:
                 cost = self.steps.cost(request.side, reply.prompt_tokens, reply.completion_tokens)
         except EndpointDown as error:
-            self._end(error)
+            self._end_run(error)
             raise StopRequested from error
         except RequestFailed as error:
             reply = Reply(text=None, refusal=error.detail) if error.reason == "refused" else error
-            if error.reason in PAID:
+            if error.reason in MAY_BE_PAID:
                 cost, used = worst, request.tokens
         finally:
             self.budget.settle(worst, cost)
             pace.count(request.tokens, used)
         self.meter.count_exchange(cost)
-        return _Outcome(request, reply, {"cost": cost, "seconds": time.monotonic() - started, "at": time.time()})
+        return _Answer(request, reply, {"cost": cost, "seconds": time.monotonic() - started, "at": time.time()})
 
-    def _hold(self, endpoint: Endpoint, failed: Change, item: WorkItem, error: RequestFailed) -> None:
+    def _withhold(self, endpoint: Endpoint, failed: Change, item: WorkItem, error: RequestFailed) -> None:
         """Keep back a failure that may be the endpoint's; as many in a row as `give_up_after` end the run."""
-        held = self._held[endpoint.side]
-        held.append(_Held(failed, item, error))
-        if len(held) >= (self.give_up_after if endpoint.answered else min(SILENT, self.give_up_after)):
-            self._end(endpoint.gives_up(error))
+        withheld = self._withheld[endpoint.side]
+        withheld.append(_WithheldFailure(failed, item, error))
+        if len(withheld) >= (
+            self.give_up_after if endpoint.answered else min(UNANSWERED_AT_START, self.give_up_after)
+        ):
+            self._end_run(endpoint.down_after(error))
 
-    async def _settle(self, side: Side) -> None:
+    async def _write_withheld(self, side: Side) -> None:
         """Let the paintings fail whose failures were kept back, since the endpoint has answered another request."""
-        held, self._held[side] = self._held[side], []
-        for failure in held:
+        withheld, self._withheld[side] = self._withheld[side], []
+        for failure in withheld:
             await self._write([], failure.change, failure.item)
 
     async def _write(self, exchanges: Sequence[Exchange], change: Change | None, item: WorkItem) -> None:
@@ -235,8 +239,8 @@ class LiveEngine:
         if change is not None:
             self.meter.count_change(change, begun=item.rounds > 0)
 
-    def _end(self, error: ArtQuantError | MachineError) -> None:
-        self._down = self._down or error
+    def _end_run(self, error: ArtQuantError | MachineError) -> None:
+        self._fatal_error = self._fatal_error or error
         self.stop.set()
 
 
@@ -253,7 +257,7 @@ def after(item: WorkItem, change: Change) -> WorkItem:
 
 
 @asynccontextmanager
-async def _drawing(meter: RadMeter) -> AsyncIterator[None]:
+async def _redrawing_bar(meter: RadMeter) -> AsyncIterator[None]:
     """The bar, drawn now and then rather than at every reply."""
 
     async def draw() -> None:
