@@ -37,21 +37,21 @@ from artquant_plugin.train.rad.steps import Steps
 from artquant_plugin.train.rad.store import RunStore
 from artquant_plugin.train.rad.store_rows import BatchPart, Change, Exchange, Side, WorkItem
 
-PATH: Literal["/v1/chat/completions"] = "/v1/chat/completions"
-NAME = "artquant"  # the metadata key by which a batch is found again
-ENCODED = 32  # pictures that are prepared at once
+REQUEST_PATH: Literal["/v1/chat/completions"] = "/v1/chat/completions"
+METADATA_KEY = "artquant"  # the metadata key by which a batch is found again
+PICTURES_AT_ONCE = 32  # pictures that are prepared at once
 LINES_AT_ONCE = 500
-SHOWN = 3  # reasons that are told of a batch that the provider refuses
-FRUITLESS = 3  # batches in a row that end without a single reply
-PAGES = 1000  # of the provider's list of batches that are looked through, 100 batches each
-FILE_SECONDS = 3600.0  # that the transfer of one file may take
-FILE_BYTES = 2**31  # of a file of replies; 50,000 of them have some hundred million bytes
-_OVER = ("completed", "failed", "expired", "cancelled")
-_ID = re.compile(r"[\w.:-]{1,200}", re.ASCII)  # of a file or batch, by the provider
-_CODE = re.compile(r"[A-Za-z0-9_]{1,40}")  # of an error
+REASONS_TOLD = 3  # reasons that are told of a batch that the provider refuses
+BATCHES_WITHOUT_REPLY = 3  # batches in a row that end without a single reply
+LIST_PAGES = 1000  # of the provider's list of batches that are looked through, 100 batches each
+TRANSFER_SECONDS = 3600.0  # that the transfer of one file may take
+REPLY_FILE_BYTES = 2**31  # of a file of replies; 50,000 of them have some hundred million bytes
+_OVER_STATUSES = ("completed", "failed", "expired", "cancelled")
+_PROVIDER_ID = re.compile(r"[\w.:-]{1,200}", re.ASCII)  # of a file or batch, by the provider
+_ERROR_CODE = re.compile(r"[A-Za-z0-9_]{1,40}")  # of an error
 _REQUEST_NAME = re.compile(r"(\d{1,9})-(?:generator|judge)-\d{1,9}-\d{1,9}", re.ASCII)
 _NAMED_REQUEST = re.compile(rb'"custom_id":\s*"([0-9a-z-]{1,40})"')
-_NOT_RUN = ("batch_expired", "batch_cancelled")  # codes of requests that were never answered
+_NEVER_ANSWERED = ("batch_expired", "batch_cancelled")  # codes of requests that were never answered
 
 LiveRun = Callable[[Sequence[int], Sequence[Side]], Awaitable[None]]
 
@@ -84,16 +84,16 @@ class ProviderBatch:
         Raises:
             ValueError: it is no batch.
         """
-        found = _object(content)
+        found = _object_or_empty(content)
         files = [found[key] for key in ("output_file_id", "error_file_id") if found.get(key) is not None]
         for text in (found.get("id"), *files):
-            if not isinstance(text, str) or not _ID.fullmatch(text):
+            if not isinstance(text, str) or not _PROVIDER_ID.fullmatch(text):
                 raise ValueError("a reply that is no batch")
         if not isinstance(found.get("status"), str):
             raise ValueError("a batch without a status")
-        name = _object(found.get("metadata")).get(NAME)
-        told = _object(found.get("errors")).get("data")
-        problems = [_object(problem).get("message") for problem in told] if isinstance(told, list) else []
+        name = _object_or_empty(found.get("metadata")).get(METADATA_KEY)
+        told = _object_or_empty(found.get("errors")).get("data")
+        problems = [_object_or_empty(problem).get("message") for problem in told] if isinstance(told, list) else []
         return cls(
             found["id"],
             found["status"],
@@ -148,7 +148,7 @@ class Batches:
         if not sides:
             raise ArtQuantError("--batch, and neither side has a Batch API; set generator.batch=true, or leave it out")
         others: list[Side] = [side for side in self.endpoints if side not in sides]
-        self._tidy()
+        self._remove_stale_files()
         fruitless = 0
         while not self.stop.is_set():
             for side in others:
@@ -162,15 +162,15 @@ class Batches:
                 await self._send_all(side, self.store.positions(splits, limit, side))
             if not self.store.open_parts():
                 return
-            answered = await self._wait()
+            answered = await self._wait_for_replies()
             fruitless = 0 if answered else fruitless + 1
-            if fruitless == FRUITLESS:
+            if fruitless == BATCHES_WITHOUT_REPLY:
                 raise EndpointDown(
-                    f"{FRUITLESS} batches in a row ended without a reply; look at the provider's console, and run "
-                    "again to go on"
+                    f"{BATCHES_WITHOUT_REPLY} batches in a row ended without a reply; look at the provider's console, "
+                    "and run again to go on"
                 )
 
-    def _tidy(self) -> None:
+    def _remove_stale_files(self) -> None:
         """Remove request files that no part waits to upload."""
         waiting = {f"{part.name}.jsonl" for part in self.store.open_parts() if part.file is None}
         for path in self.folder.glob("*.jsonl"):
@@ -181,9 +181,9 @@ class Batches:
         """Write requests into files below the provider's limits, and send each file as soon as it is full."""
         limits = self.steps.config.batch
         writing: _RequestFile | None = None
-        async for item, line, worst in self._lines(side, positions):
+        async for item, line, worst in self._request_lines(side, positions):
             if writing is not None and not writing.fits(line):
-                await self._close(writing, side)
+                await self._send_file(writing, side)
                 writing = None
             if writing is None:
                 writing = _RequestFile(self.folder, limits.lines, int(limits.megabytes * 1e6))
@@ -191,13 +191,15 @@ class Batches:
         if writing is not None and self.stop.is_set():
             writing.discard()
         elif writing is not None:
-            await self._close(writing, side)
+            await self._send_file(writing, side)
 
-    async def _lines(self, side: Side, positions: Sequence[int]) -> AsyncIterator[tuple[WorkItem, bytes, float]]:
+    async def _request_lines(
+        self, side: Side, positions: Sequence[int]
+    ) -> AsyncIterator[tuple[WorkItem, bytes, float]]:
         """Yield requests in the order of the paintings, with the most that each can cost, while the money lasts."""
         form = self.endpoints[side].form
-        for start in range(0, len(positions), ENCODED):
-            items = self.store.items(positions[start : start + ENCODED])
+        for start in range(0, len(positions), PICTURES_AT_ONCE):
+            items = self.store.items(positions[start : start + PICTURES_AT_ONCE])
             pictures: list[str | None | BaseException] = [None] * len(items)
             if side == "generator":
                 found = await asyncio.gather(*map(self.pictures.data_uri, items), return_exceptions=True)
@@ -217,10 +219,10 @@ class Batches:
                 if not self.budget.take(worst):
                     self.budget.exhausted = True
                     return
-                line = {"custom_id": _name(item), "method": "POST", "url": PATH, "body": request.body}
+                line = {"custom_id": _request_name(item), "method": "POST", "url": REQUEST_PATH, "body": request.body}
                 yield item, json.dumps(line, ensure_ascii=False).encode() + b"\n", worst
 
-    async def _close(self, writing: "_RequestFile", side: Side) -> None:
+    async def _send_file(self, writing: "_RequestFile", side: Side) -> None:
         """Make a part of a file that is full, and send it."""
         writing.close()
         form = self.endpoints[side].form
@@ -233,7 +235,7 @@ class Batches:
         The provider's ids are kept at once. A crash between a batch's start and the keeping of its id loses the id, so
         that `search` looks for the part's name among the provider's batches before another one is started.
         """
-        client = self.endpoints[part.side].client.with_options(timeout=FILE_SECONDS)
+        client = self.endpoints[part.side].client.with_options(timeout=TRANSFER_SECONDS)
         local = self.folder / f"{part.name}.jsonl"
         file_id = part.file
         try:
@@ -244,28 +246,28 @@ class Batches:
                     return
                 with local.open("rb") as file:
                     raw = await client.files.with_raw_response.create(file=(local.name, file), purpose="batch")
-                found = _object(reply_json(raw)).get("id")
-                if not isinstance(found, str) or not _ID.fullmatch(found):
+                found = _object_or_empty(reply_json(raw)).get("id")
+                if not isinstance(found, str) or not _PROVIDER_ID.fullmatch(found):
                     raise ValueError("a reply that is no file")
                 file_id = found
                 self.store.part_sent(part.number, file=file_id)
-            batch = await self._search(part) if search and part.file else None
+            batch = await self._find_batch(part) if search and part.file else None
             if batch is None:
                 # Without the client's retries: one whose answer was lost would start the batch a second time.
                 created = await client.with_options(max_retries=0).batches.with_raw_response.create(
                     input_file_id=file_id,
-                    endpoint=PATH,
+                    endpoint=REQUEST_PATH,
                     completion_window=self.steps.config.batch.window,
-                    metadata={NAME: part.name},
+                    metadata={METADATA_KEY: part.name},
                 )
                 batch = ProviderBatch.of(reply_json(created))
         except (openai.OpenAIError, RequestUnanswered, ValueError) as error:
-            self._lost(part.side, error)
+            self._end_run(part.side, error)
         self.store.part_sent(part.number, batch=batch.id)
         local.unlink(missing_ok=True)
         self.say(f"batch {batch.id}: {part.items:,} requests to the {part.side}")
 
-    async def _search(self, part: BatchPart) -> ProviderBatch | None:
+    async def _find_batch(self, part: BatchPart) -> ProviderBatch | None:
         """The batch with the part's name, among all that the provider lists, newest first.
 
         Raises:
@@ -273,8 +275,8 @@ class Batches:
         """
         batches = self.endpoints[part.side].client.batches.with_raw_response
         last: str | openai.Omit = openai.omit
-        for _ in range(PAGES):
-            page = _object(reply_json(await batches.list(limit=100, after=last)))
+        for _ in range(LIST_PAGES):
+            page = _object_or_empty(reply_json(await batches.list(limit=100, after=last)))
             content = page.get("data")
             if not isinstance(content, list):
                 raise ValueError("a reply that is no list of batches")
@@ -285,9 +287,9 @@ class Batches:
             if not found or page.get("has_more") is not True:
                 return None
             last = found[-1].id
-        raise ValueError(f"a list of more than {PAGES} pages")
+        raise ValueError(f"a list of more than {LIST_PAGES} pages")
 
-    async def _wait(self) -> int:
+    async def _wait_for_replies(self) -> int:
         """Look at the open parts until one is over; return the number of replies in those that are.
 
         A look that fails is made again at the next turn: batches take hours, in which connections come and go. So is
@@ -302,17 +304,17 @@ class Batches:
                 try:
                     raw = await endpoint.client.batches.with_raw_response.retrieve(str(part.batch))
                     batch = ProviderBatch.of(reply_json(raw))
-                    if batch.status in _OVER:
-                        answered += await self._read(part, batch)
+                    if batch.status in _OVER_STATUSES:
+                        answered += await self._read_batch(part, batch)
                         over = True
                 except (openai.OpenAIError, RequestFailed, ValueError) as error:
                     if isinstance(error, ArtQuantError):
                         raise
                     failed = endpoint.server.failure(error) if isinstance(error, openai.OpenAIError) else error
                     failed_looks += 1
-                    passes = isinstance(failed, RequestUnanswered | ValueError)
-                    if not passes or failed_looks == self.steps.config.give_up_after:
-                        self._lost(part.side, error)
+                    may_recover = isinstance(failed, RequestUnanswered | ValueError)
+                    if not may_recover or failed_looks == self.steps.config.give_up_after:
+                        self._end_run(part.side, error)
                     break
                 failed_looks = 0
             if over or self.stop.is_set():
@@ -320,7 +322,7 @@ class Batches:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self.stop.wait(), self.steps.config.batch.poll_seconds)
 
-    async def _read(self, part: BatchPart, batch: ProviderBatch) -> int:
+    async def _read_batch(self, part: BatchPart, batch: ProviderBatch) -> int:
         """Write a batch's replies, free the paintings that it has none for, and return the number of replies."""
         applied = 0
         for file in batch.files:
@@ -330,7 +332,7 @@ class Batches:
         self.say(f"batch {batch.id} {batch.status}: {applied:,} replies" + (f", {free:,} without" if free else ""))
         if batch.status == "failed":
             reasons = [self.endpoints[part.side].server.without_key(problem) for problem in batch.problems]
-            said = listed(reasons, SHOWN, "; ") or "no reason given"
+            said = listed(reasons, REASONS_TOLD, "; ") or "no reason given"
             raise EndpointDown(f"the provider refuses a batch for the {part.side} ({said}); mend it and run again")
         self.usable[part.side].check()
         return applied
@@ -342,26 +344,26 @@ class Batches:
             RequestFailed: the file could not be fetched.
         """
         endpoint = self.endpoints[part.side]
-        client = endpoint.client.with_options(timeout=FILE_SECONDS)
+        client = endpoint.client.with_options(timeout=TRANSFER_SECONDS)
         applied = 0
         own_folder(self.folder)
         with tempfile.TemporaryFile(dir=self.folder) as content:
-            await endpoint.server.download(client, file, content, most=FILE_BYTES)
+            await endpoint.server.download(client, file, content, most=REPLY_FILE_BYTES)
             content.seek(0)
-            records = (record for line in _lines(content) if (record := _record(line)) is not None)
+            records = (record for line in _file_lines(content) if (record := _reply_record(line)) is not None)
             while lines := list(islice(records, LINES_AT_ONCE)):
-                applied += self._apply(part, lines)
+                applied += self._write_replies(part, lines)
         return applied
 
-    def _apply(self, part: BatchPart, lines: Sequence[dict[str, Any]]) -> int:
+    def _write_replies(self, part: BatchPart, lines: Sequence[dict[str, Any]]) -> int:
         """Write the replies to paintings that still wait for them; a file that is read again changes nothing."""
         names = {str(line.get("custom_id")): line for line in lines}
         positions = [int(found[1]) for name in names if (found := _REQUEST_NAME.fullmatch(name))]
         exchanges: list[Exchange] = []
         changes: list[tuple[Change, bool]] = []
         for item in self.store.in_part(part.number, positions):
-            line = names.get(_name(item))
-            done = None if line is None else self._answer(part, item, line)
+            line = names.get(_request_name(item))
+            done = None if line is None else self._read_reply_line(part, item, line)
             if done is not None:
                 exchanges.append(done[0])
                 changes.append((done[1], item.rounds > 0))
@@ -375,14 +377,16 @@ class Batches:
         self.meter.draw()
         return len(changes)
 
-    def _answer(self, part: BatchPart, item: WorkItem, line: dict[str, Any]) -> tuple[Exchange, Change] | None:
+    def _read_reply_line(
+        self, part: BatchPart, item: WorkItem, line: dict[str, Any]
+    ) -> tuple[Exchange, Change] | None:
         """Read one line of an output or error file; None where the request is to be sent again."""
-        response = _object(line.get("response"))
+        response = _object_or_empty(line.get("response"))
         status, body = response.get("status_code"), response.get("body")
         status = status if type(status) is int and 100 <= status < 600 else None
-        error = _object(line.get("error")) or _object(_object(body).get("error"))
+        error = _object_or_empty(line.get("error")) or _object_or_empty(_object_or_empty(body).get("error"))
         code = error.get("code")
-        code = code if isinstance(code, str) and _CODE.fullmatch(code) else None
+        code = code if isinstance(code, str) and _ERROR_CODE.fullmatch(code) else None
         endpoint = self.endpoints[part.side]
         said = endpoint.server.without_key(error.get("message") or "")
         request = self.steps.request(item, form=part.form)
@@ -402,7 +406,7 @@ class Batches:
                 endpoint.form, endpoint.form_known = part.form, True
         elif code in FILTERED:
             reply = Reply(text=None, refusal=said)
-        elif code in _NOT_RUN or (status is None and code is None):
+        elif code in _NEVER_ANSWERED or (status is None and code is None):
             return None
         elif status in MAY_BE_UNSUPPORTED and part.form != "text" and not endpoint.form_known:
             endpoint.form = "text"  # not json_object first: a batch may take a day
@@ -419,7 +423,7 @@ class Batches:
             cost = self.steps.cost(part.side, used[0], used[1], batch=True)
         return self.steps.exchange(item, request, outcome, reply, cost=cost, seconds=0.0, at=time.time()), change
 
-    def _lost(self, side: Side, error: Exception) -> NoReturn:
+    def _end_run(self, side: Side, error: Exception) -> NoReturn:
         """End the run for what the Batch API answered, or did not answer.
 
         Args:
@@ -500,12 +504,12 @@ class _RequestFile:
         self._target.unlink()
 
 
-def _object(content: object) -> dict[str, Any]:
+def _object_or_empty(content: object) -> dict[str, Any]:
     """A JSON object; an empty one in the place of any other value."""
     return content if isinstance(content, dict) else {}
 
 
-def _lines(file: IO[bytes]) -> Iterator[bytes]:
+def _file_lines(file: IO[bytes]) -> Iterator[bytes]:
     """The lines of a provider's file, which end at line feeds alone; of a line that is too long, its beginning."""
     while line := file.readline(REPLY_BYTES):
         rest = line
@@ -514,7 +518,7 @@ def _lines(file: IO[bytes]) -> Iterator[bytes]:
         yield line
 
 
-def _record(line: bytes) -> dict[str, Any] | None:
+def _reply_record(line: bytes) -> dict[str, Any] | None:
     """The JSON object in a line of a provider's file; None where there is none, so that its request is sent again.
 
     A line that was written whole and cannot be read gives an object with its request's name and ``unreadable``, the
@@ -522,7 +526,7 @@ def _record(line: bytes) -> dict[str, Any] | None:
     """
     try:
         if len(line) < REPLY_BYTES:
-            return _object(json.loads(line.decode("utf-8"))) or None
+            return _object_or_empty(json.loads(line.decode("utf-8"))) or None
         problem = f"a reply of {REPLY_BYTES:,} bytes or more"
     except UnicodeError as error:
         problem = f"a reply that is no UTF-8 ({error})"
@@ -534,6 +538,6 @@ def _record(line: bytes) -> dict[str, Any] | None:
     return {"custom_id": name[1].decode(), "unreadable": problem} if name else None
 
 
-def _name(item: WorkItem) -> str:
+def _request_name(item: WorkItem) -> str:
     """The name of a request: its painting's position, the side, the round, and the judge's tries before it."""
     return f"{item.position}-{item.side}-{item.rounds}-{item.judge_tries}"
