@@ -24,7 +24,7 @@ from artquant_plugin.train.rad.record import LOCK_FILE, RECORD_FILE, RunRecord
 from artquant_plugin.train.rad.store import STORE_FILE, RunStore, StoreWriter
 from artquant_plugin.train.rad.store_rows import Side
 
-MANY = 5000  # images whose check takes long enough to be announced
+ANNOUNCED_FROM = 5000  # images whose check takes long enough to be announced
 
 
 def generate(
@@ -65,7 +65,7 @@ def generate(
     """
     check_options(planned, splits, limit, max_cost)
     with machine_faults(f"'{run}' cannot be written"), only_writer(run / LOCK_FILE, run):
-        _begin(planned, run)
+        _make_or_continue_run(planned, run)
         with RunStore(run / STORE_FILE) as store:
             if retry_failed:
                 store.retry_failed()
@@ -77,16 +77,18 @@ def generate(
                 "judge": read_key("judge", planned.config.judge),
             }
             store.keys = tuple(keys.values())
-            if len(positions) > MANY:
+            if len(positions) > ANNOUNCED_FROM:
                 say(f"looking at the headers of {len(positions):,} images")
             check_images(planned.data.image_root, store.items(positions))
             try:
-                return asyncio.run(_Work(planned, store, run, keys, splits, limit, max_cost, batch, show, say).do())
+                return asyncio.run(
+                    _RunProcess(planned, store, run, keys, splits, limit, max_cost, batch, show, say).work()
+                )
             except asyncio.CancelledError as error:
                 raise KeyboardInterrupt from error
 
 
-def _begin(planned: RadPlan, run: Path) -> None:
+def _make_or_continue_run(planned: RadPlan, run: Path) -> None:
     """Make the run directory, or go on with one that was made from the same.
 
     If no request of the earlier run was answered or paid for, and no batch file was uploaded, the run starts over, so
@@ -102,10 +104,10 @@ def _begin(planned: RadPlan, run: Path) -> None:
     before = RunRecord.read(run)
     if store.exists():
         with RunStore(store) as opened:
-            asked = opened.asked()
-        if asked and before is None:
+            has_work = opened.has_lasting_work()
+        if has_work and before is None:
             raise ArtQuantError(f"'{run}' has a {STORE_FILE} and no {RECORD_FILE}; give another --out")
-        if asked and before is not None:
+        if has_work and before is not None:
             remedy = "put it back, or pass another --out"
             refuse_changes(run, before.identity, planned.record.identity, remedy=remedy)
             planned.record.write(run)  # where the data is now, today's limits and prices
@@ -118,7 +120,7 @@ def _begin(planned: RadPlan, run: Path) -> None:
 
 
 @dataclass
-class _Work:
+class _RunProcess:
     """One process's work on a run: endpoints opened and checked, signals heard, requests live or in batches.
 
     The fields are the arguments of `generate` of the same names, besides:
@@ -141,7 +143,7 @@ class _Work:
     say: Callable[[str], None]
     interrupted: bool = False
 
-    async def do(self) -> RadSummary:
+    async def work(self) -> RadSummary:
         """Work until every painting has come to its end, or until the run has to stop.
 
         Raises:
@@ -158,13 +160,13 @@ class _Work:
         try:
             for endpoint in endpoints.values():
                 await endpoint.check()
-            with self._signals(stop):
-                return await self._through(endpoints, stop)
+            with self._stop_on_signals(stop):
+                return await self._describe_paintings(endpoints, stop)
         finally:
             for endpoint in endpoints.values():
                 await endpoint.close()
 
-    async def _through(self, endpoints: dict[Side, Endpoint], stop: asyncio.Event) -> RadSummary:
+    async def _describe_paintings(self, endpoints: dict[Side, Endpoint], stop: asyncio.Event) -> RadSummary:
         store = self.store
         budget = Budget(self.max_cost, store.cost())
         usable = {side: UsableReplies(side, self.planned.config.give_up_after) for side in endpoints}
@@ -210,7 +212,7 @@ class _Work:
         return found
 
     @contextmanager
-    def _signals(self, stop: asyncio.Event) -> Iterator[None]:
+    def _stop_on_signals(self, stop: asyncio.Event) -> Iterator[None]:
         """The first Ctrl-C, or SIGTERM, asks for no more; the second ends the process."""
         # Python hears signals in the main thread alone, and asyncio takes none on Windows, where Ctrl-C ends the run.
         if threading.current_thread() is not threading.main_thread() or sys.platform == "win32":
@@ -219,7 +221,7 @@ class _Work:
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
         assert task is not None
 
-        def heard() -> None:
+        def on_signal() -> None:
             if self.interrupted:
                 task.cancel()
                 return
@@ -228,7 +230,7 @@ class _Work:
             stop.set()
 
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, heard)
+            loop.add_signal_handler(number, on_signal)
         try:
             yield
         finally:

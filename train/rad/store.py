@@ -35,9 +35,9 @@ from artquant_plugin.train.rad.store_rows import (
 STORE_FILE = "store.sqlite"
 FORM_VERSION = 1
 ROWS_AT_ONCE = 1000
-GATHER = 0.004  # seconds that a commit waits for further replies
+GATHER_SECONDS = 0.004  # seconds that a commit waits for further replies
 
-_Job = tuple[Sequence[Exchange], Sequence[Change], "asyncio.Future[None]"]
+_WriteJob = tuple[Sequence[Exchange], Sequence[Change], "asyncio.Future[None]"]
 
 
 # In `facts` a run keeps its form version, and what it learnt about the endpoints: in which form they give replies.
@@ -72,19 +72,19 @@ CREATE TABLE parts (
 """
 
 
-_ITEM = "position, id, split, image, sha256, score, category, rounds, draft, feedback, judge_tries"
-_RESULT = (
+_ITEM_COLUMNS = "position, id, split, image, sha256, score, category, rounds, draft, feedback, judge_tries"
+_RESULT_COLUMNS = (
     "id, split, image, sha256, score, category, state, reason, detail, rounds, description, judge_score, judge_reason"
 )
-_CHANGE = (
+_UPDATE_ITEM = (
     "UPDATE items SET state = ?, rounds = ?, reason = ?, detail = ?, description = ?, judge_score = ?, "
     "judge_reason = ?, draft = ?, feedback = ?, judge_tries = ?, part = NULL WHERE position = ?"
 )
-_EXCHANGE = (
+_INSERT_EXCHANGE = (
     "INSERT INTO exchanges (position, side, round, outcome, frame, request, reply, prompt_tokens, completion_tokens, "
     "cost, seconds, at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
-_TOTAL = (
+_ADD_TO_TOTALS = (
     "INSERT INTO totals VALUES (?, ?, 1, ?, ?, ?) ON CONFLICT (side, outcome) DO UPDATE SET requests = requests + 1, "
     "prompt_tokens = prompt_tokens + excluded.prompt_tokens, "
     "completion_tokens = completion_tokens + excluded.completion_tokens, cost = cost + excluded.cost"
@@ -124,7 +124,7 @@ class RunStore:
             if not readonly:
                 self._connection.execute("PRAGMA journal_mode = WAL")
                 self._connection.execute("PRAGMA synchronous = FULL")
-                self._make()
+                self._make_tables()
             row = self._connection.execute("SELECT value FROM facts WHERE name = 'form_version'").fetchone()
         except sqlite3.OperationalError as error:  # a full disk, a file without permission, no such table
             raise ArtQuantError(
@@ -147,7 +147,7 @@ class RunStore:
         """Close the file."""
         self._connection.close()
 
-    def _make(self) -> None:
+    def _make_tables(self) -> None:
         self._connection.execute("BEGIN IMMEDIATE")
         if not self._connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'facts'").fetchone():
             for statement in _SCHEMA.split(";"):
@@ -185,16 +185,16 @@ class RunStore:
             remedy = "run again to go on"
         return ArtQuantError(f"'{self.path}' cannot be written ({one_line(error)}); {remedy}")
 
-    def _all(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
+    def _fetch_all(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
         """All rows of a query."""
         try:
             return self._connection.execute(query, values).fetchall()
         except sqlite3.Error as error:
             raise self._not_read(error) from error
 
-    def _one(self, query: str, values: Sequence[Any] = ()) -> Any:
+    def _fetch_one(self, query: str, values: Sequence[Any] = ()) -> Any:
         """The only row of a query, or None."""
-        return next(iter(self._all(query, values)), None)
+        return next(iter(self._fetch_all(query, values)), None)
 
     def _not_read(self, error: sqlite3.Error) -> ArtQuantError:
         return ArtQuantError(f"'{self.path}' cannot be read ({error}); look at its disk, or put a copy back")
@@ -203,14 +203,14 @@ class RunStore:
 
     def results(self) -> Iterator[PaintingResult]:
         """Every painting in the data's order, whatever its state."""
-        for row in self._rows(f"SELECT {_RESULT} FROM items ORDER BY position"):
+        for row in self._fetch_in_chunks(f"SELECT {_RESULT_COLUMNS} FROM items ORDER BY position"):
             values = list(row)
-            values[10] = _levels(row[10])
+            values[10] = _parse_levels(row[10])
             yield PaintingResult(*values)
 
     def counts(self) -> dict[str, int]:
         """Number of paintings by state; all four states stand in it."""
-        found = dict(self._all("SELECT state, count(*) FROM items GROUP BY state"))
+        found = dict(self._fetch_all("SELECT state, count(*) FROM items GROUP BY state"))
         return {state: found.get(state, 0) for state in STATES}
 
     def reasons(self) -> dict[str, int]:
@@ -218,7 +218,7 @@ class RunStore:
         query = (
             "SELECT reason, count(*) AS n FROM items WHERE state = 'failed' GROUP BY reason ORDER BY n DESC, reason"
         )
-        return dict(self._all(query))
+        return dict(self._fetch_all(query))
 
     def rounds(self) -> dict[int, dict[str, int]]:
         """Number of accepted and failed paintings by the rounds that they took."""
@@ -227,7 +227,7 @@ class RunStore:
             "ORDER BY rounds"
         )
         found: dict[int, dict[str, int]] = {}
-        for rounds, state, count in self._all(query):
+        for rounds, state, count in self._fetch_all(query):
             found.setdefault(rounds, {"accepted": 0, "failed": 0})[state] = count
         return found
 
@@ -243,17 +243,17 @@ class RunStore:
             "e.completion_tokens, e.cost, e.seconds, e.at FROM exchanges e JOIN frames f ON f.number = e.frame "
             f"{where} ORDER BY e.number"
         )
-        for row in self._rows(query, () if side is None else (side,)):
+        for row in self._fetch_in_chunks(query, () if side is None else (side,)):
             yield Exchange(*row)
 
     def usage(self) -> dict[tuple[Side, str], Usage]:
         """Sums over all exchanges, by side and outcome (``ok``, or the reason why a reply could not be used)."""
         query = "SELECT side, outcome, requests, prompt_tokens, completion_tokens, cost FROM totals ORDER BY 1, 2"
-        return {(side, outcome): Usage(*sums) for side, outcome, *sums in self._all(query)}
+        return {(side, outcome): Usage(*sums) for side, outcome, *sums in self._fetch_all(query)}
 
     def cost(self) -> float:
         """What all exchanges cost together, in the configuration's currency."""
-        return self._one("SELECT coalesce(sum(cost), 0.0) FROM totals")[0]
+        return self._fetch_one("SELECT coalesce(sum(cost), 0.0) FROM totals")[0]
 
     def requests_per_second(self, last: int = 1000) -> float | None:
         """Exchanges per second over the last ones; None when there are fewer than two.
@@ -262,7 +262,7 @@ class RunStore:
             last: how many of the latest exchanges are looked at.
         """
         query = "SELECT min(at), count(*) FROM (SELECT at FROM exchanges ORDER BY number DESC LIMIT ?)"
-        first, count = self._one(query, (last,))
+        first, count = self._fetch_one(query, (last,))
         return None if count < 2 else count / max(time.time() - first, 1e-3)
 
     def reply_form(self, side: Side) -> ReplyForm | None:
@@ -271,7 +271,7 @@ class RunStore:
         Args:
             side: the side whose endpoint is meant.
         """
-        row = self._one("SELECT value FROM facts WHERE name = ?", (f"structured.{side}",))
+        row = self._fetch_one("SELECT value FROM facts WHERE name = ?", (f"structured.{side}",))
         return None if row is None else REPLY_FORMS[int(row[0])]
 
     # Reading what a run works on.
@@ -286,14 +286,14 @@ class RunStore:
             limit: look at the first so many paintings of these splits alone, finished ones counted; None for all.
             side: return those alone that this side is asked about next; None for both sides.
         """
-        next_ = {None: "", "generator": "AND draft IS NULL", "judge": "AND draft IS NOT NULL"}[side]
+        of_side = {None: "", "generator": "AND draft IS NULL", "judge": "AND draft IS NOT NULL"}[side]
         chosen = "" if splits is None else f"WHERE split IN ({', '.join('?' * len(splits))})"
         query = (
             f"SELECT position FROM (SELECT position, state, part, draft FROM items {chosen} ORDER BY position "
             "LIMIT ?) "
-            f"WHERE state IN ('pending', 'refining') AND part IS NULL {next_} ORDER BY position"
+            f"WHERE state IN ('pending', 'refining') AND part IS NULL {of_side} ORDER BY position"
         )
-        return [row[0] for row in self._all(query, (*(splits or ()), -1 if limit is None else limit))]
+        return [row[0] for row in self._fetch_all(query, (*(splits or ()), -1 if limit is None else limit))]
 
     def items(self, positions: Sequence[int]) -> list[WorkItem]:
         """The paintings at some positions, as the next requests need them.
@@ -307,9 +307,9 @@ class RunStore:
         found = {}
         for start in range(0, len(positions), ROWS_AT_ONCE):
             some = positions[start : start + ROWS_AT_ONCE]
-            query = f"SELECT {_ITEM} FROM items WHERE position IN ({', '.join('?' * len(some))})"
-            for row in self._all(query, some):
-                found[row[0]] = _item(row)
+            query = f"SELECT {_ITEM_COLUMNS} FROM items WHERE position IN ({', '.join('?' * len(some))})"
+            for row in self._fetch_all(query, some):
+                found[row[0]] = _work_item(row)
         return [found[position] for position in positions]
 
     def open_parts(self) -> list[BatchPart]:
@@ -320,7 +320,7 @@ class RunStore:
         )
         return [
             BatchPart(number, name, side, items, file, batch, status, REPLY_FORMS[form], reserved)
-            for number, name, side, items, file, batch, status, form, reserved in self._all(query)
+            for number, name, side, items, file, batch, status, form, reserved in self._fetch_all(query)
         ]
 
     def in_part(self, number: int, positions: Sequence[int] | None = None) -> list[WorkItem]:
@@ -330,20 +330,20 @@ class RunStore:
             number: the part's number, as `open_parts` gives it.
             positions: return those at these positions alone; None for all.
         """
-        query = f"SELECT {_ITEM} FROM items WHERE part = ?"
+        query = f"SELECT {_ITEM_COLUMNS} FROM items WHERE part = ?"
         if positions is not None:
             query += f" AND position IN ({', '.join('?' * len(positions))})"
-        return [_item(row) for row in self._all(query, (number, *(positions or ())))]
+        return [_work_item(row) for row in self._fetch_all(query, (number, *(positions or ())))]
 
-    def asked(self) -> bool:
+    def has_lasting_work(self) -> bool:
         """Whether starting over would lose anything: a reply that was paid for, a result, or a batch."""
         query = (
             "SELECT EXISTS (SELECT 1 FROM items WHERE state != 'pending') "
             "OR EXISTS (SELECT 1 FROM totals WHERE cost > 0) OR EXISTS (SELECT 1 FROM parts WHERE file IS NOT NULL)"
         )
-        return bool(self._one(query)[0])
+        return bool(self._fetch_one(query)[0])
 
-    def _rows(self, query: str, values: Sequence[Any] = ()) -> Iterator[Any]:
+    def _fetch_in_chunks(self, query: str, values: Sequence[Any] = ()) -> Iterator[Any]:
         """The rows of a query, some at a time."""
         try:
             cursor = self._connection.execute(query, values)
@@ -390,34 +390,35 @@ class RunStore:
         """Like `write`, but the caller must have opened the transaction."""
         for exchange in exchanges:
             values = (exchange.prompt_tokens or 0, exchange.completion_tokens or 0, exchange.cost)
-            self._connection.execute(_TOTAL, (exchange.side, exchange.outcome, *values))
+            self._connection.execute(_ADD_TO_TOTALS, (exchange.side, exchange.outcome, *values))
         self._connection.executemany(
-            _EXCHANGE,
+            _INSERT_EXCHANGE,
             (
-                (e.position, e.side, e.round, e.outcome, self._frame(e.frame), self._text(e.request),
-                 self._text(e.reply), e.prompt_tokens, e.completion_tokens, e.cost, e.seconds, e.at)
+                (e.position, e.side, e.round, e.outcome, self._frame_number(e.frame), self._clean_text(e.request),
+                 self._clean_text(e.reply), e.prompt_tokens, e.completion_tokens, e.cost, e.seconds, e.at)
                 for e in exchanges
             ),
         )  # fmt: skip
         self._connection.executemany(
-            _CHANGE,
+            _UPDATE_ITEM,
             (
-                (c.state, c.rounds, c.reason, self._text(c.detail), self._levels(c.description), c.judge_score,
-                 self._text(c.judge_reason), self._levels(c.draft), self._text(c.feedback), c.judge_tries, c.position)
+                (c.state, c.rounds, c.reason, self._clean_text(c.detail), self._levels_json(c.description),
+                 c.judge_score, self._clean_text(c.judge_reason), self._levels_json(c.draft),
+                 self._clean_text(c.feedback), c.judge_tries, c.position)
                 for c in changes
             ),
         )  # fmt: skip
 
-    def _text(self, text: str | None) -> str | None:
+    def _clean_text(self, text: str | None) -> str | None:
         """A text as it may be kept: without the endpoints' keys and other secrets, and without half characters."""
         return None if text is None else storable(without_keys(text, self.keys))
 
-    def _levels(self, levels: dict[str, str] | None) -> str | None:
+    def _levels_json(self, levels: dict[str, str] | None) -> str | None:
         if levels is None:
             return None
-        return json.dumps({level: self._text(text) for level, text in levels.items()}, ensure_ascii=False)
+        return json.dumps({level: self._clean_text(text) for level, text in levels.items()}, ensure_ascii=False)
 
-    def _frame(self, content: str) -> int:
+    def _frame_number(self, content: str) -> int:
         number = self._frames.get(content)
         if number is None:
             self._connection.execute("INSERT OR IGNORE INTO frames (content) VALUES (?)", (content,))
@@ -483,13 +484,13 @@ class RunStore:
             return self._connection.execute(query).rowcount
 
 
-def _item(row: Sequence[Any]) -> WorkItem:
+def _work_item(row: Sequence[Any]) -> WorkItem:
     values = list(row)
-    values[8] = _levels(row[8])
+    values[8] = _parse_levels(row[8])
     return WorkItem(*values)
 
 
-def _levels(text: str | None) -> dict[str, str] | None:
+def _parse_levels(text: str | None) -> dict[str, str] | None:
     return None if text is None else json.loads(text)
 
 
@@ -505,9 +506,9 @@ class StoreWriter:
 
     def __init__(self, store: RunStore) -> None:
         self._store = store
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[_WriteJob | None] = queue.SimpleQueue()
         self._loop = asyncio.get_running_loop()
-        self._thread = threading.Thread(target=self._work, name="artquant-rad-store")
+        self._thread = threading.Thread(target=self._write_until_closed, name="artquant-rad-store")
 
     async def __aenter__(self) -> "StoreWriter":
         self._thread.start()
@@ -531,14 +532,14 @@ class StoreWriter:
         self._jobs.put((exchanges, changes, written))
         await written
 
-    def _work(self) -> None:
+    def _write_until_closed(self) -> None:
         more = True
         while more:
             first = self._jobs.get()
             if first is None:
                 return
             jobs = [first]
-            time.sleep(GATHER)
+            time.sleep(GATHER_SECONDS)
             while not self._jobs.empty():
                 job = self._jobs.get()
                 if job is None:
@@ -553,10 +554,10 @@ class StoreWriter:
             except BaseException as problem:  # whoever waits must hear of it, whatever it is, or would wait for ever
                 error = self._store.not_written(problem)
                 error.__cause__ = problem
-            self._loop.call_soon_threadsafe(_settle, [job[2] for job in jobs], error)
+            self._loop.call_soon_threadsafe(_tell_waiting, [job[2] for job in jobs], error)
 
 
-def _settle(written: Sequence["asyncio.Future[None]"], error: BaseException | None) -> None:
+def _tell_waiting(written: Sequence["asyncio.Future[None]"], error: BaseException | None) -> None:
     for future in written:
         if future.cancelled():
             continue
