@@ -47,9 +47,9 @@ def _is_score(number: WrittenNumber, score: float, high: float) -> bool:
     """Whether a number is the score, rounded or cut off, on the dataset's scale or on those up to 10 and 100."""
     value = number_value(number.value)
     decimals = len(number.value.replace(",", ".").partition(".")[2])
-    unit = 10.0**-decimals  # of the last decimal
+    last_place = 10.0**-decimals  # 0.1 for a number with one decimal
     for scale in (high, 10.0, 100.0):
         below = score * scale / high - value
-        if abs(below) <= unit / 2 + 1e-9 or 0 <= below < unit - 1e-9:
+        if abs(below) <= last_place / 2 + 1e-9 or 0 <= below < last_place - 1e-9:
             return True
     return False

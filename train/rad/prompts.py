@@ -22,8 +22,8 @@ from artquant_plugin.train.rad.store_rows import WorkItem
 
 Scope = Literal["train", "split", "dataset"]
 
-_DATA = {"dataset", "category", "low", "high", "n", "mean", "median", "variance", "deviation", "levels"}
-_SCORE = {"score", "percentile", "standing"}
+_DATA_VARIABLES = {"dataset", "category", "low", "high", "n", "mean", "median", "variance", "deviation", "levels"}
+_SCORE_VARIABLES = {"score", "percentile", "standing"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +89,8 @@ def statistics_by_split(splits: Mapping[str, Sequence[Painting]], scope: Scope) 
     if scope == "split":
         return {split: Statistics.of([p.score for p in paintings]) for split, paintings in splits.items() if paintings}
     training = [painting.score for painting in splits.get("train", ())]
-    told = Statistics.of(training if scope == "train" and training else everything)
-    return dict.fromkeys(splits, told)
+    shared = Statistics.of(training if scope == "train" and training else everything)
+    return dict.fromkeys(splits, shared)
 
 
 class RequestTemplate(Section):
@@ -158,7 +158,7 @@ class PromptFile(Section):
 
     @field_validator("levels")
     @classmethod
-    def _all_levels(cls, levels: dict[str, str]) -> dict[str, str]:
+    def _levels_in_order(cls, levels: dict[str, str]) -> dict[str, str]:
         if tuple(levels) != DESCRIPTION_LEVELS:
             raise ValueError(f"these must be {', '.join(DESCRIPTION_LEVELS)}, in this order")
         return levels
@@ -172,11 +172,11 @@ class PromptFile(Section):
         return standing
 
 
-_ALLOWED = {
-    "generator": _DATA | _SCORE | {"feedback"},
-    "consistency": _DATA | _SCORE | {"text"},
-    "blind": _DATA | {"text"},  # a judge that was told the score could repeat it
-    "feedback": _DATA | _SCORE | {"reason", "text", "found", "problem"},
+_ALLOWED_VARIABLES = {
+    "generator": _DATA_VARIABLES | _SCORE_VARIABLES | {"feedback"},
+    "consistency": _DATA_VARIABLES | _SCORE_VARIABLES | {"text"},
+    "blind": _DATA_VARIABLES | {"text"},  # a judge that was told the score could repeat it
+    "feedback": _DATA_VARIABLES | _SCORE_VARIABLES | {"reason", "text", "found", "problem"},
 }
 
 
@@ -201,10 +201,10 @@ class Prompts:
         )
         self._templates = {
             (section, name): _compile(environment, section, name, text)
-            for section, names in _texts(file)
+            for section, names in _templates_by_section(file)
             for name, text in names.items()
         }
-        self._system = functools.lru_cache(maxsize=4096)(self._fill_system)
+        self._shared_system = functools.lru_cache(maxsize=4096)(self._fill_system)
 
     @classmethod
     def read(cls, path: Path, info: DatasetInfo, statistics: Mapping[str, Statistics]) -> "Prompts":
@@ -224,7 +224,7 @@ class Prompts:
     def hashes(self) -> dict[str, str]:
         """SHA-256 of each text of the file in hexadecimal digits, by its place such as ``generator.user``."""
         content: dict[str, Any] = {"standing": self.file.model_dump()["standing"], "levels": self.file.levels}
-        for section, names in _texts(self.file):
+        for section, names in _templates_by_section(self.file):
             content |= {f"{section}.{name}": text for name, text in names.items()}
         return {place: hashlib.sha256(json.dumps(value).encode()).hexdigest() for place, value in content.items()}
 
@@ -238,7 +238,7 @@ class Prompts:
             The system message and the user message.
         """
         user = self._fill("generator", "user", item, feedback=item.feedback)
-        return self._system("generator", item.split, item.category), user
+        return self._shared_system("generator", item.split, item.category), user
 
     def judge(self, mode: str, item: WorkItem) -> tuple[str, str]:
         """Fill the messages that ask for a verdict.
@@ -255,7 +255,7 @@ class Prompts:
         user = self._fill(mode, "user", item, text=join_description(item.draft))
         if item.feedback:
             user = f"{user}\n\n{item.feedback}"
-        return self._system(mode, item.split, item.category), user
+        return self._shared_system(mode, item.split, item.category), user
 
     def feedback(self, name: str, item: WorkItem, *, reason: str = "", found: str = "", problem: str = "") -> str:
         """Fill what the generator is told about its last description, or the judge about its last reply.
@@ -280,38 +280,38 @@ class Prompts:
 
     def _fill_system(self, section: str, split: str, category: str | None) -> str:
         """Fill a system message from a split and a category alone, so that many paintings share it."""
-        return _render(self._templates[section, "system"], section, "system", self._data(split, category))
+        return _render(self._templates[section, "system"], section, "system", self._data_values(split, category))
 
     def _fill(self, section: str, name: str, item: WorkItem, **more: str | None) -> str:
-        values = self._data(item.split, item.category) | more
+        values = self._data_values(item.split, item.category) | more
         if section != "blind":
             percentile = self.statistics[item.split].percentile(item.score)
             values |= {"score": item.score, "percentile": percentile, "standing": self.standing(percentile)}
         return _render(self._templates[section, name], section, name, values)
 
-    def _data(self, split: str, category: str | None) -> dict[str, Any]:
-        told = self.statistics[split]
+    def _data_values(self, split: str, category: str | None) -> dict[str, Any]:
+        statistics = self.statistics[split]
         low, high = self.info.score_range
         return {
             "dataset": self.info.name,
             "category": category,
             "low": low,
             "high": high,
-            "n": len(told.scores),
-            "mean": told.mean,
-            "median": told.median,
-            "variance": told.variance,
-            "deviation": told.deviation,
+            "n": len(statistics.scores),
+            "mean": statistics.mean,
+            "median": statistics.median,
+            "variance": statistics.variance,
+            "deviation": statistics.deviation,
             "levels": self.file.levels,
         }
 
 
-def _texts(file: PromptFile) -> list[tuple[str, dict[str, str]]]:
+def _templates_by_section(file: PromptFile) -> list[tuple[str, dict[str, str]]]:
     return [(name, getattr(file, name).model_dump()) for name in ("generator", "consistency", "blind", "feedback")]
 
 
 def _compile(environment: ImmutableSandboxedEnvironment, section: str, name: str, text: str) -> Template:
-    allowed = _DATA if name == "system" else _ALLOWED[section]
+    allowed = _DATA_VARIABLES if name == "system" else _ALLOWED_VARIABLES[section]
     try:
         used = meta.find_undeclared_variables(environment.parse(text))
         template = environment.from_string(text)

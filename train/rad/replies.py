@@ -21,9 +21,9 @@ from artquant_plugin.replies.reply import DETAIL_WIDTH
 
 UnusableReason = Literal["refused", "malformed", "leaked_score"]
 
-SEQUENCE = 3  # words: a text is compared with the prompt by its sequences of so many
-COPIED = 0.7  # share of a text's sequences in the prompt from which it counts as copied
-DISTANCE = 0.05  # of the score range: a score told in prose that is further from the JSON's contradicts it
+SEQUENCE_WORDS = 3  # words: a text is compared with the prompt by its sequences of so many
+COPIED_SHARE = 0.7  # share of a text's sequences in the prompt from which it counts as copied
+SCORE_DISTANCE = 0.05  # of the score range: a score told in prose that is further from the JSON's contradicts it
 
 _QUOTED = re.compile(r"\"([^\"\n]+)\"|“([^”\n]+)”|<([^<>\n]+)>")
 # What a judge says of a description that it rejects. It counts unless a word before it takes it back ("no
@@ -38,9 +38,7 @@ _REJECTS = re.compile(
     """,
     re.IGNORECASE | re.VERBOSE,
 )
-_TAKEN_BACK = re.compile(
-    r"\b(?:no|not|nothing|without|never|neither|nor|\w+n['’]t)\s+(?:\w+\s+){0,2}\Z", re.IGNORECASE
-)
+_NEGATED = re.compile(r"\b(?:no|not|nothing|without|never|neither|nor|\w+n['’]t)\s+(?:\w+\s+){0,2}\Z", re.IGNORECASE)
 # What a judge says of a description that it accepts. "Consistent in tone" and the like say less, and do not count.
 _ACCEPTS = re.compile(
     r"""\b(?:description|text|verdict|answer|it)(?:\s+is|\s*:)\W*(?:\w+ly\s+)?consistent\b(?!\s+in\b)
@@ -118,8 +116,8 @@ def read_levels(reply: Reply, shown: Sequence[str] = ()) -> dict[str, str]:
     Raises:
         ReplyError: the reply refuses, has no such object, has no words for a level, or copies the request.
     """
-    content, _ = _object(reply)
-    return {level: _text(content, level, shown) for level in DESCRIPTION_LEVELS}
+    content, _ = _object_and_prose(reply)
+    return {level: _read_text(content, level, shown) for level in DESCRIPTION_LEVELS}
 
 
 def read_verdict(reply: Reply, shown: Sequence[str] = ()) -> Verdict:
@@ -133,16 +131,16 @@ def read_verdict(reply: Reply, shown: Sequence[str] = ()) -> Verdict:
         ReplyError: the reply refuses, has no such object, copies the request, or contradicts itself: the prose around
             the object, or another text in it, says the opposite.
     """
-    content, prose = _object(reply)
+    content, prose = _object_and_prose(reply)
     consistent = content.get("consistent")
     if not isinstance(consistent, bool):
         raise ReplyError("malformed", f"'consistent' is {_shortened(consistent)}, neither true nor false")
-    reason = _text(content, "reason", shown)
+    reason = _read_text(content, "reason", shown)
     nested = [value for value in content.values() if isinstance(value, dict | list)]
-    if any(inner == "consistent" for value in nested for inner in _keys(value)):
+    if any(inner == "consistent" for value in nested for inner in _all_keys(value)):
         raise ReplyError("malformed", "it gives more than one verdict")
     if consistent:
-        rejecting = next((found for text in (prose, *_texts(content)) if (found := _rejection(text))), None)
+        rejecting = next((found for text in (prose, *_all_texts(content)) if (found := _rejection(text))), None)
         if rejecting:
             raise ReplyError("malformed", f"'consistent' is true, and the words around it say {rejecting!r}")
     elif not _rejection(prose) and (accepting := _ACCEPTS.search(prose)):
@@ -162,20 +160,20 @@ def read_estimate(reply: Reply, score_range: tuple[float, float], shown: Sequenc
         ReplyError: the reply refuses, has no such object, its score is outside the range, it copies the request, or
             the prose around the object tells another score.
     """
-    content, prose = _object(reply)
+    content, prose = _object_and_prose(reply)
     score = content.get("score")
     low, high = score_range
     if isinstance(score, bool) or not isinstance(score, int | float) or not _is_finite(score):
         raise ReplyError("malformed", f"'score' is {_shortened(score)}, no number")
     if not low <= score <= high:
         raise ReplyError("malformed", f"'score' {_shortened(score)} is outside [{low:g}, {high:g}]")
-    reason = _text(content, "reason", shown)
+    reason = _read_text(content, "reason", shown)
     nested = [value for value in content.values() if isinstance(value, dict | list)]
-    if any(inner == "score" for value in nested for inner in _keys(value)):
+    if any(inner == "score" for value in nested for inner in _all_keys(value)):
         raise ReplyError("malformed", "it gives more than one verdict")
-    told = parse_reply(prose, score_range=score_range, level_values={}).score if prose else None
-    if told is not None and abs(told - score) > DISTANCE * (high - low):
-        raise ReplyError("malformed", f"'score' is {score:g}, and the words around it say {told:g}")
+    prose_score = parse_reply(prose, score_range=score_range, level_values={}).score if prose else None
+    if prose_score is not None and abs(prose_score - score) > SCORE_DISTANCE * (high - low):
+        raise ReplyError("malformed", f"'score' is {score:g}, and the words around it say {prose_score:g}")
     return Verdict(None, float(score), reason)
 
 
@@ -187,21 +185,21 @@ def copies(text: str, shown: Sequence[str]) -> bool:
         shown: the messages of the request.
 
     Returns:
-        True where the text is, or is a part of two words or more of, what a message has in quotes or in angle brackets
-        (examples and placeholders); and where `COPIED` of its sequences of `SEQUENCE` words or more stand in the
-        messages. Texts of up to three words are compared with the former alone.
+        True in two cases. First, a message has the text in quotes or in angle brackets (an example or a placeholder),
+        as a whole or, from two words on, as a part. Second, at least the share `COPIED_SHARE` of the text's sequences
+        of `SEQUENCE_WORDS` words stands in the messages; a text of up to `SEQUENCE_WORDS` words is not tested so.
     """
     words = _words(text)
     for message in shown:
         for placeholder in _placeholders(message):
-            if words == placeholder or (len(words) > 1 and _part_of(words, placeholder)):
+            if words == placeholder or (len(words) > 1 and _stands_in(words, placeholder)):
                 return True
     sequences = list(_sequences(words))
-    if len(words) <= SEQUENCE:
+    if len(words) <= SEQUENCE_WORDS:
         return False
-    known = [_known(message) for message in shown]
+    known = [_sequences_of_message(message) for message in shown]
     found = sum(any(sequence in some for some in known) for sequence in sequences)
-    return found >= COPIED * len(sequences)
+    return found >= COPIED_SHARE * len(sequences)
 
 
 def _words(text: str) -> tuple[str, ...]:
@@ -209,11 +207,11 @@ def _words(text: str) -> tuple[str, ...]:
 
 
 def _sequences(words: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-    return zip(*(words[start:] for start in range(SEQUENCE)), strict=False)
+    return zip(*(words[start:] for start in range(SEQUENCE_WORDS)), strict=False)
 
 
 @functools.lru_cache(maxsize=256)  # system messages are shared by many paintings
-def _known(message: str) -> frozenset[tuple[str, ...]]:
+def _sequences_of_message(message: str) -> frozenset[tuple[str, ...]]:
     return frozenset(_sequences(_words(message)))
 
 
@@ -222,37 +220,37 @@ def _placeholders(message: str) -> tuple[tuple[str, ...], ...]:
     return tuple(_words(found[1] or found[2] or found[3]) for found in _QUOTED.finditer(message))
 
 
-def _part_of(words: tuple[str, ...], whole: tuple[str, ...]) -> bool:
+def _stands_in(words: tuple[str, ...], whole: tuple[str, ...]) -> bool:
     return any(whole[start : start + len(words)] == words for start in range(len(whole) - len(words) + 1))
 
 
 def _rejection(text: str) -> str | None:
     """The first words by which a text rejects a description; None where there are none."""
     for found in _REJECTS.finditer(text):
-        if not _TAKEN_BACK.search(text[max(found.start() - 60, 0) : found.start()]):
+        if not _NEGATED.search(text[max(found.start() - 60, 0) : found.start()]):
             return one_line(found[0])
     return None
 
 
-def _texts(content: object) -> Iterator[str]:
+def _all_texts(content: object) -> Iterator[str]:
     """Every text in JSON content, at any depth, without the names of fields."""
     if isinstance(content, str):
         yield content
     elif isinstance(content, dict | list):
         for value in content.values() if isinstance(content, dict) else content:
-            yield from _texts(value)
+            yield from _all_texts(value)
 
 
-def _keys(content: object) -> Iterator[str]:
+def _all_keys(content: object) -> Iterator[str]:
     """The names of all fields in JSON content, at any depth."""
     if isinstance(content, dict):
         yield from content
     if isinstance(content, dict | list):
         for value in content.values() if isinstance(content, dict) else content:
-            yield from _keys(value)
+            yield from _all_keys(value)
 
 
-def _text(content: dict[str, Any], name: str, shown: Sequence[str]) -> str:
+def _read_text(content: dict[str, Any], name: str, shown: Sequence[str]) -> str:
     """A text of the object, its white space as single spaces.
 
     Raises:
@@ -284,7 +282,7 @@ def _shortened(value: object) -> str:
     return "a number of many digits" if isinstance(value, int) and abs(value) > 10**15 else one_line(repr(value), 60)
 
 
-def _object(reply: Reply) -> tuple[dict[str, Any], str]:
+def _object_and_prose(reply: Reply) -> tuple[dict[str, Any], str]:
     """The JSON object in a reply, and the prose around it: the object is what stands between the outermost braces.
 
     What a model thought before its answer belongs to neither.

@@ -144,7 +144,7 @@ class Steps:
         Returns:
             The exchange's outcome (``ok`` or a reason), and the change.
         """
-        return self._described(item, reply) if item.side == "generator" else self._judged(item, reply)
+        return self._after_description(item, reply) if item.side == "generator" else self._after_judgement(item, reply)
 
     def failed(self, item: WorkItem, reason: str, detail: str) -> Change:
         """The change by which a painting fails because its request found no usable reply.
@@ -203,10 +203,10 @@ class Steps:
             at=at,
         )
 
-    def _described(self, item: WorkItem, reply: Reply) -> tuple[str, Change]:
+    def _after_description(self, item: WorkItem, reply: Reply) -> tuple[str, Change]:
         rounds = item.rounds + 1
         try:
-            levels = read_levels(reply, self._shown(item))
+            levels = read_levels(reply, self._messages_not_to_copy(item))
             for text in levels.values():
                 found = find_score(text, item.score, self.info.score_range[1])
                 if found:
@@ -217,20 +217,20 @@ class Steps:
                 feedback = self.prompts.feedback("leaked_score", item, found=error.detail)
             elif error.reason == "malformed":
                 feedback = self.prompts.feedback("malformed", item, problem=error.detail)
-            return error.reason, self._back(item, rounds, error.reason, error.detail, feedback)
+            return error.reason, self._send_back_or_fail(item, rounds, error.reason, error.detail, feedback)
         return "ok", Change(item.position, "refining", rounds, draft=levels)
 
-    def _judged(self, item: WorkItem, reply: Reply) -> tuple[str, Change]:
+    def _after_judgement(self, item: WorkItem, reply: Reply) -> tuple[str, Change]:
         try:
-            verdict = self._verdict(item, reply)
+            verdict = self._read_judgement(item, reply)
         except ReplyError as error:
             tries = item.judge_tries + 1
             if tries >= JUDGE_TRIES:
                 reason, detail = f"judge_{error.reason}", f"the judge's reply: {error.detail}"
                 return error.reason, Change(item.position, "failed", item.rounds, reason=reason, detail=detail)
-            told = self.prompts.feedback("no_verdict", item, problem=error.detail)
+            feedback = self.prompts.feedback("no_verdict", item, problem=error.detail)
             again = Change(
-                item.position, "refining", item.rounds, draft=item.draft, feedback=told, judge_tries=tries
+                item.position, "refining", item.rounds, draft=item.draft, feedback=feedback, judge_tries=tries
             )  # fmt: skip
             return error.reason, again
         if self._accepts(item, verdict):
@@ -247,14 +247,14 @@ class Steps:
         if verdict.score is not None:
             name = "too_favourable" if verdict.score > item.score else "too_critical"
         feedback = self.prompts.feedback(name, item, reason=verdict.reason)
-        return "ok", self._back(item, item.rounds, "judge_rejected", verdict.reason, feedback, verdict)
+        return "ok", self._send_back_or_fail(item, item.rounds, "judge_rejected", verdict.reason, feedback, verdict)
 
-    def _verdict(self, item: WorkItem, reply: Reply) -> Verdict:
+    def _read_judgement(self, item: WorkItem, reply: Reply) -> Verdict:
         if self.config.judge.mode == "blind":
-            return read_estimate(reply, self.info.score_range, self._shown(item))
-        return read_verdict(reply, self._shown(item))
+            return read_estimate(reply, self.info.score_range, self._messages_not_to_copy(item))
+        return read_verdict(reply, self._messages_not_to_copy(item))
 
-    def _shown(self, item: WorkItem) -> tuple[str, str]:
+    def _messages_not_to_copy(self, item: WorkItem) -> tuple[str, str]:
         """The messages of the painting's request, which a reply must not copy.
 
         What the generator was told about an earlier description is left out: a new one may keep parts of it.
@@ -270,7 +270,7 @@ class Steps:
         tolerance = self.config.judge.tolerance * self.prompts.statistics[item.split].deviation
         return abs(verdict.score - item.score) <= tolerance
 
-    def _back(
+    def _send_back_or_fail(
         self,
         item: WorkItem,
         rounds: int,
