@@ -10,8 +10,8 @@ from artquant_plugin.common.config import Section
 from artquant_plugin.common.openai_client import is_address
 from artquant_plugin.common.secrets import without_secrets
 
-_OURS = ("model", "messages", "response_format", "stream", "n")  # fields of a request that are set here
-_CAPS = ("max_completion_tokens", "max_tokens")
+_SET_BY_RUN = ("model", "messages", "response_format", "stream", "n")  # fields of a request that are set here
+_REPLY_CAPS = ("max_completion_tokens", "max_tokens")
 
 
 class PriceSection(Section):
@@ -65,8 +65,8 @@ class EndpointSection(Section):
 
     @field_validator("parameters")
     @classmethod
-    def _not_ours(cls, parameters: dict[str, Any]) -> dict[str, Any]:
-        for name in _OURS:
+    def _refuse_own_fields_and_keys(cls, parameters: dict[str, Any]) -> dict[str, Any]:
+        for name in _SET_BY_RUN:
             if name in parameters:
                 raise ValueError(f"{name!r} is set by the run itself; take it out")
         text = json.dumps(parameters)
@@ -76,7 +76,7 @@ class EndpointSection(Section):
 
     @field_validator("base_url")
     @classmethod
-    def _no_secret(cls, url: str) -> str:
+    def _refuse_bad_address(cls, url: str) -> str:
         if "@" in url or without_secrets(url) != url:
             raise ValueError("an address with a password would be saved; put the key into the variable of api_key_env")
         if not is_address(url):
@@ -85,7 +85,7 @@ class EndpointSection(Section):
 
     @field_validator("api_key_env")
     @classmethod
-    def _a_name(cls, name: str | None) -> str | None:
+    def _refuse_key_as_name(cls, name: str | None) -> str | None:
         """A key in its variable's place must not be repeated in a message."""
         if name is not None and not name.isidentifier():
             raise ValueError("this must be the name of an environment variable, not the key itself")
@@ -94,7 +94,7 @@ class EndpointSection(Section):
     @property
     def reply_cap(self) -> int | None:
         """Most tokens of a reply; None when the parameters set no limit that is a positive whole number."""
-        found = next((self.parameters[name] for name in _CAPS if name in self.parameters), None)
+        found = next((self.parameters[name] for name in _REPLY_CAPS if name in self.parameters), None)
         return found if type(found) is int and found > 0 else None  # True is an int, too
 
 
@@ -169,7 +169,7 @@ class RadConfig(Section):
     give_up_after: int = Field(20, gt=0)
 
     @model_validator(mode="after")
-    def _two_models(self) -> "RadConfig":
+    def _refuse_same_model(self) -> "RadConfig":
         one, other = self.generator, self.judge
         if (one.base_url, one.model) == (other.base_url, other.model):
             raise ValueError(

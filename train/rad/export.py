@@ -88,9 +88,9 @@ def export_run(
     if not run.store.counts()["accepted"]:
         raise ArtQuantError(f"'{run.folder}' has no accepted description yet; go on with `artquant rad generate`")
     found = survey(run)
-    content = _content(run, found, with_images)
+    content = _content_hash(run, found, with_images)
     with only_exporter(out):
-        return _export(run, found, content, out, with_images, overwrite)
+        return _export_locked(run, found, content, out, with_images, overwrite)
 
 
 @contextmanager
@@ -115,21 +115,23 @@ def only_exporter(out: Path) -> Iterator[None]:
                 lock.unlink()  # while it is held: filelock sees that a file that it locked is not there any more
 
 
-def _export(run: RadRun, found: ExportSurvey, content: str, out: Path, with_images: bool, overwrite: bool) -> Exported:
+def _export_locked(
+    run: RadRun, found: ExportSurvey, content: str, out: Path, with_images: bool, overwrite: bool
+) -> Exported:
     """What is left of `export_run` when nobody else writes the folder."""
-    before = _earlier(out)
+    before = _earlier_record(out)
     if before is not None:
-        stands, wanted = _made_from(before, out), _would_be_made_from(run, content, with_images, out)
-        if stands == wanted:
-            return _exported(out, before, unchanged=True)
+        present, wanted = _made_from(before, out), _would_be_made_from(run, content, with_images, out)
+        if present == wanted:
+            return _summary_of_record(out, before, unchanged=True)
         if not overwrite:
-            refuse_changes(out, stands, wanted, remedy="pass --overwrite to replace it, or another --out")
+            refuse_changes(out, present, wanted, remedy="pass --overwrite to replace it, or another --out")
     with machine_faults(f"'{out}' cannot be written"), atomic_folder(out) as part:
         counted = _write_rows(run, found, part, with_images)
-        if _content(run, found, with_images) != content:
+        if _content_hash(run, found, with_images) != content:
             raise ArtQuantError(f"'{run.folder}' was written to meanwhile; export it again when it rests")
-        info = _info(run, found, counted)
-        record = _record(run, found, counted, with_images) | {"content": content, "files": _files(part)}
+        info = _export_info(run, found, counted)
+        record = _export_record(run, found, counted, with_images) | {"content": content, "files": _file_sizes(part)}
         write_record(part / RAD_FILE, record)
         with atomic_write(part / CARD_FILE) as file:
             file.write(card_text(info, record, features(found.attributes, with_images=with_images)))
@@ -137,10 +139,10 @@ def _export(run: RadRun, found: ExportSurvey, content: str, out: Path, with_imag
         if info.folds is not None and folds.is_file():
             shutil.copyfile(folds, part / FOLDS_FILE)
         write_info(part, info)
-    return _exported(out, record, unchanged=False)
+    return _summary_of_record(out, record, unchanged=False)
 
 
-def _content(run: RadRun, found: ExportSurvey, with_images: bool) -> str:
+def _content_hash(run: RadRun, found: ExportSurvey, with_images: bool) -> str:
     """A hash of all that the folder is made from, except the place of the pictures."""
     usage = {f"{side} {outcome}": asdict(sums) for (side, outcome), sums in run.store.usage().items()}
     facts = [
@@ -156,7 +158,7 @@ def _content(run: RadRun, found: ExportSurvey, with_images: bool) -> str:
     return digest.hexdigest()
 
 
-def _earlier(out: Path) -> dict[str, Any] | None:
+def _earlier_record(out: Path) -> dict[str, Any] | None:
     """The record of an export in a folder; None when the folder is empty or not there.
 
     Raises:
@@ -184,10 +186,10 @@ def _made_from(before: dict[str, Any], out: Path) -> dict[str, Any]:
 def _would_be_made_from(run: RadRun, content: str, with_images: bool, out: Path) -> dict[str, Any]:
     """What the same export would be made from now, with the files that are there now."""
     facts = {"form_version": FORM_VERSION, "with_images": with_images, **_origin(run), "image_root": _image_root(run)}
-    return facts | {"files": _files(out), "content": content}
+    return facts | {"files": _file_sizes(out), "content": content}
 
 
-def _files(folder: Path) -> dict[str, int]:
+def _file_sizes(folder: Path) -> dict[str, int]:
     """Sizes of the Parquet files, by name: what tells a whole export from one that lost a file."""
     return {path.name: path.stat().st_size for path in sorted((folder / PARQUET_FOLDER).glob("*.parquet"))}
 
@@ -196,7 +198,7 @@ def _image_root(run: RadRun) -> str:
     return str(run.dataset.image_root.resolve())
 
 
-def _exported(out: Path, record: dict[str, Any], *, unchanged: bool) -> Exported:
+def _summary_of_record(out: Path, record: dict[str, Any], *, unchanged: bool) -> Exported:
     return Exported(
         out,
         {split: (count["paintings"], count["described"]) for split, count in record["splits"].items()},
@@ -208,21 +210,21 @@ def _exported(out: Path, record: dict[str, Any], *, unchanged: bool) -> Exported
 
 
 @dataclass(frozen=True, slots=True)
-class _Counted:
+class _RowCounts:
     scores: dict[str, list[float]]
     described: Counter[str]
     states: Counter[str]
     without_picture: Counter[str]
 
 
-def _write_rows(run: RadRun, found: ExportSurvey, folder: Path, with_images: bool) -> _Counted:
+def _write_rows(run: RadRun, found: ExportSurvey, folder: Path, with_images: bool) -> _RowCounts:
     splits = run.dataset.info.splits
-    counted = _Counted({split: [] for split in splits}, Counter(), Counter(), Counter())
-    stream = _counting(run, found, counted, with_images)
+    counted = _RowCounts({split: [] for split in splits}, Counter(), Counter(), Counter())
+    stream = _counted_rows(run, found, counted, with_images)
     with ProgressBar("export", "row", sum(found.sizes.values())) as bar:
         for split in splits:
             count = found.sizes[split]
-            shards = _shards(run, split, count) if with_images else 1
+            shards = _shard_count(run, split, count) if with_images else 1
             for number in range(shards):
                 share = count * (number + 1) // shards - count * number // shards
                 path = folder / PARQUET_FOLDER / f"{split}-{number:05d}-of-{shards:05d}.parquet"
@@ -230,18 +232,18 @@ def _write_rows(run: RadRun, found: ExportSurvey, folder: Path, with_images: boo
     return counted
 
 
-def _counting(run: RadRun, found: ExportSurvey, counted: _Counted, with_images: bool) -> Iterator[ExportRow]:
+def _counted_rows(run: RadRun, found: ExportSurvey, counted: _RowCounts, with_images: bool) -> Iterator[ExportRow]:
     for row, path in rows(run, found):
         counted.scores[row["split"]].append(row["score"])
         counted.described[row["split"]] += row["description"] is not None
         counted.states[row["state"]] += 1
         if with_images:
-            row["image"] = _picture(path, row)
+            row["image"] = _picture_column(path, row)
             counted.without_picture["all"] += row["image"] is None
         yield row
 
 
-def _picture(path: Path, row: ExportRow) -> dict[str, Any] | None:
+def _picture_column(path: Path, row: ExportRow) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     content = path.read_bytes()
@@ -250,7 +252,7 @@ def _picture(path: Path, row: ExportRow) -> dict[str, Any] | None:
     return {"bytes": content, "path": row["file_name"]}
 
 
-def _shards(run: RadRun, split: str, count: int) -> int:
+def _shard_count(run: RadRun, split: str, count: int) -> int:
     paths = (run.dataset.image_path(painting) for painting in run.dataset.each(split))
     size = sum(path.stat().st_size for path in paths if path.is_file())
     return max(1, min(count, -(-size // SHARD_BYTES)))
@@ -264,12 +266,12 @@ def _write_shard(
 
     schema = features(attributes, with_images=with_images).arrow_schema  # it tells `datasets` what is a picture
     with atomic_write(path, "wb") as file, parquet.ParquetWriter(file, schema) as writer:
-        for group in _groups(some):
+        for group in _row_groups(some):
             writer.write_table(pyarrow.Table.from_pylist(group, schema))
             bar.advance(len(group))
 
 
-def _groups(some: Iterable[ExportRow]) -> Iterator[list[ExportRow]]:
+def _row_groups(some: Iterable[ExportRow]) -> Iterator[list[ExportRow]]:
     group: list[ExportRow] = []
     size = 0
     for row in some:
@@ -282,7 +284,7 @@ def _groups(some: Iterable[ExportRow]) -> Iterator[list[ExportRow]]:
         yield group
 
 
-def _info(run: RadRun, found: ExportSurvey, counted: _Counted) -> DatasetInfo:
+def _export_info(run: RadRun, found: ExportSurvey, counted: _RowCounts) -> DatasetInfo:
     source = run.dataset.info
     models = run.record.models
     splits = {}
@@ -306,7 +308,7 @@ def _origin(run: RadRun) -> dict[str, Any]:
     return {"run": record.fingerprint, **sections}
 
 
-def _record(run: RadRun, found: ExportSurvey, counted: _Counted, with_images: bool) -> dict[str, Any]:
+def _export_record(run: RadRun, found: ExportSurvey, counted: _RowCounts, with_images: bool) -> dict[str, Any]:
     """How it was made. Folders and endpoints of the one who made it stay out: the file may be published."""
     record = run.record
     return {

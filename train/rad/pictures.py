@@ -98,11 +98,11 @@ def check_images(root: Path, items: list[WorkItem]) -> None:
         ArtQuantError: with the first file that cannot be read, and how many others.
     """
 
-    def bad(item: WorkItem) -> bool:
+    def is_unreadable(item: WorkItem) -> bool:
         return header_size(resolve_inside(root, item.image)) == (0, 0)
 
     with ThreadPoolExecutor(os.cpu_count() or 1) as threads:
-        unreadable = [item for item, is_bad in zip(items, threads.map(bad, items), strict=True) if is_bad]
+        unreadable = [item for item, is_bad in zip(items, threads.map(is_unreadable, items), strict=True) if is_bad]
     if unreadable:
         others = f" ({len(unreadable) - 1} more cannot be read)" if len(unreadable) > 1 else ""
         try:

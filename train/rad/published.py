@@ -24,7 +24,7 @@ from artquant_plugin.prompting.questions import DESCRIBE_QUESTION, SCORE_QUESTIO
 from artquant_plugin.train.rad.export import only_exporter
 from artquant_plugin.train.rad.table import RadRun, survey
 
-AT_ONCE = 1000
+PAINTINGS_AT_ONCE = 1000
 Label = dict[str, Any]
 
 
@@ -49,10 +49,10 @@ def write_published(source: RadRun | Dataset, out: Path, values: Sequence[float]
     with machine_faults(f"'{out}' cannot be written"), only_exporter(out):
         if out.exists():
             raise ArtQuantError(f"'{out}' exists; remove it, or pass another --out")
-        return _write(source, out, scale)
+        return _write_files(source, out, scale)
 
 
-def _write(source: RadRun | Dataset, out: Path, scale: LevelScale) -> dict[str, int]:
+def _write_files(source: RadRun | Dataset, out: Path, scale: LevelScale) -> dict[str, int]:
     counts: Counter[str] = Counter()
     with atomic_folder(out) as part, ExitStack() as stack:
         files: dict[str, Any] = {}
@@ -67,8 +67,8 @@ def _write(source: RadRun | Dataset, out: Path, scale: LevelScale) -> dict[str, 
 
 def _records(source: RadRun | Dataset, scale: LevelScale) -> Iterator[tuple[str, Label]]:
     """Every record with the name of its file."""
-    stream = _of_run(source) if isinstance(source, RadRun) else _of_dataset(source)
-    while some := list(islice(stream, AT_ONCE)):
+    stream = _paintings_of_run(source) if isinstance(source, RadRun) else _paintings_of_dataset(source)
+    while some := list(islice(stream, PAINTINGS_AT_ONCE)):
         labels = scale.soft_labels([painting.score for _, painting in some])
         for (split, painting), label in zip(some, labels, strict=True):
             yield f"{split}_score.json", score_record(painting, label.tolist(), scale)
@@ -76,14 +76,14 @@ def _records(source: RadRun | Dataset, scale: LevelScale) -> Iterator[tuple[str,
                 yield f"{split}_description.json", description_record(painting)
 
 
-def _of_run(run: RadRun) -> Iterator[tuple[str, Painting]]:
+def _paintings_of_run(run: RadRun) -> Iterator[tuple[str, Painting]]:
     absent = {item.id for item in survey(run).left_out}
     for painting, result in run.paintings():
         if painting.id not in absent:
             yield result.split, replace(painting, description=result.description)
 
 
-def _of_dataset(dataset: Dataset) -> Iterator[tuple[str, Painting]]:
+def _paintings_of_dataset(dataset: Dataset) -> Iterator[tuple[str, Painting]]:
     for split in dataset.info.splits:
         for painting in dataset.each(split):
             yield split, painting

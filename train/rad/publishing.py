@@ -80,7 +80,7 @@ def rad_publication(
         ArtQuantError: the folder is no export, holds files that do not belong to one, or holds pictures whose
             publication the user has not confirmed.
     """
-    source = _source(folder, config)
+    source = _open_export(folder, config)
     terms = source.dataset.info.license
     embedded = bool(source.record["with_images"])
     if embedded and not (with_images and license == terms):
@@ -91,7 +91,7 @@ def rad_publication(
     if with_images and not embedded:
         raise ArtQuantError(f"'{folder}' holds no pictures; export it again with --with-images, or leave it out here")
     files: dict[str, FileContent] = {f"{source.config}/{name}": path for name, path in EXPORT.files(folder).items()}
-    files[f"{source.config}/{INFO_FILE}"] = _info(folder)
+    files[f"{source.config}/{INFO_FILE}"] = _info_without_place(folder)
     prefix = f"{source.config}/"
     publication = Publication(
         target,
@@ -101,7 +101,7 @@ def rad_publication(
         overwrite=overwrite,
         stays=lambda name: "/" in name and not name.startswith(prefix),
     )
-    everything = sorted([source, *_others(publication)], key=lambda item: item.config)
+    everything = sorted([source, *_exports_on_hub(publication)], key=lambda item: item.config)
     publication.add(CARD_FILE, rad_card(target, everything).encode())
     return publication, source.config
 
@@ -158,15 +158,15 @@ _LIMITS = (
 )
 
 
-def _source(folder: Path, config: str | None) -> PublishedExport:
-    record = _read(folder)
+def _open_export(folder: Path, config: str | None) -> PublishedExport:
+    record = _read_rad_record(folder)
     name = config or str(record["data"]["name"])
     if not re.fullmatch(r"[a-z0-9_-]+", name):
         raise ArtQuantError(f"configuration {name!r} is not of small letters, digits, _ and -; pass --config NAME")
     return PublishedExport(name, Dataset.load(folder), record)
 
 
-def _read(folder: Path) -> dict[str, Any]:
+def _read_rad_record(folder: Path) -> dict[str, Any]:
     """The record of an export.
 
     Raises:
@@ -180,13 +180,13 @@ def _read(folder: Path) -> dict[str, Any]:
     return record
 
 
-def _info(folder: Path) -> bytes:
+def _info_without_place(folder: Path) -> bytes:
     """dataset.json without the place of the pictures on this machine."""
     content = json.loads((folder / INFO_FILE).read_text(encoding="utf-8"))
     return (json.dumps(content | {"image_root": "pictures"}, indent=2, ensure_ascii=False) + "\n").encode()
 
 
-def _others(publication: Publication) -> list[PublishedExport]:
+def _exports_on_hub(publication: Publication) -> list[PublishedExport]:
     """The configurations that are on the Hub already."""
     infos = publication.staying(f"/{INFO_FILE}")
     records = publication.staying(f"/{RAD_FILE}")
@@ -194,7 +194,7 @@ def _others(publication: Publication) -> list[PublishedExport]:
         PublishedExport(
             name.partition("/")[0],
             Dataset.load(infos[f"{path.parent.name}/{INFO_FILE}"].parent),
-            _read(path.parent),
+            _read_rad_record(path.parent),
         )
         for name, path in records.items()
     ]
@@ -274,20 +274,20 @@ def card_sections(info: DatasetInfo, record: dict[str, Any]) -> list[str]:
         f"statistics, and judged by `{record['models']['judge']}`, which sees no picture, until text and score "
         "agree (ArtQuant, arXiv:2512.23413, the section on collecting descriptions).",
         "",
-        *_splits(info, record),
+        *_split_table(info, record),
         "",
         f"Scores are in [{low:g}, {high:g}]. Every painting has a row; one whose description was not accepted has "
         "its score and the reason. Splits are the dataset's; a picture that stands in several stays in the "
         f"strictest alone ({len(record['left_out']):,} paintings were left out for it).",
         "",
-        *_making(record),
+        *_rounds_and_failures(record),
         "",
         f"Scores: {info.source}. Terms: {info.license}.",
         "",
     ]
 
 
-def _splits(info: DatasetInfo, record: dict[str, Any]) -> list[str]:
+def _split_table(info: DatasetInfo, record: dict[str, Any]) -> list[str]:
     lines = ["| split | paintings | descriptions | mean score | variance |", "|---|---|---|---|---|"]
     for split, count in record["splits"].items():
         found = info.splits[split]
@@ -302,12 +302,12 @@ def column_table(columns: Iterable[str]) -> list[str]:
     Args:
         columns: names of columns, in the order of the lines.
     """
-    told = {name: text for name, _, text in COLUMNS}
-    told |= {"attributes": "scores of single aspects, as in the dataset", "image": "the picture's file"}
-    return ["| column | holds |", "|---|---|", *(f"| `{name}` | {told[name]} |" for name in columns)]
+    meanings = {name: text for name, _, text in COLUMNS}
+    meanings |= {"attributes": "scores of single aspects, as in the dataset", "image": "the picture's file"}
+    return ["| column | holds |", "|---|---|", *(f"| `{name}` | {meanings[name]} |" for name in columns)]
 
 
-def _making(record: dict[str, Any]) -> list[str]:
+def _rounds_and_failures(record: dict[str, Any]) -> list[str]:
     lines = ["| round | accepted | failed |", "|---|---|---|"]
     for number, count in record["rounds"].items():
         lines.append(f"| {number} | {count['accepted']:,} | {count['failed']:,} |")

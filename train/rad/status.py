@@ -12,7 +12,7 @@ from artquant_plugin.train.rad.record import LOCK_FILE, RunRecord
 from artquant_plugin.train.rad.steps import CHARACTERS_PER_TOKEN
 from artquant_plugin.train.rad.store import STORE_FILE, RunStore
 
-TYPICAL = 0.5  # a prompt in English and a reply, as shares of the most that budgets count with
+TYPICAL_SHARE = 0.5  # a prompt in English and a reply, as shares of the most that budgets count with
 
 
 def status_lines(run: Path) -> list[str]:
@@ -50,11 +50,11 @@ def status_lines(run: Path) -> list[str]:
         rate = store.requests_per_second()
         if rate is not None and done:
             requests = sum(sums.requests for sums in usage.values())
-            lines.append(f"{rate:.1f} requests/s, about {_time(left * requests / done / rate)} left")
+            lines.append(f"{rate:.1f} requests/s, about {_duration(left * requests / done / rate)} left")
         return [*lines, "running"]
 
 
-def _time(seconds: float) -> str:
+def _duration(seconds: float) -> str:
     minutes = round(seconds / 60)
     return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{max(minutes, 1)} min"
 
@@ -91,7 +91,7 @@ def preview(planned: RadPlan, *, splits: Sequence[str] | None, limit: int | None
     if not once:
         return [*lines, "cost: no prices in the configuration"]
     lines.append(
-        f"cost: about {once * TYPICAL:.2f} with one round each; at most {once * config.rounds:.2f} "
+        f"cost: about {once * TYPICAL_SHARE:.2f} with one round each; at most {once * config.rounds:.2f} "
         f"({config.rounds} rounds each, {1 / CHARACTERS_PER_TOKEN:g} tokens per character, longest replies)"
     )
     return lines

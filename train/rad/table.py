@@ -42,7 +42,7 @@ COLUMNS: tuple[tuple[str, str, str], ...] = (
     ("judge", "string", "name of the model that judges"),
 )
 # A picture that stands in several splits stays in the one that is measured most strictly.
-RANKS = {"train": 0, "validation": 1, "test": 2}
+STRICTNESS = {"train": 0, "validation": 1, "test": 2}
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,21 +97,21 @@ class RadRun:
         for split in self.dataset.info.splits:
             for painting in self.dataset.each(split):
                 result = next(results, None)
-                if result is None or _key(result.split, result) != _key(split, painting):
-                    raise self._changed(painting.id)
+                if result is None or _painting_key(result.split, result) != _painting_key(split, painting):
+                    raise self._dataset_differs(painting.id)
                 yield painting, result
         left = next(results, None)
         if left is not None:
-            raise self._changed(left.id)
+            raise self._dataset_differs(left.id)
 
-    def _changed(self, name: str) -> ArtQuantError:
+    def _dataset_differs(self, name: str) -> ArtQuantError:
         return ArtQuantError(
             f"dataset '{self.dataset.folder}' is not the one that '{self.folder}' described: painting {name!r} "
             "differs; put it back, or pass --data with the folder of the right one"
         )
 
 
-def _key(split: str, row: Painting | PaintingResult) -> tuple[str, str, str, str, float]:
+def _painting_key(split: str, row: Painting | PaintingResult) -> tuple[str, str, str, str, float]:
     return split, row.id, row.image, row.sha256, row.score
 
 
@@ -172,20 +172,20 @@ def survey(run: RadRun) -> ExportSurvey:
     """
     attributes: set[str] = set()
     places: list[tuple[str, str, str]] = []
-    highest: dict[str, str] = {}
+    strictest: dict[str, str] = {}
     for painting, result in run.paintings():
         attributes.update(painting.attributes or {})
         picture = picture_hash(run, painting) or f"path {painting.image}"
         places.append((painting.id, result.split, picture))
-        if RANKS[result.split] >= RANKS[highest.setdefault(picture, result.split)]:
-            highest[picture] = result.split
+        if STRICTNESS[result.split] >= STRICTNESS[strictest.setdefault(picture, result.split)]:
+            strictest[picture] = result.split
     sizes = dict.fromkeys(run.dataset.info.splits, 0)
     left_out = []
     for name, split, picture in places:
-        if highest[picture] == split:
+        if strictest[picture] == split:
             sizes[split] += 1
         else:
-            left_out.append(LeftOut(name, split, highest[picture]))
+            left_out.append(LeftOut(name, split, strictest[picture]))
     return ExportSurvey(tuple(sorted(attributes)), sizes, tuple(left_out))
 
 

@@ -24,7 +24,7 @@ from artquant_plugin.train.rad.table import RadRun
 ENDED = ("accepted", "failed")
 QUANTILES = (0.0, 0.05, 0.5, 0.95, 1.0)
 SHOWN_GROUPS = 5
-SMALLEST = 3  # pairs for which a correlation is given
+FEWEST_PAIRS = 3  # pairs for which a correlation is given
 
 Estimate = tuple[str, float, float]  # id, the judge's estimate, the human score
 FloatArray = NDArray[np.float64]
@@ -158,7 +158,7 @@ def collect(run: RadRun, *, examples: int = 20, seed: int = 0, resamples: int = 
         texts={level: found.texts() for level, found in tally.levels.items() if found.sizes},
         duplicates=duplicates,
         repeated=tuple(tuple(tally.ids[position] for position in group) for group in duplicates.groups[:SHOWN_GROUPS]),
-        judged=dict(_judged({"first": list(_first(run, tally.names))} | tally.last(), seed, resamples)),
+        judged=dict(_agreements({"first": list(_first_estimates(run, tally.names))} | tally.last(), seed, resamples)),
         distribution=_distribution(tally.scores["accepted"], tally.scores["failed"]),
         usage=_usage(run),
         cost=run.store.cost(),
@@ -167,22 +167,22 @@ def collect(run: RadRun, *, examples: int = 20, seed: int = 0, resamples: int = 
 
 
 @dataclass(slots=True)
-class _Level:
+class _LevelCounts:
     """What is kept of one level's texts."""
 
     sizes: list[int] = field(default_factory=list)
-    ones: Distinct = field(default_factory=Distinct)
-    twos: Distinct = field(default_factory=Distinct)
+    single_words: Distinct = field(default_factory=Distinct)
+    word_pairs: Distinct = field(default_factory=Distinct)
 
     def add(self, texts: Sequence[Sequence[int]]) -> None:
         self.sizes.extend(map(len, texts))
-        self.ones.add(sequences(texts, 1)[0])
-        self.twos.add(sequences(texts, 2)[0])
+        self.single_words.add(sequences(texts, 1)[0])
+        self.word_pairs.add(sequences(texts, 2)[0])
 
     def texts(self) -> Texts:
         words = np.array(self.sizes)
         quantiles = tuple(map(float, np.quantile(words, QUANTILES)))
-        return Texts(words, float(words.mean()), quantiles, self.ones.share, self.twos.share)
+        return Texts(words, float(words.mean()), quantiles, self.single_words.share, self.word_pairs.share)
 
 
 class _Tally:
@@ -196,7 +196,7 @@ class _Tally:
         self.scores: dict[str, list[float]] = {state: [] for state in ENDED}
         self.names: list[tuple[str, float]] = []  # id and human score of all, in the data's order
         self.estimates: dict[str, list[Estimate]] = {state: [] for state in ENDED}
-        self.levels = {level: _Level() for level in DESCRIPTION_LEVELS}
+        self.levels = {level: _LevelCounts() for level in DESCRIPTION_LEVELS}
         self.similar = similar
         self.ids: list[str] = []  # of the described
         self.drawn: list[tuple[int, Example]] = []
@@ -264,7 +264,7 @@ def _rounds(ended: Mapping[tuple[int, str], int]) -> Iterator[RoundLine]:
         yield RoundLine(number, asked, accepted, so_far / total)
 
 
-def _first(run: RadRun, names: Sequence[tuple[str, float]]) -> Iterator[Estimate]:
+def _first_estimates(run: RadRun, names: Sequence[tuple[str, float]]) -> Iterator[Estimate]:
     """Each painting's first estimate, from the judge's replies."""
     if run.record.config.get("judge", {}).get("mode") != "blind":
         return
@@ -278,9 +278,11 @@ def _first(run: RadRun, names: Sequence[tuple[str, float]]) -> Iterator[Estimate
                 yield name, verdict.score, truth
 
 
-def _judged(estimates: Mapping[str, Sequence[Estimate]], seed: int, resamples: int) -> Iterator[tuple[str, Agreement]]:
+def _agreements(
+    estimates: Mapping[str, Sequence[Estimate]], seed: int, resamples: int
+) -> Iterator[tuple[str, Agreement]]:
     for name, some in estimates.items():
-        if len(some) >= SMALLEST:
+        if len(some) >= FEWEST_PAIRS:
             ids, predictions, truths = zip(*some, strict=True)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", UserWarning)  # a judge that always says the same: NaN says it

@@ -74,7 +74,7 @@ def histogram(
     edges = np.linspace(low, high, bins + 1)
     shares = _shares(values, edges)
     others = None if over is None else _shares(over, edges)
-    top = _top(float(max(shares.max(), 0 if others is None else others.max())))
+    top = _axis_end(float(max(shares.max(), 0 if others is None else others.max())))
     step = WIDTH / bins
     bars = []
     for number, share in enumerate(shares):
@@ -103,7 +103,7 @@ def _shares(values: ArrayLike, edges: NDArray[np.float64]) -> NDArray[np.float64
     return counts / max(len(inside), 1)
 
 
-def _top(share: float) -> float:
+def _axis_end(share: float) -> float:
     """The end of an axis: the next of 1, 2, 5 times a power of ten."""
     if share <= 0:
         return 1.0

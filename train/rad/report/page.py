@@ -38,7 +38,7 @@ def write_report(path: Path, run: RadRun, found: RunStatistics, *, seed: int) ->
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    environment.filters["signed"] = _number
+    environment.filters["signed"] = _rounded
     page = environment.get_template(TEMPLATE).render(
         run=run,
         found=found,
@@ -48,28 +48,28 @@ def write_report(path: Path, run: RadRun, found: RunStatistics, *, seed: int) ->
         rule={"words": WORDS, "similar": SIMILAR},
         ended=found.states.get("accepted", 0) + found.states.get("failed", 0),
         mode=run.record.config.get("judge", {}).get("mode"),
-        scores=_scores(run, found),
-        words=_words(found),
+        scores=_score_histogram(run, found),
+        words=_word_histograms(found),
         plot={"width": WIDTH, "height": HEIGHT},
-        examples=[_shown(run, example) for example in found.examples],
+        examples=[_example_values(run, example) for example in found.examples],
         version=__version__,
     )
     with machine_faults(f"'{path}' cannot be written"), atomic_write(path) as file:
         file.write(page)
 
 
-def _number(value: float | None, digits: int = 3) -> str:
+def _rounded(value: float | None, digits: int = 3) -> str:
     return "–" if value is None or value != value else f"{value:.{digits}f}"
 
 
-def _scores(run: RadRun, found: RunStatistics) -> Histogram | None:
+def _score_histogram(run: RadRun, found: RunStatistics) -> Histogram | None:
     if found.distribution is None:
         return None
     limits = run.dataset.info.score_range
     return histogram(found.distribution.every, limits, SCORE_BINS, over=found.distribution.accepted)
 
 
-def _words(found: RunStatistics) -> Mapping[str, Histogram]:
+def _word_histograms(found: RunStatistics) -> Mapping[str, Histogram]:
     """The levels' lengths on one axis, so that they can be compared."""
     if not found.texts:
         return {}
@@ -77,7 +77,7 @@ def _words(found: RunStatistics) -> Mapping[str, Histogram]:
     return {level: histogram(texts.words, (0, limit), WORD_BINS, whole=True) for level, texts in found.texts.items()}
 
 
-def _shown(run: RadRun, example: Example) -> dict[str, Any]:
+def _example_values(run: RadRun, example: Example) -> dict[str, Any]:
     """An example with its picture as a data URI; or with the reason why there is none."""
     shown: dict[str, Any] = {"painting": example.painting, "result": example.result, "uri": None, "problem": None}
     try:
