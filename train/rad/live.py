@@ -1,4 +1,4 @@
-"""The live engine: paintings through generator and judge, many at once."""
+"""The live engine sends requests one by one and waits for their replies; it works on many paintings at once."""
 
 import asyncio
 import time
@@ -17,17 +17,26 @@ from artquant_plugin.train.rad.steps import Request, Steps
 from artquant_plugin.train.rad.store import ROWS_AT_ONCE, RunStore, StoreWriter
 from artquant_plugin.train.rad.store_rows import Change, Exchange, ReplyForm, Side, WorkItem
 
-# Paintings that go one by one at most, until each side has given a reply that can be used: what is wrong everywhere
-# costs a few requests.
+# Until each side has given a usable reply, up to so many paintings are worked on one after the other. A mistake that
+# spoils every request then costs a few requests only.
 ONE_BY_ONE = 10
-UNANSWERED_AT_START = 3  # requests without an answer that end a run whose endpoint has not answered once
-ENCODED_AHEAD = 8  # pictures that are encoded while all of the generator's slots are taken
-DRAW_SECONDS = 0.5
+UNANSWERED_AT_START = 3  # the run ends after so many unanswered requests to an endpoint that has never answered
+ENCODED_AHEAD = 8  # so many pictures are encoded in advance while all of the generator's slots are taken
+DRAW_SECONDS = 0.5  # time between two updates of the progress bar
 
 
 @dataclass(frozen=True, slots=True)
 class _WithheldFailure:
-    """A painting whose request found no answer. If others are answered, it fails; if not, the endpoint is down."""
+    """A painting's failure that is not written yet, because the endpoint may be down.
+
+    When the endpoint answers another request, the painting fails; when it does not, the run ends and the painting
+    stays unfinished.
+
+    Args:
+        change: the painting's new state, failed, which is written if the endpoint turns out to work.
+        item: the painting as it was when the request was made.
+        error: why the request was not answered or was refused.
+    """
 
     change: Change
     item: WorkItem
@@ -36,12 +45,12 @@ class _WithheldFailure:
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """What came of a request.
+    """What an endpoint answered to a request, with its cost.
 
     Args:
-        request: as it was sent at last, in the form that was answered.
+        request: the request as it was sent last, in the form that the endpoint answered.
         reply: what the model wrote, or why there is no reply.
-        cost_and_times: ``cost``, ``seconds`` and ``at`` of the exchange.
+        cost_and_times: the fields ``cost``, ``seconds`` and ``at`` of the `Exchange` that records it.
     """
 
     request: Request
@@ -55,14 +64,14 @@ class LiveEngine:
 
     Args:
         steps: makes requests and reads replies.
-        store: is read for the paintings; the writer has a connection of its own.
-        writer: writes exchanges and changes, and returns when they are on the disk.
+        store: paintings are read from it; the writer has a connection of its own.
+        writer: writes exchanges and changes, and returns once they are on the disk.
         pictures: encodes the pictures for the generator.
         endpoints: the sides that are asked live; a painting that needs the other side next is left as it is.
-        budget: lets a request through when the money for it is there.
+        budget: lets a request pass when its worst case still fits into the limit on the cost.
         meter: counts exchanges and changes, and draws the bar.
         usable: watches each side's replies, and ends a run in which none can be used.
-        stop: an event that is set when no further request may be made; the engine sets it, too.
+        stop: an event that is set when no further request may be made; the engine sets it as well.
         give_up_after: number of requests in a row without an answer that end the run, from 1.
     """
 
@@ -87,14 +96,14 @@ class LiveEngine:
         self._encoding = asyncio.Semaphore(slots + ENCODED_AHEAD)
 
     async def run(self, positions: Sequence[int]) -> None:
-        """Bring paintings to their end, or to a side that is not asked live.
+        """Work on paintings until each is accepted, has failed, or needs a side that is not asked live.
 
         Args:
-            positions: of the paintings, in the order in which they are begun.
+            positions: the paintings' positions in the store, in the order in which work on them begins.
 
         Raises:
-            ArtQuantError: a side does not answer or refuses everything, or the store cannot be written; what is in
-                flight has been finished.
+            ArtQuantError: a side does not answer or refuses everything, or the store cannot be written; requests in
+                flight have been finished by then.
             MachineError: this machine cannot go on: a full disk, too many open files.
         """
         items = self._items(positions)
@@ -119,7 +128,7 @@ class LiveEngine:
             yield from self.store.items(positions[start : start + ROWS_AT_ONCE])
 
     async def _bring_to_end(self, items: Iterator[WorkItem], *, one: bool = False) -> None:
-        """Take paintings, one after the other, through all of their rounds; only the first one if `one`."""
+        """Take one painting after the other through all of its rounds; return after the first one if `one`."""
         try:
             for item in items:
                 current: WorkItem | None = item
@@ -133,7 +142,7 @@ class LiveEngine:
             self._end_run(error)
 
     async def _advance(self, item: WorkItem) -> WorkItem | None:
-        """Make one request and write what follows; return the painting as it is then, or None at its end.
+        """Make a painting's next request; return the painting as it is then, or None when no request follows.
 
         Raises:
             StopRequested: no further request may be made.
@@ -153,7 +162,7 @@ class LiveEngine:
         return after(item, change) if change is not None and change.state == "refining" else None
 
     async def _ask_and_write(self, item: WorkItem, picture: str | None) -> Change | None:
-        """Ask within caps and budget and write what follows; return None where nothing is decided yet."""
+        """Send one request, write its exchange and the painting's change; return None when the failure is withheld."""
         side = item.side
         endpoint = self.endpoints[side]
 
@@ -189,7 +198,7 @@ class LiveEngine:
     async def _send_within_limits(
         self, endpoint: Endpoint, request: Request, build: Callable[[ReplyForm], Request]
     ) -> _Answer:
-        """Wait for the request's turn and its money, send it, and count what it cost."""
+        """Wait until the caps and the budget allow the request, send it, and count what it cost."""
         pace, worst = self._paces[endpoint.side], self.steps.worst_case(request)
         await pace.wait(request.tokens)
         try:
@@ -203,7 +212,7 @@ class LiveEngine:
         try:
             request, reply = await endpoint.ask(request, build)
             used = (reply.prompt_tokens or 0) + (reply.completion_tokens or 0) or request.tokens
-            cost = worst  # where the endpoint does not count
+            cost = worst  # for an endpoint that does not count tokens
             if reply.prompt_tokens is not None and reply.completion_tokens is not None:
                 cost = self.steps.cost(request.side, reply.prompt_tokens, reply.completion_tokens)
         except EndpointDown as error:
@@ -220,7 +229,7 @@ class LiveEngine:
         return _Answer(request, reply, {"cost": cost, "seconds": time.monotonic() - started, "at": time.time()})
 
     def _withhold(self, endpoint: Endpoint, failed: Change, item: WorkItem, error: RequestFailed) -> None:
-        """Keep back a failure that may be the endpoint's; as many in a row as `give_up_after` end the run."""
+        """Withhold a failure that may be the endpoint's fault; `give_up_after` of them in a row end the run."""
         withheld = self._withheld[endpoint.side]
         withheld.append(_WithheldFailure(failed, item, error))
         if len(withheld) >= (
@@ -229,7 +238,7 @@ class LiveEngine:
             self._end_run(endpoint.down_after(error))
 
     async def _write_withheld(self, side: Side) -> None:
-        """Let the paintings fail whose failures were kept back, since the endpoint has answered another request."""
+        """Write the withheld failures, since the endpoint has answered another request and so is not down."""
         withheld, self._withheld[side] = self._withheld[side], []
         for failure in withheld:
             await self._write([], failure.change, failure.item)
@@ -240,12 +249,13 @@ class LiveEngine:
             self.meter.count_change(change, begun=item.rounds > 0)
 
     def _end_run(self, error: ArtQuantError | MachineError) -> None:
+        """Let no further request start; `run` raises the first error once the requests in flight have ended."""
         self._fatal_error = self._fatal_error or error
         self.stop.set()
 
 
 def after(item: WorkItem, change: Change) -> WorkItem:
-    """A painting as a change leaves it.
+    """Return the painting as it is after a change.
 
     Args:
         item: the painting as it was when its request was made.
@@ -258,7 +268,7 @@ def after(item: WorkItem, change: Change) -> WorkItem:
 
 @asynccontextmanager
 async def _redrawing_bar(meter: RadMeter) -> AsyncIterator[None]:
-    """The bar, drawn now and then rather than at every reply."""
+    """Redraw the progress bar every `DRAW_SECONDS` while this context lasts, rather than at every reply."""
 
     async def draw() -> None:
         while True:
