@@ -1,4 +1,7 @@
-"""The Batch API: the same requests as files, their replies by name in any order, at a lower price."""
+"""Sends requests through a provider's Batch API, which takes them as files and costs less.
+
+Replies come back as files, in any order; each names its request.
+"""
 
 import asyncio
 import json
@@ -38,17 +41,17 @@ from artquant_plugin.train.rad.store import RunStore
 from artquant_plugin.train.rad.store_rows import BatchPart, Change, Exchange, Side, WorkItem
 
 REQUEST_PATH: Literal["/v1/chat/completions"] = "/v1/chat/completions"
-METADATA_KEY = "artquant"  # the metadata key by which a batch is found again
-PICTURES_AT_ONCE = 32  # pictures that are prepared at once
-LINES_AT_ONCE = 500
-REASONS_TOLD = 3  # reasons that are told of a batch that the provider refuses
-BATCHES_WITHOUT_REPLY = 3  # batches in a row that end without a single reply
-LIST_PAGES = 1000  # of the provider's list of batches that are looked through, 100 batches each
-TRANSFER_SECONDS = 3600.0  # that the transfer of one file may take
-REPLY_FILE_BYTES = 2**31  # of a file of replies; 50,000 of them have some hundred million bytes
+METADATA_KEY = "artquant"  # under this key a batch's metadata holds the name of its part
+PICTURES_AT_ONCE = 32  # so many pictures are encoded at once
+LINES_AT_ONCE = 500  # so many replies are written in one transaction
+REASONS_TOLD = 3  # an error names so many of the provider's reasons for refusing a batch
+BATCHES_WITHOUT_REPLY = 3  # the run ends after so many turns in a row in which batches end without a reply
+LIST_PAGES = 1000  # the most pages of the provider's list of batches that are read, with 100 batches each
+TRANSFER_SECONDS = 3600.0  # the transfer of one file may take so long
+REPLY_FILE_BYTES = 2**31  # the largest file of replies; 50,000 replies have some hundred million bytes
 _OVER_STATUSES = ("completed", "failed", "expired", "cancelled")
-_PROVIDER_ID = re.compile(r"[\w.:-]{1,200}", re.ASCII)  # of a file or batch, by the provider
-_ERROR_CODE = re.compile(r"[A-Za-z0-9_]{1,40}")  # of an error
+_PROVIDER_ID = re.compile(r"[\w.:-]{1,200}", re.ASCII)  # the provider's id of a file or batch
+_ERROR_CODE = re.compile(r"[A-Za-z0-9_]{1,40}")  # the code of an error
 _REQUEST_NAME = re.compile(r"(\d{1,9})-(?:generator|judge)-\d{1,9}-\d{1,9}", re.ASCII)
 _NAMED_REQUEST = re.compile(rb'"custom_id":\s*"([0-9a-z-]{1,40})"')
 _NEVER_ANSWERED = ("batch_expired", "batch_cancelled")  # codes of requests that were never answered
@@ -58,14 +61,14 @@ LiveRun = Callable[[Sequence[int], Sequence[Side]], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class ProviderBatch:
-    """What a run uses of a batch, as the provider shows it.
+    """The parts of the provider's description of a batch that a run uses.
 
     Args:
         id: the provider's id of the batch.
-        status: ``completed``, ``failed``, ``expired`` or ``cancelled`` when it is over; anything else while it is not.
+        status: ``completed``, ``failed``, ``expired`` or ``cancelled`` when the batch has ended; another word before.
         name: the name that a run gave it in its metadata; None for a batch that no run started.
-        files: the provider's ids of the files with replies and with errors, as far as there are any.
-        problems: why the provider refuses the batch.
+        files: the provider's ids of the file with replies and of the file with errors; either may be missing.
+        problems: the provider's reasons for refusing the batch; empty when it does not.
     """
 
     id: str
@@ -76,13 +79,13 @@ class ProviderBatch:
 
     @classmethod
     def of(cls, content: object) -> "ProviderBatch":
-        """Read a batch.
+        """Read the provider's description of a batch.
 
         Args:
-            content: the JSON that the provider sent, of any type.
+            content: the decoded JSON that the provider sent; it may be of any type.
 
         Raises:
-            ValueError: it is no batch.
+            ValueError: the content does not describe a batch.
         """
         found = _object_or_empty(content)
         files = [found[key] for key in ("output_file_id", "error_file_id") if found.get(key) is not None]
@@ -105,20 +108,20 @@ class ProviderBatch:
 
 @dataclass
 class Batches:
-    """Brings paintings through the Batch API, side by side with the live engine where one side has none.
+    """Describes paintings through the Batch API; a side that has no Batch API is asked by the live engine.
 
     Args:
         steps: makes requests and reads replies.
-        store: is written to directly, except while the live engine works.
-        folder: where request files lie until they are uploaded; made when absent.
+        store: this class writes to it directly, except while the live engine works.
+        folder: the folder that holds request files until they are uploaded; it is made when absent.
         pictures: encodes the pictures for the generator.
         endpoints: both sides, those without a Batch API included.
-        budget: lets a request into a file when the money for it is there.
+        budget: lets a request into a file when its worst case still fits into the limit on the cost.
         meter: counts exchanges and changes, and draws the bar.
         usable: watches each side's replies, and ends a run in which none can be used.
         stop: an event that is set when nothing more may be sent.
-        live: brings paintings at some positions through those sides that have no Batch API.
-        say: is called with a line about each batch that is sent or comes back.
+        live: runs the live engine on the paintings at the given positions, with the given sides.
+        say: is called with a line of text about each batch that is sent or that ends.
     """
 
     steps: Steps
@@ -134,7 +137,7 @@ class Batches:
     say: Callable[[str], None]
 
     async def run(self, splits: Sequence[str] | None, limit: int | None) -> None:
-        """Send batches, wait for them, read their replies, and refine what was sent back, until nothing is left.
+        """Send batches, wait for them and write their replies, round after round, until no request is left to send.
 
         Args:
             splits: names of the splits whose paintings are sent; None for all splits.
@@ -178,7 +181,7 @@ class Batches:
                 path.unlink()
 
     async def _send_all(self, side: Side, positions: Sequence[int]) -> None:
-        """Write requests into files below the provider's limits, and send each file as soon as it is full."""
+        """Write one side's requests into files within the configured limits; send each file as soon as it is full."""
         limits = self.steps.config.batch
         writing: _RequestFile | None = None
         async for item, line, worst in self._request_lines(side, positions):
@@ -196,7 +199,7 @@ class Batches:
     async def _request_lines(
         self, side: Side, positions: Sequence[int]
     ) -> AsyncIterator[tuple[WorkItem, bytes, float]]:
-        """Yield requests in the order of the paintings, with the most that each can cost, while the money lasts."""
+        """Yield a painting, its request as a line, and the most that this can cost, until the budget is used up."""
         form = self.endpoints[side].form
         for start in range(0, len(positions), PICTURES_AT_ONCE):
             items = self.store.items(positions[start : start + PICTURES_AT_ONCE])
@@ -223,7 +226,7 @@ class Batches:
                 yield item, json.dumps(line, ensure_ascii=False).encode() + b"\n", worst
 
     async def _send_file(self, writing: "_RequestFile", side: Side) -> None:
-        """Make a part of a file that is full, and send it."""
+        """Close a request file, record it in the store as a part, and send it."""
         writing.close()
         form = self.endpoints[side].form
         self.store.make_part(writing.name, side, writing.positions, form=form, reserved=writing.worst)
@@ -232,15 +235,16 @@ class Batches:
     async def _send(self, part: BatchPart, *, search: bool = False) -> None:
         """Upload a part's file and start its batch.
 
-        The provider's ids are kept at once. A crash between a batch's start and the keeping of its id loses the id, so
-        that `search` looks for the part's name among the provider's batches before another one is started.
+        The provider's ids are stored as soon as they are known. A crash after a batch has started and before its id is
+        stored loses the id. So with `search`, a part whose file was uploaded is first looked for by its name among the
+        provider's batches, and another batch is started only if it is not there.
         """
         client = self.endpoints[part.side].client.with_options(timeout=TRANSFER_SECONDS)
         local = self.folder / f"{part.name}.jsonl"
         file_id = part.file
         try:
             if file_id is None:
-                if not local.is_file():  # removed by someone; nothing was sent, so its paintings are free again
+                if not local.is_file():  # somebody removed it before it was sent: free its paintings
                     self.store.part_done(part.number)
                     self.budget.give_back(part.reserved)
                     return
@@ -253,7 +257,7 @@ class Batches:
                 self.store.part_sent(part.number, file=file_id)
             batch = await self._find_batch(part) if search and part.file else None
             if batch is None:
-                # Without the client's retries: one whose answer was lost would start the batch a second time.
+                # The client must not retry: if only the answer was lost, the retry would start a second batch.
                 created = await client.with_options(max_retries=0).batches.with_raw_response.create(
                     input_file_id=file_id,
                     endpoint=REQUEST_PATH,
@@ -268,10 +272,10 @@ class Batches:
         self.say(f"batch {batch.id}: {part.items:,} requests to the {part.side}")
 
     async def _find_batch(self, part: BatchPart) -> ProviderBatch | None:
-        """The batch with the part's name, among all that the provider lists, newest first.
+        """Find the batch with the part's name in the provider's list, newest first; None when it is not there.
 
         Raises:
-            ValueError: the provider's list is none, or has no end.
+            ValueError: the provider sends something else than a list, or the list has more than `LIST_PAGES` pages.
         """
         batches = self.endpoints[part.side].client.batches.with_raw_response
         last: str | openai.Omit = openai.omit
@@ -290,10 +294,10 @@ class Batches:
         raise ValueError(f"a list of more than {LIST_PAGES} pages")
 
     async def _wait_for_replies(self) -> int:
-        """Look at the open parts until one is over; return the number of replies in those that are.
+        """Ask about all open batches every `poll_seconds` until one has ended; return the number of replies written.
 
-        A look that fails is made again at the next turn: batches take hours, in which connections come and go. So is
-        the transfer of a file that breaks off.
+        A question that finds no answer, or a transfer that breaks off, is repeated at the next turn, since batches
+        take hours, in which connections come and go. After `give_up_after` such failures in a row the run ends.
         """
         failed_looks = 0
         while True:
@@ -323,12 +327,12 @@ class Batches:
                 await asyncio.wait_for(self.stop.wait(), self.steps.config.batch.poll_seconds)
 
     async def _read_batch(self, part: BatchPart, batch: ProviderBatch) -> int:
-        """Write a batch's replies, free the paintings that it has none for, and return the number of replies."""
+        """Write the replies of a batch that has ended, free the paintings without a reply, and count the replies."""
         applied = 0
         for file in batch.files:
             applied += await self._read_file(part, file)
         free = self.store.part_done(part.number)
-        self.budget.give_back(part.reserved)  # what the replies cost is counted by each
+        self.budget.give_back(part.reserved)  # `_write_replies` has counted what each reply cost
         self.say(f"batch {batch.id} {batch.status}: {applied:,} replies" + (f", {free:,} without" if free else ""))
         if batch.status == "failed":
             reasons = [self.endpoints[part.side].server.without_key(problem) for problem in batch.problems]
@@ -338,10 +342,10 @@ class Batches:
         return applied
 
     async def _read_file(self, part: BatchPart, file: str) -> int:
-        """Write a file's replies and return their number; the file lies in the run's folder meanwhile.
+        """Download a file of replies to a temporary file in `folder`, write the replies, and return their number.
 
         Raises:
-            RequestFailed: the file could not be fetched.
+            RequestFailed: the file could not be downloaded.
         """
         endpoint = self.endpoints[part.side]
         client = endpoint.client.with_options(timeout=TRANSFER_SECONDS)
@@ -356,7 +360,7 @@ class Batches:
         return applied
 
     def _write_replies(self, part: BatchPart, lines: Sequence[dict[str, Any]]) -> int:
-        """Write the replies to paintings that still wait for them; a file that is read again changes nothing."""
+        """Write replies, except to paintings that no longer wait for one, so that a file may be read twice."""
         names = {str(line.get("custom_id")): line for line in lines}
         positions = [int(found[1]) for name in names if (found := _REQUEST_NAME.fullmatch(name))]
         exchanges: list[Exchange] = []
@@ -380,7 +384,7 @@ class Batches:
     def _read_reply_line(
         self, part: BatchPart, item: WorkItem, line: dict[str, Any]
     ) -> tuple[Exchange, Change] | None:
-        """Read one line of an output or error file; None where the request is to be sent again."""
+        """Read one line of a file of replies or errors; return None when its request must be sent again."""
         response = _object_or_empty(line.get("response"))
         status, body = response.get("status_code"), response.get("body")
         status = status if type(status) is int and 100 <= status < 600 else None
@@ -424,11 +428,11 @@ class Batches:
         return self.steps.exchange(item, request, outcome, reply, cost=cost, seconds=0.0, at=time.time()), change
 
     def _end_run(self, side: Side, error: Exception) -> NoReturn:
-        """End the run for what the Batch API answered, or did not answer.
+        """End the run because of an error from the Batch API, or because it did not answer.
 
         Args:
-            side: whose Batch API it is.
-            error: of the client, or a `RequestFailed` or `ValueError` about the form of a reply.
+            side: the side whose Batch API was asked.
+            error: an error of the `openai` client, or a `RequestFailed` or `ValueError` about the form of a reply.
 
         Raises:
             EndpointDown: always.
@@ -446,6 +450,7 @@ class Batches:
         self._no_batch_api(side, server.without_key(said), error)
 
     def _no_batch_api(self, side: Side, said: str, error: Exception | None = None) -> NoReturn:
+        """Raise an `EndpointDown` that quotes the Batch API's answer and tells how to go on without it."""
         url = self.endpoints[side].server.address
         raise EndpointDown(
             f"the Batch API of {side} '{url}' answers {said}; run again to go on, or set {side}.batch=false"
@@ -453,10 +458,10 @@ class Batches:
 
 
 class _RequestFile:
-    """A request file while it is written.
+    """A file of requests that is being written.
 
     Args:
-        folder: where the file is made; made when absent.
+        folder: the folder in which the file is made; the folder is made when absent.
         lines: the most requests in the file.
         size: the most bytes of the file.
     """
@@ -469,7 +474,7 @@ class _RequestFile:
         self._limits = lines, size
         self._size = 0
         self._target = folder / f"{self.name}.jsonl"
-        self._file = self._target.open("xb")  # never through a link
+        self._file = self._target.open("xb")  # fails where a file or a link has this name
 
     def fits(self, line: bytes) -> bool:
         """Whether one more request stays below the limits.
@@ -493,24 +498,24 @@ class _RequestFile:
         self.worst += worst
 
     def close(self) -> None:
-        """Finish the file; it is on the disk then."""
+        """Write the file to the disk and close it."""
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()
 
     def discard(self) -> None:
-        """Remove the file, which will not be sent."""
+        """Close and remove the file, which will not be sent."""
         self._file.close()
         self._target.unlink()
 
 
 def _object_or_empty(content: object) -> dict[str, Any]:
-    """A JSON object; an empty one in the place of any other value."""
+    """Return a JSON object as it is, and an empty one for any other value."""
     return content if isinstance(content, dict) else {}
 
 
 def _file_lines(file: IO[bytes]) -> Iterator[bytes]:
-    """The lines of a provider's file, which end at line feeds alone; of a line that is too long, its beginning."""
+    """Yield the lines of a provider's file, split at line feeds; of a longer line its first `REPLY_BYTES` bytes."""
     while line := file.readline(REPLY_BYTES):
         rest = line
         while len(rest) == REPLY_BYTES and not rest.endswith(b"\n"):
@@ -519,10 +524,10 @@ def _file_lines(file: IO[bytes]) -> Iterator[bytes]:
 
 
 def _reply_record(line: bytes) -> dict[str, Any] | None:
-    """The JSON object in a line of a provider's file; None where there is none, so that its request is sent again.
+    """Read the JSON object in a line of a provider's file; None for a broken line, whose request is sent again.
 
-    A line that was written whole and cannot be read gives an object with its request's name and ``unreadable``, the
-    reason: asked again, it would be paid again.
+    A line that is complete but cannot be read gives an object with the request's name and, under ``unreadable``, the
+    reason. Its request is not sent again, since the reply would be unreadable and paid for again.
     """
     try:
         if len(line) < REPLY_BYTES:
@@ -539,5 +544,5 @@ def _reply_record(line: bytes) -> dict[str, Any] | None:
 
 
 def _request_name(item: WorkItem) -> str:
-    """The name of a request: its painting's position, the side, the round, and the judge's tries before it."""
+    """Name a request by its painting's position, the side, the rounds so far and the judge's tries so far."""
     return f"{item.position}-{item.side}-{item.rounds}-{item.judge_tries}"
