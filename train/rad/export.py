@@ -1,7 +1,8 @@
 """Exports a run as a folder that this package trains on and that `datasets.load_dataset` loads.
 
-The rows stand in Parquet files, once: ``data/train-00000-of-00001.parquet`` and so on. Beside them are
-``dataset.json`` (the dataset form), ``rad.json`` (how it was made) and ``README.md`` (which files are which split).
+The rows are in Parquet files: ``data/train-00000-of-00001.parquet`` and so on. Beside the folder ``data`` are
+``dataset.json`` (the description of the dataset), ``rad.json`` (how it was made) and ``README.md`` (the card, which
+says which files are which split).
 """
 
 import glob
@@ -27,23 +28,23 @@ from artquant_plugin.train.rad.publishing import card_text
 from artquant_plugin.train.rad.table import ExportRow, ExportSurvey, LeftOut, RadRun, features, rows, survey
 
 RAD_FILE, CARD_FILE, FOLDS_FILE = "rad.json", "README.md", "folds.json"
-# Fields of rad.json that say what the folder was made from, the ones that tell most first.
+# Fields of rad.json that say what the folder was made from, the most important ones first.
 SECTIONS = ("form_version", "with_images", "data", "models", "prompts", "parameters", "files", "content", "run")
-SHARD_BYTES = 400_000_000  # of pictures in one Parquet file
-GROUP_ROWS, GROUP_BYTES = 1000, 32_000_000  # of a row group, which is what memory holds
+SHARD_BYTES = 400_000_000  # a Parquet file has about so many bytes of pictures
+GROUP_ROWS, GROUP_BYTES = 1000, 32_000_000  # limits of a row group, which is in memory as a whole
 
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """What an export did.
+    """What an export wrote, or what it found to be written already.
 
     Args:
-        folder: where the export's files are.
-        splits: number of rows and of descriptions by split.
-        states: number of rows by state.
-        left_out: paintings that have no row, since their picture stands in a stricter split.
-        without_picture: number of rows whose file was not there to be embedded; 0 without pictures.
-        unchanged: whether the folder held the same already, so that nothing was written.
+        folder: the folder with the export's files.
+        splits: number of rows and number of descriptions, by split.
+        states: number of rows by the painting's state.
+        left_out: paintings that have no row, since their picture is also in a stricter split.
+        without_picture: number of rows whose picture's file is missing; 0 for an export without pictures.
+        unchanged: whether the folder held the same export already, so that nothing was written.
     """
 
     folder: Path
@@ -62,17 +63,17 @@ def export_run(
     license: str | None = None,
     overwrite: bool = False,
 ) -> Exported:
-    """Write the folder, all of it or nothing; the same run again is left as it is.
+    """Write the folder as a whole or not at all; a folder that holds the same export is left as it is.
 
-    All paintings of the dataset become rows, since those without an accepted description still have a score to train
-    on; only those whose picture stands in a stricter split as well are left out.
+    All paintings of the dataset become rows, since a painting without an accepted description still has a score to
+    train on. Only those whose picture is also in a stricter split are left out.
 
     Args:
-        run: the run to be exported; what it has by now counts.
+        run: the run to be exported, finished or not.
         out: the export's folder; made when absent.
         with_images: put the pictures' files into the rows.
-        license: of the pictures, exactly as the dataset names it; needed where they are put into the rows.
-        overwrite: replace another export in the folder.
+        license: the license of the pictures, exactly as the dataset names it; required for `with_images`.
+        overwrite: replace a different export that is in the folder.
 
     Raises:
         ArtQuantError: no description was accepted, the folder holds something else, another process writes it, the
@@ -95,30 +96,31 @@ def export_run(
 
 @contextmanager
 def only_exporter(out: Path) -> Iterator[None]:
-    """Hold the lock on a folder that appears as a whole.
+    """Hold the lock of an export folder while this context lasts, and remove what a killed export left behind.
 
     Args:
-        out: the folder. The lock's file stands beside it while the lock is held.
+        out: the export folder; the lock's file is beside it while the lock is held.
 
     Raises:
         ArtQuantError: another process writes the folder, or the lock's file cannot be made.
     """
     lock = out.with_name(f".{out.name}.lock")
     with only_writer(lock, out):
-        # A process that was killed after the folder had appeared left the one that it was made in.
+        # A process that was killed may have left the temporary folder in which it made the export.
         for leftover in out.parent.glob(f".{glob.escape(out.name)}.part-*"):
             shutil.rmtree(leftover, ignore_errors=True)
         try:
             yield
         finally:
-            with suppress(OSError):  # Windows removes no open file
-                lock.unlink()  # while it is held: filelock sees that a file that it locked is not there any more
+            with suppress(OSError):  # Windows does not remove an open file
+                # The lock is still held here; a process that waits for it will see that the file is gone.
+                lock.unlink()
 
 
 def _export_locked(
     run: RadRun, found: ExportSurvey, content: str, out: Path, with_images: bool, overwrite: bool
 ) -> Exported:
-    """What is left of `export_run` when nobody else writes the folder."""
+    """Do the work of `export_run` while the folder's lock is held."""
     before = _earlier_record(out)
     if before is not None:
         present, wanted = _made_from(before, out), _would_be_made_from(run, content, with_images, out)
@@ -129,7 +131,9 @@ def _export_locked(
     with machine_faults(f"'{out}' cannot be written"), atomic_folder(out) as part:
         counted = _write_rows(run, found, part, with_images)
         if _content_hash(run, found, with_images) != content:
-            raise ArtQuantError(f"'{run.folder}' was written to meanwhile; export it again when it rests")
+            raise ArtQuantError(
+                f"'{run.folder}' was written to meanwhile; export it again when no process writes to it"
+            )
         info = _export_info(run, found, counted)
         record = _export_record(run, found, counted, with_images) | {"content": content, "files": _file_sizes(part)}
         write_record(part / RAD_FILE, record)
@@ -143,26 +147,26 @@ def _export_locked(
 
 
 def _content_hash(run: RadRun, found: ExportSurvey, with_images: bool) -> str:
-    """A hash of all that the folder is made from, except the place of the pictures."""
+    """Hash all that the export is made from, except the pictures' folder."""
     usage = {f"{side} {outcome}": asdict(sums) for (side, outcome), sums in run.store.usage().items()}
-    facts = [
+    made_from = [
         FORM_VERSION,
         run.record.fingerprint,
         asdict(replace(run.dataset.info, image_root="")),
         usage,
         with_images,
     ]
-    digest = hashlib.sha256(json.dumps(facts).encode())
+    digest = hashlib.sha256(json.dumps(made_from).encode())
     for row, _ in rows(run, found):
         digest.update(json.dumps(row).encode())
     return digest.hexdigest()
 
 
 def _earlier_record(out: Path) -> dict[str, Any] | None:
-    """The record of an export in a folder; None when the folder is empty or not there.
+    """Read the record of an export in a folder; None when the folder is empty or missing.
 
     Raises:
-        ArtQuantError: anything else is there, which no export may replace.
+        ArtQuantError: the folder holds something else, which no export may replace.
     """
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return None
@@ -178,19 +182,24 @@ def _earlier_record(out: Path) -> dict[str, Any] | None:
 
 
 def _made_from(before: dict[str, Any], out: Path) -> dict[str, Any]:
-    """What the export in a folder was made from, with the files that it was left with."""
+    """What the export in a folder was made from, with the files that its record lists."""
     root = Dataset.load(out).info.image_root if (out / INFO_FILE).is_file() else None
     return {**{name: before.get(name) for name in SECTIONS}, "image_root": root}
 
 
 def _would_be_made_from(run: RadRun, content: str, with_images: bool, out: Path) -> dict[str, Any]:
-    """What the same export would be made from now, with the files that are there now."""
-    facts = {"form_version": FORM_VERSION, "with_images": with_images, **_origin(run), "image_root": _image_root(run)}
-    return facts | {"files": _file_sizes(out), "content": content}
+    """What a new export would be made from, with the files that are in the folder now."""
+    sections = {
+        "form_version": FORM_VERSION,
+        "with_images": with_images,
+        **_origin(run),
+        "image_root": _image_root(run),
+    }
+    return sections | {"files": _file_sizes(out), "content": content}
 
 
 def _file_sizes(folder: Path) -> dict[str, int]:
-    """Sizes of the Parquet files, by name: what tells a whole export from one that lost a file."""
+    """Sizes of the Parquet files by name, by which an export that lost a file is recognized."""
     return {path.name: path.stat().st_size for path in sorted((folder / PARQUET_FOLDER).glob("*.parquet"))}
 
 
@@ -211,6 +220,8 @@ def _summary_of_record(out: Path, record: dict[str, Any], *, unchanged: bool) ->
 
 @dataclass(frozen=True, slots=True)
 class _RowCounts:
+    """What is counted while rows are written: scores and descriptions by split, rows by state, missing pictures."""
+
     scores: dict[str, list[float]]
     described: Counter[str]
     states: Counter[str]
@@ -244,6 +255,7 @@ def _counted_rows(run: RadRun, found: ExportSurvey, counted: _RowCounts, with_im
 
 
 def _picture_column(path: Path, row: ExportRow) -> dict[str, Any] | None:
+    """The value of the column ``image``: the picture's bytes and name; None when the file is missing."""
     if not path.is_file():
         return None
     content = path.read_bytes()
@@ -264,7 +276,9 @@ def _write_shard(
     import pyarrow
     from pyarrow import parquet
 
-    schema = features(attributes, with_images=with_images).arrow_schema  # it tells `datasets` what is a picture
+    schema = features(
+        attributes, with_images=with_images
+    ).arrow_schema  # the schema tells `datasets` which column holds pictures
     with atomic_write(path, "wb") as file, parquet.ParquetWriter(file, schema) as writer:
         for group in _row_groups(some):
             writer.write_table(pyarrow.Table.from_pylist(group, schema))
@@ -272,6 +286,7 @@ def _write_shard(
 
 
 def _row_groups(some: Iterable[ExportRow]) -> Iterator[list[ExportRow]]:
+    """Collect rows into groups, each of which is written at once, of up to `GROUP_ROWS` or about `GROUP_BYTES`."""
     group: list[ExportRow] = []
     size = 0
     for row in some:
@@ -296,7 +311,7 @@ def _export_info(run: RadRun, found: ExportSurvey, counted: _RowCounts) -> Datas
         name=f"rad-{source.name}",
         image_root=_image_root(run),
         splits=splits,
-        files={},  # they were those of the dataset's JSON lines
+        files={},  # the source dataset's JSON lines, which are not part of the export
         source=f"{source.source}; descriptions by {models['generator']}, judged by {models['judge']}",
     )
 
@@ -309,7 +324,7 @@ def _origin(run: RadRun) -> dict[str, Any]:
 
 
 def _export_record(run: RadRun, found: ExportSurvey, counted: _RowCounts, with_images: bool) -> dict[str, Any]:
-    """How it was made. Folders and endpoints of the one who made it stay out: the file may be published."""
+    """The content of rad.json. It names no folder and no endpoint of the maker, since the file may be published."""
     record = run.record
     return {
         "with_images": with_images,
