@@ -1,6 +1,6 @@
-"""The card of an export, and a dataset repository on the Hub that holds several exports.
+"""Makes the card of an export, and the files of a dataset repository on the Hub that holds several exports.
 
-Each export is a configuration of the repository, in a folder of its name.
+Each export is a configuration of the repository; its files are in a folder with the configuration's name.
 """
 
 import json
@@ -31,7 +31,7 @@ EXPORT = Whitelist(
     left_out=(r"README\.md", r"\.gitattributes"),
     loaded=(),
 )
-LICENSES = {  # the Hub's names
+LICENSES = {  # the Hub's identifiers of licenses, by the name that a dataset gives
     "Apache-2.0": "apache-2.0",
     "CC BY 4.0": "cc-by-4.0",
     "CC BY-NC-ND 4.0": "cc-by-nc-nd-4.0",
@@ -44,7 +44,7 @@ class PublishedExport:
     """An export as one configuration of the repository.
 
     Args:
-        config: name of the configuration, which is its folder's, too.
+        config: name of the configuration and of its folder.
         dataset: the export's rows and its dataset.json.
         record: the content of the export's rad.json.
     """
@@ -63,14 +63,14 @@ def rad_publication(
     license: str | None = None,
     overwrite: bool = False,
 ) -> tuple[Publication, str]:
-    """The files of an export, beside those of other sources that the repository has.
+    """Prepare the publication of an export in a repository that may hold exports of other datasets.
 
     Args:
         folder: the folder of `artquant rad export`.
-        target: the repository on the Hub, of the kind dataset.
-        config: name of the configuration, of small letters, digits, _ and -; the source dataset's name when None.
-        with_images: whether the export's pictures are to be published; must be so if it has any.
-        license: of the pictures, exactly as the dataset names it; needed to publish them.
+        target: the dataset repository on the Hub.
+        config: name of the configuration, of small letters, digits, _ and -; None for the source dataset's name.
+        with_images: publish the export's pictures; must be True for an export with pictures, and False without.
+        license: the license of the pictures, exactly as the dataset names it; required to publish pictures.
         overwrite: replace files in the repository that somebody else put there or changed.
 
     Returns:
@@ -96,7 +96,7 @@ def rad_publication(
     publication = Publication(
         target,
         check_no_home_folders(files),
-        # What `datasets` would read as rows, whoever put it there.
+        # `datasets` reads every file in this folder as rows, whoever put it there.
         replace(EXPORT, loaded=(rf"{source.config}/{PARQUET_FOLDER}/.*",)),
         overwrite=overwrite,
         stays=lambda name: "/" in name and not name.startswith(prefix),
@@ -107,11 +107,11 @@ def rad_publication(
 
 
 def rad_card(target: Target, sources: list[PublishedExport]) -> str:
-    """README.md: metadata of all configurations, and a chapter on each.
+    """Write the repository's README.md: metadata of all configurations, and a chapter on each.
 
     Args:
         target: the repository on the Hub.
-        sources: the exports that it holds, one at least.
+        sources: the exports that the repository holds, one at least.
     """
     headers = [card_header(item.dataset.info, item.config, f"{item.config}/{PARQUET_FOLDER}") for item in sources]
     configs = [config for header in headers for config in header["configs"]]
@@ -120,7 +120,7 @@ def rad_card(target: Target, sources: list[PublishedExport]) -> str:
             config.pop("default", None)
     licenses = {(header["license"], header.get("license_name")) for header in headers}
     header = headers[0] | {"pretty_name": "RAD: aesthetic descriptions of paintings", "configs": configs}
-    if len(licenses) > 1:  # one field for all of them: the chapters name each source's own
+    if len(licenses) > 1:  # the metadata have one field; the chapters name each source's license
         header |= {"license": "other", "license_name": "per-configuration"}
     rows = sum(split.n for item in sources for split in item.dataset.info.splits.values())
     header["size_categories"] = [_size_category(rows)]
@@ -167,10 +167,10 @@ def _open_export(folder: Path, config: str | None) -> PublishedExport:
 
 
 def _read_rad_record(folder: Path) -> dict[str, Any]:
-    """The record of an export.
+    """Read the record rad.json of an export.
 
     Raises:
-        ArtQuantError: the folder has none.
+        ArtQuantError: the folder has no such record.
     """
     remedy = "name the folder of `artquant rad export`"
     fields = ("data", "models", "with_images", "splits", "rounds")
@@ -181,13 +181,13 @@ def _read_rad_record(folder: Path) -> dict[str, Any]:
 
 
 def _info_without_place(folder: Path) -> bytes:
-    """dataset.json without the place of the pictures on this machine."""
+    """Return the content of dataset.json without the pictures' folder on this machine."""
     content = json.loads((folder / INFO_FILE).read_text(encoding="utf-8"))
     return (json.dumps(content | {"image_root": "pictures"}, indent=2, ensure_ascii=False) + "\n").encode()
 
 
 def _exports_on_hub(publication: Publication) -> list[PublishedExport]:
-    """The configurations that are on the Hub already."""
+    """Return the other configurations, which are on the Hub already and stay there."""
     infos = publication.staying(f"/{INFO_FILE}")
     records = publication.staying(f"/{RAD_FILE}")
     return [
@@ -201,7 +201,7 @@ def _exports_on_hub(publication: Publication) -> list[PublishedExport]:
 
 
 def _size_category(rows: int) -> str:
-    """The Hub's name of a number of rows.
+    """The Hub's name of the range in which a number of rows lies.
 
     Example:
         >>> [_size_category(rows) for rows in (12, 70_000)]
@@ -212,7 +212,7 @@ def _size_category(rows: int) -> str:
 
 
 def card_header(info: DatasetInfo, name: str, folder: str = PARQUET_FOLDER) -> dict[str, Any]:
-    """The card's metadata, by which `datasets` finds the splits.
+    """Make the card's metadata, by which `datasets` finds the splits.
 
     Args:
         info: the content of the export's dataset.json.
@@ -240,7 +240,7 @@ def card_header(info: DatasetInfo, name: str, folder: str = PARQUET_FOLDER) -> d
 
 
 def card_text(info: DatasetInfo, record: dict[str, Any], columns: Any) -> str:
-    """The whole card.
+    """Write the card of one export as a whole.
 
     Args:
         info: the content of the export's dataset.json.
@@ -262,7 +262,7 @@ def card_text(info: DatasetInfo, record: dict[str, Any], columns: Any) -> str:
 
 
 def card_sections(info: DatasetInfo, record: dict[str, Any]) -> list[str]:
-    """Lines about one source: its splits, its scores, how its descriptions came about, its terms.
+    """Write the lines about one export: its splits and scores, how its descriptions were made, and its terms.
 
     Args:
         info: the content of the export's dataset.json.
@@ -297,7 +297,7 @@ def _split_table(info: DatasetInfo, record: dict[str, Any]) -> list[str]:
 
 
 def column_table(columns: Iterable[str]) -> list[str]:
-    """Lines of a table that tells what columns hold.
+    """Write the lines of a table that says what each column holds.
 
     Args:
         columns: names of columns, in the order of the lines.
