@@ -95,8 +95,8 @@ class ProviderBatch:
         if not isinstance(found.get("status"), str):
             raise ValueError("a batch without a status")
         name = _object_or_empty(found.get("metadata")).get(METADATA_KEY)
-        told = _object_or_empty(found.get("errors")).get("data")
-        problems = [_object_or_empty(problem).get("message") for problem in told] if isinstance(told, list) else []
+        errors = _object_or_empty(found.get("errors")).get("data")
+        problems = [_object_or_empty(problem).get("message") for problem in errors] if isinstance(errors, list) else []
         return cls(
             found["id"],
             found["status"],
@@ -336,8 +336,8 @@ class Batches:
         self.say(f"batch {batch.id} {batch.status}: {applied:,} replies" + (f", {free:,} without" if free else ""))
         if batch.status == "failed":
             reasons = [self.endpoints[part.side].server.without_key(problem) for problem in batch.problems]
-            said = listed(reasons, REASONS_TOLD, "; ") or "no reason given"
-            raise EndpointDown(f"the provider refuses a batch for the {part.side} ({said}); mend it and run again")
+            message = listed(reasons, REASONS_TOLD, "; ") or "no reason given"
+            raise EndpointDown(f"the provider refuses a batch for the {part.side} ({message}); mend it and run again")
         self.usable[part.side].check()
         return applied
 
@@ -367,10 +367,10 @@ class Batches:
         changes: list[tuple[Change, bool]] = []
         for item in self.store.in_part(part.number, positions):
             line = names.get(_request_name(item))
-            done = None if line is None else self._read_reply_line(part, item, line)
-            if done is not None:
-                exchanges.append(done[0])
-                changes.append((done[1], item.rounds > 0))
+            read_line = None if line is None else self._read_reply_line(part, item, line)
+            if read_line is not None:
+                exchanges.append(read_line[0])
+                changes.append((read_line[1], item.rounds > 0))
         self.store.write(exchanges, [change for change, _ in changes])
         for exchange in exchanges:
             self.budget.spent += exchange.cost
@@ -392,7 +392,7 @@ class Batches:
         code = error.get("code")
         code = code if isinstance(code, str) and _ERROR_CODE.fullmatch(code) else None
         endpoint = self.endpoints[part.side]
-        said = endpoint.server.without_key(error.get("message") or "")
+        message = endpoint.server.without_key(error.get("message") or "")
         request = self.steps.request(item, form=part.form)
         worst = self.steps.worst_case(request, batch=True)
         if status == 200 or "unreadable" in line:
@@ -403,13 +403,13 @@ class Batches:
                 refuse_dropped_text(request, reply)
             except RequestFailed as failure:
                 failed = self.steps.failed(item, failure.reason, failure.detail)
-                paid = {"cost": worst, "seconds": 0.0, "at": time.time()}
-                said_so = Reply(text=failure.detail)
-                return self.steps.exchange(item, request, failure.reason, said_so, **paid), failed
+                costs = {"cost": worst, "seconds": 0.0, "at": time.time()}
+                failure_reply = Reply(text=failure.detail)
+                return self.steps.exchange(item, request, failure.reason, failure_reply, **costs), failed
             if not endpoint.form_known:
                 endpoint.form, endpoint.form_known = part.form, True
         elif code in FILTERED:
-            reply = Reply(text=None, refusal=said)
+            reply = Reply(text=None, refusal=message)
         elif code in _NEVER_ANSWERED or (status is None and code is None):
             return None
         elif status in MAY_BE_UNSUPPORTED and part.form != "text" and not endpoint.form_known:
@@ -417,9 +417,9 @@ class Batches:
             return None
         else:
             reason = f"http_{status}" if status else f"batch_{code}"
-            failed = self.steps.failed(item, reason, said)
-            unpaid = {"cost": 0.0, "seconds": 0.0, "at": time.time()}
-            return self.steps.exchange(item, request, reason, Reply(text=said), **unpaid), failed
+            failed = self.steps.failed(item, reason, message)
+            costs = {"cost": 0.0, "seconds": 0.0, "at": time.time()}
+            return self.steps.exchange(item, request, reason, Reply(text=message), **costs), failed
         outcome, change = self.steps.apply(item, reply)
         used = (reply.prompt_tokens, reply.completion_tokens)
         cost = worst
@@ -446,14 +446,14 @@ class Batches:
             raise server.no_answer(server.message(error)) from error
         if isinstance(error, RequestFailed) and error.reason in ("connection", "timeout"):
             raise server.no_answer(error.detail) from error
-        said = error.detail if isinstance(error, RequestFailed) else str(error)
-        self._no_batch_api(side, server.without_key(said), error)
+        message = error.detail if isinstance(error, RequestFailed) else str(error)
+        self._no_batch_api(side, server.without_key(message), error)
 
-    def _no_batch_api(self, side: Side, said: str, error: Exception | None = None) -> NoReturn:
+    def _no_batch_api(self, side: Side, message: str, error: Exception | None = None) -> NoReturn:
         """Raise an `EndpointDown` that quotes the Batch API's answer and tells how to go on without it."""
         url = self.endpoints[side].server.address
         raise EndpointDown(
-            f"the Batch API of {side} '{url}' answers {said}; run again to go on, or set {side}.batch=false"
+            f"the Batch API of {side} '{url}' answers {message}; run again to go on, or set {side}.batch=false"
         ) from error
 
 

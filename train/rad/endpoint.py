@@ -209,23 +209,23 @@ class Endpoint:
         Args:
             error: why the last one of them failed.
         """
-        said = f"{error.reason}: {error.detail}"
+        reason = f"{error.reason}: {error.detail}"
         if error.reason == "no_completion":
             return EndpointDown(
                 f"'{self.server.address}' sends the {self.side} no completions ({error.detail}); mend "
                 f"{self.side}.base_url, which usually ends with /v1, and run again to go on"
             )
         if isinstance(error, RequestUnanswered) and error.status is None:
-            return self.server.no_answer(said)
+            return self.server.no_answer(reason)
         if isinstance(error, RequestUnanswered):
             remedy = f"wait, or lower {self.side}.requests_per_minute" if error.status == 429 else _LOOK_AT_LOG
             plain = ", to plain text as well" if error.status in MAY_BE_UNSUPPORTED and not self.answered else ""
             return EndpointDown(
-                f"'{self.server.address}' answers the {self.side} {error.status}{plain} ({said}); {remedy}, and run "
+                f"'{self.server.address}' answers the {self.side} {error.status}{plain} ({reason}); {remedy}, and run "
                 "again to go on"
             )
         return EndpointDown(
-            f"'{self.server.address}' refuses the {self.side}'s requests ({said}); mend {self.side}.parameters or "
+            f"'{self.server.address}' refuses the {self.side}'s requests ({reason}); mend {self.side}.parameters or "
             f"{self.side}.model, and run again"
         )
 
