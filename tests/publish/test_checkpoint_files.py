@@ -249,7 +249,7 @@ def test_merging_needs_an_adapter(desk):
         (("base", "--repo", "me/x", "--revision", "v1..2"), "--revision 'v1..2' is no name of a tag"),
         (("base", "--repo", "me/x", "--revision", "v1.lock"), "--revision 'v1.lock' is no name of a tag"),
         (("base", "--repo", "me/x", "--revision", "main"), "--revision 'main' is no name of a tag"),
-        (("base", "--repo", "me/x", "--license", "mit", "--results", "none"), "'none' does not exist; name the folder"),
+        (("base", "--repo", "me/x", "--license", "mit", "--results", "none"), "'none' does not exist; name the"),
     ],
 )
 def test_wrong_usage_is_one_line(options, message, desk):

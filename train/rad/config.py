@@ -10,12 +10,12 @@ from artquant_plugin.common.config import Section
 from artquant_plugin.common.openai_client import is_address
 from artquant_plugin.common.secrets import without_secrets
 
-_OURS = ("model", "messages", "response_format", "stream", "n")  # fields of a request that are set here
-_CAPS = ("max_completion_tokens", "max_tokens")
+_SET_BY_RUN = ("model", "messages", "response_format", "stream", "n")  # `steps.py` sets these fields of a request
+_REPLY_CAPS = ("max_completion_tokens", "max_tokens")  # parameters that limit the tokens of a reply
 
 
 class PriceSection(Section):
-    """What tokens cost, in any currency, the same for both sides.
+    """What tokens cost; the currency may be any, and must be the same for both sides.
 
     Args:
         input: price of a million prompt tokens, 0 or more.
@@ -34,20 +34,20 @@ class EndpointSection(Section):
     Args:
         base_url: address of the API, ``http://`` or ``https://``, usually ending with ``/v1``; a slash at its end is
             dropped.
-        model: the name that the endpoint knows it by.
-        api_key_env: environment variable that holds the key; None where the endpoint wants none.
+        model: the model's name as the endpoint knows it.
+        api_key_env: environment variable that holds the key; None where the endpoint wants no key.
         parameters: further fields of every request, such as ``temperature`` and ``max_tokens``, sent as they are.
-        structured: whether requests ask for JSON by a schema. ``auto`` does so unless the endpoint does not answer its
-            first request with one; ``json_object`` is tried then, and words alone after it. ``always`` sends the
-            schema in any case, ``never`` asks in words alone.
+        structured: whether requests send a JSON schema for the reply. With ``auto`` the first request tries a schema,
+            then ``json_object``, then words alone, and the run keeps the first of these that the endpoint answers.
+            ``always`` sends the schema in any case, ``never`` asks in words alone.
         concurrency: the most requests that wait for a reply at once, from 1 to 1000.
         requests_per_minute: the most requests per minute; None for no cap. The client's own retries are not counted.
         tokens_per_minute: the most tokens of prompts and replies together per minute; None for no cap.
         timeout: seconds that one attempt may take, above 0.
         max_retries: how often the client repeats a request after 408, 409, 429, 5xx or a lost connection, with its own
             waits in between.
-        batch: whether ``--batch`` takes this side's Batch API; otherwise it is asked live even then.
-        price: what this side's tokens cost; 0 where it is left out.
+        batch: whether ``--batch`` sends this side's requests through the Batch API; if not, it is asked live.
+        price: what this side's tokens cost; without this section they cost 0.
     """
 
     base_url: str = Field(pattern=r"^https?://")
@@ -65,8 +65,8 @@ class EndpointSection(Section):
 
     @field_validator("parameters")
     @classmethod
-    def _not_ours(cls, parameters: dict[str, Any]) -> dict[str, Any]:
-        for name in _OURS:
+    def _refuse_own_fields_and_keys(cls, parameters: dict[str, Any]) -> dict[str, Any]:
+        for name in _SET_BY_RUN:
             if name in parameters:
                 raise ValueError(f"{name!r} is set by the run itself; take it out")
         text = json.dumps(parameters)
@@ -76,7 +76,7 @@ class EndpointSection(Section):
 
     @field_validator("base_url")
     @classmethod
-    def _no_secret(cls, url: str) -> str:
+    def _refuse_bad_address(cls, url: str) -> str:
         if "@" in url or without_secrets(url) != url:
             raise ValueError("an address with a password would be saved; put the key into the variable of api_key_env")
         if not is_address(url):
@@ -85,17 +85,17 @@ class EndpointSection(Section):
 
     @field_validator("api_key_env")
     @classmethod
-    def _a_name(cls, name: str | None) -> str | None:
-        """A key in its variable's place must not be repeated in a message."""
+    def _refuse_key_as_name(cls, name: str | None) -> str | None:
+        """Refuse a key in the place of its variable's name, with a message that does not repeat it."""
         if name is not None and not name.isidentifier():
             raise ValueError("this must be the name of an environment variable, not the key itself")
         return name
 
     @property
     def reply_cap(self) -> int | None:
-        """Most tokens of a reply; None when the parameters set no limit that is a positive whole number."""
-        found = next((self.parameters[name] for name in _CAPS if name in self.parameters), None)
-        return found if type(found) is int and found > 0 else None  # True is an int, too
+        """The most tokens of a reply; None when the parameters set no limit that is a positive whole number."""
+        found = next((self.parameters[name] for name in _REPLY_CAPS if name in self.parameters), None)
+        return found if type(found) is int and found > 0 else None  # `True` is an int to isinstance
 
 
 class JudgeSection(EndpointSection):
@@ -112,11 +112,11 @@ class JudgeSection(EndpointSection):
 
 
 class ImagesSection(Section):
-    """How paintings are sent.
+    """How pictures are sent to the generator.
 
     Args:
         longest_side: pixels of the longer side of a picture as it is sent; larger pictures are scaled down.
-        quality: of the JPEG file from 1 to 100, where a picture is not sent as it is stored.
+        quality: JPEG quality from 1 to 100 of a picture that is not sent as it is stored.
         tokens: the most tokens that a picture can count as, for budgets and caps; 0 or more.
     """
 
@@ -126,12 +126,12 @@ class ImagesSection(Section):
 
 
 class BatchSection(Section):
-    """The Batch API, below the provider's limits.
+    """Limits on the files of the Batch API, which stay below the provider's, and the time between questions.
 
     Args:
         lines: the most requests in one file, from 1 to 50,000.
         megabytes: the largest size of one file in millions of bytes, up to 200.
-        poll_seconds: time between two looks at a running batch, above 0.
+        poll_seconds: time between two questions about the running batches, above 0.
         window: the time within which the provider promises an answer.
     """
 
@@ -142,19 +142,19 @@ class BatchSection(Section):
 
 
 class RadConfig(Section):
-    """A RAD run.
+    """The configuration of a RAD run.
 
     Args:
-        prompts: file of templates; one that ships is found by its name.
-        statistics: whose statistics and percentiles are told. ``train``: of the training split, for all paintings, so
-            that no test score influences a training text (of the whole dataset where there is no such split);
-            ``split``: of the painting's own split; ``dataset``: of all splits.
+        prompts: file of templates; a file that ships with this package is found by its name.
+        statistics: the scores behind the statistics and percentiles in the prompts. ``train``: those of the training
+            split for all paintings, so that no test score influences a training text (without a training split, those
+            of the whole dataset); ``split``: those of the painting's own split; ``dataset``: those of all splits.
         rounds: the most descriptions that are asked for per painting, from 1.
         generator: the endpoint and the model that describe paintings.
         judge: the endpoint and the model that judge descriptions; the same model as the generator at the same address
             is refused.
         images: how pictures are sent to the generator.
-        batch: limits on the files of the Batch API, and how often it is looked at.
+        batch: limits on the files of the Batch API, and how often it is asked about its batches.
         give_up_after: requests in a row without an answer (connection, 429, 5xx, after the client's retries) that
             stop the run; the paintings that they were about stay unfinished.
     """
@@ -169,7 +169,7 @@ class RadConfig(Section):
     give_up_after: int = Field(20, gt=0)
 
     @model_validator(mode="after")
-    def _two_models(self) -> "RadConfig":
+    def _refuse_same_model(self) -> "RadConfig":
         one, other = self.generator, self.judge
         if (one.base_url, one.model) == (other.base_url, other.model):
             raise ValueError(
@@ -179,15 +179,14 @@ class RadConfig(Section):
 
     @property
     def models(self) -> dict[str, str]:
-        """Names of both sides' models."""
+        """The names of the models, by side."""
         return {"generator": self.generator.model, "judge": self.judge.model}
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What descriptions depend on beside prompts and models.
+        """The settings that descriptions depend on, except prompts and models.
 
-        Addresses do not belong to it (the same model may stand behind another port tomorrow), nor do limits, waits and
-        prices.
+        Limits, waits and prices are left out; so are addresses, since the same model may have another one tomorrow.
         """
         return {
             "statistics": self.statistics,

@@ -32,11 +32,15 @@ if TYPE_CHECKING:
     import openai
     from openai.types.chat import ChatCompletion
 
-# Failures after which the provider may have written, and counted, a reply.
-PAID = ("timeout", "no_completion", "dropped_text")
-FORMS: tuple[ReplyForm, ...] = ("schema", "object", "text")  # in the order in which an endpoint is asked for them
-_SERVERS_FAULT = "look at the server's log"
-_CHECK_SECONDS = 20.0  # that the check before a run may take
+# Reasons of failed requests that the provider may bill all the same, since it may have written a reply.
+MAY_BE_PAID = ("timeout", "no_completion", "dropped_text")
+FORMS_TO_TRY: tuple[ReplyForm, ...] = (
+    "schema",
+    "object",
+    "text",
+)  # in the order in which an endpoint is asked for them
+_LOOK_AT_LOG = "look at the server's log"
+_CHECK_SECONDS = 20.0  # the check before a run may take so long
 
 
 def _remedy(side: Side, feature: Feature) -> str:
@@ -51,18 +55,18 @@ def _remedy(side: Side, feature: Feature) -> str:
 
 
 class Endpoint:
-    """A side's endpoint; made and closed within an event loop.
+    """The endpoint of one side; it must be made and closed within one event loop.
 
     Args:
-        side: which of the two it is.
+        side: which side this endpoint serves, ``generator`` or ``judge``.
         section: the side's section of the configuration.
-        key: from `read_key`; None where the endpoint wants none.
-        form: the form in which an earlier process of this run got replies; None when there was none. It counts only
-            where the configuration says ``auto``.
+        key: the API key, from `read_key`; None where the endpoint wants no key.
+        form: the form in which an earlier process of this run got replies; None when no earlier process got any. It
+            is used only where the configuration says ``structured: auto``.
 
     Attributes:
         server: the address, the model and the key, with the names of the settings that hold them.
-        client: of `openai`; the Batch API is reached through it.
+        client: the `openai` client; the Batch API is reached through it, too.
         answered: whether the endpoint has answered a request in this run.
         form: the form in which requests ask for their replies.
         form_known: whether `form` is settled, by the configuration or by a reply.
@@ -75,7 +79,7 @@ class Endpoint:
         self.answered = False
         self.form_known = form is not None or section.structured != "auto"
         self.form = form if form is not None and section.structured == "auto" else first_form(section)
-        self._first = asyncio.Lock()  # until an endpoint has answered, it is asked for one thing at a time
+        self._until_answered = asyncio.Lock()  # until an endpoint has answered, it is asked for one thing at a time
         self.slots = asyncio.Semaphore(section.concurrency)
         self.server = OpenAIServer(
             section.base_url,
@@ -92,7 +96,7 @@ class Endpoint:
         self.client = self.server.connect()
 
     async def close(self) -> None:
-        """Close its connections."""
+        """Close the connections to the endpoint."""
         await self.client.close()
 
     async def check(self) -> None:
@@ -117,11 +121,11 @@ class Endpoint:
         """Send a request, and find out at the first one what the endpoint supports.
 
         Args:
-            request: to be sent, in the form `self.form`.
+            request: the request to send; it asks for its reply in the form `self.form`.
             build: makes the same request in another form.
 
         Returns:
-            The request as it was answered, and the reply.
+            The request in the form that the endpoint answered, and the reply.
 
         Raises:
             RequestRefused: the endpoint will not take this request, or did not give its text to the model.
@@ -129,7 +133,7 @@ class Endpoint:
             EndpointDown: the run cannot go on with this endpoint.
         """
         if not self.answered:
-            async with self._first:
+            async with self._until_answered:
                 if not self.answered:
                     return await self._first_reply(request, build)
             request = build(self.form)
@@ -138,45 +142,47 @@ class Endpoint:
     async def _first_reply(self, request: Request, build: Callable[[ReplyForm], Request]) -> tuple[Request, Reply]:
         """Send the first request, if need be in other forms; when none is answered, find what is not supported.
 
-        An error that may say so is not repeated by the client, but the other forms are tried at once, each in one
-        request. An error 500 that has no such cause may pass: the request is sent again with the client's retries.
+        After an error that may mean "this form is not supported", the client does not retry; each other form is tried
+        at once, in one request. An error 500 may also have another cause, which goes away. So the first form is tried
+        again after another form was answered; and when no form was answered and no unsupported feature is found, the
+        request is sent once more, with the client's retries.
 
         Raises:
             RequestFailed: as for `ask`.
-            EndpointDown: as for `ask`; also where the endpoint answers not even plain text.
+            EndpointDown: as for `ask`; also when the endpoint does not answer even the request for plain text.
         """
-        forms = (self.form,) if self.form_known else FORMS[FORMS.index(self.form) :]
-        async with self.server.connect(not_repeated=MAY_BE_UNSUPPORTED) as first:
+        forms = (self.form,) if self.form_known else FORMS_TO_TRY[FORMS_TO_TRY.index(self.form) :]
+        async with self.server.connect(not_repeated=MAY_BE_UNSUPPORTED) as first_client:
             failure: RequestFailed | EndpointDown | None = None
             for form in forms:
                 tried = request if form == self.form else build(form)
                 try:
-                    reply = await self._send(tried, first)
+                    reply = await self._send(tried, first_client)
                 except (RequestFailed, EndpointDown) as error:
                     failure = failure or error
                     if not may_be_unsupported(error):
                         raise
                     continue
-                if failure is not None and (failure.status or 0) >= 500:  # which may have passed meanwhile
+                if failure is not None and (failure.status or 0) >= 500:  # the server may have recovered meanwhile
                     with suppress(RequestFailed):
-                        tried, reply = request, await self._send(request, first)
+                        tried, reply = request, await self._send(request, first_client)
                         form = self.form
                 self.form, self.form_known = form, True
                 return tried, reply
             assert failure is not None
-            feature = await unsupported_feature(self.server, first, tried.body)
+            feature = await unsupported_feature(self.server, first_client, tried.body)
             if feature is THIS_PICTURE:
                 raise RequestRefused(f"http_{failure.status}", failure.detail, failure.status) from failure
             if feature is not None:
                 raise no_support(self.server, feature, failure, _remedy(self.side, feature)) from failure
             if isinstance(failure, RequestRefused):
-                raise self.gives_up(failure) from failure
+                raise self.down_after(failure) from failure
             if isinstance(failure, EndpointDown):
                 raise failure
         try:
             reply = await self._send(request)
         except RequestFailed as error:
-            raise (self.gives_up(error) if may_be_unsupported(error) else error) from error
+            raise (self.down_after(error) if may_be_unsupported(error) else error) from error
         self.form_known = True
         return request, reply
 
@@ -197,29 +203,29 @@ class Endpoint:
         self.answered = True
         return reply
 
-    def gives_up(self, error: RequestFailed) -> EndpointDown:
-        """The error that ends a run whose requests fail one after the other.
+    def down_after(self, error: RequestFailed) -> EndpointDown:
+        """Make the error that ends a run whose requests to this endpoint fail one after the other.
 
         Args:
             error: why the last one of them failed.
         """
-        said = f"{error.reason}: {error.detail}"
+        reason = f"{error.reason}: {error.detail}"
         if error.reason == "no_completion":
             return EndpointDown(
                 f"'{self.server.address}' sends the {self.side} no completions ({error.detail}); mend "
                 f"{self.side}.base_url, which usually ends with /v1, and run again to go on"
             )
         if isinstance(error, RequestUnanswered) and error.status is None:
-            return self.server.no_answer(said)
+            return self.server.no_answer(reason)
         if isinstance(error, RequestUnanswered):
-            remedy = f"wait, or lower {self.side}.requests_per_minute" if error.status == 429 else _SERVERS_FAULT
+            remedy = f"wait, or lower {self.side}.requests_per_minute" if error.status == 429 else _LOOK_AT_LOG
             plain = ", to plain text as well" if error.status in MAY_BE_UNSUPPORTED and not self.answered else ""
             return EndpointDown(
-                f"'{self.server.address}' answers the {self.side} {error.status}{plain} ({said}); {remedy}, and run "
+                f"'{self.server.address}' answers the {self.side} {error.status}{plain} ({reason}); {remedy}, and run "
                 "again to go on"
             )
         return EndpointDown(
-            f"'{self.server.address}' refuses the {self.side}'s requests ({said}); mend {self.side}.parameters or "
+            f"'{self.server.address}' refuses the {self.side}'s requests ({reason}); mend {self.side}.parameters or "
             f"{self.side}.model, and run again"
         )
 
@@ -234,7 +240,7 @@ def first_form(section: EndpointSection) -> ReplyForm:
 
 
 def refuse_dropped_text(request: Request, reply: Reply) -> None:
-    """See that the endpoint gave a request's text to the model.
+    """Check by the count of tokens that the endpoint gave the request's text to the model.
 
     Args:
         request: the request in the form in which it was sent.
@@ -252,7 +258,7 @@ def refuse_dropped_text(request: Request, reply: Reply) -> None:
 
 
 def read_key(side: Side, section: EndpointSection) -> str | None:
-    """The key of a side, from the environment variable that its section names; it goes to the client alone.
+    """Read the API key of a side from the environment variable that its section names.
 
     Args:
         side: which side's key is read.
@@ -280,13 +286,14 @@ def read_key(side: Side, section: EndpointSection) -> str | None:
 
 
 def read_completion(completion: "ChatCompletion") -> Reply:
-    """What a run uses of a completion.
+    """Take from a chat completion what a run uses.
 
     Args:
         completion: from `OpenAIServer.completion`, which checked its form.
 
     Returns:
-        The first choice's message, and the token counts. A text that is said to have no tokens has an unknown number.
+        The first choice's message, and the token counts. Where the endpoint counts 0 tokens for a text, the number of
+        the reply's tokens is unknown, hence None.
     """
     choice = completion.choices[0]
     usage = completion.usage

@@ -1,7 +1,8 @@
 """Exports a run as a folder that this package trains on and that `datasets.load_dataset` loads.
 
-The rows stand in Parquet files, once: ``data/train-00000-of-00001.parquet`` and so on. Beside them are
-``dataset.json`` (the dataset form), ``rad.json`` (how it was made) and ``README.md`` (which files are which split).
+The rows are in Parquet files: ``data/train-00000-of-00001.parquet`` and so on. Beside the folder ``data`` are
+``dataset.json`` (the description of the dataset), ``rad.json`` (how it was made) and ``README.md`` (the card, which
+says which files are which split).
 """
 
 import glob
@@ -27,23 +28,23 @@ from artquant_plugin.train.rad.publishing import card_text
 from artquant_plugin.train.rad.table import ExportRow, ExportSurvey, LeftOut, RadRun, features, rows, survey
 
 RAD_FILE, CARD_FILE, FOLDS_FILE = "rad.json", "README.md", "folds.json"
-# Fields of rad.json that say what the folder was made from, the ones that tell most first.
+# Fields of rad.json that say what the folder was made from, the most important ones first.
 SECTIONS = ("form_version", "with_images", "data", "models", "prompts", "parameters", "files", "content", "run")
-SHARD_BYTES = 400_000_000  # of pictures in one Parquet file
-GROUP_ROWS, GROUP_BYTES = 1000, 32_000_000  # of a row group, which is what memory holds
+SHARD_BYTES = 400_000_000  # a Parquet file has about so many bytes of pictures
+GROUP_ROWS, GROUP_BYTES = 1000, 32_000_000  # limits of a row group, which is in memory as a whole
 
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """What an export did.
+    """What an export wrote, or what it found to be written already.
 
     Args:
-        folder: where the export's files are.
-        splits: number of rows and of descriptions by split.
-        states: number of rows by state.
-        left_out: paintings that have no row, since their picture stands in a stricter split.
-        without_picture: number of rows whose file was not there to be embedded; 0 without pictures.
-        unchanged: whether the folder held the same already, so that nothing was written.
+        folder: the folder with the export's files.
+        splits: number of rows and number of descriptions, by split.
+        states: number of rows by the painting's state.
+        left_out: paintings that have no row, since their picture is also in a stricter split.
+        without_picture: number of rows whose picture's file is missing; 0 for an export without pictures.
+        unchanged: whether the folder held the same export already, so that nothing was written.
     """
 
     folder: Path
@@ -62,17 +63,17 @@ def export_run(
     license: str | None = None,
     overwrite: bool = False,
 ) -> Exported:
-    """Write the folder, all of it or nothing; the same run again is left as it is.
+    """Write the folder as a whole or not at all; a folder that holds the same export is left as it is.
 
-    All paintings of the dataset become rows, since those without an accepted description still have a score to train
-    on; only those whose picture stands in a stricter split as well are left out.
+    All paintings of the dataset become rows, since a painting without an accepted description still has a score to
+    train on. Only those whose picture is also in a stricter split are left out.
 
     Args:
-        run: the run to be exported; what it has by now counts.
+        run: the run to be exported, finished or not.
         out: the export's folder; made when absent.
         with_images: put the pictures' files into the rows.
-        license: of the pictures, exactly as the dataset names it; needed where they are put into the rows.
-        overwrite: replace another export in the folder.
+        license: the license of the pictures, exactly as the dataset names it; required for `with_images`.
+        overwrite: replace a different export that is in the folder.
 
     Raises:
         ArtQuantError: no description was accepted, the folder holds something else, another process writes it, the
@@ -88,48 +89,53 @@ def export_run(
     if not run.store.counts()["accepted"]:
         raise ArtQuantError(f"'{run.folder}' has no accepted description yet; go on with `artquant rad generate`")
     found = survey(run)
-    content = _content(run, found, with_images)
+    content = _content_hash(run, found, with_images)
     with only_exporter(out):
-        return _export(run, found, content, out, with_images, overwrite)
+        return _export_locked(run, found, content, out, with_images, overwrite)
 
 
 @contextmanager
 def only_exporter(out: Path) -> Iterator[None]:
-    """Hold the lock on a folder that appears as a whole.
+    """Hold the lock of an export folder while this context lasts, and remove what a killed export left behind.
 
     Args:
-        out: the folder. The lock's file stands beside it while the lock is held.
+        out: the export folder; the lock's file is beside it while the lock is held.
 
     Raises:
         ArtQuantError: another process writes the folder, or the lock's file cannot be made.
     """
     lock = out.with_name(f".{out.name}.lock")
     with only_writer(lock, out):
-        # A process that was killed after the folder had appeared left the one that it was made in.
+        # A process that was killed may have left the temporary folder in which it made the export.
         for leftover in out.parent.glob(f".{glob.escape(out.name)}.part-*"):
             shutil.rmtree(leftover, ignore_errors=True)
         try:
             yield
         finally:
-            with suppress(OSError):  # Windows removes no open file
-                lock.unlink()  # while it is held: filelock sees that a file that it locked is not there any more
+            with suppress(OSError):  # Windows does not remove an open file
+                # The lock is still held here; a process that waits for it will see that the file is gone.
+                lock.unlink()
 
 
-def _export(run: RadRun, found: ExportSurvey, content: str, out: Path, with_images: bool, overwrite: bool) -> Exported:
-    """What is left of `export_run` when nobody else writes the folder."""
-    before = _earlier(out)
+def _export_locked(
+    run: RadRun, found: ExportSurvey, content: str, out: Path, with_images: bool, overwrite: bool
+) -> Exported:
+    """Do the work of `export_run` while the folder's lock is held."""
+    before = _earlier_record(out)
     if before is not None:
-        stands, wanted = _made_from(before, out), _would_be_made_from(run, content, with_images, out)
-        if stands == wanted:
-            return _exported(out, before, unchanged=True)
+        present, wanted = _made_from(before, out), _would_be_made_from(run, content, with_images, out)
+        if present == wanted:
+            return _summary_of_record(out, before, unchanged=True)
         if not overwrite:
-            refuse_changes(out, stands, wanted, remedy="pass --overwrite to replace it, or another --out")
+            refuse_changes(out, present, wanted, remedy="pass --overwrite to replace it, or another --out")
     with machine_faults(f"'{out}' cannot be written"), atomic_folder(out) as part:
         counted = _write_rows(run, found, part, with_images)
-        if _content(run, found, with_images) != content:
-            raise ArtQuantError(f"'{run.folder}' was written to meanwhile; export it again when it rests")
-        info = _info(run, found, counted)
-        record = _record(run, found, counted, with_images) | {"content": content, "files": _files(part)}
+        if _content_hash(run, found, with_images) != content:
+            raise ArtQuantError(
+                f"'{run.folder}' was written to meanwhile; export it again when no process writes to it"
+            )
+        info = _export_info(run, found, counted)
+        record = _export_record(run, found, counted, with_images) | {"content": content, "files": _file_sizes(part)}
         write_record(part / RAD_FILE, record)
         with atomic_write(part / CARD_FILE) as file:
             file.write(card_text(info, record, features(found.attributes, with_images=with_images)))
@@ -137,30 +143,30 @@ def _export(run: RadRun, found: ExportSurvey, content: str, out: Path, with_imag
         if info.folds is not None and folds.is_file():
             shutil.copyfile(folds, part / FOLDS_FILE)
         write_info(part, info)
-    return _exported(out, record, unchanged=False)
+    return _summary_of_record(out, record, unchanged=False)
 
 
-def _content(run: RadRun, found: ExportSurvey, with_images: bool) -> str:
-    """A hash of all that the folder is made from, except the place of the pictures."""
+def _content_hash(run: RadRun, found: ExportSurvey, with_images: bool) -> str:
+    """Hash all that the export is made from, except the pictures' folder."""
     usage = {f"{side} {outcome}": asdict(sums) for (side, outcome), sums in run.store.usage().items()}
-    facts = [
+    made_from = [
         FORM_VERSION,
         run.record.fingerprint,
         asdict(replace(run.dataset.info, image_root="")),
         usage,
         with_images,
     ]
-    digest = hashlib.sha256(json.dumps(facts).encode())
+    digest = hashlib.sha256(json.dumps(made_from).encode())
     for row, _ in rows(run, found):
         digest.update(json.dumps(row).encode())
     return digest.hexdigest()
 
 
-def _earlier(out: Path) -> dict[str, Any] | None:
-    """The record of an export in a folder; None when the folder is empty or not there.
+def _earlier_record(out: Path) -> dict[str, Any] | None:
+    """Read the record of an export in a folder; None when the folder is empty or missing.
 
     Raises:
-        ArtQuantError: anything else is there, which no export may replace.
+        ArtQuantError: the folder holds something else, which no export may replace.
     """
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return None
@@ -176,19 +182,24 @@ def _earlier(out: Path) -> dict[str, Any] | None:
 
 
 def _made_from(before: dict[str, Any], out: Path) -> dict[str, Any]:
-    """What the export in a folder was made from, with the files that it was left with."""
+    """What the export in a folder was made from, with the files that its record lists."""
     root = Dataset.load(out).info.image_root if (out / INFO_FILE).is_file() else None
     return {**{name: before.get(name) for name in SECTIONS}, "image_root": root}
 
 
 def _would_be_made_from(run: RadRun, content: str, with_images: bool, out: Path) -> dict[str, Any]:
-    """What the same export would be made from now, with the files that are there now."""
-    facts = {"form_version": FORM_VERSION, "with_images": with_images, **_origin(run), "image_root": _image_root(run)}
-    return facts | {"files": _files(out), "content": content}
+    """What a new export would be made from, with the files that are in the folder now."""
+    sections = {
+        "form_version": FORM_VERSION,
+        "with_images": with_images,
+        **_origin(run),
+        "image_root": _image_root(run),
+    }
+    return sections | {"files": _file_sizes(out), "content": content}
 
 
-def _files(folder: Path) -> dict[str, int]:
-    """Sizes of the Parquet files, by name: what tells a whole export from one that lost a file."""
+def _file_sizes(folder: Path) -> dict[str, int]:
+    """Sizes of the Parquet files by name, by which an export that lost a file is recognized."""
     return {path.name: path.stat().st_size for path in sorted((folder / PARQUET_FOLDER).glob("*.parquet"))}
 
 
@@ -196,7 +207,7 @@ def _image_root(run: RadRun) -> str:
     return str(run.dataset.image_root.resolve())
 
 
-def _exported(out: Path, record: dict[str, Any], *, unchanged: bool) -> Exported:
+def _summary_of_record(out: Path, record: dict[str, Any], *, unchanged: bool) -> Exported:
     return Exported(
         out,
         {split: (count["paintings"], count["described"]) for split, count in record["splits"].items()},
@@ -208,21 +219,23 @@ def _exported(out: Path, record: dict[str, Any], *, unchanged: bool) -> Exported
 
 
 @dataclass(frozen=True, slots=True)
-class _Counted:
+class _RowCounts:
+    """What is counted while rows are written: scores and descriptions by split, rows by state, missing pictures."""
+
     scores: dict[str, list[float]]
     described: Counter[str]
     states: Counter[str]
     without_picture: Counter[str]
 
 
-def _write_rows(run: RadRun, found: ExportSurvey, folder: Path, with_images: bool) -> _Counted:
+def _write_rows(run: RadRun, found: ExportSurvey, folder: Path, with_images: bool) -> _RowCounts:
     splits = run.dataset.info.splits
-    counted = _Counted({split: [] for split in splits}, Counter(), Counter(), Counter())
-    stream = _counting(run, found, counted, with_images)
+    counted = _RowCounts({split: [] for split in splits}, Counter(), Counter(), Counter())
+    stream = _counted_rows(run, found, counted, with_images)
     with ProgressBar("export", "row", sum(found.sizes.values())) as bar:
         for split in splits:
             count = found.sizes[split]
-            shards = _shards(run, split, count) if with_images else 1
+            shards = _shard_count(run, split, count) if with_images else 1
             for number in range(shards):
                 share = count * (number + 1) // shards - count * number // shards
                 path = folder / PARQUET_FOLDER / f"{split}-{number:05d}-of-{shards:05d}.parquet"
@@ -230,18 +243,19 @@ def _write_rows(run: RadRun, found: ExportSurvey, folder: Path, with_images: boo
     return counted
 
 
-def _counting(run: RadRun, found: ExportSurvey, counted: _Counted, with_images: bool) -> Iterator[ExportRow]:
+def _counted_rows(run: RadRun, found: ExportSurvey, counted: _RowCounts, with_images: bool) -> Iterator[ExportRow]:
     for row, path in rows(run, found):
         counted.scores[row["split"]].append(row["score"])
         counted.described[row["split"]] += row["description"] is not None
         counted.states[row["state"]] += 1
         if with_images:
-            row["image"] = _picture(path, row)
+            row["image"] = _picture_column(path, row)
             counted.without_picture["all"] += row["image"] is None
         yield row
 
 
-def _picture(path: Path, row: ExportRow) -> dict[str, Any] | None:
+def _picture_column(path: Path, row: ExportRow) -> dict[str, Any] | None:
+    """The value of the column ``image``: the picture's bytes and name; None when the file is missing."""
     if not path.is_file():
         return None
     content = path.read_bytes()
@@ -250,7 +264,7 @@ def _picture(path: Path, row: ExportRow) -> dict[str, Any] | None:
     return {"bytes": content, "path": row["file_name"]}
 
 
-def _shards(run: RadRun, split: str, count: int) -> int:
+def _shard_count(run: RadRun, split: str, count: int) -> int:
     paths = (run.dataset.image_path(painting) for painting in run.dataset.each(split))
     size = sum(path.stat().st_size for path in paths if path.is_file())
     return max(1, min(count, -(-size // SHARD_BYTES)))
@@ -262,14 +276,17 @@ def _write_shard(
     import pyarrow
     from pyarrow import parquet
 
-    schema = features(attributes, with_images=with_images).arrow_schema  # it tells `datasets` what is a picture
+    schema = features(
+        attributes, with_images=with_images
+    ).arrow_schema  # the schema tells `datasets` which column holds pictures
     with atomic_write(path, "wb") as file, parquet.ParquetWriter(file, schema) as writer:
-        for group in _groups(some):
+        for group in _row_groups(some):
             writer.write_table(pyarrow.Table.from_pylist(group, schema))
             bar.advance(len(group))
 
 
-def _groups(some: Iterable[ExportRow]) -> Iterator[list[ExportRow]]:
+def _row_groups(some: Iterable[ExportRow]) -> Iterator[list[ExportRow]]:
+    """Collect rows into groups, each of which is written at once, of up to `GROUP_ROWS` or about `GROUP_BYTES`."""
     group: list[ExportRow] = []
     size = 0
     for row in some:
@@ -282,7 +299,7 @@ def _groups(some: Iterable[ExportRow]) -> Iterator[list[ExportRow]]:
         yield group
 
 
-def _info(run: RadRun, found: ExportSurvey, counted: _Counted) -> DatasetInfo:
+def _export_info(run: RadRun, found: ExportSurvey, counted: _RowCounts) -> DatasetInfo:
     source = run.dataset.info
     models = run.record.models
     splits = {}
@@ -294,7 +311,7 @@ def _info(run: RadRun, found: ExportSurvey, counted: _Counted) -> DatasetInfo:
         name=f"rad-{source.name}",
         image_root=_image_root(run),
         splits=splits,
-        files={},  # they were those of the dataset's JSON lines
+        files={},  # the source dataset's JSON lines, which are not part of the export
         source=f"{source.source}; descriptions by {models['generator']}, judged by {models['judge']}",
     )
 
@@ -306,8 +323,8 @@ def _origin(run: RadRun) -> dict[str, Any]:
     return {"run": record.fingerprint, **sections}
 
 
-def _record(run: RadRun, found: ExportSurvey, counted: _Counted, with_images: bool) -> dict[str, Any]:
-    """How it was made. Folders and endpoints of the one who made it stay out: the file may be published."""
+def _export_record(run: RadRun, found: ExportSurvey, counted: _RowCounts, with_images: bool) -> dict[str, Any]:
+    """The content of rad.json. It names no folder and no endpoint of the maker, since the file may be published."""
     record = run.record
     return {
         "with_images": with_images,

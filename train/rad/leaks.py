@@ -1,9 +1,9 @@
-"""Numbers that give a painting's score away, found in a description.
+"""Finds numbers in a description that give the painting's score away.
 
-A description must rate in words alone. The score itself, written with decimals ("6.8", "six point eight"), counts
-wherever it stands. Any other number counts where it is used as a rating ("scores a 7", "68 out of 100", "in the 83rd
-percentile"), which the rules of `artquant_plugin.replies.rules` tell. Other numbers ("two figures", "1907", "3-point
-perspective") are part of what a painting shows.
+A description must rate in words alone. The score itself, written with decimals ("6.8", "six point eight"), gives it
+away wherever it stands. Any other number does so where it is used as a rating ("scores a 7", "68 out of 100", "in the
+83rd percentile"), as the rules of `artquant_plugin.replies.rules` decide. All other numbers ("two figures", "1907",
+"3-point perspective") belong to what a painting shows.
 """
 
 from artquant_plugin.replies.exclusions import exclusions_for
@@ -16,15 +16,16 @@ _DROPPED = exclusions_for("description", "dropped")
 
 
 def find_score(text: str, score: float, high: float) -> str | None:
-    """The words that give a score away, or None.
+    """Find the words that give a score away; None when there are none.
 
     Args:
-        text: of one level of a description; an empty text gives nothing away.
+        text: the text of one level of a description; it may be empty.
         score: human score of the painting, on the dataset's scale.
-        high: the highest score of the dataset. Scales that end there, at 10 and at 100 are taken for scales of scores.
+        high: the highest score of the dataset's scale. Numbers are compared with the score on this scale, and on the
+            scales up to 10 and up to 100.
 
     Returns:
-        The words as they stand in the text: the score itself where it is there, else the first rating.
+        The words as they stand in the text: the score itself if the text has it, else the first rating.
 
     Example:
         >>> find_score("It would score a 7 at best.", 6.83, 10)
@@ -44,12 +45,12 @@ def find_score(text: str, score: float, high: float) -> str | None:
 
 
 def _is_score(number: WrittenNumber, score: float, high: float) -> bool:
-    """Whether a number is the score, rounded or cut off, on the dataset's scale or on those up to 10 and 100."""
+    """Whether a number is the score, rounded or truncated, on the scale up to `high`, 10 or 100."""
     value = number_value(number.value)
     decimals = len(number.value.replace(",", ".").partition(".")[2])
-    unit = 10.0**-decimals  # of the last decimal
+    last_place = 10.0**-decimals  # 0.1 for a number with one decimal
     for scale in (high, 10.0, 100.0):
         below = score * scale / high - value
-        if abs(below) <= unit / 2 + 1e-9 or 0 <= below < unit - 1e-9:
+        if abs(below) <= last_place / 2 + 1e-9 or 0 <= below < last_place - 1e-9:
             return True
     return False

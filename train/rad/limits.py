@@ -1,4 +1,4 @@
-"""What keeps a run within its caps: requests and tokens per minute, money, and replies that cannot be used.
+"""The limits of a run: requests and tokens per minute, money, and the number of unusable replies in a row.
 
 `aiolimiter` was measured and not taken; docs/rad.md, "Libraries", says why.
 """
@@ -12,22 +12,22 @@ from artquant_plugin.train.rad.store_rows import Side
 
 
 class StopRequested(Exception):
-    """No further request may be made; those in flight are finished."""
+    """No further request may be made, while requests in flight are still finished."""
 
 
 class RepliesUnusable(ArtQuantError):
-    """The run cannot go on, since nothing that a side replies can be used."""
+    """The run stops, since too many replies of one side in a row cannot be used."""
 
 
 class UsableReplies:
     """Watches whether a side's replies can be used, so that a run does not pay for thousands that cannot.
 
     Args:
-        side: whose replies are watched: ``generator`` or ``judge``.
-        most: number of replies in a row that cannot be used, from 1, after which the run stops.
+        side: the side whose replies are watched, ``generator`` or ``judge``.
+        most: the run stops after so many unusable replies in a row; 1 or more.
 
     Attributes:
-        seen: whether a reply of this side could be used since the process began.
+        seen: whether this process has had a usable reply from this side.
     """
 
     def __init__(self, side: Side, most: int) -> None:
@@ -38,14 +38,14 @@ class UsableReplies:
         self._last = ""
 
     def count(self, outcome: str, detail: str) -> None:
-        """Count a reply that is in the store.
+        """Count a reply once it is in the store.
 
-        Refusals, and requests of the Batch API that failed, count only until a reply could be used: after that, they
-        are about the paintings.
+        A malformed reply always counts as unusable. A refusal, or a failed request of the Batch API, does so only
+        until the side has given its first usable reply; after that, its cause is taken to be the painting.
 
         Args:
-            outcome: ``ok``, or the reason why the reply cannot be used. A description that leaks the score can be.
-            detail: what the side wrote, which is told where the run stops.
+            outcome: ``ok``, or the reason why the reply cannot be used. ``leaked_score`` counts as usable here.
+            detail: the text of the reply, which the error quotes if the run stops.
         """
         if outcome == "malformed" or (outcome not in ("ok", "leaked_score") and not self.seen):
             self._in_a_row += 1
@@ -54,7 +54,7 @@ class UsableReplies:
             self.seen, self._in_a_row = True, 0
 
     def check(self) -> None:
-        """See that the run may go on.
+        """Check that the run may go on.
 
         Raises:
             RepliesUnusable: too many replies in a row could not be used.
@@ -68,10 +68,10 @@ class UsableReplies:
 
 
 class Pace:
-    """Spaces the requests to one endpoint evenly, so that no minute has more requests or tokens than its caps.
+    """Spaces the requests to one endpoint evenly, so that no minute has more requests or tokens than the caps allow.
 
     Args:
-        section: a side's section of the configuration, with its caps; without caps nothing waits.
+        section: a side's section of the configuration, with its caps; without caps no request waits.
         stop: an event that is set when the run is to end.
     """
 
@@ -79,16 +79,16 @@ class Pace:
         self._per_request = 60 / section.requests_per_minute if section.requests_per_minute else 0.0
         self._per_token = 60 / section.tokens_per_minute if section.tokens_per_minute else 0.0
         self._stop = stop
-        self._next_request = self._next_token = 0.0  # seconds of the loop's clock
+        self._next_request = self._next_token = 0.0  # in seconds of the event loop's clock
 
     async def wait(self, tokens: int) -> None:
-        """Wait for a request's turn.
+        """Wait until the caps allow a request.
 
         Args:
-            tokens: the most tokens that the request and its reply can have; `count` corrects them later.
+            tokens: the most tokens that the request and its reply can have; `count` corrects this later.
 
         Raises:
-            StopRequested: the run ends meanwhile.
+            StopRequested: the run is to end, and this became known during the wait.
         """
         now = asyncio.get_running_loop().time()
         turn = max(now, self._next_request, self._next_token)
@@ -102,21 +102,24 @@ class Pace:
             raise StopRequested
 
     def count(self, expected: int, used: int) -> None:
-        """Give back the time of tokens that were not used.
+        """Correct the number of tokens that `wait` assumed, so that later requests wait less.
 
         Args:
-            expected: the tokens that `wait` was told.
+            expected: the number of tokens that `wait` was given.
             used: the tokens that the endpoint counted.
         """
         self._next_token -= (expected - used) * self._per_token
 
 
 class Budget:
-    """The money of a run: what is spent, and what requests in flight may still cost.
+    """The money of a run: what has been spent, and what is reserved for requests in flight.
 
     Args:
         limit: the most that may be spent, in the configuration's currency; None for no limit.
-        spent: what earlier runs of the same store spent.
+        spent: what earlier processes of the same run have spent.
+
+    Attributes:
+        exhausted: whether a request was not made because its worst case would pass the limit.
     """
 
     def __init__(self, limit: float | None, spent: float) -> None:
@@ -128,13 +131,13 @@ class Budget:
         self._settled = asyncio.Event()
 
     async def reserve(self, worst: float) -> None:
-        """Set money aside for a request; where there is not enough, wait until requests in flight turn out cheaper.
+        """Reserve money for a request. If too little is left, wait for requests in flight to cost less than reserved.
 
         Args:
             worst: the most that the request can cost.
 
         Raises:
-            StopRequested: there is not enough left, and no request is in flight.
+            StopRequested: too little is left, and no request is in flight.
         """
         while not self.take(worst):
             if not self._in_flight:
@@ -145,13 +148,13 @@ class Budget:
         self._in_flight += 1
 
     def take(self, worst: float) -> bool:
-        """Set money aside without waiting.
+        """Reserve money without waiting.
 
         Args:
             worst: the most that the requests can cost.
 
         Returns:
-            Whether there was enough; otherwise nothing is set aside.
+            Whether enough was left; if not, nothing is reserved.
         """
         if self.limit is not None and self.spent + self._reserved + worst > self.limit:
             return False
@@ -159,7 +162,7 @@ class Budget:
         return True
 
     def settle(self, worst: float, actual: float) -> None:
-        """Count what a request cost that `reserve` let through, and free the rest of what was set aside for it.
+        """Count what a request has cost, and free what `reserve` had reserved for it.
 
         Args:
             worst: the sum that was reserved.
@@ -170,7 +173,7 @@ class Budget:
         self.give_back(worst)
 
     def hold(self, worst: float) -> None:
-        """Set money aside for a batch that is under way already, whether or not there is enough.
+        """Reserve money for a batch that is under way already, even if the limit is passed by it.
 
         Args:
             worst: the most that the batch can cost.
@@ -178,24 +181,24 @@ class Budget:
         self._reserved += worst
 
     def give_back(self, worst: float) -> None:
-        """Free money that was set aside.
+        """Free money that was reserved.
 
         Args:
-            worst: the sum that was set aside.
+            worst: the sum that was reserved.
         """
         self._reserved -= worst
         self._settled.set()
 
 
 def check_budget(limit: float | None, sections: dict[str, EndpointSection]) -> None:
-    """Check that a limit on the cost can be kept: that the worst case of each request is known.
+    """Check that a limit on the cost can be kept, which needs the worst case of each request.
 
     Args:
         limit: the most that may be spent; None for no limit, which needs no check.
         sections: the sides' sections of the configuration, by side.
 
     Raises:
-        ArtQuantError: a limit that is not positive, no price, or no limit on a reply's tokens.
+        ArtQuantError: the limit is not positive, no side has a price, or a reply's tokens have no limit.
     """
     if limit is None:
         return

@@ -1,4 +1,4 @@
-"""What a run did, counted as it goes: the progress bar and the summary."""
+"""Counts what a process does while it works on a run, for the progress bar and the summary."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ class RadSummary:
     Args:
         counts: number of paintings by state, of the whole run directory.
         reasons: number of failed paintings by reason, of the whole run directory, the most frequent first.
-        cost: of all exchanges in the run directory, in the configuration's currency.
-        finished: number of paintings that this process brought to an end.
+        cost: sum of the costs of all exchanges in the run directory, in the configuration's currency.
+        finished: number of paintings that were accepted or failed in this process.
         requests: number of exchanges of this process.
         seconds: time for which this process worked.
-        left: number of unfinished paintings that this process was to work on, those in open batches included.
+        left: number of unfinished paintings among those chosen for this process, with those in open batches.
         interrupted: whether the user stopped the run.
         over_budget: whether ``--max-cost`` stopped the run.
     """
@@ -40,7 +40,7 @@ class RadSummary:
         return not self.counts["accepted"] and (self.counts["failed"] > 0 or self.over_budget)
 
     def lines(self) -> list[str]:
-        """Lines to print: the counts first, then this process's rate, then how to go on."""
+        """Return the lines to print: first the counts, then this process's rate, then how to go on."""
         lines = [", ".join(f"{state} {count:,}" for state, count in self.counts.items())]
         lines += [f"  {count:,} {reason}" for reason, count in self.reasons.items()]
         if self.finished or self.requests:
@@ -61,7 +61,7 @@ class RadSummary:
 
 
 def summary(store: RunStore) -> RadSummary:
-    """A summary of what a run's store holds; the fields about this process's work keep their defaults.
+    """Summarize what a run's store holds; the fields about this process's work keep their defaults.
 
     Args:
         store: the run's store, open for reading or writing.
@@ -73,13 +73,13 @@ class RadMeter:
     """Counts what a process does to a run, and shows it as a progress bar.
 
     Args:
-        total: number of paintings that this process is to bring to an end.
-        refining: number of paintings of the whole run that are begun and have no end yet.
-        cost: of all exchanges so far, in the configuration's currency.
-        show: draw a bar, where the error stream is a terminal.
+        total: number of unfinished paintings that this process is to work on.
+        refining: number of paintings of the whole run in the state ``refining``.
+        cost: sum of the costs of all exchanges so far, in the configuration's currency.
+        show: draw a progress bar if the error stream is a terminal.
 
     Attributes:
-        finished: number of paintings that came to an end, by state.
+        finished: number of paintings that were accepted or failed in this process, by state.
         requests: number of exchanges of this process.
     """
 
@@ -105,7 +105,7 @@ class RadMeter:
 
         Args:
             change: the painting's new state, as the store has it.
-            begun: whether it was ``refining`` before.
+            begun: whether the painting's former state was ``refining``.
         """
         self.refining += (change.state == "refining") - begun
         if change.state != "refining":

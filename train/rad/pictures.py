@@ -1,4 +1,4 @@
-"""Paintings as data URIs, prepared in threads: Pillow lets go of the interpreter while it decodes and scales."""
+"""Encodes pictures as data URIs in threads; Pillow releases the interpreter's lock while it decodes and scales."""
 
 import asyncio
 import base64
@@ -19,7 +19,7 @@ from artquant_plugin.train.rad.store_rows import WorkItem
 
 
 class Pictures:
-    """Encodes paintings of one image folder; a context manager.
+    """Encodes the pictures of one image folder in a pool of threads; a context manager.
 
     Args:
         root: the dataset's image folder; no picture outside of it is read.
@@ -61,17 +61,18 @@ class Pictures:
 
 
 def data_uri(path: Path, sha256: str, images: ImagesSection) -> str:
-    """A picture as a viewer shows it, scaled down to the longest side, as a data URI of a JPEG file.
+    """Encode a picture as a viewer shows it, scaled down if it is too large, as a data URI of a JPEG file.
 
-    A JPEG file that is small enough and would be shown as it is stored goes out unchanged, once it has been decoded.
+    A JPEG file that is small enough and needs no rotation or conversion of colours is sent as it is, once a test has
+    shown that it can be decoded.
 
     Args:
-        path: place of the picture's file.
+        path: path of the picture's file.
         sha256: the hash that the file's bytes should have; empty where it is not known.
         images: the configuration's section on how pictures are sent.
 
     Raises:
-        ArtQuantError: it cannot be read, or is another file than the one that was imported.
+        ArtQuantError: the file cannot be read, or is not the one that was imported.
     """
     picture = open_image(path)
     content = read_picture_file(path)
@@ -88,21 +89,21 @@ def data_uri(path: Path, sha256: str, images: ImagesSection) -> str:
 
 
 def check_images(root: Path, items: list[WorkItem]) -> None:
-    """Look at the header of every picture before anything is sent; a broken rest is found when its turn comes.
+    """Check the header of every picture before anything is sent; damage after the header is found when it is encoded.
 
     Args:
         root: the dataset's image folder; no picture outside of it is read.
-        items: the paintings whose pictures are looked at.
+        items: the paintings whose pictures are checked.
 
     Raises:
-        ArtQuantError: with the first file that cannot be read, and how many others.
+        ArtQuantError: a file cannot be read; the error names the first one and counts the others.
     """
 
-    def bad(item: WorkItem) -> bool:
+    def is_unreadable(item: WorkItem) -> bool:
         return header_size(resolve_inside(root, item.image)) == (0, 0)
 
     with ThreadPoolExecutor(os.cpu_count() or 1) as threads:
-        unreadable = [item for item, is_bad in zip(items, threads.map(bad, items), strict=True) if is_bad]
+        unreadable = [item for item, is_bad in zip(items, threads.map(is_unreadable, items), strict=True) if is_bad]
     if unreadable:
         others = f" ({len(unreadable) - 1} more cannot be read)" if len(unreadable) > 1 else ""
         try:

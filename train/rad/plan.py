@@ -23,7 +23,7 @@ class RadPlan:
         splits: every painting of the dataset, by split.
         config: the run's configuration, files and overrides merged.
         steps: makes requests and reads replies by this configuration and these prompts.
-        record: what the run is made from, for its run.json.
+        record: the content of the run's run.json, which says what the run is made from.
     """
 
     data: Dataset
@@ -33,7 +33,7 @@ class RadPlan:
     record: RunRecord
 
     def items(self) -> list[WorkItem]:
-        """Every painting of the dataset, as a new run begins with it."""
+        """Return every painting of the dataset in the state in which a new run begins."""
         rows = [(split, painting) for split, paintings in self.splits.items() for painting in paintings]
         return [
             WorkItem(position, p.id, split, p.image, p.sha256, p.score, p.category)
@@ -42,7 +42,7 @@ class RadPlan:
 
 
 def plan(data: str, config: RadConfig) -> RadPlan:
-    """Read dataset and prompts.
+    """Read the dataset and the prompts, and put them together with the configuration.
 
     Args:
         data: name of an imported dataset, or its folder.
@@ -65,10 +65,10 @@ def plan(data: str, config: RadConfig) -> RadPlan:
 
 
 def check_options(planned: RadPlan, splits: Sequence[str] | None, limit: int | None, max_cost: float | None) -> None:
-    """Check what `generate` is asked for, before anything is written or sent.
+    """Check the options of `generate` before anything is written or sent.
 
     Args:
-        planned: the run that is asked for.
+        planned: the run that the options are for.
         splits: names of splits; None for all.
         limit: number of paintings; None for all.
         max_cost: the most that may be spent, in the configuration's currency; None for no limit.

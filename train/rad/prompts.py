@@ -1,4 +1,4 @@
-"""The templates that generator and judge are asked with, and the statistics of the scores that fill them."""
+"""The prompt templates for generator and judge, and the statistics of the scores that the prompts tell."""
 
 import functools
 import hashlib
@@ -22,19 +22,20 @@ from artquant_plugin.train.rad.store_rows import WorkItem
 
 Scope = Literal["train", "split", "dataset"]
 
-_DATA = {"dataset", "category", "low", "high", "n", "mean", "median", "variance", "deviation", "levels"}
-_SCORE = {"score", "percentile", "standing"}
+# Variables that templates may use: about the dataset, and about the painting's score.
+_DATA_VARIABLES = {"dataset", "category", "low", "high", "n", "mean", "median", "variance", "deviation", "levels"}
+_SCORE_VARIABLES = {"score", "percentile", "standing"}
 
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """The distribution that scores are told against.
+    """The distribution of the scores with which the prompts compare a painting's score.
 
     Args:
-        scores: all scores, ascending; one or more.
+        scores: all scores in ascending order; there is one at least.
         mean: arithmetic mean of the scores.
         median: median of the scores; of an even number, the mean of the two in the middle.
-        variance: their variance as of a whole population: the mean squared distance from the mean.
+        variance: population variance of the scores: the mean squared distance from the mean.
     """
 
     scores: tuple[float, ...]
@@ -56,11 +57,11 @@ class Statistics:
 
     @property
     def deviation(self) -> float:
-        """Standard deviation."""
+        """Standard deviation of the scores: the square root of the variance."""
         return self.variance**0.5
 
     def percentile(self, score: float) -> float:
-        """Share of the scores that are lower, with half of those that are equal, from 0 to 100.
+        """Percentage, from 0 to 100, of the scores that are lower; of equal scores one half counts.
 
         Args:
             score: any number; it need not be one of the scores.
@@ -73,7 +74,7 @@ class Statistics:
 
 
 def statistics_by_split(splits: Mapping[str, Sequence[Painting]], scope: Scope) -> dict[str, Statistics]:
-    """The statistics that the prompts of each split's paintings tell.
+    """Compute, for each split, the statistics that the prompts about its paintings tell.
 
     Args:
         splits: the dataset's paintings, by split.
@@ -81,7 +82,7 @@ def statistics_by_split(splits: Mapping[str, Sequence[Painting]], scope: Scope) 
             there is no such split), ``split`` those of the painting's own split, ``dataset`` those of all splits.
 
     Raises:
-        ArtQuantError: no painting at all.
+        ArtQuantError: the dataset has no painting at all.
     """
     everything = [painting.score for paintings in splits.values() for painting in paintings]
     if not everything:
@@ -89,8 +90,8 @@ def statistics_by_split(splits: Mapping[str, Sequence[Painting]], scope: Scope) 
     if scope == "split":
         return {split: Statistics.of([p.score for p in paintings]) for split, paintings in splits.items() if paintings}
     training = [painting.score for painting in splits.get("train", ())]
-    told = Statistics.of(training if scope == "train" and training else everything)
-    return dict.fromkeys(splits, told)
+    shared = Statistics.of(training if scope == "train" and training else everything)
+    return dict.fromkeys(splits, shared)
 
 
 class RequestTemplate(Section):
@@ -106,11 +107,11 @@ class RequestTemplate(Section):
 
 
 class RankPhrase(Section):
-    """Words for a place among the others.
+    """Words for a painting's rank among the others.
 
     Args:
-        below: these words are for percentiles below this one, above 0.
-        words: words that tell such a place, such as "well below the average".
+        below: the upper end, above 0, of the percentiles that these words describe; it is not included.
+        words: words that describe such a rank, such as "well below the average".
     """
 
     below: float = Field(gt=0)
@@ -118,15 +119,15 @@ class RankPhrase(Section):
 
 
 class Feedback(Section):
-    """Templates of what generator and judge are told about their last reply.
+    """Templates of what generator or judge is told about its last reply.
 
     Args:
-        judged: after a consistency judge's no.
-        too_favourable: after a blind judge's estimate that was too high.
-        too_critical: after a blind judge's estimate that was too low.
-        leaked_score: after a description that tells a score.
-        malformed: after a reply that is no description.
-        no_verdict: what the judge is told after a reply of its own that is no verdict; stands below its message.
+        judged: told to the generator when a consistency judge rejects its description.
+        too_favourable: told to the generator when a blind judge's estimate is too high.
+        too_critical: told to the generator when a blind judge's estimate is too low.
+        leaked_score: told to the generator when its description gives the score away.
+        malformed: told to the generator when its reply is no description.
+        no_verdict: told to the judge, at the end of its user message, when its own last reply is no verdict.
     """
 
     judged: str
@@ -142,11 +143,11 @@ class PromptFile(Section):
 
     Args:
         levels: what each of the three levels is about, by level, in the levels' order.
-        standing: words for a score's place among the others, by rising percentile; the last one is above 100.
+        standing: words for a score's rank among the others, by rising percentile; the last bound is above 100.
         generator: the messages that ask for a description.
         consistency: the messages that ask a judge that is told the score whether a description agrees with it.
         blind: the messages that ask a judge that is not told the score to estimate it.
-        feedback: what is told about a description that was sent back, or about a verdict that could not be read.
+        feedback: texts about a description that was sent back, or about a verdict that could not be read.
     """
 
     levels: dict[str, str]
@@ -158,7 +159,7 @@ class PromptFile(Section):
 
     @field_validator("levels")
     @classmethod
-    def _all_levels(cls, levels: dict[str, str]) -> dict[str, str]:
+    def _levels_in_order(cls, levels: dict[str, str]) -> dict[str, str]:
         if tuple(levels) != DESCRIPTION_LEVELS:
             raise ValueError(f"these must be {', '.join(DESCRIPTION_LEVELS)}, in this order")
         return levels
@@ -172,24 +173,24 @@ class PromptFile(Section):
         return standing
 
 
-_ALLOWED = {
-    "generator": _DATA | _SCORE | {"feedback"},
-    "consistency": _DATA | _SCORE | {"text"},
-    "blind": _DATA | {"text"},  # a judge that was told the score could repeat it
-    "feedback": _DATA | _SCORE | {"reason", "text", "found", "problem"},
+_ALLOWED_VARIABLES = {
+    "generator": _DATA_VARIABLES | _SCORE_VARIABLES | {"feedback"},
+    "consistency": _DATA_VARIABLES | _SCORE_VARIABLES | {"text"},
+    "blind": _DATA_VARIABLES | {"text"},  # a judge that was told the score could repeat it
+    "feedback": _DATA_VARIABLES | _SCORE_VARIABLES | {"reason", "text", "found", "problem"},
 }
 
 
 class Prompts:
-    """Templates of a file, ready to be filled for paintings of one dataset.
+    """The compiled templates of a file, which it fills for paintings of one dataset.
 
     Args:
         file: the templates, as read from a file of prompts.
-        info: the dataset that the templates tell of.
-        statistics: the statistics that each split's paintings are told, from `statistics_by_split`.
+        info: the content of the dataset's dataset.json.
+        statistics: the statistics that the prompts tell, by split, from `statistics_by_split`.
 
     Raises:
-        ArtQuantError: a template that is no Jinja2 or uses what it may not.
+        ArtQuantError: a template is not valid Jinja2, or uses a variable that it must not use.
     """
 
     def __init__(self, file: PromptFile, info: DatasetInfo, statistics: Mapping[str, Statistics]) -> None:
@@ -201,19 +202,19 @@ class Prompts:
         )
         self._templates = {
             (section, name): _compile(environment, section, name, text)
-            for section, names in _texts(file)
+            for section, names in _templates_by_section(file)
             for name, text in names.items()
         }
-        self._system = functools.lru_cache(maxsize=4096)(self._fill_system)
+        self._shared_system = functools.lru_cache(maxsize=4096)(self._fill_system)
 
     @classmethod
     def read(cls, path: Path, info: DatasetInfo, statistics: Mapping[str, Statistics]) -> "Prompts":
         """Read a file of prompts.
 
         Args:
-            path: of the file; one that ships is found by its name.
-            info: the dataset that the templates tell of.
-            statistics: the statistics that each split's paintings are told, from `statistics_by_split`.
+            path: path of the file; a file that ships with this package is found by its name.
+            info: the content of the dataset's dataset.json.
+            statistics: the statistics that the prompts tell, by split, from `statistics_by_split`.
 
         Raises:
             ArtQuantError: there is no such file, or it is not of this form.
@@ -222,9 +223,9 @@ class Prompts:
 
     @property
     def hashes(self) -> dict[str, str]:
-        """SHA-256 of each text of the file in hexadecimal digits, by its place such as ``generator.user``."""
+        """SHA-256 in hexadecimal digits of ``levels``, ``standing`` and every template, such as ``generator.user``."""
         content: dict[str, Any] = {"standing": self.file.model_dump()["standing"], "levels": self.file.levels}
-        for section, names in _texts(self.file):
+        for section, names in _templates_by_section(self.file):
             content |= {f"{section}.{name}": text for name, text in names.items()}
         return {place: hashlib.sha256(json.dumps(value).encode()).hexdigest() for place, value in content.items()}
 
@@ -238,7 +239,7 @@ class Prompts:
             The system message and the user message.
         """
         user = self._fill("generator", "user", item, feedback=item.feedback)
-        return self._system("generator", item.split, item.category), user
+        return self._shared_system("generator", item.split, item.category), user
 
     def judge(self, mode: str, item: WorkItem) -> tuple[str, str]:
         """Fill the messages that ask for a verdict.
@@ -248,30 +249,30 @@ class Prompts:
             item: the painting whose draft is to be judged; it has one.
 
         Returns:
-            The system message and the user message, which ends with what was wrong with the judge's last reply to this
-            draft, if that was no verdict.
+            The system message and the user message. If the judge's last reply to this draft was no verdict, the user
+            message ends with what was wrong with it.
         """
         assert item.draft is not None
         user = self._fill(mode, "user", item, text=join_description(item.draft))
         if item.feedback:
             user = f"{user}\n\n{item.feedback}"
-        return self._system(mode, item.split, item.category), user
+        return self._shared_system(mode, item.split, item.category), user
 
     def feedback(self, name: str, item: WorkItem, *, reason: str = "", found: str = "", problem: str = "") -> str:
-        """Fill what the generator is told about its last description, or the judge about its last reply.
+        """Fill a feedback template: the text that tells generator or judge what was wrong with its last reply.
 
         Args:
-            name: which of the templates in `Feedback`.
+            name: name of the template: a field of `Feedback`.
             item: the painting whose description was sent back.
             reason: the judge's reason for its verdict; empty where no judge was asked.
-            found: the words of the description that tell a score; empty where there are none.
-            problem: why a reply is no description or no verdict; empty where it is one.
+            found: the words of the description that give the score away; empty when it does not.
+            problem: why a reply is no description or no verdict; empty when it is one.
         """
         text = join_description(item.draft) if item.draft else ""
         return self._fill("feedback", name, item, reason=reason, text=text, found=found, problem=problem)
 
     def standing(self, percentile: float) -> str:
-        """Words for a place among the other scores.
+        """Choose the words for a rank among the other scores.
 
         Args:
             percentile: share of the scores that are lower, from 0 to 100.
@@ -279,39 +280,39 @@ class Prompts:
         return next(item.words for item in self.file.standing if percentile < item.below)
 
     def _fill_system(self, section: str, split: str, category: str | None) -> str:
-        """Fill a system message from a split and a category alone, so that many paintings share it."""
-        return _render(self._templates[section, "system"], section, "system", self._data(split, category))
+        """Fill a system message; it depends on split and category only, so that many paintings share one."""
+        return _render(self._templates[section, "system"], section, "system", self._data_values(split, category))
 
     def _fill(self, section: str, name: str, item: WorkItem, **more: str | None) -> str:
-        values = self._data(item.split, item.category) | more
+        values = self._data_values(item.split, item.category) | more
         if section != "blind":
             percentile = self.statistics[item.split].percentile(item.score)
             values |= {"score": item.score, "percentile": percentile, "standing": self.standing(percentile)}
         return _render(self._templates[section, name], section, name, values)
 
-    def _data(self, split: str, category: str | None) -> dict[str, Any]:
-        told = self.statistics[split]
+    def _data_values(self, split: str, category: str | None) -> dict[str, Any]:
+        statistics = self.statistics[split]
         low, high = self.info.score_range
         return {
             "dataset": self.info.name,
             "category": category,
             "low": low,
             "high": high,
-            "n": len(told.scores),
-            "mean": told.mean,
-            "median": told.median,
-            "variance": told.variance,
-            "deviation": told.deviation,
+            "n": len(statistics.scores),
+            "mean": statistics.mean,
+            "median": statistics.median,
+            "variance": statistics.variance,
+            "deviation": statistics.deviation,
             "levels": self.file.levels,
         }
 
 
-def _texts(file: PromptFile) -> list[tuple[str, dict[str, str]]]:
+def _templates_by_section(file: PromptFile) -> list[tuple[str, dict[str, str]]]:
     return [(name, getattr(file, name).model_dump()) for name in ("generator", "consistency", "blind", "feedback")]
 
 
 def _compile(environment: ImmutableSandboxedEnvironment, section: str, name: str, text: str) -> Template:
-    allowed = _DATA if name == "system" else _ALLOWED[section]
+    allowed = _DATA_VARIABLES if name == "system" else _ALLOWED_VARIABLES[section]
     try:
         used = meta.find_undeclared_variables(environment.parse(text))
         template = environment.from_string(text)

@@ -1,4 +1,4 @@
-"""Writes a run or a dataset as label files, in the form in which the paper's authors publish RAD.
+"""Writes a run or a dataset as label files, in the form in which the paper's authors published RAD.
 
 `artquant_plugin.data.importers.rad` describes the form and reads it.
 """
@@ -24,7 +24,7 @@ from artquant_plugin.prompting.questions import DESCRIBE_QUESTION, SCORE_QUESTIO
 from artquant_plugin.train.rad.export import only_exporter
 from artquant_plugin.train.rad.table import RadRun, survey
 
-AT_ONCE = 1000
+PAINTINGS_AT_ONCE = 1000
 Label = dict[str, Any]
 
 
@@ -32,9 +32,9 @@ def write_published(source: RadRun | Dataset, out: Path, values: Sequence[float]
     """Write SPLIT_score.json and, where there are descriptions, SPLIT_description.json.
 
     Args:
-        source: a run, whose accepted descriptions are taken, or a dataset with descriptions of its own.
-        out: the folder that is made; it must not exist.
-        values: level values of ``level_probs``, best first; the dataset's own, or the default, when None.
+        source: a run, whose accepted descriptions are written, or a dataset that has descriptions itself.
+        out: the folder to make, which must not exist.
+        values: the level values for ``level_probs``, best first; None for the dataset's, or else the default values.
 
     Returns:
         Number of records by file.
@@ -49,26 +49,26 @@ def write_published(source: RadRun | Dataset, out: Path, values: Sequence[float]
     with machine_faults(f"'{out}' cannot be written"), only_exporter(out):
         if out.exists():
             raise ArtQuantError(f"'{out}' exists; remove it, or pass another --out")
-        return _write(source, out, scale)
+        return _write_files(source, out, scale)
 
 
-def _write(source: RadRun | Dataset, out: Path, scale: LevelScale) -> dict[str, int]:
+def _write_files(source: RadRun | Dataset, out: Path, scale: LevelScale) -> dict[str, int]:
     counts: Counter[str] = Counter()
     with atomic_folder(out) as part, ExitStack() as stack:
         files: dict[str, Any] = {}
         for name, record in _records(source, scale):
             if name not in files:
                 files[name] = stack.enter_context(atomic_write(part / name))
-                stack.callback(files[name].write, "\n]\n")  # runs before the file is closed
+                stack.callback(files[name].write, "\n]\n")  # the stack calls this before it closes the file
             files[name].write(("[\n" if not counts[name] else ",\n") + json.dumps(record, ensure_ascii=False))
             counts[name] += 1
     return dict(counts)
 
 
 def _records(source: RadRun | Dataset, scale: LevelScale) -> Iterator[tuple[str, Label]]:
-    """Every record with the name of its file."""
-    stream = _of_run(source) if isinstance(source, RadRun) else _of_dataset(source)
-    while some := list(islice(stream, AT_ONCE)):
+    """Yield every record with the name of the file that it belongs to."""
+    stream = _paintings_of_run(source) if isinstance(source, RadRun) else _paintings_of_dataset(source)
+    while some := list(islice(stream, PAINTINGS_AT_ONCE)):
         labels = scale.soft_labels([painting.score for _, painting in some])
         for (split, painting), label in zip(some, labels, strict=True):
             yield f"{split}_score.json", score_record(painting, label.tolist(), scale)
@@ -76,24 +76,24 @@ def _records(source: RadRun | Dataset, scale: LevelScale) -> Iterator[tuple[str,
                 yield f"{split}_description.json", description_record(painting)
 
 
-def _of_run(run: RadRun) -> Iterator[tuple[str, Painting]]:
+def _paintings_of_run(run: RadRun) -> Iterator[tuple[str, Painting]]:
     absent = {item.id for item in survey(run).left_out}
     for painting, result in run.paintings():
         if painting.id not in absent:
             yield result.split, replace(painting, description=result.description)
 
 
-def _of_dataset(dataset: Dataset) -> Iterator[tuple[str, Painting]]:
+def _paintings_of_dataset(dataset: Dataset) -> Iterator[tuple[str, Painting]]:
     for split in dataset.info.splits:
         for painting in dataset.each(split):
             yield split, painting
 
 
 def score_record(painting: Painting, probabilities: Sequence[float], scale: LevelScale) -> Label:
-    """The record that asks for a score; the answer's word is that of the lowest level not below the score.
+    """Make a record that asks for a score; its answer names the lowest level whose value is not below the score.
 
     Args:
-        painting: the painting, whose score counts.
+        painting: the painting with its score.
         probabilities: probability of each level, best first; they sum to 1.
         scale: the levels' words and values.
     """
@@ -109,7 +109,7 @@ def score_record(painting: Painting, probabilities: Sequence[float], scale: Leve
 
 
 def description_record(painting: Painting) -> Label:
-    """The record that asks for a description.
+    """Make a record that asks for a description.
 
     Args:
         painting: the painting, which has a description.

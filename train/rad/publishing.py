@@ -1,6 +1,6 @@
-"""The card of an export, and a dataset repository on the Hub that holds several exports.
+"""Makes the card of an export, and the files of a dataset repository on the Hub that holds several exports.
 
-Each export is a configuration of the repository, in a folder of its name.
+Each export is a configuration of the repository; its files are in a folder with the configuration's name.
 """
 
 import json
@@ -31,7 +31,7 @@ EXPORT = Whitelist(
     left_out=(r"README\.md", r"\.gitattributes"),
     loaded=(),
 )
-LICENSES = {  # the Hub's names
+LICENSES = {  # the Hub's identifiers of licenses, by the name that a dataset gives
     "Apache-2.0": "apache-2.0",
     "CC BY 4.0": "cc-by-4.0",
     "CC BY-NC-ND 4.0": "cc-by-nc-nd-4.0",
@@ -44,7 +44,7 @@ class PublishedExport:
     """An export as one configuration of the repository.
 
     Args:
-        config: name of the configuration, which is its folder's, too.
+        config: name of the configuration and of its folder.
         dataset: the export's rows and its dataset.json.
         record: the content of the export's rad.json.
     """
@@ -63,14 +63,14 @@ def rad_publication(
     license: str | None = None,
     overwrite: bool = False,
 ) -> tuple[Publication, str]:
-    """The files of an export, beside those of other sources that the repository has.
+    """Prepare the publication of an export in a repository that may hold exports of other datasets.
 
     Args:
         folder: the folder of `artquant rad export`.
-        target: the repository on the Hub, of the kind dataset.
-        config: name of the configuration, of small letters, digits, _ and -; the source dataset's name when None.
-        with_images: whether the export's pictures are to be published; must be so if it has any.
-        license: of the pictures, exactly as the dataset names it; needed to publish them.
+        target: the dataset repository on the Hub.
+        config: name of the configuration, of small letters, digits, _ and -; None for the source dataset's name.
+        with_images: publish the export's pictures; must be True for an export with pictures, and False without.
+        license: the license of the pictures, exactly as the dataset names it; required to publish pictures.
         overwrite: replace files in the repository that somebody else put there or changed.
 
     Returns:
@@ -80,7 +80,7 @@ def rad_publication(
         ArtQuantError: the folder is no export, holds files that do not belong to one, or holds pictures whose
             publication the user has not confirmed.
     """
-    source = _source(folder, config)
+    source = _open_export(folder, config)
     terms = source.dataset.info.license
     embedded = bool(source.record["with_images"])
     if embedded and not (with_images and license == terms):
@@ -91,27 +91,27 @@ def rad_publication(
     if with_images and not embedded:
         raise ArtQuantError(f"'{folder}' holds no pictures; export it again with --with-images, or leave it out here")
     files: dict[str, FileContent] = {f"{source.config}/{name}": path for name, path in EXPORT.files(folder).items()}
-    files[f"{source.config}/{INFO_FILE}"] = _info(folder)
+    files[f"{source.config}/{INFO_FILE}"] = _info_without_place(folder)
     prefix = f"{source.config}/"
     publication = Publication(
         target,
         check_no_home_folders(files),
-        # What `datasets` would read as rows, whoever put it there.
+        # `datasets` reads every file in this folder as rows, whoever put it there.
         replace(EXPORT, loaded=(rf"{source.config}/{PARQUET_FOLDER}/.*",)),
         overwrite=overwrite,
         stays=lambda name: "/" in name and not name.startswith(prefix),
     )
-    everything = sorted([source, *_others(publication)], key=lambda item: item.config)
+    everything = sorted([source, *_exports_on_hub(publication)], key=lambda item: item.config)
     publication.add(CARD_FILE, rad_card(target, everything).encode())
     return publication, source.config
 
 
 def rad_card(target: Target, sources: list[PublishedExport]) -> str:
-    """README.md: metadata of all configurations, and a chapter on each.
+    """Write the repository's README.md: metadata of all configurations, and a chapter on each.
 
     Args:
         target: the repository on the Hub.
-        sources: the exports that it holds, one at least.
+        sources: the exports that the repository holds, one at least.
     """
     headers = [card_header(item.dataset.info, item.config, f"{item.config}/{PARQUET_FOLDER}") for item in sources]
     configs = [config for header in headers for config in header["configs"]]
@@ -120,7 +120,7 @@ def rad_card(target: Target, sources: list[PublishedExport]) -> str:
             config.pop("default", None)
     licenses = {(header["license"], header.get("license_name")) for header in headers}
     header = headers[0] | {"pretty_name": "RAD: aesthetic descriptions of paintings", "configs": configs}
-    if len(licenses) > 1:  # one field for all of them: the chapters name each source's own
+    if len(licenses) > 1:  # the metadata have one field; the chapters name each source's license
         header |= {"license": "other", "license_name": "per-configuration"}
     rows = sum(split.n for item in sources for split in item.dataset.info.splits.values())
     header["size_categories"] = [_size_category(rows)]
@@ -158,19 +158,19 @@ _LIMITS = (
 )
 
 
-def _source(folder: Path, config: str | None) -> PublishedExport:
-    record = _read(folder)
+def _open_export(folder: Path, config: str | None) -> PublishedExport:
+    record = _read_rad_record(folder)
     name = config or str(record["data"]["name"])
     if not re.fullmatch(r"[a-z0-9_-]+", name):
         raise ArtQuantError(f"configuration {name!r} is not of small letters, digits, _ and -; pass --config NAME")
     return PublishedExport(name, Dataset.load(folder), record)
 
 
-def _read(folder: Path) -> dict[str, Any]:
-    """The record of an export.
+def _read_rad_record(folder: Path) -> dict[str, Any]:
+    """Read the record rad.json of an export.
 
     Raises:
-        ArtQuantError: the folder has none.
+        ArtQuantError: the folder has no such record.
     """
     remedy = "name the folder of `artquant rad export`"
     fields = ("data", "models", "with_images", "splits", "rounds")
@@ -180,28 +180,28 @@ def _read(folder: Path) -> dict[str, Any]:
     return record
 
 
-def _info(folder: Path) -> bytes:
-    """dataset.json without the place of the pictures on this machine."""
+def _info_without_place(folder: Path) -> bytes:
+    """Return the content of dataset.json without the pictures' folder on this machine."""
     content = json.loads((folder / INFO_FILE).read_text(encoding="utf-8"))
     return (json.dumps(content | {"image_root": "pictures"}, indent=2, ensure_ascii=False) + "\n").encode()
 
 
-def _others(publication: Publication) -> list[PublishedExport]:
-    """The configurations that are on the Hub already."""
+def _exports_on_hub(publication: Publication) -> list[PublishedExport]:
+    """Return the other configurations, which are on the Hub already and stay there."""
     infos = publication.staying(f"/{INFO_FILE}")
     records = publication.staying(f"/{RAD_FILE}")
     return [
         PublishedExport(
             name.partition("/")[0],
             Dataset.load(infos[f"{path.parent.name}/{INFO_FILE}"].parent),
-            _read(path.parent),
+            _read_rad_record(path.parent),
         )
         for name, path in records.items()
     ]
 
 
 def _size_category(rows: int) -> str:
-    """The Hub's name of a number of rows.
+    """The Hub's name of the range in which a number of rows lies.
 
     Example:
         >>> [_size_category(rows) for rows in (12, 70_000)]
@@ -212,7 +212,7 @@ def _size_category(rows: int) -> str:
 
 
 def card_header(info: DatasetInfo, name: str, folder: str = PARQUET_FOLDER) -> dict[str, Any]:
-    """The card's metadata, by which `datasets` finds the splits.
+    """Make the card's metadata, by which `datasets` finds the splits.
 
     Args:
         info: the content of the export's dataset.json.
@@ -240,7 +240,7 @@ def card_header(info: DatasetInfo, name: str, folder: str = PARQUET_FOLDER) -> d
 
 
 def card_text(info: DatasetInfo, record: dict[str, Any], columns: Any) -> str:
-    """The whole card.
+    """Write the card of one export as a whole.
 
     Args:
         info: the content of the export's dataset.json.
@@ -262,7 +262,7 @@ def card_text(info: DatasetInfo, record: dict[str, Any], columns: Any) -> str:
 
 
 def card_sections(info: DatasetInfo, record: dict[str, Any]) -> list[str]:
-    """Lines about one source: its splits, its scores, how its descriptions came about, its terms.
+    """Write the lines about one export: its splits and scores, how its descriptions were made, and its terms.
 
     Args:
         info: the content of the export's dataset.json.
@@ -274,20 +274,20 @@ def card_sections(info: DatasetInfo, record: dict[str, Any]) -> list[str]:
         f"statistics, and judged by `{record['models']['judge']}`, which sees no picture, until text and score "
         "agree (ArtQuant, arXiv:2512.23413, the section on collecting descriptions).",
         "",
-        *_splits(info, record),
+        *_split_table(info, record),
         "",
         f"Scores are in [{low:g}, {high:g}]. Every painting has a row; one whose description was not accepted has "
         "its score and the reason. Splits are the dataset's; a picture that stands in several stays in the "
         f"strictest alone ({len(record['left_out']):,} paintings were left out for it).",
         "",
-        *_making(record),
+        *_rounds_and_failures(record),
         "",
         f"Scores: {info.source}. Terms: {info.license}.",
         "",
     ]
 
 
-def _splits(info: DatasetInfo, record: dict[str, Any]) -> list[str]:
+def _split_table(info: DatasetInfo, record: dict[str, Any]) -> list[str]:
     lines = ["| split | paintings | descriptions | mean score | variance |", "|---|---|---|---|---|"]
     for split, count in record["splits"].items():
         found = info.splits[split]
@@ -297,17 +297,17 @@ def _splits(info: DatasetInfo, record: dict[str, Any]) -> list[str]:
 
 
 def column_table(columns: Iterable[str]) -> list[str]:
-    """Lines of a table that tells what columns hold.
+    """Write the lines of a table that says what each column holds.
 
     Args:
         columns: names of columns, in the order of the lines.
     """
-    told = {name: text for name, _, text in COLUMNS}
-    told |= {"attributes": "scores of single aspects, as in the dataset", "image": "the picture's file"}
-    return ["| column | holds |", "|---|---|", *(f"| `{name}` | {told[name]} |" for name in columns)]
+    meanings = {name: text for name, _, text in COLUMNS}
+    meanings |= {"attributes": "scores of single aspects, as in the dataset", "image": "the picture's file"}
+    return ["| column | holds |", "|---|---|", *(f"| `{name}` | {meanings[name]} |" for name in columns)]
 
 
-def _making(record: dict[str, Any]) -> list[str]:
+def _rounds_and_failures(record: dict[str, Any]) -> list[str]:
     lines = ["| round | accepted | failed |", "|---|---|---|"]
     for number, count in record["rounds"].items():
         lines.append(f"| {number} | {count['accepted']:,} | {count['failed']:,} |")

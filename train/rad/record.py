@@ -1,4 +1,4 @@
-"""The record run.json of a RAD run: what the run is made from, so that a later one goes on with it or refuses."""
+"""The record run.json of a RAD run: what it is made from, by which a later run continues it or refuses to."""
 
 import hashlib
 import json
@@ -20,14 +20,14 @@ class RunRecord:
     """What a RAD run is made from: the content of its run.json.
 
     Args:
-        data: ``folder`` (absolute), ``name``, ``license``, ``score_range``, ``splits`` (number of paintings by split)
-            and ``sha256`` over all paintings.
-        prompts: hash of each template by its name in the file of prompts.
-        models: ``generator`` and ``judge``, by name.
-        parameters: everything else that descriptions depend on.
-        config: the whole configuration, as merged. It names the keys' variables and holds no key.
-        versions: of Python and packages, when the run was last started.
-        git_commit: of this package's checkout; None when it is none.
+        data: the dataset's ``folder`` (absolute), ``name``, ``license``, ``score_range``, ``splits`` (number of
+            paintings by split) and ``sha256`` (hash over all paintings).
+        prompts: hash of each template, by its name in the file of prompts.
+        models: names of the models, under ``generator`` and ``judge``.
+        parameters: all other settings that descriptions depend on, from `RadConfig.identity`.
+        config: the whole merged configuration. It names the environment variables of the keys, and holds no key.
+        versions: versions of Python and packages when the run was last started.
+        git_commit: commit of this package's checkout; None outside of a checkout.
     """
 
     data: dict[str, Any]
@@ -40,7 +40,7 @@ class RunRecord:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """The sections that descriptions depend on, of JSON types; without the dataset's folder, which may move."""
+        """The sections that descriptions depend on, as JSON types; without the dataset's folder, which may move."""
         found = {name: getattr(self, name) for name in IDENTITY}
         found["data"] = {key: value for key, value in self.data.items() if key != "folder"}
         return json.loads(json.dumps(found))
@@ -68,20 +68,20 @@ class RunRecord:
         return None if content is None else cls(**{name: content[name] for name in fields})
 
     def write(self, run: Path) -> None:
-        """Write run.json in one step.
+        """Write run.json; a crash leaves the old file or the new one.
 
         Args:
-            run: the run directory; it must be there.
+            run: the run directory, which must exist.
         """
         content = {name: getattr(self, name) for name in RunRecord.__slots__}
         write_record(run / RECORD_FILE, {"fingerprint": self.fingerprint, **content})
 
 
 def describe_data(folder: Path, info: DatasetInfo, splits: Mapping[str, Sequence[Painting]]) -> dict[str, Any]:
-    """The record's section on the data.
+    """Make the record's section on the data.
 
     Args:
-        folder: the dataset's folder; the section has its absolute path.
+        folder: the dataset's folder, whose absolute path the section holds.
         info: the content of the dataset's dataset.json.
         splits: all paintings by split. The section's hash covers what a description is made from: each painting's
             split, name, picture, score and category.
@@ -107,5 +107,5 @@ def new_record(
     parameters: dict[str, Any],
     config: dict[str, Any],
 ) -> RunRecord:
-    """The record of a run that starts now; the arguments are the fields of `RunRecord` of the same names."""
+    """Make the record of a run that starts now; the arguments are the fields of `RunRecord` with the same names."""
     return RunRecord(data, prompts, models, parameters, config, **made_with())

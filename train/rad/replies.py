@@ -1,7 +1,7 @@
-"""Reads what generator and judge write; a reply that cannot be used is an error with a reason, never a default.
+"""Reads the replies of generator and judge. A reply that cannot be used raises `ReplyError`; no default replaces it.
 
-A small model tends to repeat what it was shown. Texts that copy the prompt, and verdicts that contradict the prose
-around them, are no answers: they are malformed.
+A small model tends to repeat what it was shown. So a text that copies the prompt counts as malformed, and so does a
+verdict that contradicts the prose around it.
 """
 
 import functools
@@ -21,13 +21,14 @@ from artquant_plugin.replies.reply import DETAIL_WIDTH
 
 UnusableReason = Literal["refused", "malformed", "leaked_score"]
 
-SEQUENCE = 3  # words: a text is compared with the prompt by its sequences of so many
-COPIED = 0.7  # share of a text's sequences in the prompt from which it counts as copied
-DISTANCE = 0.05  # of the score range: a score told in prose that is further from the JSON's contradicts it
+SEQUENCE_WORDS = 3  # a text is compared with the prompt by its sequences of so many words
+COPIED_SHARE = 0.7  # a text counts as copied when at least this share of its sequences stands in the prompt
+# A score in the prose contradicts the score in the JSON when they differ by more than this share of the score range.
+SCORE_DISTANCE = 0.05
 
 _QUOTED = re.compile(r"\"([^\"\n]+)\"|“([^”\n]+)”|<([^<>\n]+)>")
-# What a judge says of a description that it rejects. It counts unless a word before it takes it back ("no
-# inconsistency", "not inconsistent").
+# Words by which a judge rejects a description. They do not count after a negation ("no inconsistency", "not
+# inconsistent").
 _REJECTS = re.compile(
     r"""\binconsisten(?:t|tly|cy|cies)\b
     | \b(?:not|never|hardly|isn['’]t|aren['’]t)\s+(?:\w+\s+){0,2}consistent\b
@@ -38,10 +39,8 @@ _REJECTS = re.compile(
     """,
     re.IGNORECASE | re.VERBOSE,
 )
-_TAKEN_BACK = re.compile(
-    r"\b(?:no|not|nothing|without|never|neither|nor|\w+n['’]t)\s+(?:\w+\s+){0,2}\Z", re.IGNORECASE
-)
-# What a judge says of a description that it accepts. "Consistent in tone" and the like say less, and do not count.
+_NEGATED = re.compile(r"\b(?:no|not|nothing|without|never|neither|nor|\w+n['’]t)\s+(?:\w+\s+){0,2}\Z", re.IGNORECASE)
+# Words by which a judge accepts a description. "Consistent in tone" and the like accept only a part, and do not count.
 _ACCEPTS = re.compile(
     r"""\b(?:description|text|verdict|answer|it)(?:\s+is|\s*:)\W*(?:\w+ly\s+)?consistent\b(?!\s+in\b)
     | \b(?:i|we)\s+accept\b | \b(?:is|verdict\W+)\s*accepted\b
@@ -57,7 +56,7 @@ class ReplyError(Exception):
     Args:
         reason: ``refused``: the model, or the provider's filter, refuses; ``malformed``: the reply is not what was
             asked for; ``leaked_score``: a description gives the painting's score away.
-        detail: what is wrong, with the words or the key where it is: "no text under 'emotion'".
+        detail: what is wrong and under which key or at which words, such as "no text under 'emotion'".
     """
 
     def __init__(self, reason: UnusableReason, detail: str) -> None:
@@ -68,13 +67,13 @@ class ReplyError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What an endpoint answered to one request: the parts of a chat completion that a run needs.
+    """The parts of a chat completion that a run uses.
 
     Args:
-        text: the content of the message; None where the message has none.
-        refusal: the model's own words, where it refuses through the protocol's field for refusals; else None.
-        finish: the protocol's reason for the end of the text: ``stop``, ``length`` (the limit of tokens),
-            ``content_filter`` or another one; None where the endpoint names none.
+        text: the content of the message; None when the message has no content.
+        refusal: the text of the message's field ``refusal``; None when the model did not refuse in this way.
+        finish: why the text ends, as ``finish_reason`` says: ``stop``, ``length`` (the limit of tokens),
+            ``content_filter`` or another one; None when the endpoint gives no reason.
         prompt_tokens: the tokens of the request; None where the endpoint does not count them.
         completion_tokens: the tokens of the answer; None where the endpoint does not count them.
     """
@@ -108,22 +107,22 @@ class Verdict:
 
 
 def read_levels(reply: Reply, shown: Sequence[str] = ()) -> dict[str, str]:
-    """The text of each level of a description: perception, cognition and emotion.
+    """Read the text of each level of a description: perception, cognition and emotion.
 
     Args:
         reply: the generator's reply: a JSON object with one text for each level, with prose around it or not. Other
             keys are ignored. White space in the texts becomes single spaces.
-        shown: the messages of the request, without an earlier description of the painting.
+        shown: the messages of the request without the feedback, from which a text must not be copied.
 
     Raises:
         ReplyError: the reply refuses, has no such object, has no words for a level, or copies the request.
     """
-    content, _ = _object(reply)
-    return {level: _text(content, level, shown) for level in DESCRIPTION_LEVELS}
+    content, _ = _object_and_prose(reply)
+    return {level: _read_text(content, level, shown) for level in DESCRIPTION_LEVELS}
 
 
 def read_verdict(reply: Reply, shown: Sequence[str] = ()) -> Verdict:
-    """The verdict of a judge that knows the score and says whether the description agrees with it.
+    """Read the verdict of a judge that knows the score and says whether the description agrees with it.
 
     Args:
         reply: the judge's reply: a JSON object with ``consistent`` (true or false) and ``reason`` (text).
@@ -133,16 +132,16 @@ def read_verdict(reply: Reply, shown: Sequence[str] = ()) -> Verdict:
         ReplyError: the reply refuses, has no such object, copies the request, or contradicts itself: the prose around
             the object, or another text in it, says the opposite.
     """
-    content, prose = _object(reply)
+    content, prose = _object_and_prose(reply)
     consistent = content.get("consistent")
     if not isinstance(consistent, bool):
         raise ReplyError("malformed", f"'consistent' is {_shortened(consistent)}, neither true nor false")
-    reason = _text(content, "reason", shown)
+    reason = _read_text(content, "reason", shown)
     nested = [value for value in content.values() if isinstance(value, dict | list)]
-    if any(inner == "consistent" for value in nested for inner in _keys(value)):
+    if any(inner == "consistent" for value in nested for inner in _all_keys(value)):
         raise ReplyError("malformed", "it gives more than one verdict")
     if consistent:
-        rejecting = next((found for text in (prose, *_texts(content)) if (found := _rejection(text))), None)
+        rejecting = next((found for text in (prose, *_all_texts(content)) if (found := _rejection(text))), None)
         if rejecting:
             raise ReplyError("malformed", f"'consistent' is true, and the words around it say {rejecting!r}")
     elif not _rejection(prose) and (accepting := _ACCEPTS.search(prose)):
@@ -151,7 +150,7 @@ def read_verdict(reply: Reply, shown: Sequence[str] = ()) -> Verdict:
 
 
 def read_estimate(reply: Reply, score_range: tuple[float, float], shown: Sequence[str] = ()) -> Verdict:
-    """The verdict of a judge that does not know the score and estimates it from the description.
+    """Read the verdict of a judge that does not know the score and estimates it from the description.
 
     Args:
         reply: the judge's reply: a JSON object with ``score`` (a number) and ``reason`` (text).
@@ -159,49 +158,49 @@ def read_estimate(reply: Reply, score_range: tuple[float, float], shown: Sequenc
         shown: the messages of the request, without what was wrong with an earlier reply.
 
     Raises:
-        ReplyError: the reply refuses, has no such object, its score is outside the range, it copies the request, or
-            the prose around the object tells another score.
+        ReplyError: the reply refuses, has no such object, has a score outside the range, copies the request, or tells
+            another score in the prose around the object.
     """
-    content, prose = _object(reply)
+    content, prose = _object_and_prose(reply)
     score = content.get("score")
     low, high = score_range
     if isinstance(score, bool) or not isinstance(score, int | float) or not _is_finite(score):
         raise ReplyError("malformed", f"'score' is {_shortened(score)}, no number")
     if not low <= score <= high:
         raise ReplyError("malformed", f"'score' {_shortened(score)} is outside [{low:g}, {high:g}]")
-    reason = _text(content, "reason", shown)
+    reason = _read_text(content, "reason", shown)
     nested = [value for value in content.values() if isinstance(value, dict | list)]
-    if any(inner == "score" for value in nested for inner in _keys(value)):
+    if any(inner == "score" for value in nested for inner in _all_keys(value)):
         raise ReplyError("malformed", "it gives more than one verdict")
-    told = parse_reply(prose, score_range=score_range, level_values={}).score if prose else None
-    if told is not None and abs(told - score) > DISTANCE * (high - low):
-        raise ReplyError("malformed", f"'score' is {score:g}, and the words around it say {told:g}")
+    prose_score = parse_reply(prose, score_range=score_range, level_values={}).score if prose else None
+    if prose_score is not None and abs(prose_score - score) > SCORE_DISTANCE * (high - low):
+        raise ReplyError("malformed", f"'score' is {score:g}, and the words around it say {prose_score:g}")
     return Verdict(None, float(score), reason)
 
 
 def copies(text: str, shown: Sequence[str]) -> bool:
-    """Whether a text is copied from what a model was shown, whatever the case, the white space and the punctuation.
+    """Whether a text is copied from what a model was shown. Case, white space and punctuation make no difference.
 
     Args:
-        text: what the model wrote in the place of an answer.
+        text: a text from the model's reply, such as one level of a description.
         shown: the messages of the request.
 
     Returns:
-        True where the text is, or is a part of two words or more of, what a message has in quotes or in angle brackets
-        (examples and placeholders); and where `COPIED` of its sequences of `SEQUENCE` words or more stand in the
-        messages. Texts of up to three words are compared with the former alone.
+        True in two cases. First, a message has the text in quotes or in angle brackets (an example or a placeholder),
+        as a whole or, from two words on, as a part. Second, at least the share `COPIED_SHARE` of the text's sequences
+        of `SEQUENCE_WORDS` words stands in the messages; a text of up to `SEQUENCE_WORDS` words is not tested so.
     """
     words = _words(text)
     for message in shown:
         for placeholder in _placeholders(message):
-            if words == placeholder or (len(words) > 1 and _part_of(words, placeholder)):
+            if words == placeholder or (len(words) > 1 and _stands_in(words, placeholder)):
                 return True
     sequences = list(_sequences(words))
-    if len(words) <= SEQUENCE:
+    if len(words) <= SEQUENCE_WORDS:
         return False
-    known = [_known(message) for message in shown]
+    known = [_sequences_of_message(message) for message in shown]
     found = sum(any(sequence in some for some in known) for sequence in sequences)
-    return found >= COPIED * len(sequences)
+    return found >= COPIED_SHARE * len(sequences)
 
 
 def _words(text: str) -> tuple[str, ...]:
@@ -209,11 +208,11 @@ def _words(text: str) -> tuple[str, ...]:
 
 
 def _sequences(words: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-    return zip(*(words[start:] for start in range(SEQUENCE)), strict=False)
+    return zip(*(words[start:] for start in range(SEQUENCE_WORDS)), strict=False)
 
 
 @functools.lru_cache(maxsize=256)  # system messages are shared by many paintings
-def _known(message: str) -> frozenset[tuple[str, ...]]:
+def _sequences_of_message(message: str) -> frozenset[tuple[str, ...]]:
     return frozenset(_sequences(_words(message)))
 
 
@@ -222,41 +221,42 @@ def _placeholders(message: str) -> tuple[tuple[str, ...], ...]:
     return tuple(_words(found[1] or found[2] or found[3]) for found in _QUOTED.finditer(message))
 
 
-def _part_of(words: tuple[str, ...], whole: tuple[str, ...]) -> bool:
+def _stands_in(words: tuple[str, ...], whole: tuple[str, ...]) -> bool:
     return any(whole[start : start + len(words)] == words for start in range(len(whole) - len(words) + 1))
 
 
 def _rejection(text: str) -> str | None:
-    """The first words by which a text rejects a description; None where there are none."""
+    """Return the first words by which a text rejects a description, or None when it has no such words."""
     for found in _REJECTS.finditer(text):
-        if not _TAKEN_BACK.search(text[max(found.start() - 60, 0) : found.start()]):
+        if not _NEGATED.search(text[max(found.start() - 60, 0) : found.start()]):
             return one_line(found[0])
     return None
 
 
-def _texts(content: object) -> Iterator[str]:
-    """Every text in JSON content, at any depth, without the names of fields."""
+def _all_texts(content: object) -> Iterator[str]:
+    """Yield every string value in decoded JSON, at any depth; names of fields are no values."""
     if isinstance(content, str):
         yield content
     elif isinstance(content, dict | list):
         for value in content.values() if isinstance(content, dict) else content:
-            yield from _texts(value)
+            yield from _all_texts(value)
 
 
-def _keys(content: object) -> Iterator[str]:
-    """The names of all fields in JSON content, at any depth."""
+def _all_keys(content: object) -> Iterator[str]:
+    """Yield the names of all fields in decoded JSON, at any depth."""
     if isinstance(content, dict):
         yield from content
     if isinstance(content, dict | list):
         for value in content.values() if isinstance(content, dict) else content:
-            yield from _keys(value)
+            yield from _all_keys(value)
 
 
-def _text(content: dict[str, Any], name: str, shown: Sequence[str]) -> str:
-    """A text of the object, its white space as single spaces.
+def _read_text(content: dict[str, Any], name: str, shown: Sequence[str]) -> str:
+    """Read a text of the reply's object; white space becomes single spaces.
 
     Raises:
-        ReplyError: there is none, it has no letter, it has characters that no text has, or it is copied.
+        ReplyError: there is no text, it has no letter, it has a control or replacement character, or it
+            is copied from the request.
     """
     text = content.get(name)
     if not isinstance(text, str) or not text.strip():
@@ -280,14 +280,14 @@ def _is_finite(number: int | float) -> bool:
 
 
 def _shortened(value: object) -> str:
-    """A JSON value for a message."""
+    """Write a JSON value as text that is short enough for an error message."""
     return "a number of many digits" if isinstance(value, int) and abs(value) > 10**15 else one_line(repr(value), 60)
 
 
-def _object(reply: Reply) -> tuple[dict[str, Any], str]:
-    """The JSON object in a reply, and the prose around it: the object is what stands between the outermost braces.
+def _object_and_prose(reply: Reply) -> tuple[dict[str, Any], str]:
+    """Split a reply into its JSON object, which stands between the outermost braces, and the prose around it.
 
-    What a model thought before its answer belongs to neither.
+    What a model wrote as thoughts before its answer is dropped.
 
     Raises:
         ReplyError: the reply refuses, is empty, or has anything else than one JSON object between its braces.

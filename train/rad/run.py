@@ -1,4 +1,4 @@
-"""`artquant rad generate`: the run directory, what is checked before anything is sent, and the work itself."""
+"""What `artquant rad generate` does: it prepares the run directory, checks what it can before it sends, and works."""
 
 import asyncio
 import signal
@@ -24,7 +24,7 @@ from artquant_plugin.train.rad.record import LOCK_FILE, RECORD_FILE, RunRecord
 from artquant_plugin.train.rad.store import STORE_FILE, RunStore, StoreWriter
 from artquant_plugin.train.rad.store_rows import Side
 
-MANY = 5000  # images whose check takes long enough to be announced
+ANNOUNCED_FROM = 5000  # the check of more images than this takes so long that a line announces it
 
 
 def generate(
@@ -39,7 +39,7 @@ def generate(
     show: bool = True,
     say: Callable[[str], None] = lambda line: None,
 ) -> RadSummary:
-    """Describe every painting that is not described yet; a run that was stopped or killed goes on.
+    """Describe every painting that is not described yet; this also continues a run that was stopped or killed.
 
     Args:
         planned: dataset, prompts and configuration, from `artquant_plugin.train.rad.plan.plan`.
@@ -49,9 +49,9 @@ def generate(
         max_cost: the most that may be spent, earlier runs in the same directory counted, in the configuration's
             currency. The run stops before a request that might pass it; None for no limit.
         retry_failed: ask again about paintings that failed.
-        batch: send those sides' requests through the Batch API whose configuration says ``batch: true``.
+        batch: use the Batch API for each side whose configuration says ``batch: true``; ask the other side live.
         show: draw a progress bar, where the error stream is a terminal.
-        say: is called with a line about whatever takes long or happens seldom.
+        say: is called with a line of text before a long check, about each batch, and at the first Ctrl-C.
 
     Returns:
         What the run directory holds, and what this process did.
@@ -59,13 +59,13 @@ def generate(
     Raises:
         ArtQuantError: the options do not fit the dataset, the directory holds a run that was made from something else,
             another process works on it, a key or a picture is missing, an endpoint does not answer, or the store
-            cannot be written. What is written stays.
+            cannot be written. The store keeps what was written before.
         MachineError: this machine cannot go on: a full disk, too many open files, a missing right.
         KeyboardInterrupt: the user asked to stop twice.
     """
     check_options(planned, splits, limit, max_cost)
     with machine_faults(f"'{run}' cannot be written"), only_writer(run / LOCK_FILE, run):
-        _begin(planned, run)
+        _make_or_continue_run(planned, run)
         with RunStore(run / STORE_FILE) as store:
             if retry_failed:
                 store.retry_failed()
@@ -77,38 +77,40 @@ def generate(
                 "judge": read_key("judge", planned.config.judge),
             }
             store.keys = tuple(keys.values())
-            if len(positions) > MANY:
+            if len(positions) > ANNOUNCED_FROM:
                 say(f"looking at the headers of {len(positions):,} images")
             check_images(planned.data.image_root, store.items(positions))
             try:
-                return asyncio.run(_Work(planned, store, run, keys, splits, limit, max_cost, batch, show, say).do())
+                return asyncio.run(
+                    _RunProcess(planned, store, run, keys, splits, limit, max_cost, batch, show, say).work()
+                )
             except asyncio.CancelledError as error:
                 raise KeyboardInterrupt from error
 
 
-def _begin(planned: RadPlan, run: Path) -> None:
-    """Make the run directory, or go on with one that was made from the same.
+def _make_or_continue_run(planned: RadPlan, run: Path) -> None:
+    """Make the run directory, or check that the run in it was made from what this run is made from.
 
     If no request of the earlier run was answered or paid for, and no batch file was uploaded, the run starts over, so
     that correcting a wrong model name needs no new `--out`.
 
     Raises:
-        ArtQuantError: the directory holds replies to a run that was made from something else.
+        ArtQuantError: the directory holds replies, and their run was made from something else or has no record.
     """
     store = run / STORE_FILE
     files = [store.with_name(store.name + suffix) for suffix in ("", "-wal", "-shm", "-journal")]
     for path in files:
-        refuse_link(path)  # SQLite would follow it
+        refuse_link(path)  # SQLite would follow a link and write to its target
     before = RunRecord.read(run)
     if store.exists():
         with RunStore(store) as opened:
-            asked = opened.asked()
-        if asked and before is None:
+            has_work = opened.has_lasting_work()
+        if has_work and before is None:
             raise ArtQuantError(f"'{run}' has a {STORE_FILE} and no {RECORD_FILE}; give another --out")
-        if asked and before is not None:
+        if has_work and before is not None:
             remedy = "put it back, or pass another --out"
             refuse_changes(run, before.identity, planned.record.identity, remedy=remedy)
-            planned.record.write(run)  # where the data is now, today's limits and prices
+            planned.record.write(run)  # the data's folder, the limits and the prices may have changed
             return
         for path in files:
             path.unlink(missing_ok=True)
@@ -118,14 +120,14 @@ def _begin(planned: RadPlan, run: Path) -> None:
 
 
 @dataclass
-class _Work:
-    """One process's work on a run: endpoints opened and checked, signals heard, requests live or in batches.
+class _RunProcess:
+    """One process's work on a run: it opens the endpoints, listens for signals and sends requests, live or in batches.
 
-    The fields are the arguments of `generate` of the same names, besides:
+    Fields that are not listed here are the arguments of `generate` with the same names.
 
     Args:
-        store: of the run directory, opened for writing.
-        keys: of both sides; None for an endpoint that wants none.
+        store: the run directory's store, opened for writing.
+        keys: the API key of each side; None for an endpoint that wants no key.
         interrupted: whether the user has asked to stop.
     """
 
@@ -141,8 +143,8 @@ class _Work:
     say: Callable[[str], None]
     interrupted: bool = False
 
-    async def do(self) -> RadSummary:
-        """Work until every painting has come to its end, or until the run has to stop.
+    async def work(self) -> RadSummary:
+        """Work until every painting is accepted or has failed, or until the run has to stop.
 
         Raises:
             ArtQuantError: an endpoint does not answer, or the store cannot be written.
@@ -158,13 +160,14 @@ class _Work:
         try:
             for endpoint in endpoints.values():
                 await endpoint.check()
-            with self._signals(stop):
-                return await self._through(endpoints, stop)
+            with self._stop_on_signals(stop):
+                return await self._describe_paintings(endpoints, stop)
         finally:
             for endpoint in endpoints.values():
                 await endpoint.close()
 
-    async def _through(self, endpoints: dict[Side, Endpoint], stop: asyncio.Event) -> RadSummary:
+    async def _describe_paintings(self, endpoints: dict[Side, Endpoint], stop: asyncio.Event) -> RadSummary:
+        """Describe the paintings, live or in batches, and return the summary that the command prints."""
         store = self.store
         budget = Budget(self.max_cost, store.cost())
         usable = {side: UsableReplies(side, self.planned.config.give_up_after) for side in endpoints}
@@ -210,16 +213,16 @@ class _Work:
         return found
 
     @contextmanager
-    def _signals(self, stop: asyncio.Event) -> Iterator[None]:
-        """The first Ctrl-C, or SIGTERM, asks for no more; the second ends the process."""
-        # Python hears signals in the main thread alone, and asyncio takes none on Windows, where Ctrl-C ends the run.
+    def _stop_on_signals(self, stop: asyncio.Event) -> Iterator[None]:
+        """While this context lasts, the first Ctrl-C or SIGTERM sets `stop`, and the second one cancels the work."""
+        # Python handles signals in the main thread alone. On Windows asyncio has no handlers, and Ctrl-C ends the run.
         if threading.current_thread() is not threading.main_thread() or sys.platform == "win32":
             yield
             return
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
         assert task is not None
 
-        def heard() -> None:
+        def on_signal() -> None:
             if self.interrupted:
                 task.cancel()
                 return
@@ -228,7 +231,7 @@ class _Work:
             stop.set()
 
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, heard)
+            loop.add_signal_handler(number, on_signal)
         try:
             yield
         finally:

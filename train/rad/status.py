@@ -1,4 +1,4 @@
-"""How far a run is (`artquant rad status`), and what it would ask and cost (`artquant rad generate --dry-run`)."""
+"""The lines of `artquant rad status`, on progress, and of `artquant rad generate --dry-run`, on prompts and cost."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,11 +12,11 @@ from artquant_plugin.train.rad.record import LOCK_FILE, RunRecord
 from artquant_plugin.train.rad.steps import CHARACTERS_PER_TOKEN
 from artquant_plugin.train.rad.store import STORE_FILE, RunStore
 
-TYPICAL = 0.5  # a prompt in English and a reply, as shares of the most that budgets count with
+TYPICAL_SHARE = 0.5  # the typical cost of a request and its reply, as a share of the worst case that budgets assume
 
 
 def status_lines(run: Path) -> list[str]:
-    """Lines to print about a run: counts, reasons, rounds, usage, cost, rate, and the time that is left.
+    """Return lines about a run: counts, reasons, rounds, usage, cost, rate, and the time that is left.
 
     Args:
         run: the run directory; a run may be working on it.
@@ -50,23 +50,23 @@ def status_lines(run: Path) -> list[str]:
         rate = store.requests_per_second()
         if rate is not None and done:
             requests = sum(sums.requests for sums in usage.values())
-            lines.append(f"{rate:.1f} requests/s, about {_time(left * requests / done / rate)} left")
+            lines.append(f"{rate:.1f} requests/s, about {_duration(left * requests / done / rate)} left")
         return [*lines, "running"]
 
 
-def _time(seconds: float) -> str:
+def _duration(seconds: float) -> str:
     minutes = round(seconds / 60)
     return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{max(minutes, 1)} min"
 
 
 def preview(planned: RadPlan, *, splits: Sequence[str] | None, limit: int | None, batch: bool) -> list[str]:
-    """Lines to print: one painting's prompts, and what all paintings would cost. Nothing is sent, no key is needed.
+    """Return lines with the first painting's prompts and the cost of all paintings. No request is sent, no key needed.
 
     Args:
         planned: the run that would be made.
-        splits: count paintings of these splits alone; None for all splits.
-        limit: count the first so many of them alone; None for all.
-        batch: whether sides with a Batch API are counted at its prices.
+        splits: count only paintings of these splits; None for all splits.
+        limit: count only the first so many of them; None for all.
+        batch: whether the prices of the Batch API apply to sides that use it.
     """
     config, steps = planned.config, planned.steps
     items = [item for item in planned.items() if splits is None or item.split in splits][:limit]
@@ -91,7 +91,7 @@ def preview(planned: RadPlan, *, splits: Sequence[str] | None, limit: int | None
     if not once:
         return [*lines, "cost: no prices in the configuration"]
     lines.append(
-        f"cost: about {once * TYPICAL:.2f} with one round each; at most {once * config.rounds:.2f} "
+        f"cost: about {once * TYPICAL_SHARE:.2f} with one round each; at most {once * config.rounds:.2f} "
         f"({config.rounds} rounds each, {1 / CHARACTERS_PER_TOKEN:g} tokens per character, longest replies)"
     )
     return lines

@@ -1,6 +1,6 @@
-"""From a painting to its next request, and from a reply to what the painting becomes; without any I/O.
+"""The rules of a run, without any I/O: how a painting's next request is made, and how a reply changes the painting.
 
-The live engine and the Batch API take the same steps.
+The live engine and the Batch API follow the same rules.
 """
 
 import json
@@ -16,8 +16,8 @@ from artquant_plugin.train.rad.prompts import Prompts
 from artquant_plugin.train.rad.replies import Reply, ReplyError, Verdict, read_estimate, read_levels, read_verdict
 from artquant_plugin.train.rad.store_rows import Change, Exchange, ReplyForm, Side, WorkItem
 
-JUDGE_TRIES = 2  # replies of the judge to one description that may be unusable
-CHARACTERS_PER_TOKEN = 2  # English has four; budgets and caps must not be passed
+JUDGE_TRIES = 2  # a painting fails after so many unusable replies of the judge to one description
+CHARACTERS_PER_TOKEN = 2  # English has about four; with two, the estimate of a prompt's tokens is on the safe side
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +26,9 @@ class Request:
 
     Args:
         side: the side that is asked.
-        frame: the part of the body that requests share, as JSON; the store keeps it once.
-        text: the message that is this painting's own, without its picture.
-        body: the whole request as JSON, with its picture where one was given.
+        frame: the part of the body that many requests share, as JSON text; the store keeps it once.
+        text: the user message about this painting, without its picture.
+        body: the whole request as a JSON object, with the picture if one was given.
         tokens: the most tokens that the request and its reply can have together.
         reply_tokens: the most tokens that the reply can have; 0 where the configuration sets no limit.
     """
@@ -60,7 +60,7 @@ _SCHEMAS = {
 
 
 class Steps:
-    """Makes requests and reads replies: the rules of a run.
+    """Makes requests and decides what a reply means for a painting.
 
     Args:
         config: the run's configuration, files and overrides merged.
@@ -75,10 +75,10 @@ class Steps:
         self._frames: dict[tuple[str, str, ReplyForm], str] = {}
 
     def side(self, side: Side) -> EndpointSection:
-        """A side's section of the configuration.
+        """Return one side's section of the configuration.
 
         Args:
-            side: ``generator`` or ``judge``, whose section is returned.
+            side: the side whose section is returned, ``generator`` or ``judge``.
         """
         return self.config.generator if side == "generator" else self.config.judge
 
@@ -86,8 +86,8 @@ class Steps:
         """Make the painting's next request.
 
         Args:
-            item: the painting; whether it has a draft says which side is asked.
-            form: how the request asks for JSON; the prompts ask for it in words in any case.
+            item: the painting; the judge is asked if it has a draft, and the generator if not.
+            form: how the request asks for JSON, in addition to the words of the prompts.
             picture: the painting's picture as a data URI, for the generator; the judge sees none.
         """
         side = item.side
@@ -114,40 +114,40 @@ class Steps:
         """The most that a request and its reply can cost, in the configuration's currency.
 
         Args:
-            request: a request that is not sent yet.
-            batch: whether the Batch API's prices count.
+            request: a request that has not been sent yet.
+            batch: whether the prices of the Batch API apply.
         """
         return self.cost(
             request.side, request.tokens - request.reply_tokens, request.reply_tokens, batch=batch
         )  # fmt: skip
 
     def cost(self, side: Side, prompt_tokens: int, completion_tokens: int, *, batch: bool = False) -> float:
-        """What tokens cost, in the configuration's currency.
+        """Compute what tokens cost, in the configuration's currency.
 
         Args:
-            side: the side whose prices count.
+            side: the side whose prices apply.
             prompt_tokens: number of tokens of the request.
             completion_tokens: number of tokens of the reply.
-            batch: whether the Batch API's prices count.
+            batch: whether the prices of the Batch API apply.
         """
         price = self.side(side).price
         sum_ = (prompt_tokens * price.input + completion_tokens * price.output) / 1e6
         return sum_ * (price.batch if batch else 1.0)
 
     def apply(self, item: WorkItem, reply: Reply) -> tuple[str, Change]:
-        """Read a reply, and decide what the painting becomes by it.
+        """Read a reply and decide how it changes the painting.
 
         Args:
             item: the painting as it was when the request was made.
-            reply: what the side that was asked replied.
+            reply: the reply of the side that was asked.
 
         Returns:
             The exchange's outcome (``ok`` or a reason), and the change.
         """
-        return self._described(item, reply) if item.side == "generator" else self._judged(item, reply)
+        return self._after_description(item, reply) if item.side == "generator" else self._after_judgement(item, reply)
 
     def failed(self, item: WorkItem, reason: str, detail: str) -> Change:
-        """The change by which a painting fails because its request found no usable reply.
+        """Make the change by which a painting fails because its request got no usable reply.
 
         Args:
             item: the painting that the request was about.
@@ -158,11 +158,11 @@ class Steps:
         return Change(item.position, "failed", rounds, reason=reason, detail=detail)
 
     def unreadable(self, item: WorkItem, error: ArtQuantError) -> Change:
-        """The change by which a painting fails because its picture cannot be sent; nobody was asked.
+        """Make the change by which a painting fails because its picture cannot be sent; no request is made.
 
         Args:
             item: the painting whose picture cannot be sent.
-            error: says why the picture cannot be sent.
+            error: the error that says why the picture cannot be sent.
         """
         return Change(item.position, "failed", item.rounds, reason="unreadable_image", detail=str(error))
 
@@ -177,16 +177,16 @@ class Steps:
         seconds: float,
         at: float,
     ) -> Exchange:
-        """The record of a request that is through.
+        """Make the store's record of a request that has ended.
 
         Args:
             item: the painting as it was when the request was made.
-            request: the request as it was sent at last.
+            request: the request as it was sent last, in the form that the endpoint answered.
             outcome: ``ok``, or the reason why the reply cannot be used.
-            reply: what came back; None when nothing did.
-            cost: what both cost, in the configuration's currency.
-            seconds: time until the reply; 0 for replies of the Batch API.
-            at: when it came, in seconds since 1970.
+            reply: the reply, or a text that says why there is none; None for neither.
+            cost: what request and reply cost together, in the configuration's currency.
+            seconds: time from sending to the reply; 0 for replies of the Batch API.
+            at: the time of the reply, in seconds since 1970.
         """
         return Exchange(
             position=item.position,
@@ -203,34 +203,36 @@ class Steps:
             at=at,
         )
 
-    def _described(self, item: WorkItem, reply: Reply) -> tuple[str, Change]:
+    def _after_description(self, item: WorkItem, reply: Reply) -> tuple[str, Change]:
+        """Decide what the generator's reply changes: its description goes to the judge, or is written again."""
         rounds = item.rounds + 1
         try:
-            levels = read_levels(reply, self._shown(item))
+            levels = read_levels(reply, self._messages_not_to_copy(item))
             for text in levels.values():
                 found = find_score(text, item.score, self.info.score_range[1])
                 if found:
                     raise ReplyError("leaked_score", found)
         except ReplyError as error:
-            feedback = item.feedback  # a refusal says nothing about the text; what the judge said still holds
+            feedback = item.feedback  # after a refusal, the earlier feedback is told again
             if error.reason == "leaked_score":
                 feedback = self.prompts.feedback("leaked_score", item, found=error.detail)
             elif error.reason == "malformed":
                 feedback = self.prompts.feedback("malformed", item, problem=error.detail)
-            return error.reason, self._back(item, rounds, error.reason, error.detail, feedback)
+            return error.reason, self._send_back_or_fail(item, rounds, error.reason, error.detail, feedback)
         return "ok", Change(item.position, "refining", rounds, draft=levels)
 
-    def _judged(self, item: WorkItem, reply: Reply) -> tuple[str, Change]:
+    def _after_judgement(self, item: WorkItem, reply: Reply) -> tuple[str, Change]:
+        """Decide what the judge's reply changes: the description is accepted, sent back, or judged again."""
         try:
-            verdict = self._verdict(item, reply)
+            verdict = self._read_judgement(item, reply)
         except ReplyError as error:
             tries = item.judge_tries + 1
             if tries >= JUDGE_TRIES:
                 reason, detail = f"judge_{error.reason}", f"the judge's reply: {error.detail}"
                 return error.reason, Change(item.position, "failed", item.rounds, reason=reason, detail=detail)
-            told = self.prompts.feedback("no_verdict", item, problem=error.detail)
+            feedback = self.prompts.feedback("no_verdict", item, problem=error.detail)
             again = Change(
-                item.position, "refining", item.rounds, draft=item.draft, feedback=told, judge_tries=tries
+                item.position, "refining", item.rounds, draft=item.draft, feedback=feedback, judge_tries=tries
             )  # fmt: skip
             return error.reason, again
         if self._accepts(item, verdict):
@@ -247,17 +249,17 @@ class Steps:
         if verdict.score is not None:
             name = "too_favourable" if verdict.score > item.score else "too_critical"
         feedback = self.prompts.feedback(name, item, reason=verdict.reason)
-        return "ok", self._back(item, item.rounds, "judge_rejected", verdict.reason, feedback, verdict)
+        return "ok", self._send_back_or_fail(item, item.rounds, "judge_rejected", verdict.reason, feedback, verdict)
 
-    def _verdict(self, item: WorkItem, reply: Reply) -> Verdict:
+    def _read_judgement(self, item: WorkItem, reply: Reply) -> Verdict:
         if self.config.judge.mode == "blind":
-            return read_estimate(reply, self.info.score_range, self._shown(item))
-        return read_verdict(reply, self._shown(item))
+            return read_estimate(reply, self.info.score_range, self._messages_not_to_copy(item))
+        return read_verdict(reply, self._messages_not_to_copy(item))
 
-    def _shown(self, item: WorkItem) -> tuple[str, str]:
-        """The messages of the painting's request, which a reply must not copy.
+    def _messages_not_to_copy(self, item: WorkItem) -> tuple[str, str]:
+        """Return the two messages of the painting's request, which a reply must not copy, without the feedback.
 
-        What the generator was told about an earlier description is left out: a new one may keep parts of it.
+        Feedback may quote the earlier description or reply, and a new one may keep parts of it.
         """
         asked = replace(item, feedback=None)
         if item.side == "generator":
@@ -270,7 +272,7 @@ class Steps:
         tolerance = self.config.judge.tolerance * self.prompts.statistics[item.split].deviation
         return abs(verdict.score - item.score) <= tolerance
 
-    def _back(
+    def _send_back_or_fail(
         self,
         item: WorkItem,
         rounds: int,
@@ -279,7 +281,7 @@ class Steps:
         feedback: str | None,
         verdict: Verdict | None = None,
     ) -> Change:
-        """Send a painting back to the generator, or let it fail when the rounds are used up."""
+        """Send a painting back to the generator, or let it fail when it has had all of its rounds."""
         over = rounds >= self.config.rounds
         return Change(
             item.position,

@@ -1,7 +1,7 @@
-"""The store of a RAD run: every painting's state, every request and reply; one SQLite file.
+"""The store of a RAD run: one SQLite file with every painting's state and every request and reply.
 
-A reply and what follows from it are written in one transaction, so that no moment of a crash leaves one without the
-other. `RunStore(path, readonly=True)` reads while a run writes.
+A reply and the painting's new state are written in one transaction, so that a crash never leaves one without the
+other. `RunStore(path, readonly=True)` can read while a run writes.
 """
 
 import asyncio
@@ -34,14 +34,15 @@ from artquant_plugin.train.rad.store_rows import (
 
 STORE_FILE = "store.sqlite"
 FORM_VERSION = 1
-ROWS_AT_ONCE = 1000
-GATHER = 0.004  # seconds that a commit waits for further replies
+ROWS_AT_ONCE = 1000  # so many rows of a query are in memory at once
+GATHER_SECONDS = 0.004  # a commit waits so long for further replies to write with it
 
-_Job = tuple[Sequence[Exchange], Sequence[Change], "asyncio.Future[None]"]
+_WriteJob = tuple[Sequence[Exchange], Sequence[Change], "asyncio.Future[None]"]
 
 
-# In `facts` a run keeps its form version, and what it learnt about the endpoints: in which form they give replies.
-# That form is a number here and in `parts`, the place in `REPLY_FORMS`.
+# The table `facts` holds the version of this form and, under ``structured.generator`` and ``structured.judge``, the
+# form in which that endpoint gives replies. A form is stored, here and in `parts`, as its index in `REPLY_FORMS`.
+# The table `frames` holds what many requests share, each once; see `Exchange.frame`.
 _SCHEMA = """
 CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE items (
@@ -72,19 +73,19 @@ CREATE TABLE parts (
 """
 
 
-_ITEM = "position, id, split, image, sha256, score, category, rounds, draft, feedback, judge_tries"
-_RESULT = (
+_ITEM_COLUMNS = "position, id, split, image, sha256, score, category, rounds, draft, feedback, judge_tries"
+_RESULT_COLUMNS = (
     "id, split, image, sha256, score, category, state, reason, detail, rounds, description, judge_score, judge_reason"
 )
-_CHANGE = (
+_UPDATE_ITEM = (
     "UPDATE items SET state = ?, rounds = ?, reason = ?, detail = ?, description = ?, judge_score = ?, "
     "judge_reason = ?, draft = ?, feedback = ?, judge_tries = ?, part = NULL WHERE position = ?"
 )
-_EXCHANGE = (
+_INSERT_EXCHANGE = (
     "INSERT INTO exchanges (position, side, round, outcome, frame, request, reply, prompt_tokens, completion_tokens, "
     "cost, seconds, at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
-_TOTAL = (
+_ADD_TO_TOTALS = (
     "INSERT INTO totals VALUES (?, ?, 1, ?, ?, ?) ON CONFLICT (side, outcome) DO UPDATE SET requests = requests + 1, "
     "prompt_tokens = prompt_tokens + excluded.prompt_tokens, "
     "completion_tokens = completion_tokens + excluded.completion_tokens, cost = cost + excluded.cost"
@@ -95,15 +96,15 @@ class RunStore:
     """The file store.sqlite of a run directory.
 
     Args:
-        path: place of the file; it is made when absent, unless `readonly`.
-        readonly: open for reading alone, while a run may be writing.
-        keys: the keys of the endpoints, which are taken out of every text that is written; None for an endpoint that
-            wants none.
+        path: path of the file, which is made when it is absent, unless `readonly`.
+        readonly: open the file for reading only; a run may be writing to it.
+        keys: the keys of the endpoints, which are removed from every text that is written; None for an endpoint that
+            wants no key.
 
     Raises:
         ArtQuantError: there is no such file to read, it is no store, or it has another form version. Every method
-            raises it where the file cannot be read or written, such as on a full disk; a transaction that was not
-            finished then changes nothing.
+            raises it when the file cannot be read or written, such as on a full disk; an unfinished transaction then
+            changes nothing.
     """
 
     def __init__(self, path: Path, readonly: bool = False, keys: Sequence[str | None] = ()) -> None:
@@ -118,13 +119,13 @@ class RunStore:
                 refuse_link(path.with_name(path.name + ending))
         address = f"{path.absolute().as_uri()}?mode={'ro' if readonly else 'rwc'}"
         try:
-            # One thread at a time uses it: the loop's before and after, the writer's in between.
+            # Only one thread at a time uses the connection: the event loop's, or a `StoreWriter`'s while it is open.
             self._connection = sqlite3.connect(address, uri=True, check_same_thread=False, isolation_level=None)
             self._connection.execute("PRAGMA busy_timeout = 10000")
             if not readonly:
                 self._connection.execute("PRAGMA journal_mode = WAL")
                 self._connection.execute("PRAGMA synchronous = FULL")
-                self._make()
+                self._make_tables()
             row = self._connection.execute("SELECT value FROM facts WHERE name = 'form_version'").fetchone()
         except sqlite3.OperationalError as error:  # a full disk, a file without permission, no such table
             raise ArtQuantError(
@@ -147,7 +148,8 @@ class RunStore:
         """Close the file."""
         self._connection.close()
 
-    def _make(self) -> None:
+    def _make_tables(self) -> None:
+        """Make the tables in a new file; leave those of an existing store as they are."""
         self._connection.execute("BEGIN IMMEDIATE")
         if not self._connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'facts'").fetchone():
             for statement in _SCHEMA.split(";"):
@@ -157,7 +159,7 @@ class RunStore:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """A context in which everything is written, or nothing when it is left by an error.
+        """A context whose writes take effect together when it ends, or not at all when an error leaves it.
 
         Raises:
             ArtQuantError: the file cannot be written.
@@ -175,26 +177,26 @@ class RunStore:
             raise
 
     def not_written(self, error: BaseException) -> ArtQuantError:
-        """The error that says that nothing could be written.
+        """Make the error that says that the file cannot be written.
 
         Args:
-            error: why; a fault of SQLite, or any other.
+            error: the cause, an error of SQLite or any other.
         """
         remedy = "make room on its disk and run again to go on"
         if not isinstance(error, sqlite3.Error):
             remedy = "run again to go on"
         return ArtQuantError(f"'{self.path}' cannot be written ({one_line(error)}); {remedy}")
 
-    def _all(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
-        """All rows of a query."""
+    def _fetch_all(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
+        """Return all rows of a query."""
         try:
             return self._connection.execute(query, values).fetchall()
         except sqlite3.Error as error:
             raise self._not_read(error) from error
 
-    def _one(self, query: str, values: Sequence[Any] = ()) -> Any:
-        """The only row of a query, or None."""
-        return next(iter(self._all(query, values)), None)
+    def _fetch_one(self, query: str, values: Sequence[Any] = ()) -> Any:
+        """Return the first row of a query, or None when it has no row."""
+        return next(iter(self._fetch_all(query, values)), None)
 
     def _not_read(self, error: sqlite3.Error) -> ArtQuantError:
         return ArtQuantError(f"'{self.path}' cannot be read ({error}); look at its disk, or put a copy back")
@@ -202,15 +204,15 @@ class RunStore:
     # Reading the results of a run.
 
     def results(self) -> Iterator[PaintingResult]:
-        """Every painting in the data's order, whatever its state."""
-        for row in self._rows(f"SELECT {_RESULT} FROM items ORDER BY position"):
+        """Yield the result of every painting in the dataset's order, whatever its state."""
+        for row in self._fetch_in_chunks(f"SELECT {_RESULT_COLUMNS} FROM items ORDER BY position"):
             values = list(row)
-            values[10] = _levels(row[10])
+            values[10] = _parse_levels(row[10])
             yield PaintingResult(*values)
 
     def counts(self) -> dict[str, int]:
-        """Number of paintings by state; all four states stand in it."""
-        found = dict(self._all("SELECT state, count(*) FROM items GROUP BY state"))
+        """Number of paintings by state; a state without paintings has the number 0."""
+        found = dict(self._fetch_all("SELECT state, count(*) FROM items GROUP BY state"))
         return {state: found.get(state, 0) for state in STATES}
 
     def reasons(self) -> dict[str, int]:
@@ -218,21 +220,21 @@ class RunStore:
         query = (
             "SELECT reason, count(*) AS n FROM items WHERE state = 'failed' GROUP BY reason ORDER BY n DESC, reason"
         )
-        return dict(self._all(query))
+        return dict(self._fetch_all(query))
 
     def rounds(self) -> dict[int, dict[str, int]]:
-        """Number of accepted and failed paintings by the rounds that they took."""
+        """Number of accepted and failed paintings, by number of rounds and then by state."""
         query = (
             "SELECT rounds, state, count(*) FROM items WHERE state IN ('accepted', 'failed') GROUP BY rounds, state "
             "ORDER BY rounds"
         )
         found: dict[int, dict[str, int]] = {}
-        for rounds, state, count in self._all(query):
+        for rounds, state, count in self._fetch_all(query):
             found.setdefault(rounds, {"accepted": 0, "failed": 0})[state] = count
         return found
 
     def exchanges(self, side: Side | None = None) -> Iterator[Exchange]:
-        """Requests and replies in the order of the replies.
+        """Yield requests with their replies, in the order in which the replies came.
 
         Args:
             side: return those of this side alone; None for both sides.
@@ -243,35 +245,35 @@ class RunStore:
             "e.completion_tokens, e.cost, e.seconds, e.at FROM exchanges e JOIN frames f ON f.number = e.frame "
             f"{where} ORDER BY e.number"
         )
-        for row in self._rows(query, () if side is None else (side,)):
+        for row in self._fetch_in_chunks(query, () if side is None else (side,)):
             yield Exchange(*row)
 
     def usage(self) -> dict[tuple[Side, str], Usage]:
         """Sums over all exchanges, by side and outcome (``ok``, or the reason why a reply could not be used)."""
         query = "SELECT side, outcome, requests, prompt_tokens, completion_tokens, cost FROM totals ORDER BY 1, 2"
-        return {(side, outcome): Usage(*sums) for side, outcome, *sums in self._all(query)}
+        return {(side, outcome): Usage(*sums) for side, outcome, *sums in self._fetch_all(query)}
 
     def cost(self) -> float:
-        """What all exchanges cost together, in the configuration's currency."""
-        return self._one("SELECT coalesce(sum(cost), 0.0) FROM totals")[0]
+        """Sum of the costs of all exchanges, in the configuration's currency."""
+        return self._fetch_one("SELECT coalesce(sum(cost), 0.0) FROM totals")[0]
 
     def requests_per_second(self, last: int = 1000) -> float | None:
-        """Exchanges per second over the last ones; None when there are fewer than two.
+        """Exchanges per second from the first of the latest exchanges until now; None when there are fewer than two.
 
         Args:
             last: how many of the latest exchanges are looked at.
         """
         query = "SELECT min(at), count(*) FROM (SELECT at FROM exchanges ORDER BY number DESC LIMIT ?)"
-        first, count = self._one(query, (last,))
+        first, count = self._fetch_one(query, (last,))
         return None if count < 2 else count / max(time.time() - first, 1e-3)
 
     def reply_form(self, side: Side) -> ReplyForm | None:
-        """The form in which a side's endpoint gives replies; None where no earlier process of this run found out.
+        """The form in which a side's endpoint gives replies; None when no earlier process of this run found it out.
 
         Args:
             side: the side whose endpoint is meant.
         """
-        row = self._one("SELECT value FROM facts WHERE name = ?", (f"structured.{side}",))
+        row = self._fetch_one("SELECT value FROM facts WHERE name = ?", (f"structured.{side}",))
         return None if row is None else REPLY_FORMS[int(row[0])]
 
     # Reading what a run works on.
@@ -279,72 +281,72 @@ class RunStore:
     def positions(
         self, splits: Sequence[str] | None = None, limit: int | None = None, side: Side | None = None
     ) -> list[int]:
-        """Positions of unfinished paintings that are in no batch, in order.
+        """Positions of the unfinished paintings that are in no batch, ascending.
 
         Args:
             splits: names of the splits whose paintings are returned; None for all splits.
-            limit: look at the first so many paintings of these splits alone, finished ones counted; None for all.
-            side: return those alone that this side is asked about next; None for both sides.
+            limit: consider only the first so many paintings of these splits, finished ones included; None for all.
+            side: return only paintings whose next request goes to this side; None for both sides.
         """
-        next_ = {None: "", "generator": "AND draft IS NULL", "judge": "AND draft IS NOT NULL"}[side]
+        of_side = {None: "", "generator": "AND draft IS NULL", "judge": "AND draft IS NOT NULL"}[side]
         chosen = "" if splits is None else f"WHERE split IN ({', '.join('?' * len(splits))})"
         query = (
             f"SELECT position FROM (SELECT position, state, part, draft FROM items {chosen} ORDER BY position "
             "LIMIT ?) "
-            f"WHERE state IN ('pending', 'refining') AND part IS NULL {next_} ORDER BY position"
+            f"WHERE state IN ('pending', 'refining') AND part IS NULL {of_side} ORDER BY position"
         )
-        return [row[0] for row in self._all(query, (*(splits or ()), -1 if limit is None else limit))]
+        return [row[0] for row in self._fetch_all(query, (*(splits or ()), -1 if limit is None else limit))]
 
     def items(self, positions: Sequence[int]) -> list[WorkItem]:
-        """The paintings at some positions, as the next requests need them.
+        """Read the paintings at the given positions, with what their next requests are made from.
 
         Args:
-            positions: all of them must be in the store.
+            positions: positions of paintings, all of which must be in the store.
 
         Returns:
-            One for each position, in the order of `positions`.
+            One painting for each position, in the order of `positions`.
         """
         found = {}
         for start in range(0, len(positions), ROWS_AT_ONCE):
             some = positions[start : start + ROWS_AT_ONCE]
-            query = f"SELECT {_ITEM} FROM items WHERE position IN ({', '.join('?' * len(some))})"
-            for row in self._all(query, some):
-                found[row[0]] = _item(row)
+            query = f"SELECT {_ITEM_COLUMNS} FROM items WHERE position IN ({', '.join('?' * len(some))})"
+            for row in self._fetch_all(query, some):
+                found[row[0]] = _work_item(row)
         return [found[position] for position in positions]
 
     def open_parts(self) -> list[BatchPart]:
-        """Parts whose replies are not in the store yet, in the order in which they were made."""
+        """The parts whose replies are not in the store yet, in the order in which they were made."""
         query = (
             "SELECT number, name, side, items, file, batch, status, structured, reserved FROM parts "
             "WHERE status = 'open' ORDER BY number"
         )
         return [
             BatchPart(number, name, side, items, file, batch, status, REPLY_FORMS[form], reserved)
-            for number, name, side, items, file, batch, status, form, reserved in self._all(query)
+            for number, name, side, items, file, batch, status, form, reserved in self._fetch_all(query)
         ]
 
     def in_part(self, number: int, positions: Sequence[int] | None = None) -> list[WorkItem]:
-        """Paintings that a part still waits for.
+        """The paintings for which a part still has no reply.
 
         Args:
             number: the part's number, as `open_parts` gives it.
-            positions: return those at these positions alone; None for all.
+            positions: return only paintings at these positions; None for all of the part.
         """
-        query = f"SELECT {_ITEM} FROM items WHERE part = ?"
+        query = f"SELECT {_ITEM_COLUMNS} FROM items WHERE part = ?"
         if positions is not None:
             query += f" AND position IN ({', '.join('?' * len(positions))})"
-        return [_item(row) for row in self._all(query, (number, *(positions or ())))]
+        return [_work_item(row) for row in self._fetch_all(query, (number, *(positions or ())))]
 
-    def asked(self) -> bool:
-        """Whether starting over would lose anything: a reply that was paid for, a result, or a batch."""
+    def has_lasting_work(self) -> bool:
+        """Whether starting over would lose a painting's progress, a paid reply, or an uploaded batch file."""
         query = (
             "SELECT EXISTS (SELECT 1 FROM items WHERE state != 'pending') "
             "OR EXISTS (SELECT 1 FROM totals WHERE cost > 0) OR EXISTS (SELECT 1 FROM parts WHERE file IS NOT NULL)"
         )
-        return bool(self._one(query)[0])
+        return bool(self._fetch_one(query)[0])
 
-    def _rows(self, query: str, values: Sequence[Any] = ()) -> Iterator[Any]:
-        """The rows of a query, some at a time."""
+    def _fetch_in_chunks(self, query: str, values: Sequence[Any] = ()) -> Iterator[Any]:
+        """Yield the rows of a query; `ROWS_AT_ONCE` of them are in memory at once."""
         try:
             cursor = self._connection.execute(query, values)
             while rows := cursor.fetchmany(ROWS_AT_ONCE):
@@ -377,11 +379,11 @@ class RunStore:
             self._connection.executemany(query, rows)
 
     def write(self, exchanges: Sequence[Exchange], changes: Sequence[Change]) -> None:
-        """Write exchanges and what follows from them, in one transaction.
+        """Write exchanges and the paintings' new states in one transaction.
 
         Args:
-            exchanges: requests that are through, with their replies.
-            changes: the paintings' new states; a painting that has one is in no batch any more.
+            exchanges: requests that have ended, with their replies.
+            changes: the paintings' new states; these paintings no longer belong to a batch.
         """
         with self.transaction():
             self.add(exchanges, changes)
@@ -390,34 +392,36 @@ class RunStore:
         """Like `write`, but the caller must have opened the transaction."""
         for exchange in exchanges:
             values = (exchange.prompt_tokens or 0, exchange.completion_tokens or 0, exchange.cost)
-            self._connection.execute(_TOTAL, (exchange.side, exchange.outcome, *values))
+            self._connection.execute(_ADD_TO_TOTALS, (exchange.side, exchange.outcome, *values))
         self._connection.executemany(
-            _EXCHANGE,
+            _INSERT_EXCHANGE,
             (
-                (e.position, e.side, e.round, e.outcome, self._frame(e.frame), self._text(e.request),
-                 self._text(e.reply), e.prompt_tokens, e.completion_tokens, e.cost, e.seconds, e.at)
+                (e.position, e.side, e.round, e.outcome, self._frame_number(e.frame), self._clean_text(e.request),
+                 self._clean_text(e.reply), e.prompt_tokens, e.completion_tokens, e.cost, e.seconds, e.at)
                 for e in exchanges
             ),
         )  # fmt: skip
         self._connection.executemany(
-            _CHANGE,
+            _UPDATE_ITEM,
             (
-                (c.state, c.rounds, c.reason, self._text(c.detail), self._levels(c.description), c.judge_score,
-                 self._text(c.judge_reason), self._levels(c.draft), self._text(c.feedback), c.judge_tries, c.position)
+                (c.state, c.rounds, c.reason, self._clean_text(c.detail), self._levels_json(c.description),
+                 c.judge_score, self._clean_text(c.judge_reason), self._levels_json(c.draft),
+                 self._clean_text(c.feedback), c.judge_tries, c.position)
                 for c in changes
             ),
         )  # fmt: skip
 
-    def _text(self, text: str | None) -> str | None:
-        """A text as it may be kept: without the endpoints' keys and other secrets, and without half characters."""
+    def _clean_text(self, text: str | None) -> str | None:
+        """Remove the endpoints' keys and other secrets from a text, and replace what UTF-8 cannot encode."""
         return None if text is None else storable(without_keys(text, self.keys))
 
-    def _levels(self, levels: dict[str, str] | None) -> str | None:
+    def _levels_json(self, levels: dict[str, str] | None) -> str | None:
         if levels is None:
             return None
-        return json.dumps({level: self._text(text) for level, text in levels.items()}, ensure_ascii=False)
+        return json.dumps({level: self._clean_text(text) for level, text in levels.items()}, ensure_ascii=False)
 
-    def _frame(self, content: str) -> int:
+    def _frame_number(self, content: str) -> int:
+        """Return the number of a frame in the table `frames`, where it is entered if it is new."""
         number = self._frames.get(content)
         if number is None:
             self._connection.execute("INSERT OR IGNORE INTO frames (content) VALUES (?)", (content,))
@@ -429,7 +433,7 @@ class RunStore:
         """Put paintings into a new part, so that nothing else asks about them.
 
         Args:
-            name: unique among all runs; stands in the batch's metadata, by which a batch is found again.
+            name: a name that is unique among all runs; the batch's metadata holds it, so that it can be found again.
             side: which side the part's requests ask.
             positions: positions of the paintings that its requests are about.
             form: the form in which its requests ask for their replies.
@@ -456,13 +460,13 @@ class RunStore:
             self._connection.execute(query, (file, batch, number))
 
     def part_done(self, number: int) -> int:
-        """Close a part, so that paintings that it had no reply for can be asked about again.
+        """Close a part and free its paintings without a reply, so that they can be asked about again.
 
         Args:
             number: the part's number, as `open_parts` gives it.
 
         Returns:
-            Number of these paintings.
+            Number of the freed paintings.
         """
         with self.transaction():
             free = self._connection.execute("UPDATE items SET part = NULL WHERE part = ?", (number,)).rowcount
@@ -470,10 +474,10 @@ class RunStore:
         return free
 
     def retry_failed(self) -> int:
-        """Make all failed paintings pending again; their exchanges stay.
+        """Make all failed paintings pending again; the store keeps their exchanges.
 
         Returns:
-            Number of these paintings.
+            Number of paintings that had failed.
         """
         query = (
             "UPDATE items SET state = 'pending', reason = NULL, detail = NULL, rounds = 0, judge_score = NULL, "
@@ -483,31 +487,31 @@ class RunStore:
             return self._connection.execute(query).rowcount
 
 
-def _item(row: Sequence[Any]) -> WorkItem:
+def _work_item(row: Sequence[Any]) -> WorkItem:
     values = list(row)
-    values[8] = _levels(row[8])
+    values[8] = _parse_levels(row[8])
     return WorkItem(*values)
 
 
-def _levels(text: str | None) -> dict[str, str] | None:
+def _parse_levels(text: str | None) -> dict[str, str] | None:
     return None if text is None else json.loads(text)
 
 
 class StoreWriter:
-    """Writes to a store from a thread of its own, for an event loop; an async context manager.
+    """Writes to a store in a thread of its own, so that an event loop need not wait; an async context manager.
 
-    What comes within a few milliseconds is written in one commit, so that hundreds of replies a second cost about a
-    hundred commits.
+    Whatever arrives within `GATHER_SECONDS` is written in one commit, so that hundreds of replies per second need only
+    about a hundred commits.
 
     Args:
-        store: open for writing; nobody else uses it until the writer is closed.
+        store: a store that is open for writing; nothing else uses it until the writer is closed.
     """
 
     def __init__(self, store: RunStore) -> None:
         self._store = store
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[_WriteJob | None] = queue.SimpleQueue()
         self._loop = asyncio.get_running_loop()
-        self._thread = threading.Thread(target=self._work, name="artquant-rad-store")
+        self._thread = threading.Thread(target=self._write_until_closed, name="artquant-rad-store")
 
     async def __aenter__(self) -> "StoreWriter":
         self._thread.start()
@@ -521,8 +525,8 @@ class StoreWriter:
         """Write exchanges and changes, and return once both are on the disk.
 
         Args:
-            exchanges: requests that are through, with their replies.
-            changes: the paintings' new states; a painting that has one is in no batch any more.
+            exchanges: requests that have ended, with their replies.
+            changes: the paintings' new states; these paintings no longer belong to a batch.
 
         Raises:
             ArtQuantError: the file cannot be written, such as on a full disk.
@@ -531,14 +535,15 @@ class StoreWriter:
         self._jobs.put((exchanges, changes, written))
         await written
 
-    def _work(self) -> None:
+    def _write_until_closed(self) -> None:
+        """Write what `write` puts into the queue, until None in the queue says that the writer is closed."""
         more = True
         while more:
             first = self._jobs.get()
             if first is None:
                 return
             jobs = [first]
-            time.sleep(GATHER)
+            time.sleep(GATHER_SECONDS)
             while not self._jobs.empty():
                 job = self._jobs.get()
                 if job is None:
@@ -550,13 +555,13 @@ class StoreWriter:
                 self._store.write([e for job in jobs for e in job[0]], [c for job in jobs for c in job[1]])
             except ArtQuantError as problem:
                 error = problem
-            except BaseException as problem:  # whoever waits must hear of it, whatever it is, or would wait for ever
+            except BaseException as problem:  # any error must reach those who wait, or they would wait for ever
                 error = self._store.not_written(problem)
                 error.__cause__ = problem
-            self._loop.call_soon_threadsafe(_settle, [job[2] for job in jobs], error)
+            self._loop.call_soon_threadsafe(_tell_waiting, [job[2] for job in jobs], error)
 
 
-def _settle(written: Sequence["asyncio.Future[None]"], error: BaseException | None) -> None:
+def _tell_waiting(written: Sequence["asyncio.Future[None]"], error: BaseException | None) -> None:
     for future in written:
         if future.cancelled():
             continue

@@ -1,4 +1,4 @@
-"""The records of which the store of a RAD run consists."""
+"""What the methods of a RAD run's store take and return: rows of its tables as dataclasses."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,13 +8,14 @@ Side = Literal["generator", "judge"]
 ReplyForm = Literal["text", "object", "schema"]
 """How a request asks for JSON: in words alone, as ``json_object``, or by a JSON schema."""
 
-REPLY_FORMS: tuple[ReplyForm, ...] = ("text", "schema", "object")  # the store keeps a form as its place here
+# The store keeps a form as its index in this tuple, so the order must never change.
+REPLY_FORMS: tuple[ReplyForm, ...] = ("text", "schema", "object")
 STATES: tuple[State, ...] = ("pending", "refining", "accepted", "failed")
 
 
 @dataclass(frozen=True, slots=True)
 class PaintingResult:
-    """One painting as a run left it, or as it is by now while the run works.
+    """The present result of one painting, final or not.
 
     Args:
         id: the painting's name, unique in the dataset.
@@ -23,7 +24,7 @@ class PaintingResult:
         sha256: hash of the picture's file in hexadecimal digits; empty where the dataset does not know it.
         score: mean human score, in the dataset's range.
         category: the painting's category as the dataset has it; None where it has none.
-        state: ``pending`` was never asked about, ``refining`` has replies and no end yet, ``accepted``, ``failed``.
+        state: ``pending`` (never asked about), ``refining`` (asked about, not decided), ``accepted`` or ``failed``.
         reason: why the painting failed, one word such as ``refused``; None for paintings in another state.
         detail: the reason in a sentence; None for paintings that did not fail.
         rounds: number of descriptions that the generator was asked for, 0 or more.
@@ -50,7 +51,7 @@ class PaintingResult:
 
 @dataclass(frozen=True, slots=True)
 class WorkItem:
-    """One painting as work: what the next request is made from.
+    """One painting with all that its next request is made from.
 
     Args:
         position: the painting's place in the data's order, from 0.
@@ -92,10 +93,10 @@ class Exchange:
     Args:
         position: the painting's place in the data's order, from 0.
         side: which of the two sides was asked.
-        round: number of the description that this is about, from 1.
+        round: number of the painting's description that was asked for or judged, from 1.
         outcome: ``ok``, or the reason why the reply cannot be used.
-        frame: what requests share, as JSON: model, parameters, first message. Never a key.
-        request: the message that is this painting's own, without the picture, whose hash stands with the painting.
+        frame: the part of the request that many requests share, as JSON: model, parameters, system message; no key.
+        request: the user message about this painting, without the picture, whose hash is in the table of paintings.
         reply: the reply's text as it came; None when there was none.
         prompt_tokens: number of tokens of the request, as the endpoint counted them; None when it did not say.
         completion_tokens: number of tokens of the reply, as the endpoint counted them; None when it did not say.
@@ -120,7 +121,7 @@ class Exchange:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A painting's new state, which replaces its former one as a whole.
+    """A painting's new state; every field replaces the former value, so that a field left out becomes None or 0.
 
     Args:
         position: the painting's place in the data's order, from 0.
@@ -151,13 +152,13 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Sums over exchanges.
+    """Sums over several exchanges.
 
     Args:
         requests: number of exchanges in the sum.
         prompt_tokens: number of tokens of all requests whose tokens the endpoint counted.
         completion_tokens: number of tokens of all replies whose tokens the endpoint counted.
-        cost: what they cost together, in the configuration's currency.
+        cost: sum of the exchanges' costs, in the configuration's currency.
     """
 
     requests: int = 0
@@ -168,12 +169,12 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class BatchPart:
-    """Requests that go to the Batch API as one file.
+    """A part of a run's requests that goes to the Batch API as one file and becomes one batch.
 
     Args:
         number: the part's number in the store, from 1.
-        name: unique among all runs; stands in the batch's metadata, by which a batch is found again.
-        side: which side its requests ask.
+        name: a name that is unique among all runs; the batch's metadata holds it, so that it can be found again.
+        side: the side to which the requests go.
         items: number of requests in the file.
         file: the provider's id of the uploaded file; None until it is known.
         batch: the provider's id of the batch; None until it is known.

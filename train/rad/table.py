@@ -16,7 +16,7 @@ from artquant_plugin.train.rad.store_rows import PaintingResult
 
 ExportRow = dict[str, Any]
 
-# Column, type, what it holds; `attributes` and `image` come on top where there are any.
+# Name, type and meaning of each column. `features` adds `attributes` and `image` for exports that have them.
 COLUMNS: tuple[tuple[str, str, str], ...] = (
     ("id", "string", "the painting's id, unique in the dataset"),
     ("file_name", "string", "path of the picture, relative to the dataset's image folder"),
@@ -41,13 +41,13 @@ COLUMNS: tuple[tuple[str, str, str], ...] = (
     ("generator", "string", "name of the model that describes; null where nothing was asked"),
     ("judge", "string", "name of the model that judges"),
 )
-# A picture that stands in several splits stays in the one that is measured most strictly.
-RANKS = {"train": 0, "validation": 1, "test": 2}
+# A picture that is in several splits stays in the strictest one, so that nothing is trained on that is tested.
+STRICTNESS = {"train": 0, "validation": 1, "test": 2}
 
 
 @dataclass(frozen=True, slots=True)
 class RadRun:
-    """A run's folder, opened for reading; a run may still be writing to it.
+    """A run's folder with its dataset, opened for reading; a process may still be writing to the folder.
 
     Args:
         folder: the folder that was given to `artquant rad generate --out`.
@@ -66,9 +66,8 @@ class RadRun:
         """Open a run for reading, with its dataset.
 
         Args:
-            folder: the run directory, of `artquant rad generate --out`.
-            data: the dataset's folder, where it was moved since the run; None for the place that the run's record
-                names.
+            folder: the run directory, which was given to `artquant rad generate --out`.
+            data: the dataset's folder, if it was moved since the run; None for the folder that the run's record names.
 
         Raises:
             ArtQuantError: the folder is no run directory, or the dataset is not where it should be.
@@ -88,7 +87,7 @@ class RadRun:
         self.store.close()
 
     def paintings(self) -> Iterator[tuple[Painting, PaintingResult]]:
-        """Every painting of the dataset with what the run made of it, in the dataset's order.
+        """Yield every painting of the dataset with its result, in the dataset's order.
 
         Raises:
             ArtQuantError: the dataset is not the one that the run described.
@@ -97,29 +96,30 @@ class RadRun:
         for split in self.dataset.info.splits:
             for painting in self.dataset.each(split):
                 result = next(results, None)
-                if result is None or _key(result.split, result) != _key(split, painting):
-                    raise self._changed(painting.id)
+                if result is None or _painting_key(result.split, result) != _painting_key(split, painting):
+                    raise self._dataset_differs(painting.id)
                 yield painting, result
         left = next(results, None)
         if left is not None:
-            raise self._changed(left.id)
+            raise self._dataset_differs(left.id)
 
-    def _changed(self, name: str) -> ArtQuantError:
+    def _dataset_differs(self, name: str) -> ArtQuantError:
         return ArtQuantError(
             f"dataset '{self.dataset.folder}' is not the one that '{self.folder}' described: painting {name!r} "
             "differs; put it back, or pass --data with the folder of the right one"
         )
 
 
-def _key(split: str, row: Painting | PaintingResult) -> tuple[str, str, str, str, float]:
+def _painting_key(split: str, row: Painting | PaintingResult) -> tuple[str, str, str, str, float]:
+    """The values by which a painting of the dataset and a result of the run are recognized as the same painting."""
     return split, row.id, row.image, row.sha256, row.score
 
 
 def features(attributes: Sequence[str], *, with_images: bool) -> Any:
-    """The rows' `datasets.Features`.
+    """Return the columns of the rows and their types, as `datasets.Features`.
 
     Args:
-        attributes: names of the dataset's attributes; where there are none, there is no such column.
+        attributes: names of the dataset's attributes; without names there is no column ``attributes``.
         with_images: whether there is a column ``image`` with the pictures' files.
     """
     from datasets import Features, Image, Value
@@ -134,12 +134,12 @@ def features(attributes: Sequence[str], *, with_images: bool) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """A painting that stands in no split of the export.
+    """A painting that the export leaves out, since its picture is also in a stricter split.
 
     Args:
         id: the painting's name, unique in the dataset.
         split: the dataset's split that has the painting.
-        kept: the stricter split that has the same picture, and keeps it.
+        kept: the stricter split that has the same picture and keeps it.
     """
 
     id: str
@@ -153,8 +153,8 @@ class ExportSurvey:
 
     Args:
         attributes: names of the dataset's attributes, sorted.
-        sizes: number of rows by split, without those that are left out.
-        left_out: paintings whose picture stands in a split of a higher rank as well.
+        sizes: number of rows by split, without the paintings that are left out.
+        left_out: paintings whose picture is also in a stricter split.
     """
 
     attributes: tuple[str, ...]
@@ -163,29 +163,29 @@ class ExportSurvey:
 
 
 def survey(run: RadRun) -> ExportSurvey:
-    """Look at every painting once: which attributes there are, and which pictures stand in several splits.
+    """Read every painting once to find the attributes, and the pictures that are in several splits.
 
-    Pictures are told apart by their hash, so that one file under two names is found as well.
+    Two files with the same hash are the same picture, whatever their names.
 
     Raises:
         ArtQuantError: the dataset is not the one that the run described.
     """
     attributes: set[str] = set()
     places: list[tuple[str, str, str]] = []
-    highest: dict[str, str] = {}
+    strictest: dict[str, str] = {}
     for painting, result in run.paintings():
         attributes.update(painting.attributes or {})
         picture = picture_hash(run, painting) or f"path {painting.image}"
         places.append((painting.id, result.split, picture))
-        if RANKS[result.split] >= RANKS[highest.setdefault(picture, result.split)]:
-            highest[picture] = result.split
+        if STRICTNESS[result.split] >= STRICTNESS[strictest.setdefault(picture, result.split)]:
+            strictest[picture] = result.split
     sizes = dict.fromkeys(run.dataset.info.splits, 0)
     left_out = []
     for name, split, picture in places:
-        if highest[picture] == split:
+        if strictest[picture] == split:
             sizes[split] += 1
         else:
-            left_out.append(LeftOut(name, split, highest[picture]))
+            left_out.append(LeftOut(name, split, strictest[picture]))
     return ExportSurvey(tuple(sorted(attributes)), sizes, tuple(left_out))
 
 
@@ -193,8 +193,8 @@ def picture_hash(run: RadRun, painting: Painting) -> str:
     """SHA-256 of a painting's file in hexadecimal digits; empty when there is no file.
 
     Args:
-        run: the run that the painting is of.
-        painting: its hash is computed where the dataset does not know it.
+        run: the run whose dataset has the painting.
+        painting: the painting, whose file is read only if the dataset does not know the hash.
     """
     if painting.sha256:
         return painting.sha256
@@ -203,11 +203,11 @@ def picture_hash(run: RadRun, painting: Painting) -> str:
 
 
 def rows(run: RadRun, found: ExportSurvey) -> Iterator[tuple[ExportRow, Path]]:
-    """The rows in the dataset's order, each with the place of its picture; ``image`` is not in them.
+    """Yield the rows in the dataset's order, each with the path of its picture; they have no column ``image``.
 
     Args:
         run: the run to be exported.
-        found: from `survey` of the same run.
+        found: the result of `survey` for the same run.
     """
     absent = {item.id for item in found.left_out}
     for painting, result in run.paintings():

@@ -1,1 +1,1 @@
-"""A run's quality as one page: what was accepted, how the texts are, what they cost."""
+"""Reports a run's quality on one HTML page: what was accepted, how varied the texts are, and what they cost."""

@@ -1,4 +1,4 @@
-"""Everything that the report tells, collected in one pass over a run; no description is kept but the examples."""
+"""Collects what the report tells, in one pass over a run; of the descriptions only the examples stay in memory."""
 
 import random
 import warnings
@@ -21,24 +21,24 @@ from artquant_plugin.train.rad.report.duplicates import Duplicates, NearDuplicat
 from artquant_plugin.train.rad.store_rows import PaintingResult, Usage
 from artquant_plugin.train.rad.table import RadRun
 
-ENDED = ("accepted", "failed")
+ENDED = ("accepted", "failed")  # the final states
 QUANTILES = (0.0, 0.05, 0.5, 0.95, 1.0)
-SHOWN_GROUPS = 5
-SMALLEST = 3  # pairs for which a correlation is given
+SHOWN_GROUPS = 5  # the report names the paintings of so many groups of near-duplicates
+FEWEST_PAIRS = 3  # with fewer pairs of estimate and score, no correlation is given
 
-Estimate = tuple[str, float, float]  # id, the judge's estimate, the human score
+Estimate = tuple[str, float, float]  # the painting's id, the judge's estimate, the human score
 FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
 class RoundLine:
-    """One round of writing and judging.
+    """What came of one round: of one description per painting, and its verdict.
 
     Args:
         number: number of the round, from 1.
-        asked: number of paintings that got to it and have come to their end.
-        accepted: number of paintings that were accepted in it.
-        accepted_so_far: share of all ended paintings that were accepted in it or before, in [0, 1].
+        asked: number of accepted or failed paintings that reached this round.
+        accepted: number of paintings that were accepted in this round.
+        accepted_so_far: share of all accepted or failed paintings that were accepted up to this round, in [0, 1].
     """
 
     number: int
@@ -49,7 +49,7 @@ class RoundLine:
 
 @dataclass(frozen=True, slots=True)
 class Texts:
-    """One level's texts.
+    """Lengths and variety of one level's texts.
 
     Args:
         words: number of words of each text, shape (n,).
@@ -68,14 +68,14 @@ class Texts:
 
 @dataclass(frozen=True, slots=True)
 class Distribution:
-    """Human scores of the accepted paintings beside those of all that ended.
+    """Human scores of the accepted paintings, and of all accepted or failed paintings.
 
     Args:
-        every: scores of all paintings that ended, ascending.
+        every: scores of all accepted or failed paintings, ascending.
         accepted: scores of the accepted paintings, ascending.
         distance: the largest difference between the two cumulative distributions (Kolmogorov-Smirnov), in [0, 1].
-        p_value: probability of a difference as large, were the scores of accepted and failed paintings drawn from one
-            distribution; None when one of them is empty.
+        p_value: probability of a difference at least as large if the scores of accepted and of failed paintings came
+            from one distribution (two-sample Kolmogorov-Smirnov test); None when no painting failed.
     """
 
     every: FloatArray
@@ -86,11 +86,11 @@ class Distribution:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """An accepted painting.
+    """An accepted painting that the report shows.
 
     Args:
-        painting: the dataset's row, with its human score.
-        result: what the run made of it.
+        painting: the dataset's row about the painting, with its human score.
+        result: the run's result for the painting, with its description.
     """
 
     painting: Painting
@@ -99,23 +99,23 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class RunStatistics:
-    """A run in numbers.
+    """All that the report tells about a run, except what run.json says.
 
     Args:
         states: number of paintings by state.
-        splits: number of paintings by state, for each split.
-        rounds: what became of paintings in each round, from the first.
+        splits: number of paintings by split and then by state.
+        rounds: what came of each round, from the first one.
         reasons: number of failed paintings by reason, the most frequent first.
         texts: lengths and variety of the descriptions, by level; empty when nothing was accepted.
         duplicates: near-duplicates among the accepted descriptions.
-        repeated: the paintings' names in the largest groups of near-duplicates.
-        judged: agreement of a blind judge's estimates with the human scores: of the ``first`` of each painting, before
-            the generator was told anything of it; of the ``last``; and of the last of the ``accepted``. Those with too
-            few estimates are absent.
-        distribution: scores of the accepted paintings beside those of all that ended; None when nothing was accepted.
-        usage: sums over exchanges, by side.
+        repeated: ids of the paintings in the largest groups of near-duplicates, by group.
+        judged: agreement of a blind judge's estimates with the human scores. ``first`` takes each painting's first
+            estimate, which no feedback has influenced; ``last`` takes each painting's last estimate, and ``accepted``
+            the last estimates of the accepted paintings alone. A key with too few estimates is absent.
+        distribution: scores of the accepted, and of all accepted or failed paintings; None when nothing was accepted.
+        usage: requests, tokens and cost of all exchanges, by side.
         cost: what all exchanges cost, in the configuration's currency.
-        examples: drawn at random among the accepted, in the data's order.
+        examples: accepted paintings that were drawn at random, in the dataset's order.
     """
 
     states: Mapping[str, int]
@@ -133,12 +133,12 @@ class RunStatistics:
 
 
 def collect(run: RadRun, *, examples: int = 20, seed: int = 0, resamples: int = RESAMPLES) -> RunStatistics:
-    """Read a run once.
+    """Read a run once and compute what the report tells.
 
     Args:
-        run: a run, finished or not; what it has by now counts.
+        run: a run, finished or not; its present results are used.
         examples: number of accepted paintings to draw; fewer when there are fewer.
-        seed: of the draw of examples, of the hash functions and of the bootstrap.
+        seed: seed of the draw of examples, of the hash functions and of the bootstrap.
         resamples: number of bootstrap resamples for the judge's correlations; 0 for no intervals.
 
     Raises:
@@ -158,7 +158,9 @@ def collect(run: RadRun, *, examples: int = 20, seed: int = 0, resamples: int = 
         texts={level: found.texts() for level, found in tally.levels.items() if found.sizes},
         duplicates=duplicates,
         repeated=tuple(tuple(tally.ids[position] for position in group) for group in duplicates.groups[:SHOWN_GROUPS]),
-        judged=dict(_judged({"first": list(_first(run, tally.names))} | tally.last(), seed, resamples)),
+        judged=dict(
+            _agreements({"first": list(_first_estimates(run, tally.names))} | tally.last_estimates(), seed, resamples)
+        ),
         distribution=_distribution(tally.scores["accepted"], tally.scores["failed"]),
         usage=_usage(run),
         cost=run.store.cost(),
@@ -167,38 +169,38 @@ def collect(run: RadRun, *, examples: int = 20, seed: int = 0, resamples: int = 
 
 
 @dataclass(slots=True)
-class _Level:
-    """What is kept of one level's texts."""
+class _LevelCounts:
+    """Counts over one level's texts: their lengths, and their different words and pairs of words."""
 
     sizes: list[int] = field(default_factory=list)
-    ones: Distinct = field(default_factory=Distinct)
-    twos: Distinct = field(default_factory=Distinct)
+    single_words: Distinct = field(default_factory=Distinct)
+    word_pairs: Distinct = field(default_factory=Distinct)
 
     def add(self, texts: Sequence[Sequence[int]]) -> None:
         self.sizes.extend(map(len, texts))
-        self.ones.add(sequences(texts, 1)[0])
-        self.twos.add(sequences(texts, 2)[0])
+        self.single_words.add(sequences(texts, 1)[0])
+        self.word_pairs.add(sequences(texts, 2)[0])
 
     def texts(self) -> Texts:
         words = np.array(self.sizes)
         quantiles = tuple(map(float, np.quantile(words, QUANTILES)))
-        return Texts(words, float(words.mean()), quantiles, self.ones.share, self.twos.share)
+        return Texts(words, float(words.mean()), quantiles, self.single_words.share, self.word_pairs.share)
 
 
 class _Tally:
-    """Counts that grow painting by painting; texts wait until there are enough of them to be counted together."""
+    """Counts painting by painting; texts wait until `TEXTS_AT_ONCE` of them can be counted together."""
 
     def __init__(self, rng: random.Random, examples: int, similar: NearDuplicates) -> None:
         self.states: Counter[str] = Counter()
         self.splits: dict[str, Counter[str]] = {}
         self.reasons: Counter[str] = Counter()
-        self.ended: Counter[tuple[int, str]] = Counter()  # by rounds and state
+        self.ended: Counter[tuple[int, str]] = Counter()  # by number of rounds and state
         self.scores: dict[str, list[float]] = {state: [] for state in ENDED}
-        self.names: list[tuple[str, float]] = []  # id and human score of all, in the data's order
+        self.names: list[tuple[str, float]] = []  # id and human score of every painting, in the dataset's order
         self.estimates: dict[str, list[Estimate]] = {state: [] for state in ENDED}
-        self.levels = {level: _Level() for level in DESCRIPTION_LEVELS}
+        self.levels = {level: _LevelCounts() for level in DESCRIPTION_LEVELS}
         self.similar = similar
-        self.ids: list[str] = []  # of the described
+        self.ids: list[str] = []  # of the paintings with a description
         self.drawn: list[tuple[int, Example]] = []
         self._rng = rng
         self._examples = examples
@@ -224,7 +226,7 @@ class _Tally:
                 self.flush()
 
     def _draw(self, example: Example) -> None:
-        """Reservoir sampling: each of the n described so far is kept with the same probability."""
+        """Reservoir sampling: each of the n paintings described so far is kept with the same probability."""
         position = len(self.ids)
         if position < self._examples:
             self.drawn.append((position, example))
@@ -233,8 +235,8 @@ class _Tally:
         if place < self._examples:
             self.drawn[place] = (position, example)
 
-    def last(self) -> dict[str, list[Estimate]]:
-        """The last estimates of all and of the accepted."""
+    def last_estimates(self) -> dict[str, list[Estimate]]:
+        """The last estimates of all accepted or failed paintings, and those of the accepted ones."""
         return {
             "last": [*self.estimates["accepted"], *self.estimates["failed"]],
             "accepted": self.estimates["accepted"],
@@ -264,8 +266,8 @@ def _rounds(ended: Mapping[tuple[int, str], int]) -> Iterator[RoundLine]:
         yield RoundLine(number, asked, accepted, so_far / total)
 
 
-def _first(run: RadRun, names: Sequence[tuple[str, float]]) -> Iterator[Estimate]:
-    """Each painting's first estimate, from the judge's replies."""
+def _first_estimates(run: RadRun, names: Sequence[tuple[str, float]]) -> Iterator[Estimate]:
+    """Yield each painting's first estimate, read from the judge's replies; nothing unless the judge is blind."""
     if run.record.config.get("judge", {}).get("mode") != "blind":
         return
     seen: set[int] = set()
@@ -278,12 +280,16 @@ def _first(run: RadRun, names: Sequence[tuple[str, float]]) -> Iterator[Estimate
                 yield name, verdict.score, truth
 
 
-def _judged(estimates: Mapping[str, Sequence[Estimate]], seed: int, resamples: int) -> Iterator[tuple[str, Agreement]]:
+def _agreements(
+    estimates: Mapping[str, Sequence[Estimate]], seed: int, resamples: int
+) -> Iterator[tuple[str, Agreement]]:
     for name, some in estimates.items():
-        if len(some) >= SMALLEST:
+        if len(some) >= FEWEST_PAIRS:
             ids, predictions, truths = zip(*some, strict=True)
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore", UserWarning)  # a judge that always says the same: NaN says it
+                warnings.simplefilter(
+                    "ignore", UserWarning
+                )  # a judge whose estimates are all equal has the correlation NaN, which says enough
                 yield name, evaluate(ids, predictions, truths, resamples=resamples, seed=seed)
 
 

@@ -1,11 +1,12 @@
-"""Descriptions that nearly repeat each other, found among many in time that grows with their number.
+"""Finds descriptions that nearly repeat each other, in time that grows about in proportion to their number.
 
-The rule: two descriptions are near-duplicates when at least 70 % of their sequences of five words are common to both
-(Jaccard similarity of the sets). The similarity is estimated from MinHash signatures of 128 values (its standard error
-is 0.04 at 0.7); pairs to look at are those that agree in one of 32 bands of 4 values, which a pair at 0.7 does with a
-probability of 0.9998. Within a band's group each is compared with the first and with the one before it.
+Two descriptions are near-duplicates when at least 70 % of their sequences of five words are common to both (Jaccard
+similarity of the sets). The similarity is estimated from MinHash signatures of 128 values; the estimate's standard
+error is 0.04 at 0.7. Only descriptions whose signatures agree in one of 32 bands of 4 values are compared, as a pair
+with a similarity of 0.7 does with a probability of 0.9998. Of the descriptions that agree in a band, each is compared
+with the first one and with the one before it.
 
-`datasketch` was measured and not taken; docs/rad.md, "Libraries", has the figures.
+The library `datasketch` was measured and is not used; docs/rad.md, "Libraries", has the figures.
 
 Source: Broder 1997, "On the resemblance and containment of documents"; Leskovec et al., "Mining of Massive Datasets",
 sections 3.3 and 3.4.
@@ -20,10 +21,10 @@ from numpy.typing import NDArray
 
 from artquant_plugin.metrics.diversity import Hashes, different, sequences
 
-WORDS = 5  # in a sequence
-SIMILAR = 0.7
-VALUES, BANDS = 128, 32
-PAIRS_AT_ONCE = 20_000
+WORDS = 5  # number of words in a sequence
+SIMILAR = 0.7  # the least similarity of near-duplicates
+VALUES, BANDS = 128, 32  # number of values in a signature, and of the bands into which they are divided
+PAIRS_AT_ONCE = 20_000  # so many pairs of signatures are compared at once
 
 Signatures = NDArray[np.uint32]
 
@@ -35,7 +36,7 @@ class Duplicates:
     Args:
         n: number of descriptions that were compared.
         repeated: number of descriptions that have a near-duplicate.
-        groups: positions of those that are linked by such pairs, the largest group first.
+        groups: positions of descriptions that are linked by near-duplicate pairs, the largest group first.
     """
 
     n: int
@@ -44,10 +45,10 @@ class Duplicates:
 
 
 class NearDuplicates:
-    """Collects signatures of descriptions: 512 bytes each.
+    """Collects the signatures of descriptions, 512 bytes each, and finds near-duplicates among them.
 
     Args:
-        seed: of the hash functions; two collectors with one seed give the same signatures.
+        seed: seed of the hash functions; with the same seed, a text always has the same signature.
     """
 
     def __init__(self, seed: int = 0) -> None:
@@ -57,10 +58,10 @@ class NearDuplicates:
         self._parts: list[Signatures] = []
 
     def add(self, texts: Sequence[Sequence[int]]) -> None:
-        """Take the next texts.
+        """Add the next texts.
 
         Args:
-            texts: the number of each word, by text; a text has one word at least.
+            texts: each text as the numbers of its words in a vocabulary; a text has one word at least.
         """
         hashes, starts = sequences(texts, WORDS, border=True)
         self._parts.append(self._signatures(hashes, starts))
@@ -75,7 +76,7 @@ class NearDuplicates:
         return np.ascontiguousarray((found >> np.uint64(32)).astype(np.uint32).T)
 
     def find(self) -> Duplicates:
-        """Find the near-duplicates among all texts so far."""
+        """Find the near-duplicates among all texts that were added."""
         signatures = np.concatenate(self._parts) if self._parts else np.zeros((0, VALUES), dtype=np.uint32)
         links = _Links(len(signatures))
         for left, right in _similar(signatures):
@@ -85,7 +86,7 @@ class NearDuplicates:
 
 
 def _similar(signatures: Signatures) -> list[tuple[int, int]]:
-    """Pairs that agree in a band, and in enough values overall."""
+    """Find pairs of signatures that agree in at least one band and in the share `SIMILAR` of all values."""
     rows = VALUES // BANDS
     candidates: list[NDArray[np.uint64]] = []
     for band in range(BANDS):
@@ -109,7 +110,7 @@ def _similar(signatures: Signatures) -> list[tuple[int, int]]:
 
 
 class _Links:
-    """Disjoint sets of positions."""
+    """Disjoint sets of positions: `join` unites the sets of two linked positions (union-find)."""
 
     def __init__(self, size: int) -> None:
         self._parents = list(range(size))
@@ -125,7 +126,7 @@ class _Links:
         self._parents[other] = one
 
     def groups(self) -> tuple[tuple[int, ...], ...]:
-        """Sets of two and more, the largest first."""
+        """Return the sets of two or more positions, the largest first."""
         roots = [self._root(position) for position in range(len(self._parents))]
         large = {root for root, count in Counter(roots).items() if count > 1}
         members: dict[int, list[int]] = {root: [] for root in sorted(large)}

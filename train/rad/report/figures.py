@@ -1,4 +1,4 @@
-"""Histograms as numbers that the page's template draws as SVG."""
+"""Computes histograms as coordinates that the page's template draws as SVG."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ class Tick:
     """A mark on an axis.
 
     Args:
-        at: place along the axis, in SVG units.
+        at: coordinate of the mark along the axis, in SVG units.
         label: the text beside the mark.
     """
 
@@ -31,7 +31,7 @@ class Bar:
         y: upper edge, in SVG units from the top.
         width: width of the bin in SVG units.
         height: height of the bar in SVG units; 0 for an empty bin.
-        label: the bin's limits and share, as a reader hears it.
+        label: the bin's limits and share, as text for a tooltip or a screen reader.
     """
 
     x: float
@@ -61,20 +61,20 @@ class Histogram:
 def histogram(
     values: ArrayLike, limits: tuple[float, float], bins: int, *, over: ArrayLike | None = None, whole: bool = False
 ) -> Histogram:
-    """Shares of values in bins of equal width.
+    """Compute the histogram of values: their shares in bins of equal width.
 
     Args:
-        values: n numbers; none give empty bars.
-        limits: lowest and highest value of the axis; what lies outside counts in the outermost bins.
+        values: any number of numbers; without numbers all bars are empty.
+        limits: lowest and highest value of the axis; values outside of them count in the first or last bin.
         bins: number of bins, from 1.
-        over: m numbers whose shares are the outline; None for no outline.
-        whole: whether the values are whole numbers, so that the marks are, too.
+        over: other numbers, whose shares are drawn as an outline; None for no outline.
+        whole: whether the values are whole numbers, so that marks on the axis are whole numbers, too.
     """
     low, high = limits
     edges = np.linspace(low, high, bins + 1)
     shares = _shares(values, edges)
     others = None if over is None else _shares(over, edges)
-    top = _top(float(max(shares.max(), 0 if others is None else others.max())))
+    top = _axis_end(float(max(shares.max(), 0 if others is None else others.max())))
     step = WIDTH / bins
     bars = []
     for number, share in enumerate(shares):
@@ -103,8 +103,8 @@ def _shares(values: ArrayLike, edges: NDArray[np.float64]) -> NDArray[np.float64
     return counts / max(len(inside), 1)
 
 
-def _top(share: float) -> float:
-    """The end of an axis: the next of 1, 2, 5 times a power of ten."""
+def _axis_end(share: float) -> float:
+    """The end of an axis: the smallest of 1, 2 or 5 times a power of ten that is not below the share."""
     if share <= 0:
         return 1.0
     power = 10 ** np.floor(np.log10(share))
@@ -112,11 +112,11 @@ def _top(share: float) -> float:
 
 
 def word_limit(levels: Sequence[NDArray[np.int64]], bins: int) -> int:
-    """The end of an axis of words that suits several levels: a multiple of the number of bins.
+    """The end of an axis of numbers of words for several levels: a multiple of the number of bins.
 
     Args:
         levels: for each level the number of words of each text, shape (n,); one level and one text at least.
-        bins: number of bins, each of which is then a whole number of words wide.
+        bins: number of bins; the width of each bin becomes a whole number of words.
     """
     longest = max(int(np.ceil(np.quantile(words, 0.995))) for words in levels) + 1
     return bins * -(-longest // bins)

@@ -1,4 +1,4 @@
-"""The report as one HTML file that needs nothing else: no script, no request, pictures and styles within."""
+"""Writes the report as one HTML file that contains its pictures and styles, and needs no script and no request."""
 
 import base64
 import io
@@ -20,25 +20,25 @@ from artquant_plugin.train.rad.report.figures import HEIGHT, WIDTH, Histogram, h
 from artquant_plugin.train.rad.table import RadRun
 
 SCORE_BINS, WORD_BINS = 20, 25
-LONGEST_SIDE, QUALITY = 360, 80  # of the examples' pictures
+LONGEST_SIDE, QUALITY = 360, 80  # size in pixels and JPEG quality of the examples' pictures
 
 TEMPLATE = "page.html.jinja"
 
 
 def write_report(path: Path, run: RadRun, found: RunStatistics, *, seed: int) -> None:
-    """Write the page.
+    """Write the HTML page of the report.
 
     Args:
-        path: place of the HTML file; it is replaced when it exists.
+        path: path of the HTML file, which is replaced if it exists.
         run: the run that the page is about.
-        found: the numbers of this run, from `collect`.
-        seed: the seed that the examples were drawn with.
+        found: the statistics of this run, from `collect`.
+        seed: the seed with which the examples were drawn.
     """
-    # Everything is escaped: texts are a model's, names a dataset's.
+    # Everything is escaped, since texts come from a model and names from a dataset.
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    environment.filters["signed"] = _number
+    environment.filters["signed"] = _rounded
     page = environment.get_template(TEMPLATE).render(
         run=run,
         found=found,
@@ -48,37 +48,37 @@ def write_report(path: Path, run: RadRun, found: RunStatistics, *, seed: int) ->
         rule={"words": WORDS, "similar": SIMILAR},
         ended=found.states.get("accepted", 0) + found.states.get("failed", 0),
         mode=run.record.config.get("judge", {}).get("mode"),
-        scores=_scores(run, found),
-        words=_words(found),
+        scores=_score_histogram(run, found),
+        words=_word_histograms(found),
         plot={"width": WIDTH, "height": HEIGHT},
-        examples=[_shown(run, example) for example in found.examples],
+        examples=[_example_values(run, example) for example in found.examples],
         version=__version__,
     )
     with machine_faults(f"'{path}' cannot be written"), atomic_write(path) as file:
         file.write(page)
 
 
-def _number(value: float | None, digits: int = 3) -> str:
+def _rounded(value: float | None, digits: int = 3) -> str:
     return "–" if value is None or value != value else f"{value:.{digits}f}"
 
 
-def _scores(run: RadRun, found: RunStatistics) -> Histogram | None:
+def _score_histogram(run: RadRun, found: RunStatistics) -> Histogram | None:
     if found.distribution is None:
         return None
     limits = run.dataset.info.score_range
     return histogram(found.distribution.every, limits, SCORE_BINS, over=found.distribution.accepted)
 
 
-def _words(found: RunStatistics) -> Mapping[str, Histogram]:
-    """The levels' lengths on one axis, so that they can be compared."""
+def _word_histograms(found: RunStatistics) -> Mapping[str, Histogram]:
+    """Histograms of the texts' lengths by level, all on the same axis, so that they can be compared."""
     if not found.texts:
         return {}
     limit = word_limit([texts.words for texts in found.texts.values()], WORD_BINS)
     return {level: histogram(texts.words, (0, limit), WORD_BINS, whole=True) for level, texts in found.texts.items()}
 
 
-def _shown(run: RadRun, example: Example) -> dict[str, Any]:
-    """An example with its picture as a data URI; or with the reason why there is none."""
+def _example_values(run: RadRun, example: Example) -> dict[str, Any]:
+    """The values that the template needs for an example, with its picture as a data URI or why it has none."""
     shown: dict[str, Any] = {"painting": example.painting, "result": example.result, "uri": None, "problem": None}
     try:
         picture = open_image(run.dataset.image_path(example.painting), longest_side=LONGEST_SIDE)
