@@ -147,9 +147,10 @@ def test_the_recipe_of_an_earlier_releases_record_tells_the_batch_of_a_process()
 
 
 def test_texts_of_a_checkpoint_stay_texts_on_the_card():
-    hostile = "fine\n```\n[x](http://evil)<script>|`"
+    hostile = "fine ``` [x](http://evil)<script>|`"
     scale = LevelScale(("good", hostile), (2.0, 1.0))
-    spec = ScoringSpec(scale, PromptSpec(question=hostile, answer_prefix=hostile))
+    question = hostile.replace(" ", "\n")  # line breaks are allowed in questions alone
+    spec = ScoringSpec(scale, PromptSpec(question=question, answer_prefix=hostile))
     fields = ModelCardFields(Target("me/x"), None, None, False, License("mit"), spec, None, (), "print(1)", True)
     text = model_card(fields)
     shown = r"fine \`\`\` \[x](http://evil)\<script>\|\`"

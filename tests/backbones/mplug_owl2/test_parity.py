@@ -9,7 +9,6 @@ from torch.nn import functional
 
 from artquant_plugin.backbones.mplug_owl2.configuration import MPLUGOwl2Config
 from artquant_plugin.backbones.mplug_owl2.modeling import MPLUGOwl2ForConditionalGeneration
-from artquant_plugin.train.losses import token_cross_entropy
 from tests.backbones.mplug_owl2.parity import Case, case
 
 
@@ -76,7 +75,7 @@ def training_loss(recorded: Case, logits: Tensor) -> dict[str, Tensor]:
 
     def cross_entropy(rows: list[int]) -> Tensor:
         kept = labels[rows][:, 1:] != -100
-        return token_cross_entropy(logits[rows][:, :-1][kept], labels[rows][:, 1:][kept])
+        return torch.nn.functional.cross_entropy(logits[rows][:, :-1][kept].float(), labels[rows][:, 1:][kept])
 
     predicting = torch.stack([logits[row, position - 1] for row, position in zip(scored, at, strict=True)])
     predicted = functional.log_softmax(predicting, dim=-1)[:, expected["level_ids"]]
