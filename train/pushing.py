@@ -69,11 +69,7 @@ def push_checkpoint(folder: Path, name: str, state: str) -> "Future[None]":
         name: Name of the repository, ``NAMESPACE/NAME``.
         state: Which checkpoint it is, for the card and the commit's message.
     """
-    linked = Path(tempfile.mkdtemp(prefix=".push-", dir=folder.parent))
-    for file, path in CHECKPOINT.chosen(folder).items():
-        (linked / file).parent.mkdir(parents=True, exist_ok=True)
-        link_file(path, linked / file)
-    return HfApi().run_as_future(_push_and_remove, linked, name, state)
+    return HfApi().run_as_future(_push_and_remove, _linked(folder), name, state)
 
 
 def push_last(config: TrainConfig) -> None:
@@ -91,12 +87,25 @@ def push_last(config: TrainConfig) -> None:
     try:
         with hub_errors(Target(name), writes=True):
             HfApi().create_repo(name, private=True, exist_ok=True)
-        _push(config.output, name, "the last one")
+        linked = _linked(config.output)  # the stages of the run still lie beside the checkpoint
+        try:
+            _push(linked, name, "the last one")
+        finally:
+            shutil.rmtree(linked, ignore_errors=True)
     except ArtQuantError as error:
         raise ArtQuantError(
             f"{config.output} is whole, but was not sent ({error}); send it with `artquant publish model "
             f"{config.output} --repo {name}`"
         ) from error
+
+
+def _linked(folder: Path) -> Path:
+    """A folder beside a checkpoint's, with links to those of its files that belong on the Hub."""
+    linked = Path(tempfile.mkdtemp(prefix=".push-", dir=folder.parent))
+    for file, path in CHECKPOINT.chosen(folder).items():
+        (linked / file).parent.mkdir(parents=True, exist_ok=True)
+        link_file(path, linked / file)
+    return linked
 
 
 def _push_and_remove(folder: Path, name: str, state: str) -> None:

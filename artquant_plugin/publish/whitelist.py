@@ -125,8 +125,8 @@ _RECORDS = (
 CHECKPOINT = Whitelist(
     kind="a checkpoint",
     belongs=(*_WEIGHTS, *_PROCESSOR, *_RECORDS),
-    # The card is written anew; evaluation, logging and downloads leave the others beside a checkpoint.
-    left_out=(r"README\.md", r"\.gitattributes", r"(results|tensorboard|\.cache)/.*"),
+    # The card is written anew; training, evaluation, logging and downloads leave the others beside a checkpoint.
+    left_out=(r"README\.md", r"\.gitattributes", r"\.training\.lock", r"(results|tensorboard|\.cache)/.*"),
     loaded=(*_WEIGHTS, *_PROCESSOR, re.escape(SCORING_FILE), r".*\.(bin|pt|pth|ckpt|pkl|py)"),
 )
 

@@ -18,7 +18,7 @@ from PIL import Image
 from artquant_plugin.cli import main
 from artquant_plugin.data.dataset import Painting, write_dataset
 from artquant_plugin.data.images import sha256_file
-from artquant_plugin.metrics.predictions import join_predictions, read_truth
+from artquant_plugin.metrics.predictions import join_predictions, read_predictions, read_truth
 from artquant_plugin.report.task_runs import read_runs
 from tests.backbones.families import family
 from tests.evaluation import evaluate
@@ -62,7 +62,7 @@ def test_the_snippet_for_deqa_gives_its_scores(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     exec(compile(snippet, "docs/baselines.md", "exec"), {})
     (tmp_path / "truth.csv").write_text("image,score\na.jpg,1\nb.jpg,2\n")
-    joined = join_predictions(tmp_path / "deqa.csv", read_truth("truth.csv"))
+    joined = join_predictions(read_predictions(tmp_path / "deqa.csv"), read_truth("truth.csv"))
     assert joined.predictions == pytest.approx([3, 4])
 
 

@@ -82,7 +82,7 @@ def test_our_model_on_a_task(evaluated, home, checkpoint):
     samples = sorted(results["samples"]["baid"], key=lambda sample: sample["scored"]["id"])
     assert [s["scored"]["prediction"] for s in samples[:7]] == pytest.approx([e.score for e in expected], abs=1e-6)
     assert samples[7]["scored"]["reason"] == "unscored"
-    assert "is broken" in samples[7]["scored"]["detail"]
+    assert "is cut short" in samples[7]["scored"]["detail"]
     from artquant_plugin.metrics.agreement import plcc, srocc
 
     truths = [float(index + 1) for index in range(7)]
