@@ -85,7 +85,7 @@ def only_object(text: str) -> dict[str, Any]:
     whole = text.strip()
     if not whole.startswith("{"):
         raise ValueError("no JSON object")
-    values = [value for _, value in json_values(whole, strict=True, decoder=_KEYS_ONCE)]
+    values = [value for _, value in json_values(whole, strict=True, decoder=KEYS_ONCE)]
     if len(values) != 1 or not whole.endswith("}"):
         raise ValueError(f"more than one JSON object: {len(values)} values")
     return values[0]
@@ -150,7 +150,8 @@ def _finite(text: str) -> float:
     return number
 
 
-_KEYS_ONCE = json.JSONDecoder(object_pairs_hook=_unique_keys)
+KEYS_ONCE = json.JSONDecoder(object_pairs_hook=_unique_keys)
+"""A decoder that refuses an object with a repeated key, of which nobody knows which value is meant."""
 _STRICT = json.JSONDecoder(object_pairs_hook=_unique_keys, parse_float=_finite, parse_constant=_finite)
 
 

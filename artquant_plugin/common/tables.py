@@ -20,7 +20,7 @@ from typing import IO, Any
 from artquant_plugin.common.csv_text import original
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.excel import EXCEL_SUFFIXES, excel_rows
-from artquant_plugin.common.json_text import json_values
+from artquant_plugin.common.json_text import KEYS_ONCE, json_values
 from artquant_plugin.common.locations import open_binary, suffix
 from artquant_plugin.common.machine import is_machine_fault, machine_error
 from artquant_plugin.common.number_text import DECIMAL_COMMA, decimal_remedy, parse_number
@@ -226,14 +226,13 @@ def read_json_values(
     Raises:
         ArtQuantError: the file is absent, is not UTF-8, is no JSON, or ends inside a list; an object has a key twice.
     """
-    decoder = json.JSONDecoder(object_pairs_hook=_object)
     if suffix(location) == ".jsonl":
         with open_binary(location) as file:
             for number, content in enumerate(file, start=1):
                 text = _utf8(content, location, number)
                 if text and not text.isspace():
                     try:
-                        value = decoder.decode(text)
+                        value = KEYS_ONCE.decode(text)
                     except (ValueError, RecursionError) as error:
                         raise _json_error(f"{location}:{number}", error, expected, remedy) from error
                     yield f"{location}:{number}", value
@@ -244,7 +243,7 @@ def read_json_values(
         raise ArtQuantError(f"'{location}' ends before its list does; fetch or write it again")
     line, counted = 1, 0
     try:
-        for position, value in json_values(text, strict=True, decoder=decoder):
+        for position, value in json_values(text, strict=True, decoder=KEYS_ONCE):
             line, counted = line + text.count("\n", counted, position), position
             yield f"{location}:{line}", value
     except json.JSONDecodeError as error:
@@ -577,14 +576,6 @@ def _utf8(content: bytes, location: str, number: int) -> str:
         raise ArtQuantError(
             f"{location}:{number}: the line is not UTF-8 (byte {byte:#04x}); save the file as UTF-8"
         ) from error
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"the key {next(name for name in names if names.count(name) > 1)!r} stands twice")
-    return found
 
 
 def _json_error(place: str, error: Exception, expected: str, remedy: str) -> ArtQuantError:
