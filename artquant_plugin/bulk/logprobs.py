@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from artquant_plugin.common.errors import ArtQuantError
-from artquant_plugin.common.text import one_line
+from artquant_plugin.common.text import literal, one_line
 from artquant_plugin.prompting.levels import LevelScale, entropy
 
 Ask = Literal["prefill", "word"]
@@ -70,7 +70,7 @@ def score_listed(
     found = _found(listed, tokens, ask)
     mass = math.fsum(found.values())
     if not found or not mass >= min_mass:
-        seen = ", ".join(f"{_shown(token)} {math.exp(value):.2f}" for token, value in listed[:3]) or "nothing"
+        seen = ", ".join(f"{literal(token)} {math.exp(value):.2f}" for token, value in listed[:3]) or "nothing"
         raise ArtQuantError(
             f"the level words have a probability of {mass:.3f}, less than {min_mass:g}, among the server's tokens "
             f"({seen}, …); check --prompt and --level-tokens, or lower --min-level-mass"
@@ -91,14 +91,14 @@ def _checked(listed: Sequence[tuple[Any, Any]]) -> list[tuple[str, float]]:
     checked = []
     for token, value in listed:
         if not isinstance(token, str):
-            raise _untrusted(f"lists the token {_shown(token)}, which is no text")
+            raise _untrusted(f"lists the token {literal(token)}, which is no text")
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise _untrusted(f"gives {_shown(token)} the log-probability {_shown(value)}, which is no number")
+            raise _untrusted(f"gives {literal(token)} the log-probability {literal(value)}, which is no number")
         if value != value:
-            raise _untrusted(f"gives {_shown(token)} the log-probability nan, which is no number")
+            raise _untrusted(f"gives {literal(token)} the log-probability nan, which is no number")
         if value > ROUNDING:
             raise _untrusted(
-                f"gives {_shown(token)} the log-probability {_shown(value)}, which is above 0, a probability above 1"
+                f"gives {literal(token)} the log-probability {literal(value)}, which is above 0, a probability above 1"
             )
         checked.append((token, float(min(max(value, LOWEST), 0.0))))
     total = math.fsum(math.exp(value) for _, value in checked)
@@ -109,11 +109,6 @@ def _checked(listed: Sequence[tuple[Any, Any]]) -> list[tuple[str, float]]:
 
 def _untrusted(what: str) -> ArtQuantError:
     return ArtQuantError(f"the server {what}; its log-probabilities cannot be trusted: mend it or use another")
-
-
-def _shown(value: object) -> str:
-    """A value of the reply for a message, cut off where it is long."""
-    return one_line(ascii(value), 40)
 
 
 def _found(listed: Sequence[tuple[str, float]], tokens: Sequence[str], ask: Ask) -> dict[str, float]:
@@ -132,7 +127,7 @@ def _found(listed: Sequence[tuple[str, float]], tokens: Sequence[str], ask: Ask)
             continue
         probability = math.exp(logprob)
         if probability and (text, logprob) in seen:
-            raise _untrusted(f"lists {_shown(text)} twice, with the log-probability {logprob:g}")
+            raise _untrusted(f"lists {literal(text)} twice, with the log-probability {logprob:g}")
         seen.add((text, logprob))
         found[token] = (
             found.get(token, 0.0) + probability if ask == "word" else max(found.get(token, 0.0), probability)

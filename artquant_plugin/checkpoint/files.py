@@ -14,7 +14,7 @@ from typing import Any
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.json_text import read_object
 from artquant_plugin.common.stand_ins import stand_in
-from artquant_plugin.common.text import listed, one_line
+from artquant_plugin.common.text import listed, literal, one_line
 
 WEIGHTS = "model.safetensors"
 INDEX = f"{WEIGHTS}.index.json"
@@ -132,7 +132,7 @@ def check_safetensors(path: Path) -> list[int]:
                 raise ArtQuantError(f"{path} is {kind}, under the name of safetensors; save it as safetensors")
         (length,) = struct.unpack("<Q", head[:8].ljust(8, b"\0"))
         if head[8:9] != b"{" or length > _LARGEST_HEADER:
-            shown = one_line(ascii(head[:24].decode("latin-1")))
+            shown = literal(head[:24].decode("latin-1"), 100)
             raise ArtQuantError(f"{path} is no safetensors file, it begins with {shown}; {_FETCH_AGAIN}")
         if 8 + length > size:
             raise ArtQuantError(

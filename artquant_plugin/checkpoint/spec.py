@@ -9,7 +9,7 @@ from typing import get_args
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.files import atomic_write
 from artquant_plugin.common.json_text import read_object
-from artquant_plugin.common.text import one_line
+from artquant_plugin.common.text import literal
 from artquant_plugin.data.images import Handling
 from artquant_plugin.prompting.levels import LevelScale
 from artquant_plugin.prompting.prompter import PromptSpec
@@ -65,31 +65,28 @@ class ScoringSpec:
         version = content.get("form_version")
         if version != FORM_VERSION or isinstance(version, bool):
             raise ArtQuantError(
-                f"{path} has form version {_shown(version)}, this release reads {FORM_VERSION}; update artquant-plugin"
+                f"{path} has form version {literal(version)}, this release reads {FORM_VERSION}; "
+                "update artquant-plugin"
                 if "form_version" in content
                 else f"{path} is not a scoring file (it has no form_version); {remedy}"
             )
         if unknown := [name for name in content if name not in _KEYS]:
             raise ArtQuantError(
-                f"{path} is not a scoring file (unknown key {_shown(unknown[0])}, known: {', '.join(_KEYS)}); {remedy}"
+                f"{path} is not a scoring file (unknown key {literal(unknown[0])}, known: {', '.join(_KEYS)}); "
+                f"{remedy}"
             )
         for name in ("levels", "prompt"):
             if not isinstance(content.get(name), dict):
-                raise ArtQuantError(f"{path} is not a scoring file ({name} is {_shown(content.get(name))}); {remedy}")
+                raise ArtQuantError(f"{path} is not a scoring file ({name} is {literal(content.get(name))}); {remedy}")
         levels, prompt, images = content["levels"], content["prompt"], content.get("images", "as_shown")
         if images not in get_args(Handling):
-            raise ArtQuantError(f"{path} has images {_shown(images)}; use one of {', '.join(get_args(Handling))}")
+            raise ArtQuantError(f"{path} has images {literal(images)}; use one of {', '.join(get_args(Handling))}")
         known = {each.name for each in dataclasses.fields(PromptSpec)}
         if unknown := [name for name in prompt if name not in known]:
             raise ArtQuantError(
-                f"{path} is not a scoring file (prompt has the unknown key {_shown(unknown[0])}); {remedy}"
+                f"{path} is not a scoring file (prompt has the unknown key {literal(unknown[0])}); {remedy}"
             )
         try:
             return cls(LevelScale(tuple(levels), tuple(levels.values())), PromptSpec(**prompt), images)
         except ArtQuantError as error:
             raise ArtQuantError(f"{path}: {error}") from error
-
-
-def _shown(value: object) -> str:
-    """A value of the file for a message, cut off where it is long."""
-    return one_line(ascii(value), 60)

@@ -70,14 +70,17 @@ def names_file(path: Path) -> Iterator[None]:
 
 
 def remove_leftovers(path: Path) -> None:
-    """Remove the temporary files that killed processes left when `atomic_write` was to write a file.
+    """Remove what killed processes left when `atomic_write` or `atomic_folder` was to write a file or folder.
 
     Args:
-        path: the target of those writes. Only one process at a time may write it, because the temporary file of a
-            process that is still writing would be removed as well.
+        path: the target of those writes. Only one process at a time may write it, because what a process that is
+            still writing has made would be removed as well.
     """
-    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+    hidden = f".{glob.escape(path.name)}"
+    for leftover in path.parent.glob(f"{hidden}.*.tmp"):
         leftover.unlink(missing_ok=True)
+    for leftover in path.parent.glob(f"{hidden}.part-*"):
+        shutil.rmtree(leftover, ignore_errors=True)
 
 
 def open_own(path: Path) -> IO[bytes]:
@@ -205,8 +208,7 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     target = folder.absolute()
-    for leftover in target.parent.glob(f".{glob.escape(target.name)}.part-*"):
-        shutil.rmtree(leftover, ignore_errors=True)
+    remove_leftovers(target)
     part = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.part-"))
     try:
         new = part / "new"

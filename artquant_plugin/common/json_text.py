@@ -9,7 +9,7 @@ from typing import Any
 
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.stand_ins import stand_in
-from artquant_plugin.common.text import HIDDEN, one_line
+from artquant_plugin.common.text import HIDDEN, literal, one_line
 
 _DECODER = json.JSONDecoder()
 _BLANK = " \t\r\n"
@@ -138,7 +138,7 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in pairs:
         if key in found:
-            raise ValueError(f"the key {one_line(ascii(key), 60)} stands twice")
+            raise ValueError(f"the key {literal(key)} stands twice")
         found[key] = value
     return found
 

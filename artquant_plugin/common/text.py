@@ -41,6 +41,21 @@ def first_line(error: BaseException) -> str:
     return one_line(lines[0] if lines else error)
 
 
+def literal(value: object, width: int = 60) -> str:
+    r"""A value that somebody else wrote, for a message: as Python writes it in ASCII, cut where it is long.
+
+    Args:
+        value: a text, a number, or any other value of JSON.
+        width: the largest number of characters of the result; a longer one is cut and ends in ``…``.
+
+    Example:
+        >>> print(literal("a\u202eb"), literal([1, 2, 3], 6))
+        'a\u202eb' [1, 2…
+    """
+    text = ascii(value)
+    return text if len(text) <= width else f"{text[: width - 1]}…"
+
+
 def storable(text: str) -> str:
     r"""A text that every file can hold: U+FFFD, the replacement character, stands for each half of a surrogate pair.
 

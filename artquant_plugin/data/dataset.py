@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from artquant_plugin.common.errors import ArtQuantError, ArtQuantWarning
-from artquant_plugin.common.files import atomic_write
+from artquant_plugin.common.files import atomic_write, remove_leftovers
 from artquant_plugin.common.paths import expanded
 from artquant_plugin.common.run_record import only_writer
 from artquant_plugin.common.text import one_line
@@ -309,8 +309,7 @@ def write_dataset(
     folder.mkdir(parents=True, exist_ok=True)
     names = (*(f"{split}.jsonl" for split in SPLITS), FOLDS_FILE)
     for name in (*names, INFO_FILE):
-        for leftover in folder.glob(f".{name}*.tmp"):  # of a process that was killed
-            leftover.unlink(missing_ok=True)
+        remove_leftovers(folder / name)
     files = {name: _write_lines(folder / f"{name}{NEW}", lines) for name, lines in contents.items()}
     info = replace(info, files=files)
     write_info(folder, info)

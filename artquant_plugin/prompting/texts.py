@@ -7,6 +7,7 @@ cards and terminals, where a line break or a control character would become some
 import unicodedata
 
 from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.text import literal
 
 LONGEST_WORD = 100  # characters of a level word
 LONGEST_PREFIX = 1_000
@@ -31,15 +32,15 @@ def check_text(text: object, what: str, longest: int, *, line_breaks: bool = Fal
         ArtQuantError: the value is no string, is empty, is longer, or holds a character that is not allowed.
     """
     if not isinstance(text, str):
-        raise ArtQuantError(f"{what} is {_shown(text)}, which is no text; write it as text, in quotation marks")
+        raise ArtQuantError(f"{what} is {literal(text)}, which is no text; write it as text, in quotation marks")
     if not text.strip() and not (empty and not text):
-        raise ArtQuantError(f"{what} is {_shown(text)}; give it at least one character that can be seen")
+        raise ArtQuantError(f"{what} is {literal(text)}; give it at least one character that can be seen")
     if len(text) > longest:
-        raise ArtQuantError(f"{what} has {len(text):,} characters ({_shown(text)}); use {longest:,} at most")
+        raise ArtQuantError(f"{what} has {len(text):,} characters ({literal(text)}); use {longest:,} at most")
     for character in text:
         if unicodedata.category(character) in _NO_TEXT and not (line_breaks and character in "\n\t"):
             raise ArtQuantError(
-                f"{what} {_shown(text)} holds the character U+{ord(character):04X}; line breaks and control "
+                f"{what} {literal(text)} holds the character U+{ord(character):04X}; line breaks and control "
                 "characters are not allowed here: leave it out"
             )
 
@@ -52,9 +53,3 @@ def comparable(text: str) -> str:
         True
     """
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
-
-
-def _shown(value: object) -> str:
-    """The value for a message: the first 40 characters of how Python writes it, in characters of ASCII."""
-    text = ascii(value)
-    return text if len(text) <= 40 else f"{text[:39]}…"

@@ -5,7 +5,6 @@ The rows are in Parquet files: ``data/train-00000-of-00001.parquet`` and so on. 
 says which files are which split).
 """
 
-import glob
 import hashlib
 import json
 import shutil
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from artquant_plugin.common.errors import ArtQuantError
-from artquant_plugin.common.files import atomic_folder, atomic_write
+from artquant_plugin.common.files import atomic_folder, atomic_write, remove_leftovers
 from artquant_plugin.common.machine import machine_faults
 from artquant_plugin.common.progress import ProgressBar
 from artquant_plugin.common.run_record import FORM_VERSION, only_writer, read_record, refuse_changes, write_record
@@ -106,9 +105,7 @@ def only_exporter(out: Path) -> Iterator[None]:
     """
     lock = out.with_name(f".{out.name}.lock")
     with only_writer(lock, out):
-        # A process that was killed may have left the temporary folder in which it made the export.
-        for leftover in out.parent.glob(f".{glob.escape(out.name)}.part-*"):
-            shutil.rmtree(leftover, ignore_errors=True)
+        remove_leftovers(out)
         try:
             yield
         finally:
