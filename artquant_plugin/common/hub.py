@@ -8,7 +8,8 @@ from pathlib import Path
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.hashes import Digest, digest_of_kept
 from artquant_plugin.common.progress import ProgressBar
-from artquant_plugin.common.text import first_line, listed
+from artquant_plugin.common.secrets import without_keys
+from artquant_plugin.common.text import first_line, listed, one_line
 
 _DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _LONG_CHECK = 2**30  # bytes; hashing that many takes about a second, so that a progress bar is due
@@ -29,6 +30,17 @@ def commit_of(folder: Path) -> str | None:
     """The commit that a folder in the cache of the Hub's client holds; None for a folder elsewhere."""
     is_snapshot = folder.parent.name == "snapshots" and re.fullmatch(r"[0-9a-f]{40}", folder.name)
     return folder.name if is_snapshot else None
+
+
+def hub_message(text: object) -> str:
+    """What the Hub's client or its server says, in one line without secrets, the user's token among them.
+
+    Args:
+        text: a text, or an exception of the client.
+    """
+    from huggingface_hub import get_token
+
+    return one_line(without_keys(str(text) or type(text).__name__, [get_token()]))
 
 
 def fetch_snapshot(
@@ -87,10 +99,10 @@ def _fetch(repo: str, *, kind: str, ignore: list[str] | None, only: list[str] | 
     except (KeyError, TypeError, AttributeError) as error:  # the client takes a reply of any other form for its own
         raise ArtQuantError(
             f"{repo!r} could not be fetched: what answers for the Hub sends something else than the Hub does "
-            f"({type(error).__name__}: {first_line(error)}); look at HF_ENDPOINT and at proxies"
+            f"({type(error).__name__}: {hub_message(first_line(error))}); look at HF_ENDPOINT and at proxies"
         ) from error
     except (HfHubHTTPError, HTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
-        reason = first_line(error)
+        reason = hub_message(first_line(error))
         if isinstance(error, OSError) and error.errno in _DISK_IS_FULL:
             from huggingface_hub.constants import HF_HUB_CACHE
 

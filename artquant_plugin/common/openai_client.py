@@ -29,7 +29,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 from artquant_plugin.common.errors import ArtQuantError, MachineError
 from artquant_plugin.common.machine import machine_error
-from artquant_plugin.common.secrets import address_secrets, without_keys, without_secrets
+from artquant_plugin.common.secrets import address_secrets, each_text, without_keys, without_secrets
 from artquant_plugin.common.text import one_line, storable
 
 if TYPE_CHECKING:
@@ -226,7 +226,7 @@ class OpenAIServer:
                 Choice.construct(
                     index=number,
                     finish_reason=finish,
-                    logprobs=_log_probabilities(choice.get("logprobs")),
+                    logprobs=_log_probabilities(each_text(choice.get("logprobs"), self._kept)),
                     message=ChatCompletionMessage.construct(role="assistant", content=text, refusal=refusal),
                 )
             )
@@ -241,7 +241,14 @@ class OpenAIServer:
     def _text_or_none(self, value: object, name: str) -> str | None:
         if value is not None and not isinstance(value, str):
             raise _no_completion(f"a reply that is no completion: {name} is {_kind(value)}, no text")
-        return None if value is None else storable(without_keys(value, self._secrets))
+        return None if value is None else self._kept(value)
+
+    def _kept(self, text: str) -> str:
+        """What the server wrote, whole, without keys and without what a file cannot hold.
+
+        Keys are looked for here, before a message quotes or cuts the text: half a key is not found any more.
+        """
+        return storable(without_keys(text, self._secrets))
 
     async def download(self, client: "openai.AsyncOpenAI", name: str, file: IO[bytes], *, most: int) -> None:
         """Write a file of the server's files API to a file here, piece by piece.

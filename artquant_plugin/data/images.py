@@ -26,18 +26,16 @@ from artquant_plugin.data.image_memory import (
 from artquant_plugin.data.picture_files import ImageError, open_picture_file, read_head
 from artquant_plugin.data.picture_kinds import OPENED, FileKind, is_cut_short, kind_of
 
-MAX_PIXELS = (
-    200_000_000  # beyond it, decoding takes seconds whatever the form; the largest scans of museums stay below
-)
+# Beyond it, decoding takes seconds whatever the form; the largest scans of museums stay below.
+MAX_PIXELS = 200_000_000
 
 Handling = Literal["as_shown", "as_stored"]
 ImageSource = Path | str | bytes | Image.Image  # a file, a file's content, or a picture that was opened already
 
 _STRIP = 2**20  # pixels that are converted at a time, so that wide numbers exist for a part of a picture only
 _TAIL = 1024  # bytes of a broken file's end that are looked at
-_TEXT_CHUNK = (
-    2**24
-)  # bytes that one text or profile in a PNG may have; Pillow's limit is 1 MiB, and some tools write more
+# Bytes that one text or profile in a PNG may have; Pillow's limit is 1 MiB, and some tools write more.
+_TEXT_CHUNK = 2**24
 _ORIENTATION = 0x0112  # EXIF tag
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,

@@ -14,16 +14,17 @@ from typing import Any
 from artquant_plugin.common.errors import ArtQuantError, ArtQuantWarning
 from artquant_plugin.data.dataset import PLAIN_NAME, data_home
 from artquant_plugin.data.find import import_command
-from artquant_plugin.data.task_names import dataset_of, own_datasets
+from artquant_plugin.data.task_names import ENDINGS, dataset_of, own_datasets
 
 DATASET = "artquant_dataset"  # key of an index entry: the dataset of a task that stands in no YAML file
 # For each ending of a task's name, the file and the module of `tasks` that its kind shares.
-KINDS = {
-    "": ("_scoring_yaml", "scoring"),
-    "_cot": ("_cot_yaml", "scoring"),
-    "_levels": ("_levels_yaml", "scoring"),
-    "_describe": ("_describing_yaml", "describing"),
-}
+_FILES = (
+    ("_scoring_yaml", "scoring"),
+    ("_cot_yaml", "scoring"),
+    ("_levels_yaml", "scoring"),
+    ("_describing_yaml", "describing"),
+)
+KINDS = dict(zip(ENDINGS, _FILES, strict=True))
 
 
 def index_entries(folder: Path) -> dict[str, dict[str, Any]]:

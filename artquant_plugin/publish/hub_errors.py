@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from artquant_plugin.common.errors import ArtQuantError
-from artquant_plugin.common.text import one_line
+from artquant_plugin.common.hub import hub_message
 
 # The names that git allows (git-check-ref-format), so that a wrong one is refused before anything is sent.
 _TAG = re.compile(
@@ -83,13 +83,13 @@ def hub_errors(target: Target, *, writes: bool = False) -> Iterator[None]:
             ) from error
         if status == 403 and not writes:
             raise ArtQuantError(
-                f"you may not read {where} (403: {_safe(told)}); accept its terms on the Hub, or use a token that may "
-                "read it"
+                f"you may not read {where} (403: {hub_message(told)}); accept its terms on the Hub, or use a token "
+                "that may read it"
             ) from error
         if status == 403:
             raise ArtQuantError(
-                f"you may not write to {where} (403: {_safe(told)}); name a repository of your own, or use a token "
-                "that may write"
+                f"you may not write to {where} (403: {hub_message(told)}); name a repository of your own, or use a "
+                "token that may write"
             ) from error
         if status == 404:
             raise ArtQuantError(
@@ -97,33 +97,24 @@ def hub_errors(target: Target, *, writes: bool = False) -> Iterator[None]:
             ) from error
         if status == 412:
             raise ArtQuantError(f"{where} was changed by somebody else meanwhile (412); {again}") from error
-        raise ArtQuantError(f"the Hub answers {status} for {where} ({_safe(told or str(error))}); {again}") from error
+        raise ArtQuantError(f"the Hub answers {status} for {where} ({hub_message(told or error)}); {again}") from error
     except OfflineModeIsEnabled as error:
         raise ArtQuantError(
             f"{where} cannot be looked up while HF_HUB_OFFLINE is set; unset it, and run the same command again"
         ) from error
     except (KeyError, TypeError) as error:  # the Hub's client raises them for an answer of unknown form
         raise ArtQuantError(
-            f"the server at {_safe(ENDPOINT)} does not answer for {where} as the Hub does ({_safe(repr(error))}); "
-            "look at HF_ENDPOINT, and at a proxy between this machine and the Hub"
+            f"the server at {hub_message(ENDPOINT)} does not answer for {where} as the Hub does "
+            f"({hub_message(repr(error))}); look at HF_ENDPOINT, and at a proxy between this machine and the Hub"
         ) from error
     except (OSError, RuntimeError, ValueError, HTTPError) as error:
         cause = error.__cause__ or error
-        reason = _safe(str(cause)) or type(cause).__name__
+        reason = hub_message(cause)
         if writes:
             raise ArtQuantError(f"{where}: the upload broke off ({reason}); {again}") from error
         if isinstance(error, HTTPError):
             raise ArtQuantError(
-                f"the Hub at {_safe(ENDPOINT)} cannot be reached for {where} ({reason}); look at the network and at "
-                "HF_ENDPOINT, and run the same command again"
+                f"the Hub at {hub_message(ENDPOINT)} cannot be reached for {where} ({reason}); look at the network "
+                "and at HF_ENDPOINT, and run the same command again"
             ) from error
         raise ArtQuantError(f"{where} cannot be looked up on the Hub ({reason}); {again}") from error
-
-
-def _safe(text: str) -> str:
-    """A message as one line, without the user's token, which a library may have put into it."""
-    from huggingface_hub import get_token
-
-    line = one_line(text)
-    token = get_token()
-    return line.replace(token, "…") if token else line

@@ -1,5 +1,6 @@
 """Scoring through a server: real HTTP on loopback."""
 
+import itertools
 import json
 import math
 import threading
@@ -219,14 +220,16 @@ def test_a_server_that_repeats_the_key_does_not_bring_it_into_a_message():
 ECHO = "you are ann:hunter22 and sent YW5uOmh1bnRlcjIy, s3cr3t\\u002dkey and s3cr3t%2Dkey"
 
 
-def test_no_row_and_no_record_has_a_secret_that_the_server_repeats(paintings, tmp_path):
+@pytest.mark.parametrize("repeats_from", [0, 1, 2], ids=["the probe", "the first picture", "the second picture"])
+def test_no_row_and_no_record_has_a_secret_that_the_server_repeats(paintings, tmp_path, repeats_from):
+    asked = itertools.count()
+
     def answer(body):
+        if not has_pictures(body) or next(asked) < repeats_from:
+            return [(" good", -0.01)]
         return (400, ECHO) if picture_of(body).getpixel((0, 0))[0] == 50 else [(ECHO, -0.01), (" good", -9.0)]
 
-    def first_answers(body):
-        return by_brightness(body) if len(server.bodies) == 1 else answer(body)
-
-    with LogprobServer(first_answers) as server:
+    with LogprobServer(answer) as server:
         url = server.url.replace("://", "://ann:hunter22@")
         chosen = EndpointEngine(url, "m", ScoringSpec(), extra_body={"api_key": "abcd-1234"}, key="s3cr3t-key")
         score_to_file(find_inputs([str(paintings)]), chosen, tmp_path / "out" / "s.jsonl", show=False)

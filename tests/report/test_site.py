@@ -9,7 +9,6 @@ import pytest
 from PIL import Image
 
 from artquant_plugin.common.errors import ArtQuantError
-from artquant_plugin.common.run_record import only_writer
 from artquant_plugin.report.analysis import analyse
 from artquant_plugin.report.boards import read_boards
 from artquant_plugin.report.model_predictions import PredictionColumns
@@ -18,6 +17,7 @@ from artquant_plugin.report.site.build import LOCK, build_site
 from artquant_plugin.report.site.page_pictures import PREVIEW, THUMBNAIL, remove_other_pictures, write_pictures
 from artquant_plugin.report.site.page_scripts import script_json
 from tests.kills import kills
+from tests.locks import held_by_another_process
 from tests.report.results import write_csv, write_paintings, write_samples
 
 EVIL = '"><script>alert(1)</script>&'
@@ -264,7 +264,7 @@ def test_a_first_report_that_is_killed_is_made_by_the_next_one(tmp_path, two_ana
 def test_two_reports_into_one_folder_do_not_mix(tmp_path, analysis):
     out = tmp_path / "site"
     build_site(out, [analysis], title="t", workers=1)
-    with only_writer(out / LOCK, out):
+    with held_by_another_process(out / LOCK):
         with pytest.raises(ArtQuantError, match="another process is writing '.*site'"):
             build_site(out, [analysis], title="other", workers=1)
     assert whole_pages(out)["index.html"] == "t"

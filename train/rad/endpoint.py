@@ -34,11 +34,8 @@ if TYPE_CHECKING:
 
 # Reasons of failed requests that the provider may bill all the same, since it may have written a reply.
 MAY_BE_PAID = ("timeout", "no_completion", "dropped_text")
-FORMS_TO_TRY: tuple[ReplyForm, ...] = (
-    "schema",
-    "object",
-    "text",
-)  # in the order in which an endpoint is asked for them
+# The forms in which a reply is asked for, in the order of trying.
+FORMS_TO_TRY: tuple[ReplyForm, ...] = ("schema", "object", "text")
 _LOOK_AT_LOG = "look at the server's log"
 _CHECK_SECONDS = 20.0  # the check before a run may take so long
 
