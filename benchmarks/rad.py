@@ -32,8 +32,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # the drill's endpoint is the tests' own
 
 from artquant_plugin.common.config import read_config  # noqa: E402
+from artquant_plugin.common.hashes import sha256_file  # noqa: E402
 from artquant_plugin.data.dataset import Painting, write_dataset  # noqa: E402
-from artquant_plugin.data.images import sha256_file  # noqa: E402
 from artquant_plugin.train.rad.config import RadConfig  # noqa: E402
 from artquant_plugin.train.rad.live import after  # noqa: E402
 from artquant_plugin.train.rad.pictures import data_uri  # noqa: E402

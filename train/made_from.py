@@ -10,12 +10,12 @@ from artquant_plugin.checkpoint.adapter import base_of
 from artquant_plugin.checkpoint.identity import file_keys
 from artquant_plugin.checkpoint.locate import ADAPTER_CONFIG_FILE
 from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.hashes import sha256_file
 from artquant_plugin.common.hub import commit_of
 from artquant_plugin.common.locations import quick_key
 from artquant_plugin.data.dataset import INFO_FILE, Dataset
 from artquant_plugin.data.find import find_dataset
 from artquant_plugin.data.hub_rad import is_published_name
-from artquant_plugin.data.images import sha256_file
 from artquant_plugin.train.config import TrainConfig, accumulation_steps
 from artquant_plugin.train.sections import ModelSection
 

@@ -7,6 +7,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from artquant_plugin.common.machine import is_machine_fault, machine_error
+
 _INLINE = 10 * 2**20  # bytes; of bigger files the Hub always lists the SHA-256, so that no git hash is needed
 _CHUNK = 2**20  # bytes that are read at once
 
@@ -33,6 +35,21 @@ class Digest:
             remote: the file as the Hub lists it, a `huggingface_hub.RepoFile`.
         """
         return remote.lfs.sha256 == self.sha256 if remote.lfs else remote.blob_id == self.git
+
+
+def sha256_file(path: Path) -> str:
+    """Hash of a file's bytes, as hexadecimal digits.
+
+    Raises:
+        MachineError: this machine does not let the file be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        if is_machine_fault(error):
+            raise machine_error(error, f"'{path}' cannot be read") from error
+        raise
 
 
 def size_of(content: FileContent) -> int:

@@ -27,10 +27,11 @@ import numpy as np
 
 from artquant_plugin.common.errors import ArtQuantError, ArtQuantWarning
 from artquant_plugin.common.files import atomic_write, remove_leftovers
+from artquant_plugin.common.hashes import sha256_file
 from artquant_plugin.common.paths import expanded
 from artquant_plugin.common.run_record import only_writer
 from artquant_plugin.common.text import one_line
-from artquant_plugin.data.images import resolve_inside, sha256_file
+from artquant_plugin.data.images import resolve_inside
 from artquant_plugin.data.paintings import Painting, plain_name, read_paintings, row_files
 from artquant_plugin.prompting.levels import LEVEL_VALUES
 

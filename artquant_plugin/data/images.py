@@ -1,6 +1,5 @@
 """Opening images as a viewer shows them, with every failure named."""
 
-import hashlib
 import io
 import re
 import threading
@@ -393,21 +392,6 @@ def _values(part: Image.Image) -> np.ndarray:
 def _eight_bits(part: Image.Image, top: float) -> Image.Image:
     """Grey values of 16 or 32 bits or floats, scaled so that `top` is 255; the mode is L."""
     return Image.fromarray(np.rint(_values(part).clip(0, top) / top * 255).astype(np.uint8))
-
-
-def sha256_file(path: Path) -> str:
-    """Hash of a file's bytes, as hexadecimal digits.
-
-    Raises:
-        MachineError: this machine does not let the file be read.
-    """
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        if is_machine_fault(error):
-            raise machine_error(error, f"'{path}' cannot be read") from error
-        raise
 
 
 def resolve_inside(root: Path, name: str) -> Path:

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.hashes import sha256_file
 from artquant_plugin.data.dataset import Dataset, Painting, write_dataset
 from artquant_plugin.data.demo.painting import CATEGORIES, LEVEL_VALUES, WEIGHTS, paint, write_demo
-from artquant_plugin.data.images import sha256_file
 from artquant_plugin.metrics.agreement import plcc, srocc
 from tests.kills import kills
 from tests.paths import ROOT

@@ -14,9 +14,10 @@ import pytest
 from PIL import EpsImagePlugin, Image
 
 from artquant_plugin.common.errors import ArtQuantError, MachineError
+from artquant_plugin.common.hashes import sha256_file
 from artquant_plugin.data import image_memory
 from artquant_plugin.data.image_memory import MEMORY_VARIABLE, decoding_bytes
-from artquant_plugin.data.images import ImageError, header_size, open_image, sha256_file
+from artquant_plugin.data.images import ImageError, header_size, open_image
 from artquant_plugin.data.picture_files import read_picture_file
 
 # Reading this file's first bytes, which no process has in its memory, fails with EIO, as a disk does that breaks.

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
-from artquant_plugin.data.images import ImageError, open_image, resolve_inside, sha256_file
+from artquant_plugin.common.hashes import sha256_file
+from artquant_plugin.data.images import ImageError, open_image, resolve_inside
 
 
 def saved(folder: Path, image: Image.Image, name: str, **options) -> Path:

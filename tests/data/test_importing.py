@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from artquant_plugin.common.errors import ArtQuantError, MachineError
+from artquant_plugin.common.hashes import sha256_file
 from artquant_plugin.data.dataset import Painting
-from artquant_plugin.data.images import sha256_file
 from artquant_plugin.data.importers.importing import MANY_FILES, Annotations, import_dataset, seeded_split
 from tests.paths import shared
 

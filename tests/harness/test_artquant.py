@@ -11,8 +11,8 @@ import torch
 
 from artquant_plugin.checkpoint import save_checkpoint
 from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.hashes import sha256_file
 from artquant_plugin.data.dataset import Painting, write_dataset
-from artquant_plugin.data.images import sha256_file
 from artquant_plugin.harness.artquant import ArtQuant
 from artquant_plugin.scoring.generation import generate
 from artquant_plugin.scoring.scorer import ArtQuantScorer

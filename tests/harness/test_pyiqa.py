@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.hashes import sha256_file
 from artquant_plugin.data.dataset import Painting, write_dataset
-from artquant_plugin.data.images import sha256_file
 from artquant_plugin.harness.pyiqa import PyIQA
 from artquant_plugin.metrics.agreement import srocc
 from artquant_plugin.replies import Measurement

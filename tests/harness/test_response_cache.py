@@ -13,8 +13,8 @@ from PIL import Image
 
 from artquant_plugin.checkpoint import ScoringSpec, save_checkpoint
 from artquant_plugin.checkpoint.identity import files_hash
+from artquant_plugin.common.hashes import sha256_file
 from artquant_plugin.data.dataset import Painting, write_dataset
-from artquant_plugin.data.images import sha256_file
 from artquant_plugin.tasks import describing, scoring
 from artquant_plugin.train.tiny import build_tiny_model
 from tests.evaluation import evaluate

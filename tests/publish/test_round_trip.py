@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from artquant_plugin.common.hashes import sha256_file
 from artquant_plugin.data.dataset import Painting, write_dataset
-from artquant_plugin.data.images import sha256_file
 from tests.publish.client import Client, environment
 from tests.publish.conftest import TOKEN
 from tests.tiny import pictures

@@ -16,8 +16,8 @@ import pytest
 from PIL import Image
 
 from artquant_plugin.cli import main
+from artquant_plugin.common.hashes import sha256_file
 from artquant_plugin.data.dataset import Painting, write_dataset
-from artquant_plugin.data.images import sha256_file
 from artquant_plugin.metrics.predictions import join_predictions, read_predictions, read_truth
 from artquant_plugin.report.task_runs import read_runs
 from tests.backbones.families import family

@@ -6,8 +6,8 @@ import math
 import pytest
 
 from artquant_plugin.checkpoint import save_checkpoint
+from artquant_plugin.common.hashes import sha256_file
 from artquant_plugin.data.dataset import Painting, write_dataset
-from artquant_plugin.data.images import sha256_file
 from artquant_plugin.scoring.scorer import ArtQuantScorer
 from artquant_plugin.tasks import describing
 from tests.evaluation import evaluate

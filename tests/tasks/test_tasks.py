@@ -16,8 +16,8 @@ from PIL import Image
 
 from artquant_plugin.checkpoint import save_checkpoint
 from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.hashes import sha256_file
 from artquant_plugin.data.dataset import Painting, write_dataset
-from artquant_plugin.data.images import sha256_file
 from artquant_plugin.replies import REASONS
 from artquant_plugin.report.run_details import read_details
 from artquant_plugin.report.task_runs import read_runs

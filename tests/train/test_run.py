@@ -14,8 +14,8 @@ from accelerate.utils import DistributedType
 
 from artquant_plugin.checkpoint import ScoringSpec
 from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.hashes import sha256_file
 from artquant_plugin.data.dataset import Dataset, Painting, write_dataset
-from artquant_plugin.data.images import sha256_file
 from artquant_plugin.metrics.agreement import srocc
 from artquant_plugin.scoring.scorer import ArtQuantScorer
 from artquant_plugin.train.config import load_config

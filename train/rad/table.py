@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.hashes import sha256_file
 from artquant_plugin.data.dataset import INFO_FILE, Dataset
-from artquant_plugin.data.images import sha256_file
 from artquant_plugin.data.paintings import Painting
 from artquant_plugin.prompting.questions import DESCRIPTION_LEVELS, join_description
 from artquant_plugin.train.rad.record import RECORD_FILE, RunRecord

@@ -22,11 +22,11 @@ from scipy import ndimage
 
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.files import atomic_write
+from artquant_plugin.common.hashes import sha256_file
 from artquant_plugin.common.progress import progress
 from artquant_plugin.common.workers import process_pool
 from artquant_plugin.data.dataset import DEMO, INFO_FILE, Dataset, Painting, only_dataset_writer, write_dataset
 from artquant_plugin.data.demo import words as demo_words
-from artquant_plugin.data.images import sha256_file
 from artquant_plugin.data.task_names import check_task_name, is_in_data_home
 
 ROOTS, IMAGES = ("set-1", "set-2"), "images"  # folders of a set's pictures; the rows name them from their root

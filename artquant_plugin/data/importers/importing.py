@@ -13,6 +13,7 @@ import numpy as np
 from artquant_plugin.common.csv_text import harmless
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.files import atomic_write
+from artquant_plugin.common.hashes import sha256_file
 from artquant_plugin.common.progress import progress
 from artquant_plugin.common.text import listed, one_line
 from artquant_plugin.common.workers import process_pool
@@ -26,7 +27,7 @@ from artquant_plugin.data.dataset import (
     write_dataset,
 )
 from artquant_plugin.data.find import import_command
-from artquant_plugin.data.images import ImageError, open_image, resolve_inside, sha256_file
+from artquant_plugin.data.images import ImageError, open_image, resolve_inside
 from artquant_plugin.data.importers.picture_names import find_pictures
 from artquant_plugin.data.task_names import SHIPPED, check_task_name, is_in_data_home
 

@@ -4,8 +4,8 @@ import json
 import random
 from pathlib import Path
 
+from artquant_plugin.common.hashes import sha256_file
 from artquant_plugin.data.dataset import Dataset, Painting, write_dataset
-from artquant_plugin.data.images import sha256_file
 from artquant_plugin.train.rad.record import describe_data, new_record
 from artquant_plugin.train.rad.store import STORE_FILE, Change, Exchange, RunStore, WorkItem
 from tests.tiny import pictures

@@ -11,8 +11,8 @@ from typing import Any
 from PIL import Image
 
 from artquant_plugin.common.config import read_config
+from artquant_plugin.common.hashes import sha256_file
 from artquant_plugin.data.dataset import Painting, write_dataset
-from artquant_plugin.data.images import sha256_file
 from artquant_plugin.train.rad.config import RadConfig
 from artquant_plugin.train.rad.plan import plan
 from artquant_plugin.train.rad.run import generate

@@ -12,8 +12,8 @@ from PIL import Image
 from pyarrow import parquet
 
 from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.hashes import sha256_file
 from artquant_plugin.data.dataset import Dataset, Painting, write_dataset
-from artquant_plugin.data.images import sha256_file
 from artquant_plugin.tasks import describing, scoring
 from artquant_plugin.train.config import load_config
 from artquant_plugin.train.data import load_training_data

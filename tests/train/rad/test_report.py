@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 from scipy.stats import ks_2samp, spearmanr
 
+from artquant_plugin.common.hashes import sha256_file
 from artquant_plugin.data.dataset import Painting, write_dataset
-from artquant_plugin.data.images import sha256_file
 from artquant_plugin.train.rad.record import RunRecord
 from artquant_plugin.train.rad.report.collect import collect
 from artquant_plugin.train.rad.report.figures import HEIGHT, WIDTH, histogram, word_limit
