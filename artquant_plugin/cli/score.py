@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from artquant_plugin.cli.idle_options import IdleOptions, Noted, add_idle_options
 from artquant_plugin.cli.options import positive, whole_number
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.paths import expanded
@@ -25,6 +26,26 @@ INPUTS = """image, folder of images, table (.jsonl, .json, .csv, .tsv, .parquet 
 one path per line, webdataset archive (.tar, .tar.gz), imported dataset NAME[:SPLIT], dataset on the Hub OWNER/NAME, or
 a location such as hf://datasets/OWNER/NAME/*.parquet"""
 OUT = """.parquet, .csv or .jsonl file, or a folder of Parquet shards (ends with /); without it, a table is printed"""
+
+IDLE = (
+    IdleOptions(
+        ("--prompt", "--concurrency", "--min-level-mass", "--level-tokens", "--scoring-file", "--extra-body"),
+        lambda args: not args.endpoint,
+        "without --endpoint",
+        "pass --endpoint URL to score through a server",
+    ),
+    IdleOptions(
+        ("--batch-size", "--dtype", "--attn", "--base", "--workers", "--compile", "--quantization", "--device"),
+        lambda args: args.endpoint,
+        "with --endpoint, whose server holds the model",
+        "set it where the server is started",
+    ),
+    IdleOptions(("--actors",), lambda args: args.engine != "ray", "without --engine ray", "pass --engine ray"),
+    IdleOptions(
+        ("--shard-size",), lambda args: not _writes_shards(args), "without a folder of shards", "pass --out FOLDER/"
+    ),
+    IdleOptions(("--overwrite",), lambda args: not args.out, "without --out", "pass --out"),
+)
 
 
 def add_parser(subparsers: Any) -> None:
@@ -50,24 +71,32 @@ def add_parser(subparsers: Any) -> None:
     _add_scale_options(parser.add_argument_group("many images"))
     _add_endpoint_options(parser.add_argument_group("server with the OpenAI protocol (docs/scoring.md)"))
     parser.set_defaults(run=run)
+    add_idle_options(parser, *IDLE)
 
 
 def _add_table_options(group: Any) -> None:
     group.add_argument("--split", help="split of a dataset (default: its only one; test for an imported one)")
-    group.add_argument("--image-column", default="image", help="column of paths or images (default: %(default)s)")
+    group.add_argument(
+        "--image-column", action=Noted, default="image", help="column of paths or images (default: %(default)s)"
+    )
     group.add_argument("--id-column", help="column that names the rows (default: the image's path)")
     group.add_argument("--image-root", metavar="FOLDER", help="folder of relative paths (default: the table's own)")
 
 
 def _add_model_options(group: Any) -> None:
-    group.add_argument("--batch-size", type=_batch_size, default="auto", help="images per forward pass, or auto")
+    group.add_argument(
+        "--batch-size", action=Noted, type=_batch_size, default="auto", help="images per forward pass, or auto"
+    )
     group.add_argument(
         "--dtype",
+        action=Noted,
         default="auto",
         choices=("auto", "float32", "bfloat16", "float16"),
         help="type of the weights (default: %(default)s)",
     )
-    group.add_argument("--attn", default="sdpa", help="sdpa, eager or flash_attention_2 (default: %(default)s)")
+    group.add_argument(
+        "--attn", action=Noted, default="sdpa", help="sdpa, eager or flash_attention_2 (default: %(default)s)"
+    )
     group.add_argument("--base", metavar="PATH_OR_ID", help="base model of an adapter, if not the one that it names")
     group.add_argument(
         "--workers", type=whole_number, help="processes that prepare images (default: what suits the device)"
@@ -81,7 +110,11 @@ def _add_model_options(group: Any) -> None:
 
 def _add_scale_options(group: Any) -> None:
     group.add_argument(
-        "--shard-size", type=positive, default=10_000, help="rows per shard of a folder (default: %(default)s)"
+        "--shard-size",
+        action=Noted,
+        type=positive,
+        default=10_000,
+        help="rows per shard of a folder (default: %(default)s)",
     )
     group.add_argument(
         "--engine",
@@ -96,13 +129,17 @@ def _add_endpoint_options(group: Any) -> None:
     group.add_argument("--endpoint", metavar="URL", help="score through this server, such as http://localhost:8000/v1")
     group.add_argument(
         "--prompt",
+        action=Noted,
         default="prefill",
         choices=("prefill", "word"),
         help="begin the assistant's answer, as in training, or ask for one level word (default: %(default)s)",
     )
-    group.add_argument("--concurrency", type=positive, default=16, help="requests at once (default: %(default)s)")
+    group.add_argument(
+        "--concurrency", action=Noted, type=positive, default=16, help="requests at once (default: %(default)s)"
+    )
     group.add_argument(
         "--min-level-mass",
+        action=Noted,
         type=float,
         default=0.1,
         help="least probability of the level words together; below it a row has no score (default: %(default)s)",
@@ -161,6 +198,13 @@ def run(args: argparse.Namespace) -> None:
         )
     _print_summary(summary, inputs if rank == 0 else None, out, f"rank {rank}: " if world > 1 else "")
     _check_strict(summary.rows, summary.failed, strict=args.strict)
+
+
+def _writes_shards(args: argparse.Namespace) -> bool:
+    """Whether --out names a folder of shards."""
+    from artquant_plugin.bulk.output_file import is_folder
+
+    return bool(args.out) and is_folder(args.out)
 
 
 def _rank() -> tuple[int, int]:
