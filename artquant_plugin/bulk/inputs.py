@@ -195,9 +195,7 @@ def _matching(pattern: str, columns: ImageColumns) -> Iterable[ImageInput]:
     wanted = expanded(pattern)
     matches = glob.glob(str(wanted), recursive=True)
     matches.sort(key=lambda match: match.count(os.sep))  # the shortest of several ways to a file is the one that stays
-    fixed = next(
-        index for index, part in enumerate(wanted.parts) if glob.has_magic(part)
-    )  # the user named what is above
+    named = next(number for number, part in enumerate(wanted.parts) if glob.has_magic(part))  # folders without signs
     files: dict[tuple[str, str], str] = {}  # a file that a pattern finds through several folders' links is one
     for match in matches:
         if os.path.isfile(match) and not any(map(is_passed_over, Path(match).parts[named:])):
