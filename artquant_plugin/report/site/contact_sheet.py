@@ -116,6 +116,7 @@ def write_contact_sheet(
         .get_template("contact_sheet.html.j2")
         .render(
             sheet=sheet,
+            model=visible(sheet.model),
             generator=GENERATOR,
             styles=[asset("page.css"), asset("contact_sheet.css")],
             version=__version__,
