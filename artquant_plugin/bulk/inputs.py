@@ -187,7 +187,10 @@ def _from_standard_input() -> ImageInput:
         raise ArtQuantError("- reads paths from standard input, and that is a terminal; write `find … | artquant …`")
     content = sys.stdin.buffer.read()
     names = content.split(b"\0" if b"\0" in content else b"\n")
-    return ListedFiles(STANDARD_INPUT, tuple(os.fsdecode(name.rstrip(b"\r")) for name in names if name.strip()))
+    files = tuple(os.fsdecode(name.rstrip(b"\r")) for name in names if name.strip())
+    if not files:
+        raise ArtQuantError("no path came through standard input; write one per line, as `find` does")
+    return ListedFiles(STANDARD_INPUT, files)
 
 
 def _matching(pattern: str, columns: ImageColumns) -> Iterable[ImageInput]:

@@ -93,3 +93,5 @@ def test_paths_come_through_standard_input(here, separator):
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", program], input=given, capture_output=True, env=environment)
     assert done.stdout.decode().strip() == r"b'b.png' b'deep/c.png' b'gone\xff.png'", done.stderr
+    empty = subprocess.run([sys.executable, "-c", program], input=b"\n", capture_output=True, env=environment)
+    assert b"no path came through standard input; write one per line" in empty.stderr
