@@ -297,7 +297,7 @@ def read_rows(path: Path, columns: ScoreColumns) -> Iterator[ScoreRow]:
     """The rows of a result that `write_rows` wrote, in their order.
 
     Args:
-        path: the file.
+        path: the result file, with one of `SUFFIXES`.
         columns: of the file, as they were written.
 
     Raises:

@@ -78,7 +78,7 @@ def is_given(args: argparse.Namespace, option: str) -> bool:
     """Whether the user gave an option that an `IdleOptions` may name.
 
     Args:
-        args: a parsed command line.
+        args: a parsed command line whose command has a table.
         option: the option as it is typed, such as ``--out``.
     """
     name = option.removeprefix("--").replace("-", "_")

@@ -278,7 +278,7 @@ def _show(
     """Print rows and write the contact sheet, as the options ask.
 
     Args:
-        args: the command line.
+        args: the parsed command line of `artquant score`.
         columns: the columns of the rows.
         rows: all rows of the run, in the order of the input; a long run may compute them while they are taken.
         inputs: where the pictures of the sheet are found.

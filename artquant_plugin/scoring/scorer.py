@@ -39,7 +39,7 @@ PROBES = ((336, 336), (1344, 672))  # image sizes for which models of dynamic re
 ROUNDING = {torch.float32: 1e-5, torch.bfloat16: 5e-2, torch.float16: 1e-2}
 DESCRIPTION_TOKENS = 512  # the default limit of a description
 
-Picture = Path | str | bytes | Image.Image | np.ndarray | Tensor
+Picture = ImageSource | Tensor
 PICTURE_FORMS = "a path, a PIL image, an array of numpy, a tensor of torch or a file's bytes"
 
 ImageResult = TypeVar("ImageResult")
@@ -412,7 +412,7 @@ def _source(picture: Any) -> ImageSource:
             return picture_array(picture)
         except ImageError as error:
             return error
-    if isinstance(picture, Path | str | bytes | Image.Image | np.ndarray):
+    if isinstance(picture, Path | str | bytes | Image.Image | np.ndarray | ImageError):
         return picture
     return ImageError(f"{type(picture).__name__} is no picture; pass {PICTURE_FORMS}", "not_an_image")
 

@@ -55,7 +55,7 @@ class ContactSheet:
     Args:
         model: the name of the model that gave the scores.
         scored: how many pictures of the run have a score.
-        failed: how many have none.
+        failed: how many pictures of the run have no score.
         ranked: the pictures that are shown, best first.
         failures: name and reason of pictures without a score; not all of them where there are very many.
     """
@@ -72,7 +72,7 @@ def sheet_writer(path: Path) -> Iterator[None]:
     """Hold the lock of a contact sheet from before its pictures are scored until it is written.
 
     Args:
-        path: the HTML file.
+        path: the HTML file that is to be written.
 
     Raises:
         ArtQuantError: the name does not end in .html; it is a folder's, or that of a file which is no contact sheet;
@@ -98,7 +98,7 @@ def write_contact_sheet(
 
     Args:
         path: the HTML file, which is replaced in one step.
-        sheet: what the page shows.
+        sheet: the pictures and counts that the page shows.
         pictures: name and content of the pictures, in any order. A name that comes with several pictures has none on
             the page, as the one that was scored is not known; a content that cannot be opened has its reason there.
 
