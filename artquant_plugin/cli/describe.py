@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from artquant_plugin.cli.idle_options import IdleOptions, add_idle_options
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.text import visible
 
@@ -40,6 +41,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--base", metavar="PATH_OR_ID", help="base model of an adapter, if not the one that it names")
     parser.add_argument("--device", help="cuda, cuda:1, mps, cpu (default: a GPU where there is one)")
     parser.set_defaults(run=run)
+    add_idle_options(parser, IdleOptions(("--overwrite",), lambda args: not args.out, "without --out", "pass --out"))
 
 
 def run(args: argparse.Namespace) -> None:
