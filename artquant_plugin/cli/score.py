@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from artquant_plugin.cli.options import positive, whole_number
+from artquant_plugin.cli.options import add_scoring_option, positive, whole_number
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.paths import expanded
 from artquant_plugin.common.text import visible
@@ -60,6 +60,7 @@ def _add_table_options(group: Any) -> None:
 
 
 def _add_model_options(group: Any) -> None:
+    add_scoring_option(group)
     group.add_argument("--batch-size", type=_batch_size, default="auto", help="images per forward pass, or auto")
     group.add_argument(
         "--dtype",
@@ -108,9 +109,6 @@ def _add_endpoint_options(group: Any) -> None:
         help="least probability of the level words together; below it a row has no score (default: %(default)s)",
     )
     group.add_argument("--level-tokens", metavar="A,B,…", help="first token of each level word, best level first")
-    group.add_argument(
-        "--scoring-file", type=Path, help="artquant.json with levels and prompts (default: the model's)"
-    )
     group.add_argument("--extra-body", metavar="JSON", help="further fields of every request")
 
 
@@ -183,6 +181,7 @@ def _engine(args: argparse.Namespace, world: int) -> "ScoringEngine":
             device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
     return CheckpointEngine(
         args.model,
+        scoring=args.scoring,
         dtype=args.dtype,
         attn=args.attn,
         device=device,
@@ -196,22 +195,10 @@ def _engine(args: argparse.Namespace, world: int) -> "ScoringEngine":
 
 def _endpoint_engine(args: argparse.Namespace) -> "ScoringEngine":
     from artquant_plugin.bulk.endpoint import KEY_VARIABLE, EndpointEngine
-    from artquant_plugin.checkpoint import SCORING_FILE, ScoringSpec
+    from artquant_plugin.checkpoint import choose_scoring
 
     folder = expanded(args.model)
-    if args.scoring_file:
-        file = args.scoring_file / SCORING_FILE if args.scoring_file.is_dir() else args.scoring_file
-        if not file.is_file() or file.name != SCORING_FILE:
-            raise ArtQuantError(f"--scoring-file '{args.scoring_file}' is no {SCORING_FILE}; name the checkpoint's")
-        spec = ScoringSpec.load(file.parent)
-    elif (folder / SCORING_FILE).is_file():
-        spec = ScoringSpec.load(folder)
-    else:
-        spec = ScoringSpec()
-        print(
-            f"note: default levels and prompts; pass --scoring-file if '{args.model}' was trained with others",
-            file=sys.stderr,
-        )
+    spec = choose_scoring(args.scoring, args.model, folder if folder.is_dir() else None)
     extra = None
     if args.extra_body:
         try:

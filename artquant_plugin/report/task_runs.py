@@ -15,6 +15,7 @@ from artquant_plugin.common.text import one_line
 from artquant_plugin.harness.plugin import OWN_QUESTION, PYIQA_ID, REQUEST
 
 NOT_FINITE = "not_finite"  # the reason of a painting whose logged prediction is NaN, infinite or no number
+OWN_PROMPT = "own"  # the prompt of a model that asks its own question
 UNKNOWN = "unknown"  # the reason of a painting that has neither a prediction nor a reason
 SHOWN_AFTER = 2.0  # seconds of reading after which a progress bar appears on a terminal
 
@@ -56,8 +57,8 @@ class TaskRun:
         file: the file of the logged samples.
         samples: the samples of all paintings, with a prediction or without.
         older: number of older runs of the same model and task that were not used.
-        prompt: name and version of the prompt in the task's metadata; ``own`` where the model asks its own question;
-            empty where it is not known.
+        prompt: name and version of the prompt in the task's metadata; ``own`` where the model asks its own question,
+            followed by the name of the preset where one was used; empty where it is not known.
         from_range: number of predictions that are the mid-point of a range that the model replied with.
         has_own_unit: whether the predictions are in a unit of their own, so that errors against human scores mean
             nothing.
@@ -209,13 +210,15 @@ def _samples_files(folder: Path) -> list[Path]:
     return sorted(file for file in folder.rglob("*_samples_*.jsonl") if file.is_file()) if folder.is_dir() else []
 
 
-def _prompt(file: Path, task: str) -> str:
+def _prompt(file: Path, task: str, checkpoint: dict[str, Any] | None) -> str:
     """Name and version of the prompt that made the samples; empty where the results file is missing."""
     content = _results(file)
     metadata = as_object(as_object(as_object(content.get("configs")).get(task)).get("metadata"))
     # This package's models ask their own question on tasks that request a score, whatever the task's prompt is.
     own = content.get("model_source") in OWN_QUESTION and metadata.get(REQUEST) is not None
-    return "own" if own else str(metadata.get("prompt", ""))
+    if not own:
+        return str(metadata.get("prompt", ""))
+    return f"{OWN_PROMPT}: {checkpoint['scoring']}" if checkpoint and "scoring" in checkpoint else OWN_PROMPT
 
 
 def _results(file: Path) -> dict[str, Any]:
@@ -273,7 +276,7 @@ def _read_run(file: Path, model: str, task: str, *, older: int) -> TaskRun:
         file=file,
         samples=list(samples.values()),
         older=older,
-        prompt=_prompt(file, task),
+        prompt=_prompt(file, task, checkpoint),
         from_range=from_range,
         has_own_unit=has_own_unit,
         checkpoint=checkpoint,
