@@ -94,8 +94,8 @@ class EndpointEngine:
             )
         if self.spec.chat_template is not None:
             raise ArtQuantError(
-                f"scoring {self.spec.name!r} writes the conversation with its own template, and a server uses that of its "
-                "model; score with the checkpoint itself, without --endpoint"
+                f"scoring {self.spec.name!r} writes the conversation with its own template, and a server uses that of "
+                "its model; score with the checkpoint itself, without --endpoint"
             )
         names = self.spec.scale.names
         if self.tokens is not None and len(self.tokens) != len(names):

@@ -92,7 +92,8 @@ class ScoringPreset:
 
 def shipped_presets() -> dict[str, ScoringPreset]:
     """The presets that ship, by their names, sorted."""
-    return {path.stem: _read_yaml(path, path.stem) for path in sorted((shipped_folder() / "scoring").glob("*.yaml"))}
+    files = {path.stem: path for path in (shipped_folder() / "scoring").glob("*.yaml")}
+    return {name: _read_yaml(files[name], name) for name in sorted(files)}
 
 
 def choose_scoring(

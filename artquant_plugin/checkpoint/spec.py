@@ -156,8 +156,8 @@ def check_keys(content: dict[str, Any], known: tuple[str, ...], what: str, remed
         ArtQuantError: there is another key; the message names the known one that is nearest to it.
     """
     if unknown := [name for name in content if name not in known]:
-        hint = _nearest(unknown[0], known) or f", known: {', '.join(known)}"
-        raise ArtQuantError(f"{what} (unknown key {literal(unknown[0])}{hint}); {remedy}")
+        hint = _nearest(unknown[0], known)
+        raise ArtQuantError(f"{what} (unknown key {literal(unknown[0])}, known: {', '.join(known)}{hint}); {remedy}")
 
 
 def _nearest(name: object, known: Iterable[str]) -> str:

@@ -28,8 +28,6 @@ class ArtQuant(HarnessModel):
 
     Args:
         pretrained: folder of the checkpoint, or Hub id with an optional ``@revision``.
-        scoring: what the model is asked and how its answer is read: the name of a preset such as ``deqa``, or a
-            scoring file; None for the checkpoint's own, or the preset of a well-known Hub id.
         batch_size: images per forward pass, at least 1; ``auto`` and ``auto:N`` find the largest that fits into the
             memory of the GPU, as `BatchSize` describes.
         max_batch_size: the largest size that ``auto`` tries; None for its default.
@@ -44,6 +42,8 @@ class ArtQuant(HarnessModel):
         compile: whether to run the model through `torch.compile`.
         quantization: ``4bit`` or ``8bit`` for the linear layers; None to load them as they are stored.
         trust_remote_code: whether Python code of the checkpoint's repository may run.
+        scoring: what the model is asked and how its answer is read: the name of a preset such as ``deqa``, or a
+            scoring file; None for the checkpoint's own, or the preset of a well-known Hub id.
     """
 
     REQUIRED = "pretrained"
@@ -52,7 +52,6 @@ class ArtQuant(HarnessModel):
     def __init__(
         self,
         pretrained: str,
-        scoring: str | None = None,
         batch_size: int | str = 1,
         max_batch_size: int | None = None,
         device: str | None = None,
@@ -63,6 +62,7 @@ class ArtQuant(HarnessModel):
         compile: bool = False,
         quantization: str | None = None,
         trust_remote_code: bool = False,
+        scoring: str | None = None,
     ) -> None:
         super().__init__(device)
         self._scorer = ArtQuantScorer.from_pretrained(

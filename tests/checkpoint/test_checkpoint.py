@@ -58,7 +58,7 @@ def test_the_scoring_file_is_read_back(saved):
 
 
 def test_a_folder_without_scoring_file_is_one_line(tmp_path):
-    with pytest.raises(ArtQuantError, match=r"holds no artquant.json, the file with the question and the level words"):
+    with pytest.raises(ArtQuantError, match=r"holds no artquant.json, the file with questions and level words"):
         ScoringSpec.load(tmp_path)
 
 

@@ -134,10 +134,8 @@ def test_every_known_checkpoint_has_a_preset_that_fits_it(one_align):
         assert presets[known.scoring].takes(known.architecture), known.id
         assert known.trained_on and "@" in known.source
     assert all(" @ " in preset.source for preset in presets.values())
-    chosen = {
-        name: known_checkpoint(name).scoring for name in ("q-future/one-align@main", "Zhiyuanyou/DeQA-Score-Mix3")
-    }
-    assert chosen == {"q-future/one-align@main": "q-align", "Zhiyuanyou/DeQA-Score-Mix3": "deqa"}
+    assert known_checkpoint("q-future/one-align@main").scoring == "q-align"
+    assert known_checkpoint("Zhiyuanyou/DeQA-Score-Mix3").scoring == "deqa"
     assert known_checkpoint("Liuuuu123/ArtQuant").scoring == "artquant"
     assert known_checkpoint("q-future/Q-ReAlign-Pro-9B").scoring == "q-realign"
     assert known_checkpoint("me/other") is None
@@ -195,7 +193,7 @@ def test_without_file_and_preset_the_error_lists_the_presets(plain, one_align):
     assert load_checkpoint(str(plain), scoring="artquant").spec == ScoringSpec()
 
 
-MINE = "form_version: 1\nlevels: {fine: 2, bad: 1}\nprompt: {question: Well?}\n"
+MINE = "form_version: 1\nlevels: {fine: 2, bad: 1}\nprompt: {question: 'Well?'}\n"
 
 
 @pytest.mark.parametrize(
@@ -204,12 +202,12 @@ MINE = "form_version: 1\nlevels: {fine: 2, bad: 1}\nprompt: {question: Well?}\n"
         ("q-aling", "scoring 'q-aling' is no preset and no file; did you mean 'q-align'? presets: artquant, deqa, "),
         ("xyz", "scoring 'xyz' is no preset and no file; presets: artquant"),
         ("deqa", "scoring 'deqa' is made for mplug_owl2, and checkpoint .* the architecture 'llava'; .* (artquant)"),
-        (MINE + "levls: 3\n", "unknown key 'levls', did you mean 'levels'?"),
+        (MINE + "levls: 3\n", "unknown key 'levls', known: .*, did you mean 'levels'?"),
         (MINE + "zzz: 3\n", "unknown key 'zzz', known: form_version, levels, prompt, images, chat_template, source"),
         (MINE.replace("question", "qestion"), "prompt has the unknown key 'qestion', did you mean 'question'?"),
         (
             MINE + "by_architecture: {llava: {image_frist: true}}\n",
-            "llava .*'image_frist', did you mean 'image_first'?",
+            "'image_frist', known: image_first",
         ),
         (MINE + "by_architecture: {llava: {image_first: 3}}\n", "prompt.image_first is 3; it must be true or false"),
         (MINE + "by_architecture: {llava: {images: x}}\n", "images 'x'; use one of as_shown, as_stored"),
@@ -218,9 +216,9 @@ MINE = "form_version: 1\nlevels: {fine: 2, bad: 1}\nprompt: {question: Well?}\n"
         (MINE + "images: as_stored\nimages: as_shown\n", "the key 'images' stands twice"),
         (
             MINE.replace("fine: 2", "no: 2"),
-            "the level word is False, which is no text; write it as text, in quotation",
+            "the level word is False, which is no text; write it as text",
         ),
-        ("form_version: [", "mine.yaml is not YAML"),
+        ("form_version: [\n", "mine.yaml is not YAML"),
         ("- 1\n", "mine.yaml holds no mapping"),
         (MINE + "chat_template: 3\n", "chat_template is 3, which is no text"),
         (
@@ -228,7 +226,7 @@ MINE = "form_version: 1\nlevels: {fine: 2, bad: 1}\nprompt: {question: Well?}\n"
             "scoring 'mine.yaml' does not go with",
         ),
         (
-            MINE.replace("{fine: 2, bad: 1}", "{aab: 3, aac: 2, xz: 1}"),
+            MINE.replace("{fine: 2, bad: 1}", "{bad bad: 3, bad good: 2, fair: 1}"),
             "scoring 'mine.yaml' does not go with .* the tokenizer does not tell the level words apart by one token",
         ),
     ],
@@ -241,7 +239,8 @@ def test_what_is_wrong_with_a_preset_is_one_line(scoring, message, plain, tmp_pa
         ArtQuantScorer.from_pretrained(str(plain), scoring=scoring, device="cpu")
     text = str(raised.value)
     position = 0
-    for part in message.split(" .*"):
-        position = text.index(part, position) + len(part)
+    for part in message.split(".*"):
+        position = text.find(part, position) + len(part)
+        assert part in text, text
     assert text.isprintable()
     assert len(text) < 700
