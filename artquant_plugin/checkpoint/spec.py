@@ -38,6 +38,9 @@ class ScoringSpec:
             processor's own; None to leave the processor's.
         name: what results call it: ``own`` for the checkpoint's own scoring file, otherwise the name of the preset or
             of the user's file. Two specs that differ in it alone are equal.
+
+    Raises:
+        ArtQuantError: `images` is neither ``as_shown`` nor ``as_stored``.
     """
 
     scale: LevelScale = field(default_factory=LevelScale)
@@ -45,6 +48,10 @@ class ScoringSpec:
     images: Handling = "as_shown"
     chat_template: str | None = None
     name: str = field(default=OWN, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.images not in get_args(Handling):
+            raise ArtQuantError(f"it has images {literal(self.images)}; use one of {', '.join(get_args(Handling))}")
 
     @property
     def content(self) -> dict[str, Any]:
@@ -120,8 +127,6 @@ class ScoringSpec:
             if not isinstance(content.get(name), dict):
                 raise ArtQuantError(f"{path} is not a scoring file ({name} is {literal(content.get(name))}); {remedy}")
         levels, prompt, images = content["levels"], content["prompt"], content.get("images", "as_shown")
-        if images not in get_args(Handling):
-            raise ArtQuantError(f"{path} has images {literal(images)}; use one of {', '.join(get_args(Handling))}")
         known = [each.name for each in dataclasses.fields(PromptSpec)]
         if unknown := [name for name in prompt if name not in known]:
             hint = _nearest(unknown[0], known)

@@ -30,11 +30,11 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Convert the checkpoint, and print how to score with the result."""
-    from artquant_plugin.checkpoint import choose_scoring, locate, locate_original
+    from artquant_plugin.checkpoint import choose_scoring, locate_original
     from artquant_plugin.checkpoint.original import convert
 
-    spec = choose_scoring(args.scoring, args.source, locate(args.source))  # before gigabytes are fetched
     source, base = locate_original(args.source, args.base)
+    spec = choose_scoring(args.scoring, args.source, source)
     original = convert(source, args.destination, base, spec)
     print(f"{len(original.weights)} tensors of {args.source} in {args.destination}; score with")
     print(f"  artquant score IMAGES --model {args.destination}")
