@@ -1,4 +1,4 @@
-"""`artquant models`: published checkpoints that answer with level words, and the presets with which they are scored."""
+"""`artquant models`: published checkpoints that answer with level words, and the presets by which they are scored."""
 
 import argparse
 import json

@@ -144,11 +144,16 @@ class ArtQuant(HarnessModel):
         return self._document(request)["image"]
 
     def _preset(self, request: Instance) -> tuple[str, bool]:
-        """The name of the preset or scoring file, and whether its scores are in another unit than the dataset's."""
+        """The name of the preset or scoring file, and whether its scores are in another unit than the dataset's.
+
+        They are on the dataset's scale where both end at the same best score, and the preset's worst level is in the
+        dataset's range.
+        """
         spec = self._scorer.checkpoint.spec
         if spec.name == OWN:
             return OWN, False
-        return spec.name, tuple(self._document(request)["level_values"]) != spec.scale.values
+        low, high = self._document(request)["score_range"]
+        return spec.name, spec.scale.high != high or spec.scale.low < low
 
     def _texts(self, requests: Sequence[Instance], indices: Sequence[int]) -> Iterator[tuple[int, str]]:
         """Index and generated answer of requests with equal options, with and without images in separate batches."""

@@ -12,7 +12,7 @@ from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.progress import progress
 from artquant_plugin.common.tables import parse_number, read_json_values
 from artquant_plugin.common.text import one_line
-from artquant_plugin.harness.plugin import OWN_QUESTION, PYIQA_ID, REQUEST
+from artquant_plugin.harness.plugin import MODEL_ID, OWN_QUESTION, PYIQA_ID, REQUEST
 
 NOT_FINITE = "not_finite"  # the reason of a painting whose logged prediction is NaN, infinite or no number
 OWN_PROMPT = "own"  # the prompt of a model that asks its own question
@@ -148,18 +148,21 @@ def model_name(file: Path) -> str:
     """The name of the model that was run.
 
     It is the name of the folder, which lmms-eval takes from `--model_args`. Where lmms-eval finds no name there, it is
-    `--model`; for pyiqa, whose metrics share one folder, it is `--model` with the metric.
+    `--model`. Runs that share a folder are told apart: those of pyiqa are called `--model` with the metric, and those
+    of one checkpoint with several scoring presets have the preset behind the name.
 
     Args:
         file: the file of the logged samples.
     """
     content = _results(file)
     source = content.get("model_source")
+    arguments = str(as_object(content.get("config")).get("model_args"))
     if source == PYIQA_ID:
-        arguments = str(as_object(content.get("config")).get("model_args"))
         return ":".join([PYIQA_ID, *re.findall(r"(?:^|,)(?:metric|task)=([^,]+)", arguments)])
     named = content.get("model_name", file.parent.name)
-    return source if not named and isinstance(source, str) and source else file.parent.name
+    name = source if not named and isinstance(source, str) and source else file.parent.name
+    preset = re.search(r"(?:^|,)scoring=([^,]+)", arguments) if source == MODEL_ID else None
+    return f"{name}:{Path(preset[1]).name}" if preset else name
 
 
 def as_object(value: Any) -> dict[str, Any]:

@@ -150,7 +150,6 @@ def test_an_option_may_be_mended_when_nothing_was_scored_yet(score, paintings, t
         (("a.png", "--endpoint", "x", "--extra-body", "[]"), "--extra-body is list, not an object"),
         (("a.png", "--endpoint", "x", "--scoring-file", "m.csv"), "scoring file 'm.csv' is no artquant.json"),
         (("a.png", "--endpoint", "x", "--scoring", "dequa"), "is no preset and no file; did you mean 'deqa'? presets"),
-        (("a.png", "--endpoint", "http://x/v1", "--scoring", "deqa"), "template, and a server uses that of its model"),
         (("a.png", "--endpoint", "x", "--engine", "ray", "--out", "s/"), "exclude each other"),
     ],
 )
@@ -181,6 +180,8 @@ def test_scores_through_a_server_take_the_key_from_the_environment_alone(paintin
     arguments = ["score", str(paintings), "--model", "served", "--out", str(tmp_path / "s.csv"), "--endpoint"]
     assert main([*arguments, "http://127.0.0.1:9/v1"]) == 2  # a served model tells nobody how it was trained
     assert "nothing says what checkpoint 'served' is asked" in capsys.readouterr().err
+    assert main([*arguments, "http://127.0.0.1:9/v1", "--scoring", "deqa"]) == 2
+    assert "writes the conversation with its own template, and a server uses that of its" in capsys.readouterr().err
     arguments[1:1] = ["--scoring", "artquant"]
     with LogprobServer(answer, key="secret") as server:
         monkeypatch.delenv("OPENAI_API_KEY", raising=False)
@@ -192,6 +193,17 @@ def test_scores_through_a_server_take_the_key_from_the_environment_alone(paintin
     assert captured.out.startswith("scored 10, failed 0\n")
     assert "secret" not in captured.out + captured.err + (tmp_path / "s.csv.run.json").read_text()
     assert {body["model"] for body in server.bodies} == {"served"}
+
+
+def test_the_record_says_which_preset_was_used(tiny_folder, paintings, tmp_path, capsys):
+    out = tmp_path / "s.csv"
+    arguments = ["score", str(paintings / "early"), "--model", str(tiny_folder), "--out", str(out)]
+    assert main([*arguments, "--scoring", "artquant"]) == 0
+    options = json.loads((tmp_path / "s.csv.run.json").read_text())["options"]
+    assert (options["scoring"], options["levels"]["good"]) == ("artquant", 7.5)
+    capsys.readouterr()
+    assert main(arguments) == 2
+    assert "was made from something else: options" in capsys.readouterr().err
 
 
 def test_levels_and_values_of_a_server_come_from_the_scoring_file(paintings, tmp_path):
