@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> None:
     print(aligned([("checkpoint", "preset", "scale", "weights", "trained on", "license"), *rows]))
     print()
     questions = [
-        (name, scales[name], preset.fits, f"{preset.spec.prompt.question} {preset.spec.prompt.answer_prefix} …")
+        (scales[name], name, preset.fits, f"{preset.spec.prompt.question} {preset.spec.prompt.answer_prefix} …")
         for name, preset in presets.items()
     ]
-    print(aligned([("preset", "scale", "fits", "question and beginning of the answer"), *questions]))
+    print(aligned([("scale", "preset", "fits", "question and beginning of the answer"), *questions]))
