@@ -92,7 +92,7 @@ class ScoringSpec:
         """Read a scoring file in JSON, of any name.
 
         Args:
-            path: the file.
+            path: the file, which must exist.
 
         Raises:
             ArtQuantError: the file is no scoring file, as for `load`.
@@ -107,7 +107,7 @@ class ScoringSpec:
 
         Args:
             content: the object that the file holds, from JSON or YAML.
-            path: the file, for messages.
+            path: the file that the content is from, which messages name.
             further: names of keys that the file may hold besides those of a scoring file; they are not read here.
             remedy: what a user can do about a wrong file, as the end of the message.
 
