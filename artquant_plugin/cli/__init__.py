@@ -19,6 +19,7 @@ from artquant_plugin.cli import (
     describe,
     doctor,
     metrics,
+    models,
     publish,
     rad,
     report,
@@ -32,7 +33,7 @@ from artquant_plugin.common.library_messages import leave_out_library_messages
 from artquant_plugin.common.machine import is_machine_fault, machine_error
 from artquant_plugin.common.text import visible
 
-COMMANDS = (data, rad, train, convert, score, describe, results, metrics, compare, report, publish, doctor)
+COMMANDS = (data, rad, train, convert, score, describe, results, metrics, compare, report, publish, models, doctor)
 
 
 class _Parser(argparse.ArgumentParser):

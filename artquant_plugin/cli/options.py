@@ -49,6 +49,21 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def add_scoring_option(parser: Any) -> None:
+    """Add the option ``--scoring``, whose value ends up in ``args.scoring``.
+
+    Args:
+        parser: the parser of the command, or a group of it.
+    """
+    parser.add_argument(
+        "--scoring",
+        "--scoring-file",
+        metavar="NAME_OR_FILE",
+        help="preset (artquant, deqa, q-align, …) or file that says what the model is asked and how it is read "
+        "(default: the model's own artquant.json, or the preset of a well-known Hub id)",
+    )
+
+
 def add_overrides(parser: Any) -> None:
     """Add the option ``--set KEY=VALUE``, whose values end up in ``args.overrides``.
 

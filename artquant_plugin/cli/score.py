@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from artquant_plugin.cli.idle_options import IdleOptions, Noted, add_idle_options, is_given
-from artquant_plugin.cli.options import positive, whole_number
+from artquant_plugin.cli.options import add_scoring_option, positive, whole_number
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.json_text import printable_json
 from artquant_plugin.common.paths import expanded
@@ -33,7 +33,7 @@ OUT = """.parquet, .csv or .jsonl file, or a folder of Parquet shards (ends with
 SHEET_PICTURES = 1000  # on a contact sheet without --top; each takes about 10 KB of the page
 IDLE = (
     IdleOptions(
-        ("--prompt", "--concurrency", "--min-level-mass", "--level-tokens", "--scoring-file", "--extra-body"),
+        ("--prompt", "--concurrency", "--min-level-mass", "--level-tokens", "--extra-body"),
         lambda args: not args.endpoint,
         "without --endpoint",
         "pass --endpoint URL to score through a server",
@@ -103,6 +103,7 @@ def _add_table_options(group: Any) -> None:
 
 
 def _add_model_options(group: Any) -> None:
+    add_scoring_option(group)
     group.add_argument(
         "--batch-size", action=Noted, type=_batch_size, default="auto", help="images per forward pass, or auto"
     )
@@ -164,9 +165,6 @@ def _add_endpoint_options(group: Any) -> None:
         help="least probability of the level words together; below it a row has no score (default: %(default)s)",
     )
     group.add_argument("--level-tokens", metavar="A,B,…", help="first token of each level word, best level first")
-    group.add_argument(
-        "--scoring-file", type=Path, help="artquant.json with levels and prompts (default: the model's)"
-    )
     group.add_argument("--extra-body", metavar="JSON", help="further fields of every request")
 
 
@@ -385,6 +383,7 @@ def _engine(args: argparse.Namespace, world: int) -> "ScoringEngine":
             device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
     return CheckpointEngine(
         args.model,
+        scoring=args.scoring,
         dtype=args.dtype,
         attn=args.attn,
         device=device,
@@ -398,22 +397,10 @@ def _engine(args: argparse.Namespace, world: int) -> "ScoringEngine":
 
 def _endpoint_engine(args: argparse.Namespace) -> "ScoringEngine":
     from artquant_plugin.bulk.endpoint import KEY_VARIABLE, EndpointEngine
-    from artquant_plugin.checkpoint import SCORING_FILE, ScoringSpec
+    from artquant_plugin.checkpoint import choose_scoring
 
     folder = expanded(args.model)
-    if args.scoring_file:
-        file = args.scoring_file / SCORING_FILE if args.scoring_file.is_dir() else args.scoring_file
-        if not file.is_file() or file.name != SCORING_FILE:
-            raise ArtQuantError(f"--scoring-file '{args.scoring_file}' is no {SCORING_FILE}; name the checkpoint's")
-        spec = ScoringSpec.load(file.parent)
-    elif (folder / SCORING_FILE).is_file():
-        spec = ScoringSpec.load(folder)
-    else:
-        spec = ScoringSpec()
-        print(
-            f"note: default levels and prompts; pass --scoring-file if '{args.model}' was trained with others",
-            file=sys.stderr,
-        )
+    spec = choose_scoring(args.scoring, args.model, folder if folder.is_dir() else None)
     extra = None
     if args.extra_body:
         try:

@@ -18,7 +18,7 @@ from artquant_plugin.backbones.interface import (
     token_logits,
 )
 from artquant_plugin.backbones.prefix import SharedPrefix, shared_prefix
-from artquant_plugin.checkpoint import Checkpoint, load_checkpoint
+from artquant_plugin.checkpoint import OWN, Checkpoint, ScoringSpec, load_checkpoint
 from artquant_plugin.common.device import check_compile, default_device
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.text import one_line
@@ -102,7 +102,7 @@ class ArtQuantScorer:
         if workers is not None and not (isinstance(workers, int) and workers >= 0):
             raise ArtQuantError(f"workers {workers!r} is no number of processes; use 0 for none, or leave it out")
         self.checkpoint = checkpoint
-        self.prompter = Prompter(checkpoint.processor, checkpoint.spec.prompt, checkpoint.spec.scale)
+        self.prompter = _prompter(checkpoint)
         self._level_ids = torch.tensor(self.prompter.level_ids, device=model.device)
         self._hidden_states = torch.compile(last_hidden_states) if compile else last_hidden_states
         self._score_inputs = partial(score_inputs, self.prompter)
@@ -120,6 +120,7 @@ class ArtQuantScorer:
         cls,
         pretrained: str,
         *,
+        scoring: str | ScoringSpec | None = None,
         base: str | None = None,
         dtype: str = "auto",
         device: str | None = None,
@@ -135,6 +136,9 @@ class ArtQuantScorer:
 
         Args:
             pretrained: folder, or Hub id with an optional ``@revision``, of a full model or of a peft adapter.
+            scoring: what the model is asked and how its answer is read: the name of a preset such as ``deqa``, a
+                scoring file, a folder with one, or a ready spec; None for the checkpoint's own scoring file, or the
+                preset of a well-known Hub id.
             base: folder or Hub id of an adapter's base model; None for the one that the adapter names.
             dtype: ``auto`` (the checkpoint's own), ``float32``, ``bfloat16`` or ``float16``.
             device: torch's name of a device, such as ``cuda:1`` or ``cpu``; None for a GPU where there is one.
@@ -147,8 +151,8 @@ class ArtQuantScorer:
             trust_remote_code: whether Python code of the checkpoint's repository may run.
 
         Raises:
-            ArtQuantError: an option is unknown or impossible on this machine, or the checkpoint cannot be found or
-                loaded.
+            ArtQuantError: an option is unknown or impossible on this machine, the checkpoint cannot be found or
+                loaded, or nothing says what it is asked.
         """
         device = device or default_device()
         BatchSize(batch_size, device=device)  # a wrong size is an error before minutes of loading
@@ -156,6 +160,7 @@ class ArtQuantScorer:
             check_compile(device)
         checkpoint = load_checkpoint(
             pretrained,
+            scoring=scoring,
             base=base,
             dtype=dtype,
             device=device,
@@ -351,6 +356,17 @@ class ArtQuantScorer:
         model = self.checkpoint.model
         inputs = {name: to_model(value, model) for name, value in probe.items() if name != "positions"}
         return shared_prefix(model, inputs, ids[: int(images[0])], tolerance=ROUNDING.get(model.dtype, 0.0))
+
+
+def _prompter(checkpoint: Checkpoint) -> Prompter:
+    """The prompter of a checkpoint; where its tokens do not go with a preset, the message names the preset."""
+    spec = checkpoint.spec
+    try:
+        return Prompter(checkpoint.processor, spec.prompt, spec.scale)
+    except ArtQuantError as error:
+        if spec.name == OWN:
+            raise
+        raise ArtQuantError(f"scoring {spec.name!r} does not go with {checkpoint.name!r}: {error}") from error
 
 
 # The worker processes run these functions, which need the prompter alone, so that they do not hold the model.

@@ -19,7 +19,6 @@ IDLE = [
     ((*SCORE, "--concurrency", "16"), "--concurrency does nothing without --endpoint"),
     ((*SCORE, "--min-level-mass=0.1"), "--min-level-mass does nothing without --endpoint"),
     ((*SCORE, "--level-tokens", "a,b"), "--level-tokens does nothing without --endpoint"),
-    ((*SCORE, "--scoring-file", "artquant.json"), "--scoring-file does nothing without --endpoint"),
     ((*SCORE, "--extra-body", "{}"), "--extra-body does nothing without --endpoint"),
     (
         (*SCORE, SERVER, "http://x/v1", "--dtype", "auto"),
