@@ -13,6 +13,7 @@ from pathlib import Path
 
 import jinja2
 
+from artquant_plugin.common.appearance import MANY_PAINTINGS, css
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.files import atomic_write, names_file, remove_leftovers
 from artquant_plugin.common.run_record import only_writer
@@ -99,6 +100,7 @@ def _write_parts(
         name: files("artquant_plugin.report.site").joinpath("assets", name).read_text(encoding="utf-8")
         for name in ASSETS
     }
+    assets["page.css"] = css() + assets["page.css"]
     # The names of scripts hold a hash of their content. So a page always finds the scripts that it was made with, also
     # while the page that replaces it is being written, or after the process that was writing that page was killed.
     build = hashlib.sha256(repr((scripts, assets)).encode("utf-8", "replace")).hexdigest()[:BUILD_DIGITS]
@@ -189,7 +191,10 @@ def _render(
     page = environment.get_template("board.html.j2")
     for view in views:
         names = [(table.title, table.name) for table in tables_of[view["slug"]]]
-        _write(part / f"{view['slug']}.html", page.render(**shared, view=view, tables=names, endings=ENDINGS))
+        _write(
+            part / f"{view['slug']}.html",
+            page.render(**shared, view=view, tables=names, endings=ENDINGS, many=MANY_PAINTINGS),
+        )
 
 
 def _summary_line(analysis: Analysis, pictures: int, failed: Sequence[str]) -> str:
