@@ -107,7 +107,7 @@ def curves_figure(
     if any(LEVEL_MASS in line for line in lines):
         heights["level mass"] = 1.2
     figure = new_figure(
-        9, 1.4 + 0.87 * sum(heights.values()), title=one_line(title, TITLE_WIDTH), caption=caption(lines)
+        9, 1.5 + 0.85 * sum(heights.values()), title=one_line(title, TITLE_WIDTH), caption=caption(lines)
     )
     grid = figure.subplots(len(heights), sharex=True, squeeze=False, height_ratios=list(heights.values()))
     panels: dict[str, Axes] = dict(zip(heights, grid[:, 0], strict=True))
