@@ -138,4 +138,4 @@ def _draw_density(
     bar.ax.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     bar.ax.yaxis.set_minor_locator(NullLocator())
     bar.ax.yaxis.set_minor_formatter(NullFormatter())
-    bar.outline.set_visible(False)  # type: ignore[operator]  # matplotlib's stubs call it a tuple's item
+    bar.outline.set_visible(False)
