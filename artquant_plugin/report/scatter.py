@@ -131,7 +131,7 @@ def _draw_density(
         cmap=LinearSegmentedColormap.from_list("density", LIGHT_DENSITY),
         zorder=2,
     )
-    most = int(cells.get_array().max())
+    most = int(np.asarray(cells.get_array()).max())
     cells.set_norm(LogNorm(1, max(most, 2)))
     bar = figure.colorbar(cells, ax=axes, shrink=0.8, pad=0.02, label="paintings per hexagon, on a logarithmic scale")
     bar.ax.yaxis.set_major_locator(LogLocator(base=10, subs=(1, 2, 5)))
