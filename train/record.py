@@ -4,13 +4,10 @@ import csv
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import yaml
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.files import atomic_files, atomic_write, link_files
@@ -19,6 +16,7 @@ from artquant_plugin.common.text import one_line
 from artquant_plugin.data.task_names import GROUP, SHIPPED
 from artquant_plugin.publish.whitelist import CHECKPOINT
 from artquant_plugin.train.config import TrainConfig
+from artquant_plugin.train.curves import METRIC_NAMES, draw_curves
 from artquant_plugin.train.level_mass import MassChange
 from artquant_plugin.train.parts import count_trained
 from artquant_plugin.train.stages import RunFolder, StageResult
@@ -27,19 +25,6 @@ RECORD_FILE = "training.json"
 CURVES_FILE = "training-curves.csv"
 PLOT_FILE = "training-curves.png"
 CONFIG_FILE = "config.train.yaml"
-_INK, _GRID = "#1f2933", "#d9dee3"
-_LINES = {
-    "loss": "#1f2933",
-    "ce_description": "#2f6f9f",
-    "ce_answer": "#c8803a",
-    "kl": "#7a4f9a",
-    "ce_mass": "#7a7f87",
-}
-_METRICS = {
-    "eval_srocc": ("SROCC", "#2f6f9f"),
-    "eval_plcc": ("PLCC", "#c8803a"),
-    "eval_level_mass": ("level mass", "#7a7f87"),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +61,7 @@ class RunSummary:
         """The run in a few lines for a terminal."""
         lines = []
         for name, metrics in self.stages:
-            values = ", ".join(f"{_METRICS[key][0]} {value:.3f}" for key, value in metrics.items())
+            values = ", ".join(f"{METRIC_NAMES[key]} {value:.3f}" for key, value in metrics.items())
             lines.append(f"stage {name}: validation {values}" if values else f"stage {name}: no validation split")
         if self.level_mass is not None:
             lines.append(self.level_mass.line)
@@ -186,7 +171,12 @@ def write_record(
     """
     lines = [{"stage": name, **line} for name, result in results for line in result.history]
     _write_curves(folder / CURVES_FILE, lines)
-    draw_curves(folder / PLOT_FILE, lines)
+    draw_curves(
+        folder / PLOT_FILE,
+        lines,
+        title=f"Training of {config.output.name}",
+        samples={stage.name: stage.samples for stage in config.stages},
+    )
     record = {
         "config": config.model_dump(mode="json"),
         "data": {dataset["name"]: dataset["files"] for dataset in made_from["datasets"]},
@@ -213,53 +203,3 @@ def _write_curves(path: Path, lines: Sequence[dict[str, Any]]) -> None:
         writer = csv.DictWriter(file, columns)
         writer.writeheader()
         writer.writerows(lines)
-
-
-def draw_curves(path: Path, lines: Sequence[dict[str, Any]]) -> None:
-    """Write a PNG: the loss and its parts above, SROCC, PLCC and level mass of validation below, stages in a row.
-
-    Args:
-        path: File that the PNG is written to.
-        lines: Lines of the log, each with its ``stage``; ``step`` counts within the stage.
-    """
-    figure = Figure(figsize=(8, 6), dpi=150, layout="constrained")
-    FigureCanvasAgg(figure)
-    above, below = figure.subplots(2, sharex=True)
-    starts: dict[str, int] = {}
-    end = 0
-    for line in lines:
-        if line["stage"] not in starts:
-            starts[line["stage"]] = end
-        end = max(end, starts[line["stage"]] + line["step"])
-    for key, colour in _LINES.items():
-        for number, (stage, start) in enumerate(starts.items()):
-            points = [(start + line["step"], line[key]) for line in lines if line["stage"] == stage and key in line]
-            if points:
-                above.plot(*zip(*points, strict=True), color=colour, label=None if number else key, linewidth=1.2)
-    for key, (label, colour) in _METRICS.items():
-        points = [(starts[line["stage"]] + line["step"], line[key]) for line in lines if key in line]
-        if points:
-            below.plot(*zip(*points, strict=True), color=colour, label=label, linewidth=1.2, marker="o", markersize=3)
-    above.set_ylabel("loss")
-    above.set_yscale("log")
-    below.set(xlabel="optimisation step", ylabel="validation")
-    for axes in (above, below):
-        for start in starts.values():
-            axes.axvline(start, color=_GRID, linewidth=1, zorder=0)
-        axes.grid(color=_GRID, linewidth=0.4)
-        axes.spines[["top", "right"]].set_visible(False)
-        if axes.get_legend_handles_labels()[0]:
-            axes.legend(frameon=False, fontsize=9)
-    for stage, start in starts.items():
-        above.annotate(
-            stage,
-            (start, 1),
-            xycoords=("data", "axes fraction"),
-            xytext=(3, 3),
-            textcoords="offset points",
-            color=_INK,
-        )
-    buffer = BytesIO()
-    figure.savefig(buffer, format="png")
-    with atomic_write(path, "wb") as file:
-        file.write(buffer.getvalue())

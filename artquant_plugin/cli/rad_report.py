@@ -12,7 +12,7 @@ def add_parser(commands: Any) -> None:
         help="a run's quality as one HTML page: acceptance, texts, near-duplicates, judge, cost, examples",
         description="Write one HTML file that needs nothing else: acceptance by round, failures, words, distinct-n, "
         "near-duplicates, the judge's estimates against human scores, the scores of accepted paintings against all, "
-        "cost, and random examples with their pictures.",
+        "cost, and random examples, accepted and failed, with their pictures.",
         epilog="example: artquant rad report runs/rad-apdd --out report.html",
     )
     parser.add_argument("folder", type=Path, metavar="RUN", help="run directory; the run may still be working")
@@ -20,7 +20,13 @@ def add_parser(commands: Any) -> None:
         "--out", type=Path, required=True, metavar="FILE.html", help="page to write; an existing one is replaced"
     )
     parser.add_argument("--data", type=Path, metavar="FOLDER", help="the run's dataset, where it was moved")
-    parser.add_argument("--examples", type=int, default=20, metavar="N", help="random examples (default: %(default)s)")
+    parser.add_argument(
+        "--examples",
+        type=int,
+        default=20,
+        metavar="N",
+        help="accepted paintings to show, and failed ones (default: %(default)s)",
+    )
     parser.add_argument(
         "--seed",
         type=int,

@@ -217,6 +217,22 @@ def test_a_dot_of_the_scatter_plot_opens_its_painting(page):
     assert page.texts("#painting-h") == ["p0007"]
 
 
+def test_more_than_a_thousand_paintings_are_counted_in_hexagons(started, tmp_path, monkeypatch):
+    monkeypatch.setenv("ARTQUANT_DATA", str(tmp_path / "none"))
+    # 900 paintings of human score 2 that are predicted as 8, and 101 of human score 9 predicted as 1.
+    truths = {f"p{i}": 2.0 if i < 900 else 9.0 for i in range(1001)}
+    predictions: dict[str, float | None] = {name: 8.0 if truth == 2.0 else 1.0 for name, truth in truths.items()}
+    write_samples(tmp_path / "runs" / "m", "baid", predictions, truths)
+    (board,) = read_boards([parse_prediction_source(str(tmp_path / "runs"))], PredictionColumns())
+    build_site(tmp_path / "site", [analyse(board, resamples=0)], title="t", workers=1)
+    started.prefer("light")
+    started.open(tmp_path / "site" / "baid.html")
+    started.run("document.querySelector('#scatter canvas').scrollIntoView({block: 'center', behavior: 'instant'})")
+    started.wait("document.querySelector('#scatter .scale').innerText.includes('hexagon')")
+    assert started.texts("#scatter .scale span") == ["900 per hexagon"]
+    assert "they are counted in hexagons" in started.texts("#scatter p")[0]
+
+
 def test_paintings_below_the_error_plot_open(page):
     page.run("document.querySelector('[data-quality]').scrollIntoView({block: 'center', behavior: 'instant'})")
     page.wait("document.querySelectorAll('.strip button').length > 5")

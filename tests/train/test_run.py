@@ -196,7 +196,7 @@ def test_the_curves_are_drawn(finished):
     from PIL import Image
 
     with Image.open(finished / "training-curves.png") as image:
-        assert image.size == (1200, 900)
+        assert image.size == (1350, 1143)  # 9 × 7.62 inches of 150 pixels: loss, agreement, level mass
         assert len(image.convert("RGB").getcolors(1 << 20)) > 50
 
 

@@ -15,7 +15,7 @@ _REPLY_CAPS = ("max_completion_tokens", "max_tokens")  # parameters that limit t
 
 
 class PriceSection(Section):
-    """What tokens cost; the currency may be any, and must be the same for both sides.
+    """What tokens cost, in the configuration's ``currency``, which is the same for both sides.
 
     Args:
         input: price of a million prompt tokens, 0 or more.
@@ -150,6 +150,8 @@ class RadConfig(Section):
             split for all paintings, so that no test score influences a training text (without a training split, those
             of the whole dataset); ``split``: those of the painting's own split; ``dataset``: those of all splits.
         rounds: the most descriptions that are asked for per painting, from 1.
+        currency: currency of all prices, such as ``USD``, which stands beside costs in the report; None where it is
+            not known.
         generator: the endpoint and the model that describe paintings.
         judge: the endpoint and the model that judge descriptions; the same model as the generator at the same address
             is refused.
@@ -162,6 +164,7 @@ class RadConfig(Section):
     prompts: Path = Path("rad/prompts.yaml")
     statistics: Literal["train", "split", "dataset"] = "train"
     rounds: int = Field(3, gt=0)
+    currency: str | None = Field(None, pattern=r"^\S{1,8}$")
     generator: EndpointSection
     judge: JudgeSection
     images: ImagesSection = ImagesSection()
@@ -186,7 +189,8 @@ class RadConfig(Section):
     def identity(self) -> dict[str, Any]:
         """The settings that descriptions depend on, except prompts and models.
 
-        Limits, waits and prices are left out; so are addresses, since the same model may have another one tomorrow.
+        Limits, waits, prices and their currency are left out; so are addresses, since the same model may have another
+        one tomorrow.
         """
         return {
             "statistics": self.statistics,

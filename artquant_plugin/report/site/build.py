@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from artquant_plugin.common.appearance import MANY_PAINTINGS
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.files import atomic_write, names_file, remove_leftovers
 from artquant_plugin.common.run_record import only_writer
@@ -18,7 +19,7 @@ from artquant_plugin.report.board_tables import tables
 from artquant_plugin.report.site.overview import table_one
 from artquant_plugin.report.site.page_pictures import Picture, remove_other_pictures, write_pictures
 from artquant_plugin.report.site.page_scripts import board_script, cases, text_scripts
-from artquant_plugin.report.site.page_templates import asset, page_environment
+from artquant_plugin.report.site.page_templates import asset, page_environment, page_style
 from artquant_plugin.report.site.view import board_view, made_with, unpictured
 from artquant_plugin.report.table_formats import ENDINGS, FORMATS, Table
 
@@ -93,7 +94,7 @@ def _write_parts(
             for form, ending in ENDINGS.items():
                 _write(part / "tables" / f"{table.name}.{ending}", FORMATS[form](table) + "\n")
         lines.append(_summary_line(analysis, len(pictures), failed))
-    assets = {name: asset(name) for name in ASSETS}
+    assets = {name: asset(name) for name in ASSETS} | {"page.css": page_style()}
     # The names of scripts hold a hash of their content. So a page always finds the scripts that it was made with, also
     # while the page that replaces it is being written, or after the process that was writing that page was killed.
     build = hashlib.sha256(repr((scripts, assets)).encode("utf-8", "replace")).hexdigest()[:BUILD_DIGITS]
@@ -178,7 +179,10 @@ def _render(
     page = environment.get_template("board.html.j2")
     for view in views:
         names = [(table.title, table.name) for table in tables_of[view["slug"]]]
-        _write(part / f"{view['slug']}.html", page.render(**shared, view=view, tables=names, endings=ENDINGS))
+        _write(
+            part / f"{view['slug']}.html",
+            page.render(**shared, view=view, tables=names, endings=ENDINGS, many=MANY_PAINTINGS),
+        )
 
 
 def _summary_line(analysis: Analysis, pictures: int, failed: Sequence[str]) -> str:

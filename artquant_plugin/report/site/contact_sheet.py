@@ -23,7 +23,7 @@ from artquant_plugin.common.run_record import only_writer
 from artquant_plugin.common.text import visible
 from artquant_plugin.data.images import open_image
 from artquant_plugin.report.site.page_pictures import QUALITY, SHOWN_AFTER, THUMBNAIL
-from artquant_plugin.report.site.page_templates import asset, page_environment
+from artquant_plugin.report.site.page_templates import asset, page_environment, page_style
 
 GENERATOR = "artquant contact sheet"  # what the page says of itself, by which a later run knows that it may replace it
 MARK_WITHIN = 1000  # bytes from the beginning of a page, within which it says so
@@ -118,7 +118,7 @@ def write_contact_sheet(
             sheet=sheet,
             model=visible(sheet.model),
             generator=GENERATOR,
-            styles=[asset("page.css"), asset("contact_sheet.css")],
+            styles=[page_style(), asset("contact_sheet.css")],
             version=__version__,
             folder=visible(folder),
             cards=[

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from artquant_plugin.common.appearance import MANY_PAINTINGS
 from artquant_plugin.report.analysis import Analysis, calibration, score_range
 from artquant_plugin.report.board_tables import ordered
 from artquant_plugin.report.site.page_pictures import Picture
@@ -92,6 +93,7 @@ def board_script(analysis: Analysis, slug: str, pictures: Mapping[str, Picture])
         "slug": slug,
         "range": list(score_range(board)),
         "part": TEXTS_PER_FILE,
+        "many": MANY_PAINTINGS,
         "ids": chosen.ids,
         "truth": [_number(board.truth[place]) for place in chosen.places],
         "categories": names,

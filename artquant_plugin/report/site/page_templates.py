@@ -4,6 +4,8 @@ from importlib.resources import files
 
 import jinja2
 
+from artquant_plugin.common.appearance import css
+
 
 def page_environment() -> jinja2.Environment:
     """The environment that renders the pages' templates.
@@ -26,3 +28,8 @@ def asset(name: str) -> str:
         name: the name of a file in the folder ``assets``.
     """
     return files("artquant_plugin.report.site").joinpath("assets", name).read_text(encoding="utf-8")
+
+
+def page_style() -> str:
+    """The style of every page: the house's colours and type as variables, and the rules that use them."""
+    return css() + asset("page.css")

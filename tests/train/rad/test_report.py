@@ -165,7 +165,7 @@ def test_the_page_is_one_file_that_asks_for_nothing(page):
 
 def test_the_page_can_be_read_by_those_who_do_not_see_it(page):
     assert page.of("html")[0]["lang"] == "en"
-    assert len(page.of("img")) == 20
+    assert len(page.of("img")) == 20 + 12  # 20 of the 48 accepted paintings, and all 12 failed ones
     assert all(image["alt"] for image in page.of("img"))
     assert len(page.of("table")) == len(page.of("caption")) > 4
     assert all("scope" in header for header in page.of("th"))
@@ -231,6 +231,60 @@ def test_a_histograms_bars_are_shares():
     assert figure.outline == f"M0 {HEIGHT} V{HEIGHT}.0 H320.0 V0.0 H640.0 V{HEIGHT}"
     assert [tick.label for tick in figure.vertical] == ["0 %", "50 %", "100 %"]
     assert [tick.label for tick in figure.horizontal] == ["0", "2", "4", "6", "8", "10"]
+
+
+def test_the_distance_is_found_at_the_score_where_the_shares_differ_most(tmp_path):
+    # Scores 1 to 4; those of 1 and 2 fail. Half of all have a score of 2 or a lower one, and no accepted one has.
+    data = write_data(tmp_path / "data", {"train": 4})
+    changes = {position: Change(position, "failed", 1, "refused", "no") for position in (0, 1)}
+    with RadRun.open(write_run(tmp_path / "run", data, changes)) as run:
+        found = collect(run)
+        write_report(tmp_path / "report.html", run, found, seed=0)
+    distribution = found.distribution
+    assert (distribution.distance, distribution.at) == (0.5, 2.0)
+    assert (distribution.accepted_below, distribution.every_below) == (0.0, 0.5)
+    text = " ".join("".join(Page(tmp_path / "report.html").text).split())
+    assert "it cannot be larger here than the share that failed, 0.500." in text
+    assert (
+        "Here it is 0.500. The difference is largest at a score of 2: of the accepted paintings 0.0% have this score "
+        "or a lower one, of all 50.0%. Paintings up to this score were accepted less often than those above it."
+    ) in text
+
+
+def test_failed_paintings_are_shown_with_picture_and_reason(tmp_path):
+    data = write_data(tmp_path / "data", {"train": 29})
+    # 20 refusals, 5 disagreements and one broken picture: four places are 2 and 1 and 1.
+    reasons = ["refused"] * 20 + ["judge_rejected"] * 5 + ["unreadable_image"]
+    changes = {i: Change(i, "failed", 1, reason, f"because of {i}") for i, reason in enumerate(reasons)}
+    with RadRun.open(write_run(tmp_path / "run", data, changes)) as run:
+        found = collect(run, examples=4)
+        write_report(tmp_path / "report.html", run, found, seed=0)
+        none = collect(run, examples=0)
+        write_report(tmp_path / "none.html", run, none, seed=0)
+        assert collect(run, examples=100).failures == tuple(collect(run, examples=26, seed=1).failures)
+    shown = [example.result.reason for example in found.failures]
+    assert shown == ["refused", "refused", "judge_rejected", "unreadable_image"]
+    page = Page(tmp_path / "report.html")
+    text = " ".join("".join(page.text).split())
+    assert "4 of 26 failed paintings" in text
+    for example in found.failures:
+        assert f"{example.result.reason.replace('_', ' ')}: {example.result.detail}" in text
+        assert f"Painting {example.painting.id}" in [image["alt"] for image in page.of("img")]
+    assert none.failures == ()
+    assert "None is shown, as no examples were asked for." in "".join(Page(tmp_path / "none.html").text)
+
+
+def test_costs_are_in_the_configurations_currency(run, page, tmp_path):
+    # 60 paintings with two requests at 0.002 each: 0.24, or 0.005 for each of the 48 accepted descriptions.
+    assert "The configuration names no currency" in "".join(page.text)
+    record = replace(run.record, config={**run.record.config, "currency": "EUR"})
+    with RadRun.open(run.folder) as opened:
+        opened = replace(opened, record=record)
+        write_report(tmp_path / "report.html", opened, collect(opened, resamples=0), seed=0)
+    text = " ".join("".join(Page(tmp_path / "report.html").text).split())
+    assert "In EUR, the currency of the configuration's prices." in text
+    assert "0.24 EUR" in text
+    assert "Each accepted description has cost 0.00500 EUR, failed ones included." in text
 
 
 def test_an_axis_of_words_has_whole_bins():

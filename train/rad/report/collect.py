@@ -74,6 +74,9 @@ class Distribution:
         every: scores of all accepted or failed paintings, ascending.
         accepted: scores of the accepted paintings, ascending.
         distance: the largest difference between the two cumulative distributions (Kolmogorov-Smirnov), in [0, 1].
+        at: the lowest score at which the difference is largest.
+        every_below: share of all accepted or failed paintings with a score of `at` or less, in [0, 1].
+        accepted_below: share of the accepted paintings with a score of `at` or less, in [0, 1].
         p_value: probability of a difference at least as large if the scores of accepted and of failed paintings came
             from one distribution (two-sample Kolmogorov-Smirnov test); None when no painting failed.
     """
@@ -81,16 +84,19 @@ class Distribution:
     every: FloatArray
     accepted: FloatArray
     distance: float
+    at: float
+    every_below: float
+    accepted_below: float
     p_value: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """An accepted painting that the report shows.
+    """A painting that the report shows.
 
     Args:
         painting: the dataset's row about the painting, with its human score.
-        result: the run's result for the painting, with its description.
+        result: the run's result for the painting: a description, or the reason why there is none.
     """
 
     painting: Painting
@@ -116,6 +122,8 @@ class RunStatistics:
         usage: requests, tokens and cost of all exchanges, by side.
         cost: what all exchanges cost, in the configuration's currency.
         examples: accepted paintings that were drawn at random, in the dataset's order.
+        failures: failed paintings that were drawn at random for each reason, the most frequent reason first, and for
+            one reason in the dataset's order.
     """
 
     states: Mapping[str, int]
@@ -130,6 +138,7 @@ class RunStatistics:
     usage: Mapping[str, Usage]
     cost: float
     examples: tuple[Example, ...]
+    failures: tuple[Example, ...]
 
 
 def collect(run: RadRun, *, examples: int = 20, seed: int = 0, resamples: int = RESAMPLES) -> RunStatistics:
@@ -137,14 +146,15 @@ def collect(run: RadRun, *, examples: int = 20, seed: int = 0, resamples: int = 
 
     Args:
         run: a run, finished or not; its present results are used.
-        examples: number of accepted paintings to draw; fewer when there are fewer.
+        examples: number of accepted paintings to draw, and of failed ones; fewer when there are fewer. Each reason of
+            a failure has at least one painting while the number allows it.
         seed: seed of the draw of examples, of the hash functions and of the bootstrap.
         resamples: number of bootstrap resamples for the judge's correlations; 0 for no intervals.
 
     Raises:
         ArtQuantError: the dataset is not the one that the run described.
     """
-    tally = _Tally(random.Random(seed), examples, NearDuplicates(seed))
+    tally = _Tally(seed, examples, NearDuplicates(seed))
     total = sum(run.store.counts().values())
     for painting, result in progress(run.paintings(), "read", "painting", total):
         tally.add(painting, result)
@@ -164,7 +174,8 @@ def collect(run: RadRun, *, examples: int = 20, seed: int = 0, resamples: int = 
         distribution=_distribution(tally.scores["accepted"], tally.scores["failed"]),
         usage=_usage(run),
         cost=run.store.cost(),
-        examples=tuple(example for _, example in sorted(tally.drawn, key=lambda found: found[0])),
+        examples=tuple(tally.accepted.drawn()),
+        failures=tuple(_failures([tally.failed[reason] for reason, _ in tally.reasons.most_common()], examples)),
     )
 
 
@@ -187,10 +198,53 @@ class _LevelCounts:
         return Texts(words, float(words.mean()), quantiles, self.single_words.share, self.word_pairs.share)
 
 
+class _Sample:
+    """Reservoir sampling: each of the n paintings that were offered is kept with the same probability."""
+
+    def __init__(self, rng: random.Random, size: int) -> None:
+        self._rng = rng
+        self._size = size
+        self._offered = 0
+        self._kept: list[tuple[int, Example]] = []  # each with its number among those that were offered
+
+    def offer(self, example: Example) -> None:
+        position = self._offered
+        self._offered += 1
+        if position < self._size:
+            self._kept.append((position, example))
+            return
+        place = self._rng.randrange(position + 1)
+        if place < self._size:
+            self._kept[place] = (position, example)
+
+    def drawn(self, most: int | None = None) -> list[Example]:
+        """Those that were kept, in the order in which they were offered.
+
+        Args:
+            most: the largest number to return, of which each kept one is as likely to be one; None for all.
+        """
+        kept = self._kept if most is None else self._rng.sample(self._kept, min(most, len(self._kept)))
+        return [example for _, example in sorted(kept, key=lambda found: found[0])]
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+
+def _failures(samples: Sequence[_Sample], size: int) -> Iterator[Example]:
+    """Deal places to the reasons in turn until all are given, and yield so many paintings of each reason."""
+    places = [0] * len(samples)
+    while sum(places) < size and any(given < len(some) for given, some in zip(places, samples, strict=True)):
+        for number, some in enumerate(samples):
+            if places[number] < len(some) and sum(places) < size:
+                places[number] += 1
+    for given, some in zip(places, samples, strict=True):
+        yield from some.drawn(given)
+
+
 class _Tally:
     """Counts painting by painting; texts wait until `TEXTS_AT_ONCE` of them can be counted together."""
 
-    def __init__(self, rng: random.Random, examples: int, similar: NearDuplicates) -> None:
+    def __init__(self, seed: int, examples: int, similar: NearDuplicates) -> None:
         self.states: Counter[str] = Counter()
         self.splits: dict[str, Counter[str]] = {}
         self.reasons: Counter[str] = Counter()
@@ -201,8 +255,9 @@ class _Tally:
         self.levels = {level: _LevelCounts() for level in DESCRIPTION_LEVELS}
         self.similar = similar
         self.ids: list[str] = []  # of the paintings with a description
-        self.drawn: list[tuple[int, Example]] = []
-        self._rng = rng
+        self.accepted = _Sample(random.Random(seed), examples)
+        self.failed: dict[str, _Sample] = {}  # by reason
+        self._seed = seed
         self._examples = examples
         self._vocabulary = Vocabulary()
         self._waiting: list[dict[str, str]] = []
@@ -215,25 +270,20 @@ class _Tally:
             self.scores[result.state].append(result.score)
         if result.reason is not None:
             self.reasons[result.reason] += 1
+            if result.reason not in self.failed:
+                # A generator of its own, so that failures do not change which accepted paintings are drawn.
+                seeded = random.Random(f"{self._seed} {result.reason}")
+                self.failed[result.reason] = _Sample(seeded, self._examples)
+            self.failed[result.reason].offer(Example(painting, result))
         self.names.append((result.id, result.score))
         if result.judge_score is not None and result.state in ENDED:
             self.estimates[result.state].append((result.id, result.judge_score, result.score))
         if result.description is not None:
-            self._draw(Example(painting, result))
+            self.accepted.offer(Example(painting, result))
             self.ids.append(result.id)
             self._waiting.append(result.description)
             if len(self._waiting) == TEXTS_AT_ONCE:
                 self.flush()
-
-    def _draw(self, example: Example) -> None:
-        """Reservoir sampling: each of the n paintings described so far is kept with the same probability."""
-        position = len(self.ids)
-        if position < self._examples:
-            self.drawn.append((position, example))
-            return
-        place = self._rng.randrange(position + 1)
-        if place < self._examples:
-            self.drawn[place] = (position, example)
 
     def last_estimates(self) -> dict[str, list[Estimate]]:
         """The last estimates of all accepted or failed paintings, and those of the accepted ones."""
@@ -298,9 +348,18 @@ def _distribution(accepted: Sequence[float], failed: Sequence[float]) -> Distrib
         return None
     some, others = np.sort(np.array(accepted, dtype=np.float64)), np.array(failed, dtype=np.float64)
     every = np.sort(np.concatenate([some, others]))
-    below = np.searchsorted(some, every, side="right") / len(some)
-    distance = float(np.abs(below - np.searchsorted(every, every, side="right") / len(every)).max())
-    return Distribution(every, some, distance, float(ks_2samp(some, others).pvalue) if len(others) else None)
+    accepted_below = np.searchsorted(some, every, side="right") / len(some)
+    every_below = np.searchsorted(every, every, side="right") / len(every)
+    place = int(np.abs(accepted_below - every_below).argmax())
+    return Distribution(
+        every=every,
+        accepted=some,
+        distance=float(abs(accepted_below[place] - every_below[place])),
+        at=float(every[place]),
+        every_below=float(every_below[place]),
+        accepted_below=float(accepted_below[place]),
+        p_value=float(ks_2samp(some, others).pvalue) if len(others) else None,
+    )
 
 
 def _usage(run: RadRun) -> dict[str, Usage]:

@@ -10,6 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
 from artquant_plugin import __version__
+from artquant_plugin.common.appearance import css
 from artquant_plugin.common.files import atomic_write
 from artquant_plugin.common.machine import machine_faults
 from artquant_plugin.data.images import ImageError, open_image
@@ -39,6 +40,8 @@ def write_report(path: Path, run: RadRun, found: RunStatistics, *, seed: int) ->
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     environment.filters["signed"] = _rounded
+    currency = run.record.config.get("currency")
+    environment.filters["money"] = lambda cost, digits=2: f"{cost:,.{digits}f}" + (f" {currency}" if currency else "")
     page = environment.get_template(TEMPLATE).render(
         run=run,
         found=found,
@@ -52,6 +55,9 @@ def write_report(path: Path, run: RadRun, found: RunStatistics, *, seed: int) ->
         words=_word_histograms(found),
         plot={"width": WIDTH, "height": HEIGHT},
         examples=[_example_values(run, example) for example in found.examples],
+        failures=[_example_values(run, example) for example in found.failures],
+        currency=currency,
+        style=css(),
         version=__version__,
     )
     with machine_faults(f"'{path}' cannot be written"), atomic_write(path) as file:

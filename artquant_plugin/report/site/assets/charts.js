@@ -3,7 +3,12 @@
 window.ARTQUANT = (() => {
   const board = window.ARTQUANT_BOARD;
   const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-  const modelColor = (index) => color(`--m${index % 10}`);
+  let colours = 0;  // number of colours for models; further models repeat them with another pattern of line
+  while (color(`--series-${colours}`)) colours++;
+  const modelColor = (index) => color(`--series-${index % colours}`);
+  const PATTERNS = [["solid", []], ["dashed", [6, 4]], ["dotted", [2, 3]]];
+  const modelPattern = (index) => PATTERNS[Math.floor(index / colours) % PATTERNS.length];
+  const HEXAGON = 5;  // distance in CSS pixels from the middle of a hexagon of a density plot to its corners
   const format = (value, digits = 2) => (value === null || value === undefined ? "–" : value.toFixed(digits).replace("-", "−"));
   const redraws = [];
 
@@ -92,6 +97,44 @@ window.ARTQUANT = (() => {
   const known = board.truth.filter((value) => value !== null);
   const truthRange = extent(known, [known[0], known[0]]);
 
+  // The dashed line on which prediction and human score are equal, with an edge so that it is seen on dark hexagons.
+  function identity(pen, map, [low, high]) {
+    pen.save();
+    pen.setLineDash([4, 4]);
+    for (const [name, width] of [["--sheet", 3], ["--ink", 1.2]]) {
+      pen.strokeStyle = color(name); pen.lineWidth = width; pen.beginPath();
+      pen.moveTo(map.toX(low), map.toY(low)); pen.lineTo(map.toX(high), map.toY(high)); pen.stroke();
+    }
+    pen.restore();
+  }
+
+  // Counts points in hexagons and fills these by their counts, on a logarithmic scale. Returns the largest count.
+  function hexagons(pen, points) {
+    const across = HEXAGON * Math.sqrt(3), up = HEXAGON * 1.5, cells = new Map();
+    for (const [x, y] of points) {
+      // The middles of the hexagons stand in rows; those of every other row are moved by half a hexagon. The nearest
+      // middle is in the row below the point or in the one above it.
+      const rows = [Math.floor(y / up), Math.floor(y / up) + 1].map((row) => {
+        const shift = row % 2 ? 0.5 : 0, column = Math.round(x / across - shift);
+        return [(column + shift) * across, row * up];
+      });
+      const [near, far] = rows.map(([a, b]) => (a - x) ** 2 + (b - y) ** 2);
+      const middle = rows[near <= far ? 0 : 1], name = middle.join();
+      const cell = cells.get(name);
+      if (cell) cell.count++; else cells.set(name, { middle, count: 1 });
+    }
+    const most = Math.max(1, ...[...cells.values()].map(({ count }) => count));
+    const stops = [0, 1, 2, 3].map((stop) => color(`--density-${stop}`).match(/[0-9a-f]{2}/gi).map((part) => parseInt(part, 16)));
+    for (const { middle: [x, y], count } of cells.values()) {
+      const place = most > 1 ? 3 * Math.log(count) / Math.log(most) : 0, stop = Math.min(2, Math.floor(place));
+      pen.fillStyle = `rgb(${stops[stop].map((part, i) => Math.round(part + (place - stop) * (stops[stop + 1][i] - part))).join()})`;
+      pen.beginPath();
+      for (let corner = 0; corner < 6; corner++) pen.lineTo(x + HEXAGON * Math.sin(corner * Math.PI / 3), y - HEXAGON * Math.cos(corner * Math.PI / 3));
+      pen.fill();
+    }
+    return most;
+  }
+
   function scatter(holder) {
     board.models.forEach((model, index) => {
       const [figure, canvas] = card(holder, model, `${model.name}: predictions of ${model.n} paintings against human scores, SROCC ${format(model.srocc, 3)}, PLCC ${format(model.plcc, 3)}`);
@@ -99,22 +142,26 @@ window.ARTQUANT = (() => {
       const scored = model.predictions.filter((value) => value !== null);
       const yRange = model.onScale ? extent([...scored], [known[0], known[known.length - 1]]) : extent(scored, [scored[0], scored[0]]);
       const xRange = model.onScale ? yRange : truthRange;
+      const dense = model.n > board.many;  // dots would cover each other
+      const scale = element("div", { class: "scale" }, "1", element("i", { "aria-hidden": "true" }), element("span"));
+      if (dense) figure.append(scale);
       let map = null;
       surface(canvas, (pen, width, height) => {
         map = frame(pen, width, height, xRange, yRange, true);
-        if (model.onScale) {
-          pen.save(); pen.setLineDash([4, 4]); pen.strokeStyle = color("--soft"); pen.beginPath();
-          pen.moveTo(map.toX(xRange[0]), map.toY(xRange[0])); pen.lineTo(map.toX(xRange[1]), map.toY(xRange[1])); pen.stroke(); pen.restore();
+        if (dense) {
+          const most = hexagons(pen, model.predictions.flatMap((value, place) => (value === null ? [] : [[map.toX(board.truth[place]), map.toY(value)]])));
+          scale.lastChild.textContent = `${most.toLocaleString("en")} per hexagon`;
+        } else {
+          pen.fillStyle = modelColor(index);
+          // Dots fade as they crowd, so that a thousand of them still show where they are dense.
+          pen.globalAlpha = Math.max(0.4, Math.min(0.75, 12 / Math.sqrt(model.n || 1)));
+          model.predictions.forEach((value, place) => {
+            if (value === null) return;
+            pen.beginPath(); pen.arc(map.toX(board.truth[place]), map.toY(value), 2.6, 0, 7); pen.fill();
+          });
+          pen.globalAlpha = 1;
         }
-        pen.fillStyle = modelColor(index);
-        // Dots fade as they crowd, so that thousands still show where they are dense.
-        pen.globalAlpha = Math.max(0.1, Math.min(0.75, 12 / Math.sqrt(model.n || 1)));
-        const radius = model.n > 2000 ? 1.7 : 2.6;
-        model.predictions.forEach((value, place) => {
-          if (value === null) return;
-          pen.beginPath(); pen.arc(map.toX(board.truth[place]), map.toY(value), radius, 0, 7); pen.fill();
-        });
-        pen.globalAlpha = 1;
+        if (model.onScale) identity(pen, map, xRange);
       });
       const nearest = (event) => {
         if (!map) return -1;
@@ -154,10 +201,7 @@ window.ARTQUANT = (() => {
       surface(canvas, (pen, width, height) => {
         const [across, up] = model.onScale ? [both, both] : [x, y];
         const map = frame(pen, width, height, across, up, true);
-        if (model.onScale) {
-          pen.save(); pen.setLineDash([4, 4]); pen.strokeStyle = color("--soft"); pen.beginPath();
-          pen.moveTo(map.toX(both[0]), map.toY(both[0])); pen.lineTo(map.toX(both[1]), map.toY(both[1])); pen.stroke(); pen.restore();
-        }
+        if (model.onScale) identity(pen, map, both);
         pen.strokeStyle = pen.fillStyle = modelColor(index);
         pen.lineWidth = 2; pen.lineJoin = "round"; pen.beginPath();
         model.calibration.forEach(([a, b], place) => (place ? pen.lineTo(map.toX(a), map.toY(b)) : pen.moveTo(map.toX(a), map.toY(b))));
@@ -204,7 +248,7 @@ window.ARTQUANT = (() => {
       pen.fillText("human score, lowest to highest →", (map.inner.left + map.inner.right) / 2, map.inner.bottom + 9);
       for (const { model, index } of seen) {
         pen.strokeStyle = pen.fillStyle = modelColor(index);
-        pen.lineWidth = 2; pen.setLineDash(index < 10 ? [] : [6, 4]); pen.beginPath();
+        pen.lineWidth = 2; pen.setLineDash(modelPattern(index)[1]); pen.beginPath();
         lines.get(index).forEach(([place, error], step) => (step ? pen.lineTo(map.toX(place), map.toY(error)) : pen.moveTo(map.toX(place), map.toY(error))));
         pen.stroke(); pen.setLineDash([]);
         for (const place of picked) {
@@ -223,6 +267,7 @@ window.ARTQUANT = (() => {
       const box = element("input", { type: "checkbox" });
       box.checked = shown.has(index);
       const swatch = element("span", { class: "swatch" });
+      swatch.style.borderTopStyle = modelPattern(index)[0];
       const tint = () => { swatch.style.color = modelColor(index); };
       tint(); redraws.push(tint);
       box.addEventListener("change", () => { if (box.checked) shown.add(index); else shown.delete(index); paint(); });
