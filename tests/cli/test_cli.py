@@ -194,15 +194,22 @@ def test_results_as_table_markdown_and_json(tmp_path, capsys):
     assert main(["results", folder, "--resamples", "50", "--plot", str(plot)]) == 0
     assert "1 (1 empty)" in capsys.readouterr().out
     assert plot.is_file()
-    assert main(["results", folder, "--markdown"]) == 0
+    assert main(["results", folder, "--format", "markdown"]) == 0
     assert capsys.readouterr().out.startswith("| task |")
-    assert main(["results", folder, "--json", "--resamples", "0"]) == 0
-    (row,) = json.loads(capsys.readouterr().out)
-    assert (row["task"], row["failures"], row["missing"], row["scores"]["n"]) == ("baid", {"empty": 1}, 2, 3)
-    assert row["scores"]["srocc"]["low"] is None
+    assert main(["results", folder, "--format", "json", "--resamples", "0"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)["rows"]
+    assert (row["task"], row["failed_reasons"], row["missing"], row["scored"]) == ("baid", {"empty": 1}, 2, 3)
+    assert row["srocc_low"] is None
 
 
-def test_one_plot_is_of_one_run(tmp_path, capsys):
-    write_run(tmp_path / "model")
-    write_run(tmp_path / "other")
-    assert "draws one run, here are 2" in fails(capsys, "results", str(tmp_path), "--plot", str(tmp_path / "p.png"))
+def test_a_plot_has_a_panel_for_each_run(tmp_path, capsys):
+    for task, model in (("baid", "model"), ("baid", "other"), ("vaps", "third"), ("vaps", "fourth")):
+        write_run(tmp_path / model, task)
+    sizes = []
+    for options in ([], ["--task", "vaps"]):
+        plot = tmp_path / "p.png"
+        assert main(["results", str(tmp_path), "--plot", str(plot), *options]) == 0
+        assert capsys.readouterr().out.splitlines()[-1] == f"plot: {plot}"
+        sizes.append(Image.open(plot).size)
+    # Panels of 900 pixels: three in the first row and one below it, then two beside each other.
+    assert sizes == [(2700, 1800), (1800, 900)]

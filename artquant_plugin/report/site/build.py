@@ -22,7 +22,8 @@ from artquant_plugin.report.site.overview import table_one
 from artquant_plugin.report.site.page_pictures import Picture, remove_other_pictures, write_pictures
 from artquant_plugin.report.site.page_scripts import board_script, cases, text_scripts
 from artquant_plugin.report.site.view import board_view, made_with, unpictured
-from artquant_plugin.report.table_formats import ENDINGS, FORMATS, Table
+from artquant_plugin.report.table_cells import Table
+from artquant_plugin.report.table_formats import ENDINGS, FORMATS
 
 INDEX, RECORD = "index.html", "report.json"
 LOCK = ".report.lock"  # held by the process that writes the report
