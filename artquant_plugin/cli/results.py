@@ -46,7 +46,10 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of the bootstrap (default: %(default)s)")
     parser.add_argument(
-        "--plot", type=Path, metavar="PNG", help="draw predicted against human scores, in a panel for each run"
+        "--plot",
+        type=Path,
+        metavar="PNG",
+        help="draw predicted against human scores; of several runs each into a file PNG-TASK-MODEL beside PNG",
     )
     parser.set_defaults(run=run)
 
@@ -78,11 +81,10 @@ def run(args: argparse.Namespace) -> None:
     else:
         table = results_table(rows, _notes(runs, rows))
     printed = in_chosen_format([table], args, several=False)
-    if args.plot:
-        _plot(args.plot, runs, rows)
+    plots = _plot(args.plot, runs, rows) if args.plot else []
     print(printed)
-    if args.plot:
-        print(visible(f"plot: {args.plot}"), file=sys.stdout if args.format in READ_BY_PEOPLE else sys.stderr)
+    for plot in plots:
+        print(visible(f"plot: {plot}"), file=sys.stdout if args.format in READ_BY_PEOPLE else sys.stderr)
 
 
 def _of_tasks(runs: "list[TaskRun]", tasks: Sequence[str]) -> "list[TaskRun]":
@@ -113,16 +115,23 @@ def _notes(runs: "Sequence[TaskRun]", rows: "Sequence[ResultRow]") -> list[str]:
     return notes
 
 
-def _plot(path: Path, runs: "Sequence[TaskRun]", rows: "Sequence[ResultRow]") -> None:
-    """Draw a panel for each run that has scores."""
-    from artquant_plugin.common.errors import ArtQuantError
-    from artquant_plugin.report.scatter import Panel, draw_panels
+def _plot(path: Path, runs: "Sequence[TaskRun]", rows: "Sequence[ResultRow]") -> list[Path]:
+    """Draw each run that has scores: one run into the named file, several into files beside it.
 
-    panels = [
-        Panel(found.predictions, found.truths, f"{found.model} on {found.task}", row.scores)
-        for found, row in zip(runs, rows, strict=True)
-        if row.scores is not None
-    ]
-    if not panels:
+    Returns:
+        The files, in the order of the runs.
+    """
+    from artquant_plugin.common.errors import ArtQuantError
+    from artquant_plugin.report.file_names import file_names
+    from artquant_plugin.report.scatter import draw_scatter
+
+    drawn = [(found, row.scores) for found, row in zip(runs, rows, strict=True) if row.scores is not None]
+    if not drawn:
         raise ArtQuantError("--plot has nothing to draw: no painting of these runs has a score; leave --plot out")
-    draw_panels(path, panels)
+    files = [path]
+    if len(drawn) > 1:
+        names = file_names([f"{found.task}-{found.model}" for found, _ in drawn])
+        files = [path.with_name(f"{path.stem}-{name}{path.suffix}") for name in names]
+    for file, (found, scores) in zip(files, drawn, strict=True):
+        draw_scatter(file, found.predictions, found.truths, title=f"{found.model} on {found.task}", agreement=scores)
+    return files

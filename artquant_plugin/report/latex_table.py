@@ -249,7 +249,7 @@ def _cell(cell: Cell, column: Column, room: float | None) -> str:
     """A cell. Words that are wider than their column may be broken into lines."""
     text = _plain(cell, column)
     if isinstance(cell, Figure):
-        text = latex_text(re.sub(r"(?<![\w.])-(?=\d)", "−", text))
+        text = latex_text(text)
         return {BEST: rf"\textbf{{{text}}}", SECOND: rf"\underline{{{text}}}"}.get(cell.rank, text)
     if room is None or text_width(text) * SIZES[-1][1] <= room:
         return latex_text(text)
@@ -257,8 +257,10 @@ def _cell(cell: Cell, column: Column, room: float | None) -> str:
 
 
 def _plain(cell: Cell, column: Column) -> str:
-    """The text of a cell. Reasons of a count are left out, and a cell without content has a dash of text."""
+    """The text of a cell: a count without its reasons, a dash for nothing, a figure with a minus for its hyphen."""
     text = f"{cell.total:,}" if isinstance(cell, Count) else cell_text(cell, column)
+    if isinstance(cell, Figure):
+        text = re.sub(r"(?<![\w.])-(?=\d)", "−", text)
     return "–" if text == NONE else text
 
 

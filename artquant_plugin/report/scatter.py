@@ -1,13 +1,10 @@
 """The scatter plot of predicted against human scores."""
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -19,27 +16,7 @@ from artquant_plugin.report.results_table import with_interval
 
 TITLE_WIDTH = 70  # characters of the title that fit into the plot's width
 LARGEST_DRAWN = 1e100  # largest score that is drawn; above it, matplotlib's positions may overflow
-PER_ROW = 3  # plots beside each other
-MOST_PANELS = 48  # plots in one file, which then has 2,700 by 14,400 pixels
-SIDE = 6  # inches of one plot
 INK, DOT, GRID = "#1f2933", "#2f6f9f", "#d9dee3"
-
-
-@dataclass(frozen=True, slots=True)
-class Panel:
-    """What one scatter plot shows.
-
-    Args:
-        predictions: the n predicted scores, all finite, with n at least 1.
-        truths: the n human scores in the same order, all finite.
-        title: the first line above the plot, such as the model and the task.
-        agreement: the metrics of the same n pairs, for the lines above the plot.
-    """
-
-    predictions: Sequence[float]
-    truths: Sequence[float]
-    title: str
-    agreement: Agreement
 
 
 def draw_scatter(
@@ -57,39 +34,9 @@ def draw_scatter(
     Raises:
         ArtQuantError: a score is too large to be drawn.
     """
-    draw_panels(path, [Panel(predictions, truths, title, agreement)])
-
-
-def draw_panels(path: Path, panels: Sequence[Panel]) -> None:
-    """Write scatter plots side by side into one PNG file, in the order given, at most `PER_ROW` in a row.
-
-    Args:
-        path: the PNG file to write; an existing file is replaced.
-        panels: the plots, at least one. Each has axes of its own, since datasets have scales of their own.
-
-    Raises:
-        ArtQuantError: there are more than `MOST_PANELS`, or a score is too large to be drawn.
-    """
-    if len(panels) > MOST_PANELS:
-        raise ArtQuantError(f"a plot of {len(panels)} runs has more than {MOST_PANELS}; choose some with --task")
-    columns = min(len(panels), PER_ROW)
-    rows = math.ceil(len(panels) / columns)
-    figure = Figure(figsize=(SIDE * columns, SIDE * rows), dpi=150, layout="constrained")
+    figure = Figure(figsize=(6, 6), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
-    drawn = list(figure.subplots(rows, columns, squeeze=False).flat)
-    for axes, panel in zip(drawn, panels, strict=False):
-        _draw(axes, panel)
-    for axes in drawn[len(panels) :]:
-        axes.remove()
-    buffer = BytesIO()
-    figure.savefig(buffer, format="png")
-    with atomic_write(path, "wb") as file:
-        file.write(buffer.getvalue())
-
-
-def _draw(axes: Axes, panel: Panel) -> None:
-    """Draw one plot."""
-    predictions, truths, agreement = panel.predictions, panel.truths, panel.agreement
+    axes = figure.subplots()
     both = np.concatenate([np.asarray(predictions, dtype=float), np.asarray(truths, dtype=float)])
     largest = float(np.abs(both).max())
     if largest > LARGEST_DRAWN:
@@ -110,9 +57,13 @@ def _draw(axes: Axes, panel: Panel) -> None:
     figures = f"SROCC {with_interval(agreement.srocc)}   PLCC {with_interval(agreement.plcc)}"
     few = f", too few for intervals (fewer than {FEWEST})" if agreement.too_few else ""
     axes.set_title(
-        f"{one_line(panel.title, TITLE_WIDTH)}\nn = {agreement.n:,}{few}\n{figures}",
+        f"{one_line(title, TITLE_WIDTH)}\nn = {agreement.n:,}{few}\n{figures}",
         parse_math=False,  # a dollar sign in a file's name begins no formula
         fontsize=11,
         color=INK,
         loc="left",
     )
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png")
+    with atomic_write(path, "wb") as file:
+        file.write(buffer.getvalue())

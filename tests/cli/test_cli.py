@@ -202,14 +202,26 @@ def test_results_as_table_markdown_and_json(tmp_path, capsys):
     assert row["srocc_low"] is None
 
 
-def test_a_plot_has_a_panel_for_each_run(tmp_path, capsys):
-    for task, model in (("baid", "model"), ("baid", "other"), ("vaps", "third"), ("vaps", "fourth")):
+def test_every_run_has_a_plot_of_its_own(tmp_path, capsys):
+    for task, model in (("baid", "model"), ("baid", "other"), ("vaps", "third one")):
         write_run(tmp_path / model, task)
-    sizes = []
-    for options in ([], ["--task", "vaps"]):
-        plot = tmp_path / "p.png"
-        assert main(["results", str(tmp_path), "--plot", str(plot), *options]) == 0
-        assert capsys.readouterr().out.splitlines()[-1] == f"plot: {plot}"
-        sizes.append(Image.open(plot).size)
-    # Panels of 900 pixels: three in the first row and one below it, then two beside each other.
-    assert sizes == [(2700, 1800), (1800, 900)]
+    plot = tmp_path / "plots" / "p.png"
+    assert main(["results", str(tmp_path), "--plot", str(plot)]) == 0
+    names = ["p-baid-model.png", "p-baid-other.png", "p-vaps-third-one.png"]
+    assert capsys.readouterr().out.splitlines()[-3:] == [f"plot: {plot.with_name(name)}" for name in names]
+    assert sorted(path.name for path in plot.parent.iterdir()) == names
+    assert main(["results", str(tmp_path), "--plot", str(plot), "--task", "vaps", "--format", "csv"]) == 0
+    captured = capsys.readouterr()
+    assert len(captured.out.splitlines()) == 2 and captured.err == f"plot: {plot}\n"
+    assert plot.is_file()
+    with Image.open(plot) as image:
+        assert image.format == "PNG"
+
+
+def test_a_plot_without_any_score_is_refused(tmp_path, capsys):
+    (tmp_path / "d_samples_baid.jsonl").write_text(
+        json.dumps({"scored": {"id": "a", "prediction": None, "reason": "empty", "truth": 1.0}, "missing": 0}) + "\n"
+    )
+    assert "--plot has nothing to draw" in fails(capsys, "results", str(tmp_path), "--plot", str(tmp_path / "p.png"))
+    assert main(["results", str(tmp_path), "--table", "datasets"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].split() == [tmp_path.name, "-", "-"]

@@ -148,7 +148,7 @@ def test_report_writes_a_page(results, capsys):
         (["compare", "results/good", "SAAN.csv", "--image-column", "file"], "no column 'file'"),
         (["compare"], "the following arguments are required"),
         (["report", "results", "--format", "pdf"], "invalid choice: 'pdf'"),
-        (["report", "results", "--table", "categories"], "there is no table 'categories' of these results; there are"),
+        (["report", "results", "--table", "categories"], "no table 'categories' of these results; there are"),
         (
             ["report", "results", "--columns", "sroc"],
             "there is no column 'sroc'; did you mean 'srocc'? --columns takes",
