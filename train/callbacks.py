@@ -1,8 +1,7 @@
-"""What happens beside the steps: speed in the log, the best weights, an end on request."""
+"""What happens beside the steps: the best weights, the number of the epoch, an end on request."""
 
 import signal
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
@@ -10,8 +9,6 @@ from typing import Any, Protocol
 import torch
 from accelerate import PartialState
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-
-from artquant_plugin.common.device import peak_memory
 
 
 class ChangesEachEpoch(Protocol):
@@ -135,6 +132,18 @@ def evaluations_since_best(history: list[dict[str, Any]]) -> int:
     return len(values) - 1 - values.index(max(values)) if values else 0
 
 
+def has_ended(state: TrainerState, *, max_steps: int, patience: int | None) -> bool:
+    """Whether no step is left: all were made, or the evaluations did not improve for as long as they may.
+
+    Args:
+        state: What a checkpoint keeps of the training.
+        max_steps: Number of optimisation steps of the training; 0 or less where the epochs tell it.
+        patience: Number of evaluations without a better one that end training; None for no early end.
+    """
+    ended_early = patience is not None and evaluations_since_best(state.log_history) >= patience
+    return ended_early or 0 < max_steps <= state.global_step
+
+
 def any_process(asked: bool) -> bool:
     """Whether any of the processes was asked to stop.
 
@@ -150,45 +159,3 @@ def any_process(asked: bool) -> bool:
     flag = torch.tensor([int(asked)], device=state.device)
     torch.distributed.all_reduce(flag, op=torch.distributed.ReduceOp.MAX)
     return bool(flag.item())
-
-
-class Speed:
-    """Samples and tokens per second since the last line of the log, over all processes."""
-
-    def __init__(self) -> None:
-        self._samples = self._tokens = 0
-        self._since = time.perf_counter()
-
-    def count(self, samples: int, tokens: int) -> None:
-        """Count a batch of this process.
-
-        Args:
-            samples: Number of samples in the batch.
-            tokens: Tokens that are not padding.
-        """
-        self._samples += samples
-        self._tokens += tokens
-
-    def take(self, args: TrainingArguments) -> dict[str, float]:
-        """The speed since the last call, over all processes, each of which has to call; counting begins anew.
-
-        Args:
-            args: Arguments of the training, which know the number of processes.
-
-        Returns:
-            ``samples_per_second``, ``tokens_per_second``, and ``memory_gib``, the largest memory of this process so
-            far in GiB.
-        """
-        counts = torch.tensor([self._samples, self._tokens], dtype=torch.float64, device="cpu")
-        if args.world_size > 1:
-            counts = counts.float().to(args.device)
-            torch.distributed.all_reduce(counts)
-        samples, tokens = counts.tolist()
-        seconds = max(time.perf_counter() - self._since, 1e-9)
-        self._samples = self._tokens = 0
-        self._since = time.perf_counter()
-        return {
-            "samples_per_second": round(samples / seconds, 3),
-            "tokens_per_second": round(tokens / seconds, 1),
-            "memory_gib": round(peak_memory(), 3),
-        }

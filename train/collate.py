@@ -174,6 +174,24 @@ def _name(item: dict[str, Any]) -> str:
     return f"{item['sample'].kind} {item['sample'].painting_id}"
 
 
+def groups_that_share_images(parts: Sequence[Part]) -> list[list[Part]]:
+    """The parts of a batch in groups, each of which needs no other for its forward pass.
+
+    Args:
+        parts: Parts of a batch as `AnswerCollator` makes it.
+
+    Returns:
+        The parts in their order; one that reuses images stands in the group of the part that has them.
+    """
+    groups: list[list[Part]] = []
+    for part in parts:
+        if part["reuses_images"]:
+            groups[-1].append(part)
+        else:
+            groups.append([part])
+    return groups
+
+
 def count_passes(batch: dict[str, Any]) -> Tensor:
     """The number of forward passes that a batch needs, by their kind.
 

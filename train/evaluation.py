@@ -1,4 +1,4 @@
-"""The scores of an evaluation's paintings, from the engine that users score with, over all processes."""
+"""An evaluation during training: scores of the engine that users score with, over all processes, and their metrics."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -8,6 +8,7 @@ from accelerate.utils import gather_object
 
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.data.images import ImageError
+from artquant_plugin.metrics.agreement import plcc, srocc
 from artquant_plugin.scoring.scorer import ArtQuantScorer
 from artquant_plugin.train.data import ScoredPainting, image_source
 
@@ -53,3 +54,25 @@ def score_paintings(
     for other, found in enumerate([own] if processes == 1 else gather_object([own])):
         scores[other::processes] = np.reshape(found, (-1, 2))  # of a process without paintings, too
     return scores
+
+
+def agreement_metrics(scores: np.ndarray, paintings: Sequence[ScoredPainting], prefix: str) -> dict[str, float]:
+    """How far the scores agree with people, and how probable the level words are.
+
+    Args:
+        scores: Score and level mass of each painting, shape (n, 2), as `score_paintings` gives them.
+        paintings: The n paintings with their true scores.
+        prefix: Beginning of the metrics' names, without the underscore.
+
+    Returns:
+        ``PREFIX_srocc`` and ``PREFIX_plcc`` in [-1, 1], and ``PREFIX_level_mass`` in [0, 1], over the paintings that
+        have a score; NaN where they are not defined.
+    """
+    known = ~np.isnan(scores[:, 0])
+    predictions, masses = scores[known].T
+    truths = np.array([painting.score for painting in paintings])[known]
+    return {
+        f"{prefix}_srocc": srocc(predictions, truths),
+        f"{prefix}_plcc": plcc(predictions, truths),
+        f"{prefix}_level_mass": float(masses.mean()) if known.any() else math.nan,
+    }

@@ -306,6 +306,40 @@ def optimizer_groups(
     return list(groups.values())
 
 
+def grouped_by_part(
+    kind: Any,
+    options: dict[str, Any],
+    model: Any,
+    decayed: Iterable[str],
+    *,
+    weight_decay: float,
+    rates: Mapping[Part, float],
+) -> dict[str, Any]:
+    """The options of an optimizer, with the groups of `optimizer_groups` where it does not group the weights itself.
+
+    Args:
+        kind: The class of the optimizer, or a factory that makes one.
+        options: What `Trainer` would give it beside the weights.
+        model: The model, with or without a peft adapter.
+        decayed: Names of the parameters whose weights decay.
+        weight_decay: Factor of that decay, at least 0; other parameters have 0.
+        rates: Learning rate by part, above 0; parts that are not named have the optimizer's own.
+
+    Raises:
+        ArtQuantError: Parts have learning rates of their own, and the optimizer groups the weights itself.
+    """
+    is_plain = isinstance(kind, type) and issubclass(kind, torch.optim.Optimizer)
+    if is_plain and not {"params", "model", "optimizer_dict"} & options.keys():
+        return options | {"params": optimizer_groups(model, decayed, weight_decay=weight_decay, rates=rates)}
+    if rates:
+        name = getattr(kind, "__name__", type(kind).__name__)
+        raise ArtQuantError(
+            f"the optimizer {name} groups the weights itself and knows no learning rate by part; leave the parts' "
+            "learning rates out, or take another one, as with optim adamw_torch_fused"
+        )
+    return options
+
+
 def count_trained(model: Any) -> dict[Part, tuple[int, int]]:
     """Number of trained weights and of all weights, by part; a part's LoRA matrices are among both."""
     parts = find_parts(model)

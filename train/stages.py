@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.files import atomic_write
 from artquant_plugin.common.hub import is_hub_id, split_revision
 from artquant_plugin.common.run_record import only_writer, read_record, refuse_changes, write_record
@@ -116,6 +117,20 @@ class StageFolder:
             )
         for checkpoint in checkpoints(self.path):
             remove_checkpoint(checkpoint)
+
+    def begin_anew(self) -> None:
+        """Have no weights of an earlier training pass for those of the one that begins.
+
+        Raises:
+            ArtQuantError: A checkpoint is there from which an earlier training could go on.
+        """
+        earlier = self.last_checkpoint()
+        if earlier is not None:
+            raise ArtQuantError(
+                f"{self.path} holds {earlier.name} of an earlier training; go on from it with "
+                "train(resume_from_checkpoint=True), or remove it, or set another output_dir"
+            )
+        shutil.rmtree(self.best, ignore_errors=True)
 
     def last_checkpoint(self) -> Path | None:
         """The newest checkpoint that was written whole."""

@@ -1,11 +1,7 @@
 """`transformers.Trainer` with the loss of the paper, evaluation by scoring, and checkpoints that score."""
 
-import errno
-import inspect
 import itertools
 import math
-import re
-import shutil
 import time
 import warnings
 from collections.abc import Iterator, Sequence
@@ -25,17 +21,15 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import TrainOutput
 from transformers.utils import PushInProgress
 
-from artquant_plugin.backbones.interface import core, damaged_weights
+from artquant_plugin.backbones.interface import core, damaged_weights, takes_encoded_images
 from artquant_plugin.checkpoint import Checkpoint, load_checkpoint, restore_weights, save_checkpoint
 from artquant_plugin.common.device import synchronize
 from artquant_plugin.common.errors import ArtQuantError, ArtQuantWarning, MachineError
 from artquant_plugin.common.files import atomic_folder
-from artquant_plugin.common.text import one_line
-from artquant_plugin.metrics.agreement import plcc, srocc
 from artquant_plugin.prompting.prompter import Prompter
 from artquant_plugin.scoring.scorer import ArtQuantScorer
 from artquant_plugin.train import sharding
-from artquant_plugin.train.callbacks import EpochStart, SaveAndStop, Speed, StopRequest, evaluations_since_best
+from artquant_plugin.train.callbacks import EpochStart, SaveAndStop, StopRequest, has_ended
 from artquant_plugin.train.collate import (
     REPORT,
     AnswerCollator,
@@ -44,14 +38,16 @@ from artquant_plugin.train.collate import (
     count_passes,
     count_terms,
     count_tokens,
+    groups_that_share_images,
     with_passes,
 )
 from artquant_plugin.train.config import ArtQuantConfig
 from artquant_plugin.train.data import EpochSampler, MixedSamples, ScoredPainting
-from artquant_plugin.train.evaluation import score_paintings
-from artquant_plugin.train.losses import LOGGED, TERMS, LossTerms, batch_terms
-from artquant_plugin.train.memory import raise_if_memory
-from artquant_plugin.train.parts import add_adapter, checkpoint_activations, optimizer_groups, processor_of
+from artquant_plugin.train.evaluation import agreement_metrics, score_paintings
+from artquant_plugin.train.faults import SettingNames, checkpoint_unwritten, loss_not_finite, raise_if_memory
+from artquant_plugin.train.log_line import LossMeans, Speed
+from artquant_plugin.train.losses import TERMS, LossTerms, batch_terms
+from artquant_plugin.train.parts import add_adapter, checkpoint_activations, grouped_by_part, processor_of
 from artquant_plugin.train.pushing import push_checkpoint
 from artquant_plugin.train.stages import WHOLE_FILE, StageFolder, remove_checkpoint
 from artquant_plugin.train.tables import StreamedSamples, Table, evaluation_paintings, training_samples
@@ -124,10 +120,9 @@ class ArtQuantTrainer(Trainer):
         self.loss_section = args.loss_section()
         self.folder = StageFolder(Path(str(args.output_dir)))
         self.skipped: dict[str, str] = {}
-        self._in_run = in_run
+        self._names = SettingNames(in_run)
         self._speed = Speed()
-        # Sums of what the log shows of the loss, and the number of steps that had each term, since its last line.
-        self._sums, self._steps = torch.zeros(len(LOGGED)), torch.zeros(len(TERMS))
+        self._loss_means = LossMeans()
         self._epochs = EpochStart()
         self._save_and_stop = SaveAndStop(args.early_stopping_patience, stop_request)
         self._collator = AnswerCollator(prompter, share_images=args.share_images)
@@ -144,7 +139,7 @@ class ArtQuantTrainer(Trainer):
         if args.share_images and not takes_encoded_images(self.model):
             raise ArtQuantError(
                 f"{type(core(self.model)).__name__} does not take images that are encoded already; "
-                f"set {self._named('share_images', False)}"
+                f"set {self._names.train('share_images', False)}"
             )
         if args.activation_checkpointing:  # before training, so that a rehearsal needs as much memory as a step
             checkpoint_activations(self.model, cast(dict[str, Any], args.activation_checkpointing_kwargs))
@@ -152,12 +147,6 @@ class ArtQuantTrainer(Trainer):
             sharding.name_layers(self.accelerator.state.fsdp_plugin, core(self.model))
         self.add_callback(self._save_and_stop)
         self.add_callback(self._epochs)
-
-    def _named(self, field: str, value: Any = None) -> str:
-        """A field of the arguments as whoever started the training writes it, with a value where one is given."""
-        if self._in_run:
-            return f"train.{field}" + ("" if value is None else f": {str(value).lower()}")
-        return field if value is None else f"{field}={value!r}"
 
     @property
     def stopped(self) -> bool:
@@ -195,7 +184,7 @@ class ArtQuantTrainer(Trainer):
                 raise ArtQuantError(f"{self.folder.path} holds no whole checkpoint to go on from; train without it")
             resume_from_checkpoint = str(last)
         if not resume_from_checkpoint and self.args.should_save:
-            self._begin_anew()
+            self.folder.begin_anew()
         self.accelerator.wait_for_everyone()
         output = self._ended(resume_from_checkpoint) or super().train(resume_from_checkpoint, *args, **options)
         self.accelerator.wait_for_everyone()  # one process writes the best weights, all look for them
@@ -214,24 +203,12 @@ class ArtQuantTrainer(Trainer):
         if not checkpoint or self.is_sharded:
             return None
         state = TrainerState.load_from_json(str(Path(str(checkpoint)) / TRAINER_STATE_NAME))
-        patience = self.args.early_stopping_patience
-        ended_early = patience is not None and evaluations_since_best(state.log_history) >= patience
-        if not ended_early and not 0 < self.args.max_steps <= state.global_step:
+        if not has_ended(state, max_steps=self.args.max_steps, patience=self.args.early_stopping_patience):
             return None
         self.state = state
         self._load_from_checkpoint(str(checkpoint))
         losses = [line["train_loss"] for line in state.log_history if "train_loss" in line]
         return TrainOutput(state.global_step, losses[-1] if losses else math.nan, {})
-
-    def _begin_anew(self) -> None:
-        """Have no weights of an earlier training pass for those of the one that begins."""
-        earlier = self.folder.last_checkpoint()
-        if earlier is not None:
-            raise ArtQuantError(
-                f"{self.folder.path} holds {earlier.name} of an earlier training; go on from it with "
-                "train(resume_from_checkpoint=True), or remove it, or set another output_dir"
-            )
-        shutil.rmtree(self.folder.best, ignore_errors=True)
 
     # Batches
 
@@ -280,7 +257,7 @@ class ArtQuantTrainer(Trainer):
                 synchronize(self.args.device)
                 seconds = time.perf_counter() - started
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-            raise_if_memory(error, in_run=self._in_run)
+            raise_if_memory(error, self._names)
             raise
         finally:
             for parameter in model.parameters():
@@ -315,7 +292,7 @@ class ArtQuantTrainer(Trainer):
             counts = gathered[:, : len(TERMS)].sum(dim=0)
             most = gathered[:, len(TERMS) :].amax(dim=0).cpu().split(2)
             batches = [with_passes(batch, each) for batch, each in zip(batches, most, strict=True)]
-        self._steps += (counts > 0).cpu()
+        self._loss_means.count_step(counts)
         return batches, counts
 
     def _checked(self, batch: dict[str, Any]) -> dict[str, Any]:
@@ -324,8 +301,8 @@ class ArtQuantTrainer(Trainer):
             raise MachineError(report.fault)
         for name, reason in report.unreadable:
             if self.args.on_bad_sample == "stop":
-                skip = "train.on_bad_sample=skip" if self._in_run else "on_bad_sample='skip'"
-                raise ArtQuantError(f"sample {name}: {reason}; or leave such images out with {skip}")
+                leave_out = self._names.train("on_bad_sample", "skip")
+                raise ArtQuantError(f"sample {name}: {reason}; or leave such images out with {leave_out}")
             self._skip(name, reason)
         if report.failure is not None:
             raise ArtQuantError(f"batch of {', '.join(report.names)}: {report.failure}")
@@ -363,31 +340,23 @@ class ArtQuantTrainer(Trainer):
         Raises:
             ArtQuantError: The memory does not suffice, or the loss is not finite.
         """
-        groups = self._groups(inputs["parts"])
-        losses = []
+        groups, losses = self._groups(inputs["parts"]), []
         try:
-            for group in groups[:-1]:  # gradients are exchanged once, with the last
-                with self.accelerator.no_sync(model):
+            for group in groups:  # gradients are exchanged once, with the last
+                with self.accelerator.no_sync(model) if group is not groups[-1] else nullcontext():
                     losses.append(super().training_step(model, inputs | {"parts": group}, num_items_in_batch))
-            losses.append(super().training_step(model, inputs | {"parts": groups[-1]}, num_items_in_batch))
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-            raise_if_memory(error, in_run=self._in_run)
+            raise_if_memory(error, self._names)
             raise
         report: BatchReport = inputs.get(REPORT, BatchReport())
         self._speed.count(len(report.names), report.tokens)
         return torch.stack(losses).sum()
 
     def _groups(self, parts: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
-        """The parts that must go through backward together: those that share images, or are ranked against others."""
-        if self.loss_section.k_ranking or self.accelerator.distributed_type == DistributedType.DEEPSPEED:
-            return [list(parts)]  # DeepSpeed takes a step of the optimiser in its own backward pass
-        groups: list[list[dict[str, Any]]] = []
-        for part in parts:
-            if part["reuses_images"]:
-                groups[-1].append(part)
-            else:
-                groups.append([part])
-        return groups
+        """The parts that go through backward together; all of them where they are ranked against each other."""
+        # DeepSpeed takes a step of the optimiser in its own backward pass.
+        is_whole = bool(self.loss_section.k_ranking) or self.accelerator.distributed_type == DistributedType.DEEPSPEED
+        return [list(parts)] if is_whole else groups_that_share_images(parts)
 
     def compute_loss(
         self,
@@ -422,25 +391,14 @@ class ArtQuantTrainer(Trainer):
         if not torch.isfinite(loss):
             raise self._not_finite(loss, inputs["paintings"])
         if num_items_in_batch is not None:
-            self._sums += parts.stacked().cpu()
+            self._loss_means.add(parts)
         return (loss, outputs) if return_outputs else loss
 
     def _not_finite(self, loss: Tensor, paintings: Sequence[str]) -> ArtQuantError:
-        """The error about a loss that is no number, with the cause that the weights and the step tell."""
         step = self.state.global_step
-        said = f"the loss became {loss.item()} at step {step} with {', '.join(paintings)}"
-        if step > 0:
-            return ArtQuantError(f"{said}; lower {self._named('learning_rate')}")
-        damage = None if self.is_sharded else damaged_weights(self.model)
-        if damage is not None:  # no step was made yet, so that they were stored so
-            return ArtQuantError(f"{said}; {damage}")
-        if self.args.fp16:
-            remedy = f"take {self._named('bf16')} instead of {self._named('fp16')}"
-        elif core(self.model).dtype != torch.float32:
-            remedy = "set model.dtype=float32" if self._in_run else "set model_dtype='float32'"
-        else:
-            remedy = "start from another model"
-        return ArtQuantError(f"{said}, although all weights are finite: the model's own computation fails; {remedy}")
+        damage = None if self.is_sharded or step > 0 else damaged_weights(self.model)
+        dtype = None if self.args.fp16 else core(self.model).dtype
+        return loss_not_finite(loss, paintings, step=step, damage=damage, dtype=dtype, names=self._names)
 
     def forward_parts(self, model: Any, parts: Sequence[dict[str, Any]]) -> list[Any]:
         """The model's outputs of each part of a batch; a part that reuses images takes those encoded before it.
@@ -480,17 +438,14 @@ class ArtQuantTrainer(Trainer):
         model = self.model if model is None else model
         if self.optimizer is None:
             kind, options = self.get_optimizer_cls_and_kwargs(self.args, model)
-            rates = cast(dict[Any, float], self.args.part_learning_rates or {})
-            plain = isinstance(kind, type) and issubclass(kind, torch.optim.Optimizer)
-            if plain and not {"params", "model", "optimizer_dict"} & options.keys():
-                decayed = self.get_decay_parameter_names(model)
-                groups = optimizer_groups(model, decayed, weight_decay=self.args.weight_decay, rates=rates)
-                self.optimizer_cls_and_kwargs = kind, options | {"params": groups}
-            elif rates:
-                raise ArtQuantError(
-                    f"optim {self.args.optim} groups the weights itself and knows no learning rate by part; leave the "
-                    "parts' learning rates out, or take another optimizer such as adamw_torch_fused"
-                )
+            decayed, rates = (
+                self.get_decay_parameter_names(model),
+                cast(dict[Any, float], self.args.part_learning_rates),
+            )
+            options = grouped_by_part(
+                kind, options, model, decayed, weight_decay=self.args.weight_decay, rates=rates or {}
+            )
+            self.optimizer_cls_and_kwargs = kind, options
         return super().create_optimizer(model)
 
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
@@ -508,14 +463,8 @@ class ArtQuantTrainer(Trainer):
             logs |= self._speed.take(self.args)
             if self.skipped:
                 logs["skipped"] = len(self.skipped)
-            sums = self.accelerator.reduce(self._sums.to(self.args.device), reduction="mean").tolist()
-            logs |= {
-                name: total / steps
-                for (name, count), total in zip(LOGGED.items(), sums, strict=True)
-                if (steps := self._steps[count].item()) and (name != "ranking" or self.loss_section.k_ranking)
-            }
-            self._sums.zero_()
-            self._steps.zero_()
+            means = self._loss_means.take(lambda sums: self.accelerator.reduce(sums.to(self.args.device), "mean"))
+            logs |= {name: mean for name, mean in means.items() if name != "ranking" or self.loss_section.k_ranking}
         super().log(logs, start_time)
 
     # Evaluation
@@ -547,20 +496,13 @@ class ArtQuantTrainer(Trainer):
         best = self.state.best_metric
         damage = None if self.is_sharded else damaged_weights(self.model)
         if damage is not None:
-            remedy = f"; lower {self._named('learning_rate')}" if self.state.global_step else ""
+            remedy = f"; lower {self._names.train('learning_rate')}" if self.state.global_step else ""
             raise ArtQuantError(f"nothing can be scored at step {self.state.global_step}: {damage}{remedy}")
         # The engine enters the model below its root, whose own weights FSDP2 would leave in pieces.
         root = self.model_wrapped if isinstance(self.model_wrapped, FSDPModule) else None
         if root is not None:
             root.unshard()
-        predictions, masses = self._scores(paintings).T
-        truths = np.array([painting.score for painting in paintings])
-        known = ~np.isnan(predictions)
-        metrics = {
-            f"{metric_key_prefix}_srocc": srocc(predictions[known], truths[known]),
-            f"{metric_key_prefix}_plcc": plcc(predictions[known], truths[known]),
-            f"{metric_key_prefix}_level_mass": float(masses[known].mean()) if known.any() else math.nan,
-        }
+        metrics = agreement_metrics(self._scores(paintings), paintings, metric_key_prefix)
         self.log({name: value for name, value in metrics.items() if math.isfinite(value)})
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         if root is not None:
@@ -601,7 +543,7 @@ class ArtQuantTrainer(Trainer):
             with atomic_folder(folder) if whole else nullcontext(folder) as place:
                 save_checkpoint(place, model, self.processing_class, self.spec, state_dict)
         except (OSError, SafetensorError) as error:
-            raise self._unwritten(folder, error) from error
+            raise checkpoint_unwritten(folder, error, self.folder.last_checkpoint(), self._names) from error
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         """Write everything that is needed to go on; what was written before goes only when this is whole."""
@@ -619,7 +561,7 @@ class ArtQuantTrainer(Trainer):
             if isinstance(error, RuntimeError) and "write" not in str(error):
                 raise
             remove_checkpoint(folder)
-            raise self._unwritten(folder, error) from error
+            raise checkpoint_unwritten(folder, error, self.folder.last_checkpoint(), self._names) from error
         except ArtQuantError:
             remove_checkpoint(folder)
             raise
@@ -627,18 +569,6 @@ class ArtQuantTrainer(Trainer):
             self.args.save_total_limit = limit
         if self.args.should_save and limit is not None:
             self.folder.keep_newest(limit)
-
-    def _unwritten(self, folder: Path, error: Exception) -> ArtQuantError:
-        """The error about a checkpoint that could not be written, which names the one that training can go on from."""
-        last = self.folder.last_checkpoint()
-        if last is not None and last == folder:
-            last = None
-        remains = f"{last} is whole" if last else "there is no earlier one"
-        go_on = "--resume" if self._in_run else "train(resume_from_checkpoint=True)" if last else "train()"
-        return ArtQuantError(
-            f"checkpoint {folder} could not be written ({one_line(error)}); {remains}: {_disk_remedy(error)} and go "
-            f"on with {go_on}"
-        )
 
     def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
         """Send what belongs to a checkpoint; the Trainer's own way would send the output folder, pickles included.
@@ -670,17 +600,3 @@ class ArtQuantTrainer(Trainer):
         scheduler: Any = self.lr_scheduler
         sharding.load_optimizer(self.model, self.optimizer, folder, is_main_process=self.accelerator.is_main_process)
         scheduler.load_state_dict(torch.load(folder / "scheduler.pt", weights_only=True))
-
-
-def _disk_remedy(error: Exception) -> str:
-    """What mends an error of writing: room on a full disk, and whatever the error says in other cases."""
-    found = re.search(r"\(os error (\d+)\)", str(error))  # as safetensors says it
-    number = error.errno if isinstance(error, OSError) else int(found[1]) if found else None
-    # torch's RuntimeError has no number; nearly always the disk is full.
-    is_full = number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or isinstance(error, RuntimeError)
-    return "make room on the disk" if is_full else "mend that"
-
-
-def takes_encoded_images(model: Any) -> bool:
-    """Whether a model's forward pass takes images as its own encoder gave them, and returns them."""
-    return "mm_encoder_outputs" in inspect.signature(core(model).forward).parameters

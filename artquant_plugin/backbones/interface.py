@@ -1,5 +1,6 @@
 """What scoring needs of any Hugging Face vision-language model: hidden states, and the logits of a few tokens."""
 
+import inspect
 import itertools
 import math
 import sys
@@ -38,6 +39,15 @@ def core(model: Any) -> Any:
     # without an adapter, most of it for bitsandbytes, which peft imports.
     peft = sys.modules.get("peft")
     return model.get_base_model() if peft is not None and isinstance(model, peft.PeftModel) else model
+
+
+def takes_encoded_images(model: Any) -> bool:
+    """Whether a model's forward pass takes images as its own encoder gave them, and returns them.
+
+    Args:
+        model: a model of `AutoModelForImageTextToText`, in a peft wrapper or without one.
+    """
+    return "mm_encoder_outputs" in inspect.signature(core(model).forward).parameters
 
 
 def last_hidden_states(model: Any, inputs: dict[str, Any]) -> Tensor:

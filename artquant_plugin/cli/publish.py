@@ -105,7 +105,7 @@ def run_rad(args: argparse.Namespace) -> None:
     """Check and collect the files of an export of RAD, upload them, and print where they are."""
     from artquant_plugin.common.errors import ArtQuantError
     from artquant_plugin.publish.hub_errors import Target
-    from artquant_plugin.train.rad.publishing import rad_publication
+    from artquant_plugin.train.rad.dataset_repository import rad_publication
 
     if args.confirm_license and not args.with_images:
         raise ArtQuantError("--confirm-license belongs to --with-images; pass both or none")

@@ -96,13 +96,13 @@ def _export(args: argparse.Namespace) -> None:
 
 def _write_label_files(args: argparse.Namespace) -> None:
     from artquant_plugin.data.dataset import INFO_FILE, Dataset
-    from artquant_plugin.train.rad.published import write_published
+    from artquant_plugin.train.rad.label_files import write_label_files
     from artquant_plugin.train.rad.table import RadRun
 
     if (args.folder / INFO_FILE).is_file():
-        counts = write_published(Dataset.load(args.folder), args.out, args.level_values)
+        counts = write_label_files(Dataset.load(args.folder), args.out, args.level_values)
     else:
         with RadRun.open(args.folder, args.data) as run:
-            counts = write_published(run, args.out, args.level_values)
+            counts = write_label_files(run, args.out, args.level_values)
     for name, count in sorted(counts.items()):
         print(f"{args.out / name}: {count:,} records")

@@ -6,7 +6,12 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 
-from artquant_plugin.backbones.interface import check_token_logits, last_hidden_states, token_logits
+from artquant_plugin.backbones.interface import (
+    check_token_logits,
+    last_hidden_states,
+    takes_encoded_images,
+    token_logits,
+)
 from artquant_plugin.checkpoint import Checkpoint, ScoringSpec, load_checkpoint, save_checkpoint
 from artquant_plugin.prompting.levels import LevelScale
 from artquant_plugin.prompting.prompter import Prompter, PromptSpec, level_positions, until_level
@@ -15,7 +20,7 @@ from artquant_plugin.scoring.scorer import ArtQuantScorer
 from artquant_plugin.train.collate import AnswerCollator
 from artquant_plugin.train.config import ArtQuantConfig
 from artquant_plugin.train.data import Sample
-from artquant_plugin.train.trainer import ArtQuantTrainer, takes_encoded_images
+from artquant_plugin.train.trainer import ArtQuantTrainer
 from tests.backbones.families import FAMILIES, family
 from tests.backbones.tokenizers import DESCRIPTION
 from tests.tiny import pictures

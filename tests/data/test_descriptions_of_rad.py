@@ -12,7 +12,7 @@ from artquant_plugin.data.importers.importing import Annotations
 from artquant_plugin.data.importers.rad import add_descriptions
 from artquant_plugin.data.paintings import Painting
 from tests.tiny import pictures
-from tests.train.rad.test_published import described, score
+from tests.train.rad.test_label_files import described, score
 
 LEVELS = {"perception": "warm reds.", "cognition": "a harbour.", "emotion": "calm."}
 TEXT = "Perception: warm reds.\nCognition: a harbour.\nEmotion: calm."

@@ -23,7 +23,7 @@ from artquant_plugin.train import ArtQuantConfig, ArtQuantTrainer
 from artquant_plugin.train.collate import REPORT, AnswerCollator, GuardedCollator
 from artquant_plugin.train.config import TrainSection, load_config
 from artquant_plugin.train.data import TableImage, opened_or_error
-from artquant_plugin.train.memory import raise_if_memory
+from artquant_plugin.train.faults import SettingNames, raise_if_memory
 from artquant_plugin.train.run import train
 from artquant_plugin.train.sections import ORDINARY_TRAIN_KEYS
 from tests.tiny import pictures
@@ -132,7 +132,7 @@ def test_python_users_are_told_fields_and_arguments_not_keys_of_a_file(base, tab
     with pytest.raises(ArtQuantError, match=r"; lower learning_rate$"):
         ArtQuantTrainer(str(base), arguments(tmp_path, **options), table).train()
     with pytest.raises(ArtQuantError, match="; lower per_device_train_batch_size .* model_dtype='bfloat16'"):
-        raise_if_memory(MemoryError(), in_run=False)
+        raise_if_memory(MemoryError(), SettingNames(in_run=False))
     broken = table.cast_column("image", datasets.Image(decode=False)).map(
         lambda row: {"image": {"bytes": row["image"]["bytes"][:100], "path": None}}
     )

@@ -23,7 +23,7 @@ from artquant_plugin.common.progress import ProgressBar
 from artquant_plugin.common.run_record import FORM_VERSION, only_writer, read_record, refuse_changes, write_record
 from artquant_plugin.data.dataset import INFO_FILE, Dataset, DatasetInfo, split_info, write_info
 from artquant_plugin.data.paintings import PARQUET_FOLDER
-from artquant_plugin.train.rad.publishing import card_text
+from artquant_plugin.train.rad.dataset_repository import card_text
 from artquant_plugin.train.rad.table import ExportRow, ExportSurvey, LeftOut, RadRun, features, rows, survey
 
 RAD_FILE, CARD_FILE, FOLDS_FILE = "rad.json", "README.md", "folds.json"

@@ -8,7 +8,7 @@ import pytest
 
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.train.rad.export import export_run
-from artquant_plugin.train.rad.published import write_published
+from artquant_plugin.train.rad.label_files import write_label_files
 from artquant_plugin.train.rad.store import STORE_FILE, RunStore
 from artquant_plugin.train.rad.table import RadRun
 from tests.locks import held_by_another_process
@@ -93,12 +93,12 @@ def test_two_exports_into_one_folder_are_refused(tmp_path):
     out = tmp_path / "out"
     with RadRun.open(write_run(tmp_path / "run", write_data(tmp_path / "data"))) as run:
         with held_by_another_process(tmp_path / ".out.lock"):
-            for write in (export_run, write_published):
+            for write in (export_run, write_label_files):
                 with pytest.raises(ArtQuantError, match="another process is writing '.*out'"):
                     write(run, out)
         assert not out.exists()
         export_run(run, out)
-        write_published(run, tmp_path / "labels")
+        write_label_files(run, tmp_path / "labels")
     assert not list(tmp_path.glob(".*"))
 
 

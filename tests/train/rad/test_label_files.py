@@ -12,7 +12,7 @@ from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.data.dataset import Dataset, Painting, write_dataset
 from artquant_plugin.data.importers.rad import read_rad
 from artquant_plugin.prompting.levels import LevelScale
-from artquant_plugin.train.rad.published import description_record, score_record, write_published
+from artquant_plugin.train.rad.label_files import description_record, score_record, write_label_files
 from artquant_plugin.train.rad.table import RadRun
 from tests.paths import ROOT
 from tests.train.rad.finished_runs import write_data, write_run
@@ -161,7 +161,7 @@ def test_records_have_the_papers_keys():
 def test_a_run_is_written_and_read_again(tmp_path):
     data = write_data(tmp_path / "data")
     with RadRun.open(write_run(tmp_path / "run", data)) as run:
-        counts = write_published(run, tmp_path / "out")
+        counts = write_label_files(run, tmp_path / "out")
         expected = {(result.split, p.image): (p.score, result.description) for p, result in run.paintings()}
     assert counts == {
         "train_score.json": 6, "train_description.json": 5, "validation_score.json": 2,
@@ -183,7 +183,7 @@ def test_a_dataset_with_whole_texts_is_written_and_read_again(tmp_path):
     dataset = write_dataset(
         tmp_path / "d", name="d", score_range=(0, 10), splits={"train": rows}, image_root=".", source="s", license="l"
     )
-    write_published(dataset, tmp_path / "out")
+    write_label_files(dataset, tmp_path / "out")
     files = [tmp_path / "out" / f"train_{kind}.json" for kind in ("score", "description")]
     (read,) = read_rad({"train": files}, name="rad").splits["train"]
     assert read == replace(rows[0], id="a.jpg")
@@ -195,13 +195,13 @@ def test_scores_outside_the_levels_need_level_values(tmp_path):
         tmp_path / "d", name="d", score_range=(0, 10), splits={"train": rows}, image_root=".", source="s", license="l"
     )
     with pytest.raises(ArtQuantError, match="score 0.5 .* outside the levels' range"):
-        write_published(dataset, tmp_path / "out")
+        write_label_files(dataset, tmp_path / "out")
     assert not (tmp_path / "out").exists()
-    write_published(dataset, tmp_path / "out", values=(10, 7.5, 5, 2.5, 0))
+    write_label_files(dataset, tmp_path / "out", values=(10, 7.5, 5, 2.5, 0))
     (record,) = json.loads((tmp_path / "out/train_score.json").read_text())
     assert sum(v * p for v, p in zip((10, 7.5, 5, 2.5, 0), record["level_probs"], strict=True)) == pytest.approx(0.5)
     with pytest.raises(ArtQuantError, match="out' exists; remove it"):
-        write_published(dataset, tmp_path / "out")
+        write_label_files(dataset, tmp_path / "out")
 
 
 def test_the_command_imports_files_that_training_takes(tmp_path, monkeypatch, capsys):

@@ -28,7 +28,7 @@ PAINTINGS_AT_ONCE = 1000
 Label = dict[str, Any]
 
 
-def write_published(source: RadRun | Dataset, out: Path, values: Sequence[float] | None = None) -> dict[str, int]:
+def write_label_files(source: RadRun | Dataset, out: Path, values: Sequence[float] | None = None) -> dict[str, int]:
     """Write SPLIT_score.json and, where there are descriptions, SPLIT_description.json.
 
     Args:
