@@ -135,7 +135,7 @@ def _model_of_run(run: TaskRun, name: str) -> ModelPredictions:
     """The predictions of a run.
 
     Args:
-        run: the run.
+        run: the run, as `read_runs` read it.
         name: the name of its model, without the variant of the task.
     """
     details = read_details(run)

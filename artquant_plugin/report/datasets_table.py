@@ -16,7 +16,7 @@ class ModelResult:
     """The result of a model on a dataset.
 
     Args:
-        dataset: name of the dataset.
+        dataset: name of the dataset, such as ``baid``.
         model: name of the model, unique on the dataset.
         agreement: metrics over the paintings that the model scored; None where it scored none.
     """

@@ -115,7 +115,7 @@ def figure(metric: Metric, *, too_few: bool = False) -> Figure:
     """A metric as a cell of a table.
 
     Args:
-        metric: the metric.
+        metric: the metric, with or without an interval.
         too_few: whether there are too few pairs for an interval, which text then says.
     """
     return Figure(metric.value, metric.low, metric.high, TOO_FEW if too_few else "")

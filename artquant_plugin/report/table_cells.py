@@ -125,7 +125,7 @@ def cell_text(cell: Cell, column: Column) -> str:
     """A cell as people read it.
 
     Args:
-        cell: the cell.
+        cell: the cell, of any type that a table may hold.
         column: its column, which says how figures are written.
 
     Example:
@@ -153,7 +153,7 @@ def number_text(value: float, form: str = ".3f") -> str:
     """A number as people read it; a dash where it is NaN.
 
     Args:
-        value: the number.
+        value: the number, in the unit of the column.
         form: a format of Python, `P_VALUE` or `SHARE`.
 
     Example:
@@ -176,7 +176,7 @@ def with_columns(table: Table, kept: Sequence[Column]) -> Table:
     """The same table with some of its columns, without rows that have nothing in any of them but labels.
 
     Args:
-        table: the table.
+        table: the table, which stays as it is.
         kept: columns of the table, in the order that they are to have.
     """
     places = [next(place for place, own in enumerate(table.columns) if own.key == column.key) for column in kept]

@@ -111,8 +111,8 @@ def in_format(tables: Sequence[Table], form: str) -> str:
     """Several tables in one format, set apart by an empty line; in JSON, one list of them.
 
     Args:
-        tables: the tables.
-        form: a key of `FORMATS`.
+        tables: the tables, in the order in which they are printed.
+        form: the format, which is a key of `FORMATS`.
     """
     if form == "json":
         return printable_json([json_object(table) for table in tables], indent=1)
