@@ -100,8 +100,8 @@ def read_boards(
     missing: dict[str, int] = {}
     found = [(source, _runs_of_folder(source, dataset)) for source in sources if source.path.is_dir()]
     names = readable_names(run.full_name for source, own in found if source.name is None for run in own)
-    for source, own in found:
-        for run in own:
+    for source, its_runs in found:
+        for run in its_runs:
             model = _model_of_run(run, source.name or names[run.full_name])
             assert model.details is not None
             runs.setdefault(model.details.dataset, []).append(model)
