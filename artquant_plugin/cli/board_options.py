@@ -18,12 +18,11 @@ SOURCE_HELP = (
 )
 
 
-def add_source_options(parser: Any, formats: Sequence[str]) -> None:
-    """Add the options that `read_boards_of` needs besides the sources, and ``--format``.
+def add_source_options(parser: Any) -> None:
+    """Add the options that `read_boards_of` needs besides the sources.
 
     Args:
         parser: the parser of the command.
-        formats: the formats of tables that the command offers.
     """
     parser.add_argument(
         "--task",
@@ -43,7 +42,6 @@ def add_source_options(parser: Any, formats: Sequence[str]) -> None:
         help="number of bootstrap resamples, at least 2,000 (default: 2,000, or more where many pairs are compared)",
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of the bootstrap (default: %(default)s)")
-    parser.add_argument("--format", choices=tuple(formats), help="format of the printed tables (default: text)")
 
 
 def read_boards_of(sources: Sequence[str], args: argparse.Namespace, *, images: Sequence[Path] = ()) -> "list[Board]":

@@ -6,6 +6,7 @@ from typing import Any
 from artquant_plugin.cli.board_options import SOURCE_HELP, SOURCE_METAVAR, add_source_options, read_boards_of
 from artquant_plugin.cli.idle_options import add_idle_options
 from artquant_plugin.cli.options import NO_TRUTH_FILE
+from artquant_plugin.cli.table_options import add_table_options, in_chosen_format
 
 
 def add_parser(subparsers: Any) -> None:
@@ -20,7 +21,8 @@ def add_parser(subparsers: Any) -> None:
         epilog="example: artquant compare results/gpt-4o SAAN=saan.csv --task baid",
     )
     parser.add_argument("models", nargs="+", metavar=SOURCE_METAVAR, help=SOURCE_HELP)
-    add_source_options(parser, ("text", "markdown", "csv", "latex", "json"))
+    add_source_options(parser)
+    add_table_options(parser, default="sentences")
     parser.set_defaults(run=run)
     add_idle_options(parser, NO_TRUTH_FILE)
 
@@ -32,7 +34,6 @@ def run(args: argparse.Namespace) -> None:
     from artquant_plugin.metrics.pairwise_comparisons import compare_models
     from artquant_plugin.report.analysis import cautions
     from artquant_plugin.report.board_tables import comparison_text, comparisons_table
-    from artquant_plugin.report.table_formats import FORMATS
 
     boards = read_boards_of(args.models, args)
     if len(boards) > 1:
@@ -45,8 +46,9 @@ def run(args: argparse.Namespace) -> None:
             f"there is one model on {board.dataset}, {names[0]!r}; name another one to compare it with"
         )
     comparisons = compare_models(names, board.matrix(), board.truth, resamples=args.resamples, seed=args.seed)
-    if args.format in (None, "text"):
+    if args.format is None and args.columns is None:
         parts = [comparison_text(board.dataset, comparison, len(comparisons)) for comparison in comparisons]
         print(visible("\n\n".join([*parts, "\n".join(cautions(board))]).rstrip(), keep="\n"))
     else:
-        print(FORMATS[args.format](comparisons_table(board.dataset, comparisons, cautions(board))))
+        table = comparisons_table(board.dataset, comparisons, cautions(board))
+        print(in_chosen_format([table], args, several=False))

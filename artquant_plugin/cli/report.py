@@ -7,6 +7,9 @@ from typing import Any
 from artquant_plugin.cli.board_options import SOURCE_HELP, SOURCE_METAVAR, add_source_options, read_boards_of
 from artquant_plugin.cli.idle_options import IdleOptions, Noted, add_idle_options
 from artquant_plugin.cli.options import NO_TRUTH_FILE, positive
+from artquant_plugin.cli.table_options import add_table_options, in_chosen_format
+
+TABLES = ("datasets", "leaderboard", "pairs", "categories", "bands", "attributes")
 
 
 def add_parser(subparsers: Any) -> None:
@@ -35,7 +38,14 @@ def add_parser(subparsers: Any) -> None:
         metavar="FOLDER",
         help="folder with pictures of paintings that are in no imported dataset; may be repeated",
     )
-    add_source_options(parser, ("text", "markdown", "csv", "latex", "json"))
+    parser.add_argument(
+        "--table",
+        action="append",
+        choices=TABLES,
+        help="print this table alone; may be repeated (default: all, with datasets where there are several)",
+    )
+    add_source_options(parser)
+    add_table_options(parser)
     parser.set_defaults(run=run)
     no_page = IdleOptions(
         ("--title", "--workers", "--images"),
@@ -48,21 +58,32 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Read the boards, compute their figures, and write the pages or print the tables."""
+    from artquant_plugin.common.errors import ArtQuantError
     from artquant_plugin.common.paths import expanded
     from artquant_plugin.common.text import visible
     from artquant_plugin.metrics.agreement import RESAMPLES
     from artquant_plugin.report.analysis import analyse
-    from artquant_plugin.report.board_tables import tables
-    from artquant_plugin.report.table_formats import FORMATS
+    from artquant_plugin.report.board_tables import all_tables
 
     resamples = args.resamples or RESAMPLES
     boards = read_boards_of(args.sources, args, images=[expanded(folder) for folder in args.images])
     analyses = [analyse(board, resamples=resamples, pair_resamples=args.resamples, seed=args.seed) for board in boards]
-    if args.format or not args.out:
-        show = FORMATS[args.format or "text"]
-        print("\n\n".join(show(table) for analysis in analyses for table in tables(analysis)))
+    if args.format or args.table or args.columns or not args.out:
+        found = all_tables(analyses)
+        chosen = [table for table in found if _kind(table.name) in args.table] if args.table else found
+        if not chosen:
+            raise ArtQuantError(
+                f"there is no table {args.table[0]!r} of these results; "
+                f"there are {', '.join(dict.fromkeys(_kind(table.name) for table in found))}"
+            )
+        print(in_chosen_format(chosen, args, several=True))
     if args.out:
         from artquant_plugin.report.site.build import build_site
 
         for line in build_site(args.out, analyses, title=args.title, seed=args.seed, workers=args.workers):
             print(visible(line))
+
+
+def _kind(name: str) -> str:
+    """The kind of a table, which its name begins with: one of `TABLES`."""
+    return name.partition("-")[0]

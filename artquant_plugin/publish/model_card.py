@@ -15,8 +15,9 @@ from artquant_plugin.data.hub_rad import is_published_name
 from artquant_plugin.publish.hub_errors import Target
 from artquant_plugin.publish.scoring_code import IMAGE_NAME
 from artquant_plugin.publish.task_results import METRICS, TaskResult, result_counts
-from artquant_plugin.report.results_table import ResultRow, markdown_table
+from artquant_plugin.report.results_table import ResultRow, results_table
 from artquant_plugin.report.scatter import draw_scatter
+from artquant_plugin.report.table_formats import as_markdown
 
 PLOT_FILE = "scatter.png"
 TAGS = ("lmms-eval", "image-aesthetics", "artquant")
@@ -198,7 +199,7 @@ def _template_values(fields: ModelCardFields) -> dict[str, Any]:
         ),
         "question": _escaped(fields.spec.prompt.question),
         "prefix": _escaped(fields.spec.prompt.answer_prefix),
-        "results": markdown_table(rows) if rows else None,
+        "results": as_markdown(results_table(rows)) if rows else None,
         "measured": [_escaped(_measured(result)) for result in fields.results],
         "limited": _escaped(", ".join(limited)),
         "plot": PLOT_FILE if rows else None,

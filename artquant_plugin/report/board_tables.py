@@ -6,41 +6,60 @@ from collections.abc import Sequence
 from artquant_plugin.metrics.agreement import FEWEST
 from artquant_plugin.metrics.pairwise_comparisons import Comparison, Difference
 from artquant_plugin.metrics.resampling import LARGEST
-from artquant_plugin.report.analysis import Analysis, Breakdown, Evaluation, GroupFigures, split_shift
+from artquant_plugin.report.analysis import Analysis, Breakdown, Evaluation, split_shift
+from artquant_plugin.report.datasets_table import ModelResult, datasets_table
 from artquant_plugin.report.published_figures import PublishedFigures, dataset_note, published_figures, same_method
-from artquant_plugin.report.results_table import TOO_FEW, number, with_interval
-from artquant_plugin.report.table_formats import Table
+from artquant_plugin.report.results_table import PLCC, SROCC, TOO_FEW, figure
+from artquant_plugin.report.table_cells import (
+    P_VALUE,
+    SHARE,
+    Cell,
+    Column,
+    Count,
+    Figure,
+    Table,
+    number_text,
+    without_empty_columns,
+)
 
-NONE = "-"  # a cell without a figure
-LEADERBOARD_HEADER = (
-    "model",
-    "scored",
-    "failed",
-    "SROCC [95 % interval]",
-    "PLCC [95 % interval]",
-    "MAE",
-    "RMSE",
-    "SROCC, failed at median",
-    "PLCC, failed at median",
-    "accuracy > {threshold}",
-    "majority class",
-    "PLCC after logistic (extra)",
-    "published SROCC",
-    "published PLCC",
+COMPARISON_COLUMNS = (
+    Column("model_a", "model A", words=True, label=True),
+    Column("model_b", "model B", words=True, label=True),
+    Column("images", "images"),
+    Column("left_out", "left out", narrow=False),
+    Column("srocc", "SROCC A - B [95 % interval]", "SROCC A − B", form="+.3f", bounds="shown"),
+    Column("srocc_p", "p of SROCC (Holm)", "p", form=P_VALUE),
+    Column("plcc", "PLCC A - B [95 % interval]", "PLCC A − B", form="+.3f", bounds="shown"),
+    Column("plcc_p", "p of PLCC (Holm)", "p", form=P_VALUE),
+    Column("steiger_z", "Steiger Z", form=".2f", narrow=False),
+    Column("steiger_p", "p (Steiger)", form=P_VALUE, narrow=False),
+    Column("zou", "Zou's interval", form="+.3f", bounds="only", narrow=False),
 )
-COMPARISONS_HEADER = (
-    "model A",
-    "model B",
-    "images",
-    "left out",
-    "SROCC A - B [95 % interval]",
-    "p of SROCC (Holm)",
-    "PLCC A - B [95 % interval]",
-    "p of PLCC (Holm)",
-    "Steiger Z",
-    "p (Steiger)",
-    "Zou's interval",
-)
+
+
+def leaderboard_columns(threshold: str, notes: tuple[str, ...]) -> tuple[Column, ...]:
+    """The columns of the leaderboard.
+
+    Args:
+        threshold: the score above which the accuracy calls a painting good, for the heading.
+        notes: what is to be said about the published figures.
+    """
+    return (
+        Column("model", "model", words=True, label=True),
+        Column("scored", "scored"),
+        Column("failed", "failed", reasons=True, narrow=False),
+        SROCC,
+        PLCC,
+        Column("mae", "MAE", bounds="hidden", narrow=False),
+        Column("rmse", "RMSE", bounds="hidden", narrow=False),
+        Column("srocc_all", "SROCC, failed at median", "SROCC (all)", narrow=False),
+        Column("plcc_all", "PLCC, failed at median", "PLCC (all)", narrow=False),
+        Column("accuracy", f"accuracy > {threshold}", form=SHARE, narrow=False),
+        Column("majority", "majority class", form=SHARE, narrow=False),
+        Column("plcc_logistic", "PLCC after logistic (extra)", "PLCC (logistic)", narrow=False),
+        Column("published_srocc", "published SROCC", narrow=False, notes=notes),
+        Column("published_plcc", "published PLCC", narrow=False, notes=notes),
+    )
 
 
 def ordered(evaluations: Sequence[Evaluation]) -> list[Evaluation]:
@@ -72,53 +91,45 @@ def published_rows(analysis: Analysis) -> tuple[dict[str, PublishedFigures], lis
 def leaderboard(analysis: Analysis) -> Table:
     """The leaderboard: measured figures, and published ones in columns of their own. Empty columns are left out."""
     own, others = published_rows(analysis)
-    rows = []
+    rows: list[tuple[Cell, ...]] = []
     for evaluation in ordered(analysis.evaluations):
         printed = own.get(evaluation.model.name)
         rows.append((*measured_cells(evaluation), *_published_cells(printed)))
-    rows += [(row.method, *[NONE] * 11, *_published_cells(row)) for row in others]
+    rows += [(row.method, *[None] * 11, *_published_cells(row)) for row in others]
     thresholds = {
         evaluation.accuracy.threshold for evaluation in analysis.evaluations if evaluation.accuracy is not None
     }
     threshold = f"{thresholds.pop():g}" if len(thresholds) == 1 else "middle"
-    return _without_empty_columns(
+    return without_empty_columns(
         Table(
             name=f"leaderboard-{analysis.board.dataset}",
             title=f"{analysis.board.dataset}: measured and published results",
-            header=tuple(label.format(threshold=threshold) for label in LEADERBOARD_HEADER),
+            columns=leaderboard_columns(threshold, _published_notes(analysis, [*own.values(), *others])),
             rows=rows,
-            notes=tuple(_leaderboard_notes(analysis, own, others)),
+            notes=tuple(_leaderboard_notes(analysis)),
         )
     )
 
 
-def measured_cells(evaluation: Evaluation) -> tuple[str, ...]:
+def measured_cells(evaluation: Evaluation) -> tuple[Cell, ...]:
     """The cells of a model's row in the leaderboard, up to the columns of published figures."""
-    failures = ", ".join(f"{count:,} {reason}" for reason, count in sorted(evaluation.model.failures.items()))
-    failed = f"{evaluation.failed:,}" + (f" ({failures})" if evaluation.failed else "")
-    if evaluation.agreement is None:
-        return (evaluation.model.name, "0", failed, *[NONE] * 9)
-    errors = (
-        (number(evaluation.agreement.mae.value), number(evaluation.agreement.rmse.value))
-        if evaluation.on_scale
-        else (NONE, NONE)
-    )
-    share = (
-        (NONE, NONE)
-        if evaluation.accuracy is None
-        else (_share(evaluation.accuracy.share), _share(evaluation.accuracy.majority))
-    )
+    failed = Count(evaluation.model.failures)
+    agreement, accuracy = evaluation.agreement, evaluation.accuracy
+    if agreement is None:
+        return (evaluation.model.name, 0, failed, *[None] * 9)
     return (
         evaluation.model.name,
-        f"{evaluation.agreement.n:,}",
+        agreement.n,
         failed,
-        with_interval(evaluation.agreement.srocc, too_few=evaluation.agreement.too_few),
-        with_interval(evaluation.agreement.plcc, too_few=evaluation.agreement.too_few),
-        *errors,
-        number(evaluation.srocc_all),
-        number(evaluation.plcc_all),
-        *share,
-        NONE if evaluation.logistic_fit is None else number(evaluation.logistic_fit.plcc),
+        figure(agreement.srocc, too_few=agreement.too_few),
+        figure(agreement.plcc, too_few=agreement.too_few),
+        figure(agreement.mae) if evaluation.on_scale else None,
+        figure(agreement.rmse) if evaluation.on_scale else None,
+        Figure(evaluation.srocc_all),
+        Figure(evaluation.plcc_all),
+        None if accuracy is None else Figure(accuracy.share),
+        None if accuracy is None else Figure(accuracy.majority),
+        None if evaluation.logistic_fit is None else Figure(evaluation.logistic_fit.plcc),
     )
 
 
@@ -146,14 +157,13 @@ def comparisons_table(dataset: str, comparisons: Sequence[Comparison], cautions:
     return Table(
         name=f"pairs-{dataset}",
         title=f"{dataset}: differences between models",
-        header=COMPARISONS_HEADER,
+        columns=COMPARISON_COLUMNS,
         rows=[comparison_cells(comparison) for comparison in comparisons],
         notes=(
             f"{how_compared(comparisons)}; p two-sided, corrected by Holm over {len(comparisons)} pairs. Steiger's Z "
             "and Zou's interval are closed forms for PLCC, uncorrected, as a cross-check.",
             *cautions,
         ),
-        word_columns=2,
     )
 
 
@@ -197,20 +207,20 @@ def comparison_text(dataset: str, comparison: Comparison, family: int) -> str:
     return "\n".join(lines)
 
 
-def comparison_cells(comparison: Comparison) -> tuple[str, ...]:
-    """The cells of a comparison's row, in the order of `COMPARISONS_HEADER`."""
+def comparison_cells(comparison: Comparison) -> tuple[Cell, ...]:
+    """The cells of a comparison's row, in the order of `COMPARISON_COLUMNS`."""
     return (
         comparison.a,
         comparison.b,
-        f"{comparison.n:,}",
-        f"{comparison.only_a + comparison.only_b:,}",
+        comparison.n,
+        comparison.only_a + comparison.only_b,
         difference(comparison.srocc, too_few=comparison.too_few),
-        p_value(comparison.srocc.p_holm),
+        Figure(comparison.srocc.p_holm),
         difference(comparison.plcc, too_few=comparison.too_few),
-        p_value(comparison.plcc.p_holm),
-        NONE if math.isnan(comparison.steiger) else f"{comparison.steiger:.2f}",
-        p_value(comparison.steiger_p),
-        interval(*comparison.zou),
+        Figure(comparison.plcc.p_holm),
+        Figure(comparison.steiger),
+        Figure(comparison.steiger_p),
+        Figure(math.nan, *comparison.zou),
     )
 
 
@@ -222,35 +232,28 @@ def breakdown_table(analysis: Analysis, breakdown: Breakdown, name: str) -> Tabl
         breakdown: one of the breakdowns of `analysis`.
         name: the beginning of the table's name, such as ``categories``.
     """
-    models = [evaluation.model.name for evaluation in analysis.evaluations]
-    errors = breakdown is not analysis.attributes
-    header = [breakdown.title, "paintings"]
-    for model, evaluation in zip(models, analysis.evaluations, strict=True):
-        header.append(f"{model}: SROCC")
-        if errors and evaluation.on_scale:
-            header.append(f"{model}: bias")
+    has_errors = breakdown is not analysis.attributes
+    columns = [Column("group", breakdown.title, words=True, label=True), Column("paintings", "paintings")]
+    for evaluation in analysis.evaluations:
+        columns.append(Column("srocc", "SROCC", group=evaluation.model.name))
+        if has_errors and evaluation.on_scale:
+            columns.append(Column("bias", "bias", group=evaluation.model.name, form="+.3f", narrow=False))
     rows = []
     for place, group in enumerate(breakdown.groups):
-        cells = [group, f"{breakdown.sizes[place]:,}"]
+        cells: list[Cell] = [group, breakdown.sizes[place]]
         for figures, evaluation in zip(breakdown.figures, analysis.evaluations, strict=True):
-            cells.append(group_correlation(figures[place]))
-            if errors and evaluation.on_scale:
-                bias = figures[place].bias
-                cells.append(NONE if math.isnan(bias) else f"{bias:+.3f}")
+            own = figures[place]
+            cells.append(Figure(own.srocc, mark=TOO_FEW if own.n < FEWEST else ""))
+            if has_errors and evaluation.on_scale:
+                cells.append(Figure(own.bias))
         rows.append(tuple(cells))
     return Table(
         name=f"{name}-{analysis.board.dataset}",
         title=f"{analysis.board.dataset} by {breakdown.title}",
-        header=tuple(header),
+        columns=tuple(columns),
         rows=rows,
         notes=(f"No interval is shown here. Groups of fewer than {FEWEST} scored paintings are marked: too few.",),
     )
-
-
-def group_correlation(figures: GroupFigures) -> str:
-    """The SROCC of a group as text, marked where the model scored too few paintings of it."""
-    marked = figures.n < FEWEST and not math.isnan(figures.srocc)
-    return number(figures.srocc) + (f" {TOO_FEW}" if marked else "")
 
 
 def model_cautions(analysis: Analysis) -> list[str]:
@@ -276,64 +279,63 @@ def tables(analysis: Analysis) -> list[Table]:
     return found
 
 
-def difference(found: Difference, *, too_few: bool = False) -> str:
-    """A difference with its interval, as text; a dash where there is none.
+def all_tables(analyses: Sequence[Analysis]) -> list[Table]:
+    """The tables of all boards; the one of all datasets comes first.
+
+    With a single board, the table of all datasets is the last one, since the leaderboard says more.
+
+    Args:
+        analyses: the figures of the boards, one per dataset.
+    """
+    overview = datasets_table(
+        [
+            ModelResult(analysis.board.dataset, evaluation.model.name, evaluation.agreement)
+            for analysis in analyses
+            for evaluation in analysis.evaluations
+        ]
+    )
+    own = [table for analysis in analyses for table in tables(analysis)]
+    return [overview, *own] if len(analyses) > 1 else [*own, overview]
+
+
+def difference(found: Difference, *, too_few: bool = False) -> Figure:
+    """A difference with its interval, as a cell.
 
     Args:
         found: the difference of two models' SROCC, or of their PLCC.
-        too_few: whether there are too few images for an interval, which the text then says.
+        too_few: whether there are too few images for an interval, which text then says.
     """
-    if math.isnan(found.value):
-        return NONE
-    return f"{found.value:+.3f} {TOO_FEW if too_few else interval(found.low, found.high)}"
-
-
-def interval(low: float, high: float) -> str:
-    """The bounds of an interval with their signs, as text; a dash where they are NaN."""
-    return NONE if math.isnan(low) else f"[{low:+.3f}, {high:+.3f}]"
+    return Figure(found.value, found.low, found.high, TOO_FEW if too_few else "")
 
 
 def p_value(p: float) -> str:
     """A p-value with three decimals, ``<0.001`` where it is smaller, a dash where it is NaN."""
-    if math.isnan(p):
-        return NONE
-    return "<0.001" if p < 0.001 else f"{p:.3f}"
+    return number_text(p, P_VALUE)
 
 
-def _published_cells(row: PublishedFigures | None) -> tuple[str, str]:
+def _published_cells(row: PublishedFigures | None) -> tuple[Cell, Cell]:
     if row is None:
-        return NONE, NONE
-    mark = " *" if row.note else ""
-    return f"{row.srocc:.3f}{mark}", f"{row.plcc:.3f}{mark}"
+        return None, None
+    mark = "*" if row.note else ""
+    return Figure(row.srocc, mark=mark), Figure(row.plcc, mark=mark)
 
 
-def _leaderboard_notes(
-    analysis: Analysis, own: dict[str, PublishedFigures], others: Sequence[PublishedFigures]
-) -> list[str]:
+def _leaderboard_notes(analysis: Analysis) -> list[str]:
+    """What is to be said about the measured figures."""
     notes = [split_shift(analysis.board.info), *model_cautions(analysis)]
     off = [evaluation.model.name for evaluation in analysis.evaluations if not evaluation.on_scale]
     if off:
         notes.append(f"Predictions on another scale than the dataset's, so errors mean nothing: {', '.join(off)}.")
-    printed = [*own.values(), *others]
-    if printed:
-        notes.append(f"Published: {', '.join(dict.fromkeys(row.source for row in printed))}; not measured here.")
-        notes.append(dataset_note(analysis.board.dataset))
-    notes += [f"* {row.method}: {row.note}" for row in printed if row.note]
     return [note for note in notes if note]
 
 
-def _without_empty_columns(table: Table) -> Table:
-    """The same table without the columns whose cells are all empty."""
-    kept = [place for place in range(len(table.header)) if any(row[place] != NONE for row in table.rows)]
-    return Table(
-        name=table.name,
-        title=table.title,
-        header=tuple(table.header[place] for place in kept),
-        rows=[tuple(row[place] for place in kept) for row in table.rows],
-        notes=table.notes,
-        word_columns=table.word_columns,
-    )
-
-
-def _share(value: float) -> str:
-    return f"{100 * value:.1f} %"
+def _published_notes(analysis: Analysis, printed: Sequence[PublishedFigures]) -> tuple[str, ...]:
+    """Where the published figures come from, and what looks wrong about them."""
+    if not printed:
+        return ()
+    notes = [
+        f"Published: {', '.join(dict.fromkeys(row.source for row in printed))}; not measured here.",
+        dataset_note(analysis.board.dataset),
+        *(f"* {row.method}: {row.note}" for row in printed if row.note),
+    ]
+    return tuple(note for note in notes if note)

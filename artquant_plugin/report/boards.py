@@ -15,6 +15,7 @@ from artquant_plugin.common.errors import ArtQuantError, ArtQuantWarning
 from artquant_plugin.common.secrets import without_keys
 from artquant_plugin.data.dataset import INFO_FILE, Dataset, DatasetInfo, Painting, data_home
 from artquant_plugin.data.find import find_dataset
+from artquant_plugin.report.model_names import readable_names, with_variant
 from artquant_plugin.report.model_predictions import (
     TOLERANCE,
     ModelPredictions,
@@ -23,7 +24,7 @@ from artquant_plugin.report.model_predictions import (
 )
 from artquant_plugin.report.painting_pictures import find_pictures
 from artquant_plugin.report.prediction_sources import PredictionSource
-from artquant_plugin.report.run_details import read_descriptions, read_details, without_variant
+from artquant_plugin.report.run_details import dataset_of, read_descriptions, read_details, without_variant
 from artquant_plugin.report.task_runs import LoggedSample, TaskRun, read_runs
 
 SPLIT = "test"  # the split that the tasks evaluate on
@@ -97,12 +98,14 @@ def read_boards(
     """
     runs: dict[str, list[ModelPredictions]] = {}
     missing: dict[str, int] = {}
-    for source in sources:
-        if source.path.is_dir():
-            for run, model in _models_of_folder(source, dataset):
-                assert model.details is not None
-                runs.setdefault(model.details.dataset, []).append(model)
-                missing[model.details.dataset] = max(run.missing, missing.get(model.details.dataset, 0))
+    found = [(source, _runs_of_folder(source, dataset)) for source in sources if source.path.is_dir()]
+    names = readable_names(run.full_name for source, own in found if source.name is None for run in own)
+    for source, its_runs in found:
+        for run in its_runs:
+            model = _model_of_run(run, source.name or names[run.full_name])
+            assert model.details is not None
+            runs.setdefault(model.details.dataset, []).append(model)
+            missing[model.details.dataset] = max(run.missing, missing.get(model.details.dataset, 0))
     files = [source for source in sources if not source.path.is_dir()]
     for source in files:
         runs.setdefault(_dataset_of(source, dataset, list(runs)), [])
@@ -114,38 +117,42 @@ def read_boards(
     return boards
 
 
-def _models_of_folder(source: PredictionSource, dataset: str | None) -> list[tuple[TaskRun, ModelPredictions]]:
-    found = []
-    for run in read_runs([source.path]):
-        details = read_details(run)
-        if dataset in (None, details.dataset, run.task):
-            clean = partial(without_keys, keys=details.keys)
-            name = source.name or clean(run.model)
-            label = f"{name} ({details.variant})" if details.variant else name
-            model = ModelPredictions(
-                name=label,
-                predictions=dict(zip(run.ids, run.predictions, strict=True)),
-                failures=run.failures,
-                samples={sample.id: _without_keys(sample, clean) for sample in run.samples},
-                details=details,
-                file=run.file,
-                older=run.older,
-                has_own_unit=run.has_own_unit,
-                from_range=run.from_range,
-                descriptions={
-                    painting_id: clean(text) for painting_id, text in read_descriptions(run, details.dataset).items()
-                },
-            )
-            found.append((run, model))
+def _runs_of_folder(source: PredictionSource, dataset: str | None) -> list[TaskRun]:
+    """The runs of a folder that are on the wanted dataset; an error where there is none."""
+    found = [run for run in read_runs([source.path]) if dataset in (None, dataset_of(run)[0], run.task)]
     if not found:
         raise ArtQuantError(f"'{source.path}' holds no run of {dataset!r}; look at `artquant results {source.path}`")
-    names = {run.model for run, _ in found}
+    names = {run.model for run in found}
     if source.name is not None and len(names) > 1:
         raise ArtQuantError(
             f"'{source.path}' holds {len(names)} models ({', '.join(sorted(names))}), which cannot all be called "
             f"{source.name!r}; name one model's folder"
         )
     return found
+
+
+def _model_of_run(run: TaskRun, name: str) -> ModelPredictions:
+    """The predictions of a run.
+
+    Args:
+        run: the run, as `read_runs` read it.
+        name: the name of its model, without the variant of the task.
+    """
+    details = read_details(run)
+    clean = partial(without_keys, keys=details.keys)
+    descriptions = read_descriptions(run, details.dataset)
+    return ModelPredictions(
+        name=with_variant(name, details.variant),
+        predictions=dict(zip(run.ids, run.predictions, strict=True)),
+        failures=run.failures,
+        samples={sample.id: _without_keys(sample, clean) for sample in run.samples},
+        details=details,
+        file=run.file,
+        older=run.older,
+        has_own_unit=run.has_own_unit,
+        from_range=run.from_range,
+        descriptions={painting_id: clean(text) for painting_id, text in descriptions.items()},
+    )
 
 
 def _without_keys(sample: LoggedSample, clean: Callable[[str], str]) -> LoggedSample:

@@ -6,30 +6,32 @@ from dataclasses import dataclass, replace
 
 from artquant_plugin.metrics.agreement import RESAMPLES, Agreement, Metric, evaluate
 from artquant_plugin.metrics.unscored import at_median
-from artquant_plugin.report.table_formats import aligned, markdown_rows
+from artquant_plugin.report.table_cells import Cell, Column, Count, Figure, Table, cell_text, number_text
 from artquant_plugin.report.task_runs import TaskRun
 
 TOO_FEW = "(too few)"  # in the place of the interval of a metric of fewer than `FEWEST` pairs
-HEADER = (
-    "task",
-    "model",
-    "prompt",
-    "n",
-    "scored",
-    "failed",
-    "missing",
-    "SROCC [95 % interval]",
-    "PLCC [95 % interval]",
-    "SROCC, failed at median",
-    "PLCC, failed at median",
-    "MAE",
-    "RMSE",
+SROCC = Column("srocc", "SROCC [95 % interval]", "SROCC", bounds="shown")
+PLCC = Column("plcc", "PLCC [95 % interval]", "PLCC", bounds="shown")
+COLUMNS = (
+    Column("task", "task", words=True, label=True),
+    Column("model", "model", words=True, label=True),
+    Column("prompt", "prompt", words=True, narrow=False),
+    Column("n", "n", narrow=False),
+    Column("scored", "scored"),
+    Column("failed", "failed", reasons=True, narrow=False),
+    Column("missing", "missing", narrow=False),
+    SROCC,
+    PLCC,
+    Column("srocc_all", "SROCC, failed at median", "SROCC (all)", narrow=False),
+    Column("plcc_all", "PLCC, failed at median", "PLCC (all)", narrow=False),
+    Column("mae", "MAE", bounds="hidden", narrow=False),
+    Column("rmse", "RMSE", bounds="hidden", narrow=False),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class ResultRow:
-    """One row of the table. `artquant results --json` prints these fields under these names.
+    """One row of the table.
 
     Args:
         task: name of the task, such as ``baid_cot``.
@@ -50,30 +52,23 @@ class ResultRow:
     filled: Agreement | None = None
     prompt: str = ""
 
-    def cells(self) -> tuple[str, ...]:
-        """The cells of the row as text, in the order of `HEADER`."""
-        failed = sum(self.failures.values())
-        reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(self.failures.items()))
+    def cells(self) -> tuple[Cell, ...]:
+        """The cells of the row, in the order of `COLUMNS`."""
+        failed = Count(self.failures)
         scored = 0 if self.scores is None else self.scores.n
-        counts = (
-            self.prompt or "-",
-            f"{scored + failed:,}",
-            f"{scored:,}",
-            f"{failed:,}" + (f" ({reasons})" if failed else ""),
-            f"{self.missing:,}",
-        )
+        words = (self.task, self.model, self.prompt or None)
+        counts = (scored + failed.total, scored, failed, self.missing)
         if self.scores is None:
-            return (self.task, self.model, *counts, "-", "-", "-", "-", "-", "-")
+            return (*words, *counts, *[None] * 6)
         return (
-            self.task,
-            self.model,
+            *words,
             *counts,
-            with_interval(self.scores.srocc, too_few=self.scores.too_few),
-            with_interval(self.scores.plcc, too_few=self.scores.too_few),
-            "-" if self.filled is None else number(self.filled.srocc.value),
-            "-" if self.filled is None else number(self.filled.plcc.value),
-            number(self.scores.mae.value),
-            number(self.scores.rmse.value),
+            figure(self.scores.srocc, too_few=self.scores.too_few),
+            figure(self.scores.plcc, too_few=self.scores.too_few),
+            None if self.filled is None else figure(self.filled.srocc),
+            None if self.filled is None else figure(self.filled.plcc),
+            figure(self.scores.mae),
+            figure(self.scores.rmse),
         )
 
 
@@ -99,14 +94,31 @@ def row_of(run: TaskRun, *, resamples: int = RESAMPLES, seed: int = 0) -> Result
     return ResultRow(run.task, run.model, run.failures, run.missing, scores, filled, run.prompt)
 
 
-def text_table(rows: Sequence[ResultRow]) -> str:
-    """The table with columns aligned by spaces, for a terminal."""
-    return aligned([HEADER, *(row.cells() for row in rows)])
+def results_table(rows: Sequence[ResultRow], notes: Sequence[str] = ()) -> Table:
+    """The table of runs.
+
+    Args:
+        rows: the rows, in the order in which they are to stand.
+        notes: lines of text below the table.
+    """
+    return Table(
+        name="results",
+        title="",
+        columns=COLUMNS,
+        rows=[row.cells() for row in rows],
+        notes=tuple(notes),
+        caption="Agreement of predicted with human scores, with 95 % intervals in brackets",
+    )
 
 
-def markdown_table(rows: Sequence[ResultRow]) -> str:
-    """The table in Markdown."""
-    return markdown_rows([HEADER, *(row.cells() for row in rows)])
+def figure(metric: Metric, *, too_few: bool = False) -> Figure:
+    """A metric as a cell of a table.
+
+    Args:
+        metric: the metric, with or without an interval.
+        too_few: whether there are too few pairs for an interval, which text then says.
+    """
+    return Figure(metric.value, metric.low, metric.high, TOO_FEW if too_few else "")
 
 
 def with_interval(metric: Metric, *, too_few: bool = False) -> str:
@@ -116,11 +128,9 @@ def with_interval(metric: Metric, *, too_few: bool = False) -> str:
         metric: the metric; a dash is returned where its value is NaN.
         too_few: whether there are too few pairs for an interval, which the text then says.
     """
-    if math.isnan(metric.low):
-        return number(metric.value) + (f" {TOO_FEW}" if too_few and not math.isnan(metric.value) else "")
-    return f"{number(metric.value)} [{metric.low:.3f}, {metric.high:.3f}]"
+    return cell_text(figure(metric, too_few=too_few), SROCC)
 
 
 def number(value: float) -> str:
     """A figure with three decimals; a dash where it is NaN."""
-    return "-" if math.isnan(value) else f"{value:.3f}"
+    return number_text(value)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from artquant_plugin.common.secrets import secret_values, without_keys, without_secrets
-from artquant_plugin.report.task_runs import TaskRun, as_object, model_name
+from artquant_plugin.report.task_runs import TaskRun, as_object, full_name_of, results_content
 
 VARIANTS = ("cot", "levels")  # endings of tasks that ask another question about the paintings of the same dataset
 
@@ -50,15 +50,9 @@ def read_details(run: TaskRun) -> RunDetails:
     Args:
         run: the run. Where its results file is missing or broken, the details are those of the run alone.
     """
-    results = run.file.with_name(f"{run.date}_results.json")
-    try:
-        content = as_object(json.loads(results.read_text(encoding="utf-8")))
-    except (FileNotFoundError, ValueError, RecursionError):
-        content = {}
+    content = results_content(run.file)
     task = as_object(as_object(content.get("configs")).get(run.task))
-    manifest = as_object(as_object(task.get("dataset_kwargs")).get("data_files")).get("test")
-    folder = Path(manifest).parent.name if isinstance(manifest, str) else ""
-    dataset = folder if folder and run.task.startswith(folder) else without_variant(run.task)
+    dataset, variant = dataset_of(run)
     config = as_object(content.get("config"))
     arguments = config.get("model_args") or ""
     if not isinstance(arguments, str):
@@ -67,7 +61,7 @@ def read_details(run: TaskRun) -> RunDetails:
     seconds = content.get("total_evaluation_time_seconds")
     return RunDetails(
         dataset=dataset,
-        variant=run.task.removeprefix(dataset).strip("_"),
+        variant=variant,
         model=str(config.get("model") or ""),
         arguments=without_secrets(arguments, keys),
         prompt=without_keys(_prompt(task.get("lmms_eval_specific_kwargs")), keys),
@@ -78,6 +72,22 @@ def read_details(run: TaskRun) -> RunDetails:
         seconds=_whole_seconds(seconds),
         keys=keys,
     )
+
+
+def dataset_of(run: TaskRun) -> tuple[str, str]:
+    """What the task of a run is about.
+
+    Args:
+        run: the run. Its results file names the dataset's folder; where it is missing, the task's name decides.
+
+    Returns:
+        The name of the dataset, and what the task's name adds to it, such as ``cot``; empty for the plain task.
+    """
+    task = as_object(as_object(results_content(run.file).get("configs")).get(run.task))
+    manifest = as_object(as_object(task.get("dataset_kwargs")).get("data_files")).get("test")
+    folder = Path(manifest).parent.name if isinstance(manifest, str) else ""
+    dataset = folder if folder and run.task.startswith(folder) else without_variant(run.task)
+    return dataset, run.task.removeprefix(dataset).strip("_")
 
 
 def read_descriptions(run: TaskRun, dataset: str) -> dict[str, str]:
@@ -94,7 +104,7 @@ def read_descriptions(run: TaskRun, dataset: str) -> dict[str, str]:
         description are left out.
     """
     found = run.file.parent.glob(f"*_samples_{glob.escape(dataset)}_describe.jsonl")
-    files = sorted(file for file in found if model_name(file) == run.model)
+    files = sorted(file for file in found if full_name_of(file) == run.full_name)
     texts: dict[str, str] = {}
     if not files:
         return texts

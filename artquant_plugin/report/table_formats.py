@@ -1,61 +1,31 @@
-"""Writing a table as text, Markdown, CSV, LaTeX or JSON."""
+"""Writing a table as text, Markdown, CSV, LaTeX or JSON: the one place where tables become text."""
 
 import csv
 import io
-import re
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from typing import Any
 
 from artquant_plugin.common.csv_text import harmless
 from artquant_plugin.common.json_text import printable_json
 from artquant_plugin.common.text import visible
-
-# Characters that are commands in LaTeX, and characters that its text fonts lack.
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    "&": r"\&",
-    "%": r"\%",
-    "$": r"\$",
-    "#": r"\#",
-    "_": r"\_",
-    "{": r"\{",
-    "}": r"\}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "−": "$-$",
-    "–": "--",
-    "±": r"$\pm$",
-}
-_NOT_IN_LABELS = re.compile(r"[^A-Za-z0-9_:.-]+")  # characters that a LaTeX label may not hold
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """A table whose cells are text.
-
-    Args:
-        name: the name of files that hold the table, without an ending, such as ``leaderboard-baid``.
-        title: one line about what the table shows.
-        header: the titles of the columns.
-        rows: the rows, each with as many cells as the header.
-        notes: lines of text below the table; may be empty.
-        word_columns: number of columns, counted from the left, that hold words; the others hold figures.
-    """
-
-    name: str
-    title: str
-    header: tuple[str, ...]
-    rows: list[tuple[str, ...]]
-    notes: tuple[str, ...] = ()
-    word_columns: int = 1
+from artquant_plugin.report.latex_table import as_latex
+from artquant_plugin.report.table_cells import BEST, SECOND, Cell, Column, Count, Figure, Table, cell_text
 
 
 def as_text(table: Table) -> str:
-    """The title, the columns aligned by spaces, and the notes, for a terminal."""
-    body = aligned([table.header, *table.rows])
-    return "\n".join([visible(table.title), body, *map(visible, table.notes)])
+    """The title, the columns aligned by spaces, and the notes, for a terminal.
+
+    The headings of groups have a line of their own. The best figure of a column stands as ``*0.867*``, the second best
+    as ``_0.853_``, as people write bold and underlined in plain text.
+    """
+    lines = [_marked(table, ("*", "*"), ("_", "_"), row) for row in table.rows]
+    headings = [[column.title for column in table.columns]]
+    if any(column.group for column in table.columns):
+        groups = [column.group for column in table.columns]
+        headings.insert(0, [name if groups.index(name) == place else "" for place, name in enumerate(groups)])
+    title = [visible(table.title)] if table.title else []
+    return "\n".join([*title, aligned([*headings, *lines]), *map(visible, table.all_notes)])
 
 
 def aligned(lines: Sequence[Sequence[str]]) -> str:
@@ -72,20 +42,19 @@ def aligned(lines: Sequence[Sequence[str]]) -> str:
 
 
 def as_markdown(table: Table) -> str:
-    """The title in bold, a Markdown table, and the notes."""
-    notes = [f"\n{_markdown_text(note)}" for note in table.notes]
-    return "\n".join([f"**{_markdown_text(table.title)}**", "", markdown_rows([table.header, *table.rows]), *notes])
+    """The title in bold, a Markdown table, and the notes.
 
-
-def markdown_rows(lines: Sequence[Sequence[str]]) -> str:
-    """Rows of cells as a Markdown table.
-
-    Args:
-        lines: at least one row; the first one is the header. All have the same number of cells.
+    The best figure of a column is bold, the second best underlined (``<ins>``, which GitHub and the Hub show).
     """
-    header, *rows = lines
-    drawn = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(map(_markdown_text, line)) + " |" for line in drawn)
+    header = [": ".join(filter(None, (column.group, column.title))) for column in table.columns]
+    drawn = [
+        list(map(_markdown_text, header)),
+        ["---"] * len(header),
+        *(_marked(table, ("**", "**"), ("<ins>", "</ins>"), row, _markdown_text) for row in table.rows),
+    ]
+    title = [f"**{_markdown_text(table.title)}**", ""] if table.title else []
+    notes = [f"\n{_markdown_text(note)}" for note in table.all_notes]
+    return "\n".join([*title, *("| " + " | ".join(line) + " |" for line in drawn), *notes])
 
 
 def _markdown_text(text: str) -> str:
@@ -93,75 +62,116 @@ def _markdown_text(text: str) -> str:
 
     Marks of emphasis are not escaped.
     """
-    return _folded(text).replace("|", "\\|").replace("<", "&lt;").replace("](", "]\\(")
+    folded = visible(" ".join(text.split()))  # a line break would end the row of a table
+    return folded.replace("|", "\\|").replace("<", "&lt;").replace("](", "]\\(")
 
 
 def as_csv(table: Table) -> str:
     """The table as CSV (RFC 4180), without title and notes.
 
-    A word that a spreadsheet would run as a formula gets an apostrophe in front.
+    Numbers have their full precision, an interval is two columns of its own, and a cell without content is empty. A
+    word that a spreadsheet would run as a formula gets an apostrophe in front.
     """
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(harmless(visible(cell)) for cell in table.header)
+    writer.writerow(harmless(visible(key)) for column in table.columns for key in _keys(column))
     for row in table.rows:
-        writer.writerow([*(harmless(visible(cell)) for cell in row[: table.word_columns]), *row[table.word_columns :]])
+        writer.writerow(
+            [
+                _csv_field(value)
+                for column, cell in zip(table.columns, row, strict=True)
+                for value in _values(column, cell).values()
+            ]
+        )
     return buffer.getvalue().rstrip("\n")
 
 
-def as_latex(table: Table) -> str:
-    """The table as LaTeX, for the package `booktabs`."""
-    columns = "l" * table.word_columns + "r" * (len(table.header) - table.word_columns)
-    lines = [
-        r"\begin{table}",
-        r"\centering",
-        rf"\caption{{{latex_text(table.title)}}}",
-        rf"\label{{tab:{_NOT_IN_LABELS.sub('-', table.name)}}}",
-        rf"\begin{{tabular}}{{{columns}}}",
-        r"\toprule",
-        _latex_row(table.header),
-        r"\midrule",
-        *(_latex_row(row) for row in table.rows),
-        r"\bottomrule",
-        r"\end{tabular}",
-        *(rf"\par\footnotesize {latex_text(note)}" for note in table.notes),
-        r"\end{table}",
-    ]
-    return "\n".join(lines)
-
-
 def as_json(table: Table) -> str:
-    """The table as a JSON object; each row is an object of its cells by the titles of their columns."""
-    content = {
-        "name": table.name,
-        "title": table.title,
-        "rows": [dict(zip(table.header, row, strict=True)) for row in table.rows],
-        "notes": list(table.notes),
-    }
-    return printable_json(content, indent=1)
+    """The table as a JSON object: ``name``, ``title``, ``rows`` and ``notes``."""
+    return printable_json(json_object(table), indent=1)
 
 
-def latex_text(text: str) -> str:
-    """A text with every character escaped that LaTeX would read as a command, as one line."""
-    return "".join(_LATEX.get(sign, sign) for sign in _folded(text))
+def json_object(table: Table) -> dict[str, Any]:
+    """The content of a table for JSON.
+
+    Each row is an object by the keys of the columns. Numbers have their full precision; where there is none, the value
+    is null. The ends of an interval are ``KEY_low`` and ``KEY_high``, a rank is ``KEY_rank``, and the reasons of a
+    count are ``KEY_reasons``.
+    """
+    rows = []
+    for row in table.rows:
+        values: dict[str, Any] = {}
+        for column, cell in zip(table.columns, row, strict=True):
+            values |= _values(column, cell)
+        rows.append(values)
+    return {"name": table.name, "title": table.title or table.caption, "rows": rows, "notes": table.all_notes}
 
 
-def _latex_row(cells: Sequence[str]) -> str:
-    text = " & ".join(latex_text(cell) for cell in cells)
-    # At the start of a row, `[` and `*` would be read as an argument of the line break or rule before the row.
-    return ("{}" if text.startswith(("[", "*")) else "") + text + r" \\"
+def in_format(tables: Sequence[Table], form: str) -> str:
+    """Several tables in one format, set apart by an empty line; in JSON, one list of them.
+
+    Args:
+        tables: the tables, in the order in which they are printed.
+        form: the format, which is a key of `FORMATS`.
+    """
+    if form == "json":
+        return printable_json([json_object(table) for table in tables], indent=1)
+    return "\n\n".join(FORMATS[form](table) for table in tables)
 
 
-def _folded(text: str) -> str:
-    """A text as one line, since a line break would end the row of a table, with control characters as escapes."""
-    return visible(" ".join(text.split()))
+def _marked(
+    table: Table,
+    best: tuple[str, str],
+    second: tuple[str, str],
+    row: Sequence[Cell],
+    escaped: Callable[[str], str] = str,
+) -> list[str]:
+    """The cells of a row as text, with marks around the best and the second best figure of a column."""
+    marks = {BEST: best, SECOND: second}
+    cells = []
+    for column, cell in zip(table.columns, row, strict=True):
+        before, after = marks.get(cell.rank if isinstance(cell, Figure) else 0, ("", ""))
+        cells.append(before + escaped(cell_text(cell, column)) + after)
+    return cells
+
+
+def _keys(column: Column) -> list[str]:
+    """The names of a column's values in CSV and JSON."""
+    return list(_values(column, None))
+
+
+def _values(column: Column, cell: Cell) -> dict[str, Any]:
+    """What a cell is in CSV and JSON: one value or several, by their names."""
+    figure = cell if isinstance(cell, Figure) else None
+    values: dict[str, Any] = {}
+    if column.bounds != "only":
+        values[column.key] = _finite(figure.value) if figure else cell.total if isinstance(cell, Count) else cell
+    if column.bounds:
+        values[f"{column.key}_low"] = None if figure is None else _finite(figure.low)
+        values[f"{column.key}_high"] = None if figure is None else _finite(figure.high)
+    if column.ranked:
+        values[f"{column.key}_rank"] = (figure.rank or None) if figure else None
+    if column.reasons:
+        values[f"{column.key}_reasons"] = dict(cell.reasons) if isinstance(cell, Count) else {}
+    return values
+
+
+def _finite(value: float) -> float | None:
+    """The same number with None for NaN and infinite ones, which JSON lacks."""
+    return value if math.isfinite(value) else None
+
+
+def _csv_field(value: Any) -> Any:
+    if isinstance(value, dict):
+        value = ", ".join(f"{count} {reason}" for reason, count in sorted(value.items()))
+    return harmless(visible(value)) if isinstance(value, str) else value
 
 
 FORMATS: dict[str, Callable[[Table], str]] = {
-    "text": as_text,
+    "table": as_text,
     "markdown": as_markdown,
+    "json": as_json,
     "csv": as_csv,
     "latex": as_latex,
-    "json": as_json,
 }
 ENDINGS = {"markdown": "md", "csv": "csv", "latex": "tex"}

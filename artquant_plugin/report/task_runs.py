@@ -1,10 +1,9 @@
 """Reads the runs of scoring tasks from lmms-eval's output folders; a report needs only their logged samples."""
 
 import json
-import re
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,8 @@ from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.progress import progress
 from artquant_plugin.common.tables import parse_number, read_json_values
 from artquant_plugin.common.text import one_line
-from artquant_plugin.harness.plugin import MODEL_ID, OWN_QUESTION, PYIQA_ID, REQUEST
+from artquant_plugin.harness.plugin import OWN_QUESTION, REQUEST
+from artquant_plugin.report.model_names import full_name, readable_names
 
 NOT_FINITE = "not_finite"  # the reason of a painting whose logged prediction is NaN, infinite or no number
 OWN_PROMPT = "own"  # the prompt of a model that asks its own question
@@ -51,7 +51,7 @@ class TaskRun:
 
     Args:
         task: name of the task, such as ``baid_cot``.
-        model: name of the model: that of the run's folder, or lmms-eval's ``--model`` where the model has no name.
+        model: name of the model, unique among the runs that were read together (`readable_names`).
         date: date of the run, as in the names of its files.
         missing: number of paintings that the dataset's import could not use.
         file: the file of the logged samples.
@@ -64,6 +64,7 @@ class TaskRun:
             nothing.
         checkpoint: name, revision and hash of the weights that were measured (`Identity`); None where the samples do
             not tell, as those of models outside this package.
+        full_name: the whole name of the model (`full_name`), of which `model` may be the end.
     """
 
     task: str
@@ -77,6 +78,7 @@ class TaskRun:
     from_range: int = 0
     has_own_unit: bool = False
     checkpoint: dict[str, Any] | None = None
+    full_name: str = ""
 
     @property
     def ids(self) -> list[str]:
@@ -132,11 +134,12 @@ def read_runs(folders: Iterable[Path]) -> list[TaskRun]:
         if not files:
             raise _no_runs(folder)
         for file in files:
-            newest.setdefault((model_name(file), _task(file)), []).append(file)
+            newest.setdefault((full_name_of(file), _task(file)), []).append(file)
+    names = readable_names(model for model, _ in newest)
     runs = []
-    for (model, task), files in sorted(newest.items(), key=lambda item: (item[0][1], item[0][0])):
+    for (model, task), files in sorted(newest.items(), key=lambda item: (item[0][1], names[item[0][0]])):
         *older, file = sorted(set(files), key=lambda path: path.name)
-        runs.append(_read_run(file, model, task, older=len(older)))
+        runs.append(replace(_read_run(file, names[model], task, older=len(older)), full_name=model))
     return runs
 
 
@@ -144,25 +147,13 @@ def _task(file: Path) -> str:
     return file.stem.partition("_samples_")[2]
 
 
-def model_name(file: Path) -> str:
-    """The name of the model that was run.
-
-    It is the name of the folder, which lmms-eval takes from `--model_args`. Where lmms-eval finds no name there, it is
-    `--model`. Runs that share a folder are told apart: those of pyiqa are called `--model` with the metric, and those
-    of one checkpoint with several scoring presets have the preset behind the name.
+def full_name_of(file: Path) -> str:
+    """The whole name of the model that was run (`full_name`).
 
     Args:
         file: the file of the logged samples.
     """
-    content = _results(file)
-    source = content.get("model_source")
-    arguments = str(as_object(content.get("config")).get("model_args"))
-    if source == PYIQA_ID:
-        return ":".join([PYIQA_ID, *re.findall(r"(?:^|,)(?:metric|task)=([^,]+)", arguments)])
-    named = content.get("model_name", file.parent.name)
-    name = source if not named and isinstance(source, str) and source else file.parent.name
-    preset = re.search(r"(?:^|,)scoring=([^,]+)", arguments) if source == MODEL_ID else None
-    return f"{name}:{Path(preset[1]).name}" if preset else name
+    return full_name(results_content(file), file.parent.name)
 
 
 def as_object(value: Any) -> dict[str, Any]:
@@ -215,7 +206,7 @@ def _samples_files(folder: Path) -> list[Path]:
 
 def _prompt(file: Path, task: str, checkpoint: dict[str, Any] | None) -> str:
     """Name and version of the prompt that made the samples; empty where the results file is missing."""
-    content = _results(file)
+    content = results_content(file)
     metadata = as_object(as_object(as_object(content.get("configs")).get(task)).get("metadata"))
     # This package's models ask their own question on tasks that request a score, whatever the task's prompt is.
     own = content.get("model_source") in OWN_QUESTION and metadata.get(REQUEST) is not None
@@ -224,8 +215,12 @@ def _prompt(file: Path, task: str, checkpoint: dict[str, Any] | None) -> str:
     return f"{OWN_PROMPT}: {checkpoint['scoring']}" if checkpoint and "scoring" in checkpoint else OWN_PROMPT
 
 
-def _results(file: Path) -> dict[str, Any]:
-    """The content of the results file of the same run; empty where the file is missing or broken."""
+def results_content(file: Path) -> dict[str, Any]:
+    """The content of the results file of a run; empty where the file is missing or broken.
+
+    Args:
+        file: the file of the run's logged samples.
+    """
     try:
         return as_object(json.loads(_results_file(file).read_text(encoding="utf-8")))
     except (FileNotFoundError, ValueError, RecursionError):

@@ -194,15 +194,34 @@ def test_results_as_table_markdown_and_json(tmp_path, capsys):
     assert main(["results", folder, "--resamples", "50", "--plot", str(plot)]) == 0
     assert "1 (1 empty)" in capsys.readouterr().out
     assert plot.is_file()
-    assert main(["results", folder, "--markdown"]) == 0
+    assert main(["results", folder, "--format", "markdown"]) == 0
     assert capsys.readouterr().out.startswith("| task |")
-    assert main(["results", folder, "--json", "--resamples", "0"]) == 0
-    (row,) = json.loads(capsys.readouterr().out)
-    assert (row["task"], row["failures"], row["missing"], row["scores"]["n"]) == ("baid", {"empty": 1}, 2, 3)
-    assert row["scores"]["srocc"]["low"] is None
+    assert main(["results", folder, "--format", "json", "--resamples", "0"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)["rows"]
+    assert (row["task"], row["failed_reasons"], row["missing"], row["scored"]) == ("baid", {"empty": 1}, 2, 3)
+    assert row["srocc_low"] is None
 
 
-def test_one_plot_is_of_one_run(tmp_path, capsys):
-    write_run(tmp_path / "model")
-    write_run(tmp_path / "other")
-    assert "draws one run, here are 2" in fails(capsys, "results", str(tmp_path), "--plot", str(tmp_path / "p.png"))
+def test_every_run_has_a_plot_of_its_own(tmp_path, capsys):
+    for task, model in (("baid", "model"), ("baid", "other"), ("vaps", "third one")):
+        write_run(tmp_path / model, task)
+    plot = tmp_path / "plots" / "p.png"
+    assert main(["results", str(tmp_path), "--plot", str(plot)]) == 0
+    names = ["p-baid-model.png", "p-baid-other.png", "p-vaps-third-one.png"]
+    assert capsys.readouterr().out.splitlines()[-3:] == [f"plot: {plot.with_name(name)}" for name in names]
+    assert sorted(path.name for path in plot.parent.iterdir()) == names
+    assert main(["results", str(tmp_path), "--plot", str(plot), "--task", "vaps", "--format", "csv"]) == 0
+    captured = capsys.readouterr()
+    assert len(captured.out.splitlines()) == 2 and captured.err == f"plot: {plot}\n"
+    assert plot.is_file()
+    with Image.open(plot) as image:
+        assert image.format == "PNG"
+
+
+def test_a_plot_without_any_score_is_refused(tmp_path, capsys):
+    (tmp_path / "d_samples_baid.jsonl").write_text(
+        json.dumps({"scored": {"id": "a", "prediction": None, "reason": "empty", "truth": 1.0}, "missing": 0}) + "\n"
+    )
+    assert "--plot has nothing to draw" in fails(capsys, "results", str(tmp_path), "--plot", str(tmp_path / "p.png"))
+    assert main(["results", str(tmp_path), "--table", "datasets"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].split() == [tmp_path.name, "-", "-"]

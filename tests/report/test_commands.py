@@ -53,7 +53,7 @@ def test_compare_takes_a_prediction_file_and_counts_what_it_lacks(results, capsy
 def test_compare_corrects_over_all_pairs(results, capsys):
     assert main(["compare", "results", "SAAN.csv", "--format", "json"]) == 0
     rows = json.loads(capsys.readouterr().out)["rows"]
-    assert [(row["model A"], row["model B"]) for row in rows] == [("good", "poor"), ("good", "SAAN"), ("poor", "SAAN")]
+    assert [(row["model_a"], row["model_b"]) for row in rows] == [("good", "poor"), ("good", "SAAN"), ("poor", "SAAN")]
     assert main(["compare", "results", "SAAN.csv"]) == 0
     assert "p (Holm, 3 pairs)" in capsys.readouterr().out
 
@@ -98,6 +98,31 @@ def test_report_prints_tables_in_every_format(results, capsys):
     assert "| model |" in capsys.readouterr().out
 
 
+def test_json_of_a_report_is_one_list_and_a_table_can_be_chosen(results, capsys):
+    assert main(["report", "results", "--format", "json"]) == 0
+    tables = json.loads(capsys.readouterr().out)
+    assert [table["name"] for table in tables] == ["leaderboard-baid", "pairs-baid", "bands-baid", "datasets"]
+    first = tables[0]["rows"][0]
+    assert first["srocc_low"] < first["srocc"] < first["srocc_high"]
+    assert first["srocc"] != round(first["srocc"], 6)
+    assert main(["report", "results", "--format", "csv", "--table", "pairs"]) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert (len(rows), rows[0]["model_a"], rows[0]["images"]) == (1, "good", "80")
+    assert float(rows[0]["srocc_low"]) < float(rows[0]["srocc"]) < float(rows[0]["srocc_high"])
+
+
+def test_columns_of_every_command_can_be_chosen(results, capsys):
+    assert main(["report", "results", "--columns", "plcc,published_plcc,scored", "--table", "leaderboard"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].split("  ")[0] == "model"
+    assert re.search(r"^model +PLCC \[95 % interval\] +published PLCC +scored$", lines[1])
+    assert re.search(r"^ArtQuant +- +0\.589 +-$", "\n".join(lines), re.MULTILINE)
+    assert main(["compare", "results", "--columns", "srocc", "--format", "csv"]) == 0
+    assert capsys.readouterr().out.splitlines()[0] == "model_a,model_b,srocc,srocc_low,srocc_high"
+    assert main(["results", "results", "--columns", "model,srocc"]) == 0
+    assert capsys.readouterr().out.splitlines()[0] == "task  model  SROCC [95 % interval]"
+
+
 def test_report_writes_a_page(results, capsys):
     assert main(["report", "results", "SAAN.csv", "--out", "site", "--workers", "1"]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -123,6 +148,14 @@ def test_report_writes_a_page(results, capsys):
         (["compare", "results/good", "SAAN.csv", "--image-column", "file"], "no column 'file'"),
         (["compare"], "the following arguments are required"),
         (["report", "results", "--format", "pdf"], "invalid choice: 'pdf'"),
+        (["report", "results", "--table", "categories"], "no table 'categories' of these results; there are"),
+        (
+            ["report", "results", "--columns", "sroc"],
+            "there is no column 'sroc'; did you mean 'srocc'? --columns takes",
+        ),
+        (["compare", "results", "--columns", "srocc,"], "'srocc,' is no list of names with commas between them"),
+        (["results", "results", "--columns", "x"], "there is no column 'x'; --columns takes task, model, prompt, n, "),
+        (["results", "results", "--task", "bait"], "no run of 'bait'; did you mean 'baid'? There are runs of baid"),
         (["report", "results", "--out", "SAAN.csv"], "'SAAN.csv' is a file; name a folder"),
         (["report", "results", "--out", "results"], "holds other things"),
         (["report", "results", "--workers", "0"], "'0' is not a whole number from 1"),
@@ -147,10 +180,14 @@ def test_three_paintings_show_no_difference(results, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[2] == "SROCC   A -1.0000  B 1.0000  A - B -2.0000  (too few)"
     assert lines[4] == "        3 images are too few for intervals and tests, which take 10 or more"
-    for form in ("text", "markdown", "csv", "latex", "json"):
+    for form in ("table", "markdown", "csv", "latex", "json"):
         assert main(["report", "few", "--format", form]) == 0
         printed = capsys.readouterr().out
-        assert "(too few)" in printed and "0.002" not in printed
+        assert "0.002" not in printed
+        assert ("(too few)" in printed) == (form not in ("csv", "json"))
+    assert main(["report", "few", "--format", "json", "--table", "leaderboard"]) == 0
+    (board,) = json.loads(capsys.readouterr().out)
+    assert [(row["srocc"], row["srocc_low"]) for row in board["rows"][:2]] == [(1.0, None), (-1.0, None)]
 
 
 def test_an_outlier_is_named_by_compare(results, capsys):

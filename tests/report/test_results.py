@@ -10,9 +10,10 @@ from artquant_plugin.cli import main
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.metrics.agreement import evaluate
 from artquant_plugin.report.prediction_sources import parse_prediction_source
-from artquant_plugin.report.results_table import ResultRow, markdown_table, text_table
+from artquant_plugin.report.results_table import ResultRow, results_table
 from artquant_plugin.report.run_details import read_details
 from artquant_plugin.report.scatter import draw_scatter
+from artquant_plugin.report.table_formats import as_markdown, as_text
 from artquant_plugin.report.task_runs import read_runs
 
 
@@ -206,21 +207,22 @@ def test_a_results_file_of_another_form_is_as_none(results, tmp_path):
 
 def test_few_scores_are_called_too_few(tmp_path, capsys):
     write_samples(tmp_path / "m", "d", "baid", [sample(name, float(i), float(i)) for i, name in enumerate("abc")])
-    for options in ([], ["--markdown"]):
+    for options in ([], ["--format", "markdown"]):
         assert main(["results", str(tmp_path), *options]) == 0
         printed = capsys.readouterr().out
         assert "1.000 (too few)" in printed
         assert "m on baid: 3 pairs are too few for intervals and tests, which take 10 or more" in printed
-    assert main(["results", str(tmp_path), "--json"]) == 0
-    (row,) = json.loads(capsys.readouterr().out)
-    assert row["scores"]["srocc"] == {"value": 1.0, "low": None, "high": None}
-    assert row["scores"]["cautions"][0].startswith("3 pairs are too few")
+    assert main(["results", str(tmp_path), "--format", "json"]) == 0
+    content = json.loads(capsys.readouterr().out)
+    (row,) = content["rows"]
+    assert (row["srocc"], row["srocc_low"], row["srocc_high"]) == (1.0, None, None)
+    assert content["notes"][0].startswith("m on baid: 3 pairs are too few")
 
 
 def test_names_of_folders_control_no_terminal(tmp_path, capsys):
     write_samples(tmp_path / "\x1b[2Jm", "d", "baid", [sample("a", 9.0, 1.0), sample("b", 8.0, 2.0)])
     write_samples(tmp_path / "\x1b[2Jm", "e", "baid", [sample("a", 9.0, 1.0), sample("b", 8.0, 2.0)])
-    for options in ([], ["--markdown"], ["--json"]):
+    for options in ([], *(["--format", form] for form in ("markdown", "json", "csv", "latex"))):
         assert main(["results", str(tmp_path), *options]) == 0
         assert "\x1b" not in capsys.readouterr().out
 
@@ -245,7 +247,7 @@ def rows() -> list[ResultRow]:
 
 
 def test_a_table_shows_counts_before_figures():
-    header, first, second = text_table(rows()).splitlines()
+    header, first, second = as_text(results_table(rows())).splitlines()
     assert header.split()[:7] == ["task", "model", "prompt", "n", "scored", "failed", "missing"]
     # SROCC of ranks 123 and 132 is 0.5; deviations (-4, -1, 5)/3 and (-1, 1, 0): 1 / sqrt(42/9 · 2) = 0.327.
     # Filled: deviations of ranks 1, 2.5, 4, 2.5 and 1, 3, 2, 4 have products of sum 1.5; 1.5 / sqrt(4.5 · 5) = 0.316.
@@ -257,7 +259,7 @@ def test_a_table_shows_counts_before_figures():
 
 
 def test_markdown_escapes_bars_in_names():
-    lines = markdown_table(rows()).splitlines()
+    lines = as_markdown(results_table(rows())).splitlines()
     assert lines[1].count("---") == 13
     assert "x\\|y" in lines[2]
 
@@ -266,7 +268,7 @@ def test_an_interval_stands_beside_its_value():
     rng = np.random.default_rng(0)
     x = rng.normal(size=50)
     agreement = evaluate([str(i) for i in range(50)], x, x + 1, resamples=100)
-    assert "1.000 [1.000, 1.000]" in text_table([ResultRow("t", "m", {}, 0, agreement)])
+    assert "1.000 [1.000, 1.000]" in as_text(results_table([ResultRow("t", "m", {}, 0, agreement)]))
 
 
 def test_a_scatter_plot_has_a_dot_where_a_painting_is(tmp_path):

@@ -210,6 +210,6 @@ def test_the_line_for_a_local_model(home, tmp_path, capsys):
     for run in runs.values():
         assert len(run.ids) + len(run.unscored) == 5
     capsys.readouterr()  # what building and saving the model printed
-    assert main(["results", str(tmp_path / "results"), "--json"]) == 0
-    for row in json.loads(capsys.readouterr().out):
-        assert sum(row["failures"].values()) == 5
+    assert main(["results", str(tmp_path / "results"), "--format", "json"]) == 0
+    for row in json.loads(capsys.readouterr().out)["rows"]:
+        assert sum(row["failed_reasons"].values()) == row["failed"] == 5

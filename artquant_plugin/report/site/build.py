@@ -16,12 +16,14 @@ from artquant_plugin.common.files import atomic_write, names_file, remove_leftov
 from artquant_plugin.common.run_record import only_writer
 from artquant_plugin.report.analysis import Analysis
 from artquant_plugin.report.board_tables import tables
+from artquant_plugin.report.file_names import file_names
 from artquant_plugin.report.site.overview import table_one
 from artquant_plugin.report.site.page_pictures import Picture, remove_other_pictures, write_pictures
 from artquant_plugin.report.site.page_scripts import board_script, cases, text_scripts
 from artquant_plugin.report.site.page_templates import asset, page_environment, page_style
 from artquant_plugin.report.site.view import board_view, made_with, unpictured
-from artquant_plugin.report.table_formats import ENDINGS, FORMATS, Table
+from artquant_plugin.report.table_cells import Table
+from artquant_plugin.report.table_formats import ENDINGS, FORMATS
 
 INDEX, RECORD = "index.html", "report.json"
 LOCK = ".report.lock"  # held by the process that writes the report
@@ -77,7 +79,7 @@ def _write_parts(
     Returns:
         Lines of text about what was written, and the pictures of each board by the name of its page.
     """
-    slugs = _slugs([analysis.board.dataset for analysis in analyses])
+    slugs = file_names([analysis.board.dataset for analysis in analyses], taken=("index",))
     lines: list[str] = []
     shown: dict[str, list[Picture]] = {}
     scripts: dict[str, tuple[str, list[str]]] = {}
@@ -194,19 +196,3 @@ def _summary_line(analysis: Analysis, pictures: int, failed: Sequence[str]) -> s
     if failed:
         line += f"; {len(failed):,} could not be read, such as {failed[0]!r}"
     return line
-
-
-def _slugs(names: Sequence[str]) -> list[str]:
-    """A file name for each dataset, with a number where two would be the same or one would be that of the index."""
-    slugs: list[str] = []
-    for name in names:
-        slug = base = _slug(name)
-        number = 2
-        while slug in slugs or slug == "index":
-            slug, number = f"{base}-{number}", number + 1
-        slugs.append(slug)
-    return slugs
-
-
-def _slug(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-") or "dataset"

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from artquant_plugin.report.analysis import Analysis
-from artquant_plugin.report.board_tables import NONE, ordered, published_rows
+from artquant_plugin.report.board_tables import ordered, published_rows
 from artquant_plugin.report.published_figures import (
     PublishedFigures,
     dataset_note,
@@ -13,6 +13,7 @@ from artquant_plugin.report.published_figures import (
     same_method,
 )
 from artquant_plugin.report.site.page_cells import Cell, plain_cell, published_cell
+from artquant_plugin.report.table_cells import NONE
 
 
 def table_one(analyses: Sequence[tuple[Analysis, str]]) -> dict[str, Any]:

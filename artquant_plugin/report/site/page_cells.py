@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from artquant_plugin.metrics.agreement import FEWEST, Metric
-from artquant_plugin.report.board_tables import NONE
 from artquant_plugin.report.published_figures import PublishedFigures
 from artquant_plugin.report.results_table import number
+from artquant_plugin.report.table_cells import NONE
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,11 +11,9 @@ from artquant_plugin.metrics.agreement import FEWEST
 from artquant_plugin.metrics.pairwise_comparisons import Difference
 from artquant_plugin.report.analysis import Analysis, Breakdown, Evaluation, split_shift
 from artquant_plugin.report.board_tables import (
-    NONE,
     comparisons_table,
     how_compared,
     leaderboard,
-    measured_cells,
     model_cautions,
     ordered,
     p_value,
@@ -25,7 +23,7 @@ from artquant_plugin.report.boards import Board
 from artquant_plugin.report.published_figures import PublishedFigures
 from artquant_plugin.report.results_table import number
 from artquant_plugin.report.site.page_cells import Cell, axis, count_cell, figure_cell, metric_cell, published_cell
-from artquant_plugin.report.table_formats import Table
+from artquant_plugin.report.table_cells import NONE, Count, Table, cell_text
 from artquant_plugin.report.task_runs import OWN_PROMPT
 
 HEAT_STEPS = 10  # shades of a cell's background, from an SROCC of 0 to 1
@@ -41,7 +39,7 @@ def board_view(analysis: Analysis, slug: str) -> dict[str, Any]:
     board = analysis.board
     own, others = published_rows(analysis)
     evaluations = ordered(analysis.evaluations)
-    notes = list(leaderboard(analysis).notes)
+    notes = leaderboard(analysis).all_notes
     columns, rows = _without_empty_columns(_leaderboard_rows(evaluations, own, others))
     return {
         "slug": slug,
@@ -113,7 +111,6 @@ def _leaderboard_rows(
     )
     rows = []
     for evaluation in evaluations:
-        cells = measured_cells(evaluation)
         agreement = evaluation.agreement
         too_few = agreement is not None and agreement.too_few
         printed = own.get(evaluation.model.name)
@@ -128,7 +125,7 @@ def _leaderboard_rows(
                         f"{evaluation.failed:,}",
                         str(evaluation.failed),
                         "num",
-                        title=cells[2] if evaluation.failed else "",
+                        title=_failed(evaluation) if evaluation.failed else "",
                     ),
                     metric_cell(None if agreement is None else agreement.srocc, low, high, too_few=too_few),
                     metric_cell(None if agreement is None else agreement.plcc, low, high, too_few=too_few),
@@ -160,6 +157,12 @@ def _leaderboard_rows(
     return rows
 
 
+def _failed(evaluation: Evaluation) -> str:
+    """The number of paintings without a score, and the reasons."""
+    failed = Count(evaluation.model.failures)
+    return f"{failed.total:,} ({failed.listed()})"
+
+
 def _without_empty_columns(rows: list[dict[str, Any]]) -> tuple[list[tuple[str, str, str]], list[dict[str, Any]]]:
     """The columns that have a cell with content, and the rows with the cells of these columns alone."""
     kept = [place for place in range(len(COLUMNS)) if any(row["cells"][place].text != NONE for row in rows)]
@@ -176,23 +179,21 @@ def made_with(seed: int) -> list[tuple[str, str]]:
 
 def table_view(table: Table) -> dict[str, Any]:
     """What the template prints of a plain table."""
-    rows = [
-        [
-            Cell(
-                cell,
-                cell.casefold() if place < table.word_columns else "",
-                "" if place < table.word_columns else "num",
-            )
-            for place, cell in enumerate(row)
-        ]
-        for row in table.rows
-    ]
+    rows = []
+    for row in table.rows:
+        texts = [cell_text(cell, column) for cell, column in zip(row, table.columns, strict=True)]
+        rows.append(
+            [
+                Cell(text, text.casefold() if column.words else "", "" if column.words else "num")
+                for text, column in zip(texts, table.columns, strict=True)
+            ]
+        )
     return {
         "caption": table.title,
-        "header": table.header,
+        "header": [column.title for column in table.columns],
         "rows": rows,
-        "notes": table.notes,
-        "word_columns": table.word_columns,
+        "notes": table.all_notes,
+        "word_columns": sum(column.words for column in table.columns),
     }
 
 
