@@ -11,7 +11,7 @@ from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import IO, Any, NoReturn
 
 from artquant_plugin.bulk.images import NamedImage
 from artquant_plugin.bulk.inputs import ImageReference, Inputs, referenced
@@ -164,6 +164,20 @@ def describe_to_file(
                 file.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
         journal_path.unlink()
     return meter.close()
+
+
+def refuse_described(out: Path) -> NoReturn:
+    """Say that a file of descriptions is finished, and remove the journal that a kill at the very end has left.
+
+    Args:
+        out: the file, which exists.
+
+    Raises:
+        ArtQuantError: always; another one where another process writes the file.
+    """
+    with only_writer(out.with_name(f".{out.name}.lock"), out):
+        out.with_name(f".{out.name}.partial.jsonl").unlink(missing_ok=True)
+    raise ArtQuantError(f"'{out}' exists; pass --overwrite or another --out")
 
 
 def fill(

@@ -54,7 +54,9 @@ def run(args: argparse.Namespace) -> None:
     if args.out and args.out.suffix != ".jsonl":
         raise ArtQuantError(f"--out '{args.out}' does not end with .jsonl; descriptions are written as JSON lines")
     if args.out and args.out.exists() and not args.overwrite:
-        raise ArtQuantError(f"'{args.out}' exists; pass --overwrite or another --out")
+        from artquant_plugin.bulk.output_file import refuse_described
+
+        refuse_described(args.out)
     inputs = find_inputs(args.inputs, split=args.split)
     from artquant_plugin.bulk.checkpoint_engine import CheckpointEngine
     from artquant_plugin.bulk.rows import describe_rows

@@ -24,9 +24,9 @@ def tracker(tmp_path):
 
 @contextmanager
 def no_room():
-    """Files take ten bytes: a limit of file sizes stands for a full disk."""
+    """Files take 2 MB: a limit of file sizes stands for a full disk."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (10, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, before[1]))
     try:
         yield
     finally:
@@ -48,7 +48,7 @@ def test_what_is_whole_stays(tracker, tmp_path):
 def test_samples_on_a_full_disk_are_an_error_and_no_file(tracker, tmp_path, capsys):
     tracker.date_id = DATE
     with pytest.raises(SystemExit) as ended, no_room():
-        tracker.save_results_samples("t", [sample()])
+        tracker.save_results_samples("t", [sample() | {"doc_hash": "h" * 3_000_000}])
     assert ended.value.code not in (0, None)
     assert not list((tmp_path / "m").iterdir())
     assert "samples_t.jsonl' could not be written whole, and was removed" in capsys.readouterr().err
@@ -58,6 +58,7 @@ def test_figures_that_cannot_be_saved_are_printed(tracker, tmp_path, capsys):
     results = {
         "results": {"t": {"srocc,none": 0.7969, "alias": "t"}},
         "configs": {},
+        "long": "x" * 3_000_000,
         "versions": {"t": 1},
         "n-shot": {"t": 0},
         "higher_is_better": {"t": {"srocc": True}},
