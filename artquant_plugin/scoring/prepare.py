@@ -39,11 +39,11 @@ class PreparedPart(NamedTuple):
     """The model inputs of some images that are next to each other in a batch.
 
     Args:
-        count: the number of images, from 1.
+        images: the number of images, from 1.
         inputs: their model inputs, in their order.
     """
 
-    count: int
+    images: int
     inputs: dict[str, Any]
 
 

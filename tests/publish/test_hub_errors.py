@@ -276,7 +276,18 @@ def test_a_server_that_answers_with_a_list_is_one_line(desk, model, tmp_path):
     with ThreadingHTTPServer(("127.0.0.1", 0), Lists) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         finished = subprocess.run(
-            [sys.executable, "-m", "artquant_plugin", "publish", "model", str(model), "--repo", "me/x", "--dry-run"],
+            [
+                sys.executable,
+                "-m",
+                "artquant_plugin",
+                "publish",
+                "model",
+                str(model),
+                "--repo",
+                "me/x",
+                "--license",
+                "mit",
+            ],
             env=environment(f"http://127.0.0.1:{server.server_port}", tmp_path / "home", TOKEN),
             cwd=tmp_path,
             capture_output=True,
