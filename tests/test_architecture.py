@@ -54,7 +54,6 @@ ALLOWED = {
         "metrics",
         "publish",
         "report",
-        "scoring",
         "train",
         "train.rad",
     },

@@ -15,6 +15,7 @@ from artquant_plugin.common.machine import is_machine_fault, machine_error
 from artquant_plugin.common.paths import expanded
 from artquant_plugin.common.tables import TableRow, parquet_batches, read_table
 from artquant_plugin.common.text import one_line
+from artquant_plugin.data.picture_files import refuse_address
 
 IMAGE_COLUMN = "image"
 REMEDY = "pass --image-column or --id-column"  # for a column that is not there
@@ -277,6 +278,10 @@ def cell_image(value: Any, *, fallback: str, root: Path | None, name: Any = None
     if isinstance(value, bytes):
         return NamedImage(called or fallback, value)
     if isinstance(value, str) and value:
+        try:
+            refuse_address(value)
+        except ArtQuantError as error:
+            return NamedImage(called or value, error)
         if root is None:
             remote = ArtQuantError(f"image '{value}' is a path in a remote table; embed the images' bytes in it")
             return NamedImage(called or value, remote)

@@ -5,13 +5,15 @@ What is in the journal or in the finished file is never computed again.
 
 import csv
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import IO, Any, NoReturn
 
+from artquant_plugin.bulk.images import NamedImage
 from artquant_plugin.bulk.inputs import ImageReference, Inputs, referenced
 from artquant_plugin.bulk.meter import ScoreMeter, ScoreSummary
 from artquant_plugin.bulk.ranking import rank_key
@@ -92,7 +94,7 @@ def score_to_file(
         inputs: the images that are to be scored.
         engine: the checkpoint or server that gives the scores.
         out: a Parquet, CSV or JSON-lines file. While the run goes on, its rows are in a hidden journal beside it.
-        overwrite: remove earlier results and compute everything again.
+        overwrite: compute everything again, and replace earlier results when all of it is there.
         best_first: sort the rows by score, which holds all of them in memory; those of a finished file are sorted,
             too, and nothing is computed for it. Without it, the order of a finished file stays.
         show: whether to draw a progress bar, where there is a terminal.
@@ -105,13 +107,13 @@ def score_to_file(
     journal_path = out.with_name(f".{out.name}.partial.jsonl")
     with only_writer(out.with_name(f".{out.name}.lock"), out):
         now = made_from(inputs, engine)
+        replaces = overwrite and out.exists()
         if overwrite:
-            for path in (journal_path, out, record_path):  # the record last, since it is what says whose `out` is
-                path.unlink(missing_ok=True)
+            journal_path.unlink(missing_ok=True)
         remove_leftovers(out)
         remove_leftovers(record_path)
-        record = read_record(record_path)
-        if record is None and out.exists():
+        record = None if overwrite else read_record(record_path)
+        if record is None and out.exists() and not overwrite:
             raise ArtQuantError(
                 f"'{out}' exists and no record of a run is beside it; pass --overwrite or another --out"
             )
@@ -126,9 +128,15 @@ def score_to_file(
                     write_record(record_path, now, result=result | {"order": BEST_FIRST})
                 return ScoreSummary(rows=result["rows"], failed=result["failed"], finished=True, resorted=sort)
         refuse_other_rows(journal_path, now)
-        write_record(record_path, now)
+        if not replaces:
+            write_record(record_path, now)
         meter = ScoreMeter(inputs.count(), show=show)
-        complete(out, Journal(journal_path, now), engine, inputs.references(), meter, best_first=best_first)
+        journal = Journal(journal_path, now)
+        fill(journal, partial(score_rows, engine), inputs.references(), meter)
+        if replaces:  # until here the earlier file and its record stay; a record without a result names no rows
+            write_record(record_path, now)
+        rows = journal.read()
+        write_rows(out, engine.columns, sorted(rows, key=rank_key) if best_first else rows)
         summary = meter.close()
         result = {"rows": summary.rows, "failed": summary.failed, "seconds": round(summary.seconds, 1)}
         if best_first:
@@ -138,26 +146,75 @@ def score_to_file(
     return summary
 
 
-def complete(
+def describe_to_file(
+    inputs: Inputs,
+    rows_of: Callable[[Iterable[NamedImage]], Iterator[dict[str, Any]]],
+    now: MadeFrom,
     out: Path,
+    *,
+    overwrite: bool = False,
+) -> ScoreSummary:
+    """Describe everything into one file of JSON lines; an interrupted run is gone on with, as one that scores.
+
+    Args:
+        inputs: the images that are to be described.
+        rows_of: makes one row of each image of a stream, in order.
+        now: what the descriptions are made from; a journal of anything else is refused.
+        out: the file, which appears when all of its rows are there.
+        overwrite: forget the rows of an interrupted run.
+
+    Returns:
+        The counts; rows that have no description are its failed ones.
+
+    Raises:
+        ArtQuantError: the journal of an interrupted run was made from something else; another process writes the same
+            file; or there are no images.
+    """
+    journal_path = out.with_name(f".{out.name}.partial.jsonl")
+    with only_writer(out.with_name(f".{out.name}.lock"), out):
+        if overwrite:
+            journal_path.unlink(missing_ok=True)
+        remove_leftovers(out)
+        meter = ScoreMeter(None, show=False)
+        journal = Journal(journal_path, now)
+        fill(journal, rows_of, inputs.references(), meter, allow_empty=True)
+        with atomic_write(out) as file:
+            for row in journal.read():
+                file.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
+        journal_path.unlink()
+    return meter.close()
+
+
+def refuse_described(out: Path) -> NoReturn:
+    """Say that a file of descriptions is finished, and remove the journal that a kill at the very end has left.
+
+    Args:
+        out: the file, which exists.
+
+    Raises:
+        ArtQuantError: always; another one where another process writes the file.
+    """
+    with only_writer(out.with_name(f".{out.name}.lock"), out):
+        out.with_name(f".{out.name}.partial.jsonl").unlink(missing_ok=True)
+    raise ArtQuantError(f"'{out}' exists; pass --overwrite or another --out")
+
+
+def fill(
     journal: "Journal",
-    engine: ScoringEngine,
+    rows_of: Callable[[Iterable[NamedImage]], Iterator[dict[str, Any]]],
     references: Iterator[ImageReference],
     meter: ScoreMeter,
     *,
     allow_empty: bool = False,
-    best_first: bool = False,
 ) -> None:
-    """Bring a journal to the end of its images, then write the result file; the journal stays.
+    """Bring a journal to the end of its images.
 
     Args:
-        out: the result file that is to be completed.
-        journal: of that file; it may hold rows of an interrupted run.
-        engine: the checkpoint or server that gives the scores.
+        journal: of a result file; it may hold rows of an interrupted run.
+        rows_of: makes one row of each image of a stream, in order; each has a ``reason``.
         references: of all images of the file, including those whose rows the journal has.
         meter: counts the rows and draws the progress bar.
-        allow_empty: whether to write a file without rows; otherwise it is an error.
-        best_first: whether the rows of the file are sorted by score; those of the journal are in the input's order.
+        allow_empty: whether a journal may stay without rows; otherwise it is an error.
 
     Raises:
         ArtQuantError: there are no rows, or those of the journal were made from something else.
@@ -168,13 +225,11 @@ def complete(
         # The first image comes before the engine: a table without the image column is told before a model is loaded.
         first = next(images, None)
         if first is not None:
-            for row in score_rows(engine, chain([first], images)):
+            for row in rows_of(chain([first], images)):
                 journal.append(row)
                 meter.row(row)
         if not journal.rows and not allow_empty:
             raise ArtQuantError(EMPTY)
-        rows = journal.read()
-        write_rows(out, engine.columns, sorted(rows, key=rank_key) if best_first else rows)
 
 
 class Journal:

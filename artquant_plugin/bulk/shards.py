@@ -3,14 +3,23 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, count, islice
 from pathlib import Path
 from typing import Any
 
 from artquant_plugin.bulk.inputs import ImageReference, Inputs, references_of
 from artquant_plugin.bulk.meter import ScoreMeter, ScoreSummary
-from artquant_plugin.bulk.output_file import EMPTY, Journal, complete, made_from, read_rows, refuse_other_rows
-from artquant_plugin.bulk.rows import ScoreColumns, ScoreRow, ScoringEngine
+from artquant_plugin.bulk.output_file import (
+    EMPTY,
+    Journal,
+    fill,
+    made_from,
+    read_rows,
+    refuse_other_rows,
+    write_rows,
+)
+from artquant_plugin.bulk.rows import ScoreColumns, ScoreRow, ScoringEngine, score_rows
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.files import atomic_write, own_folder, remove_leftovers
 from artquant_plugin.common.machine import is_machine_fault, machine_error
@@ -207,7 +216,9 @@ def score_shard(
             made = path.is_file()
             if not made:
                 remove_leftovers(path)
-                complete(path, Journal(journal, now), engine, references, meter, allow_empty=True)
+                rows = Journal(journal, now)
+                fill(rows, partial(score_rows, engine), references, meter, allow_empty=True)
+                write_rows(path, engine.columns, rows.read())
             journal.unlink(missing_ok=True)
             if not made:
                 return

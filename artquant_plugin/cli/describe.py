@@ -1,14 +1,17 @@
 """`artquant describe`: describe images with a checkpoint, on the three levels of the paper."""
 
 import argparse
-import json
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from artquant_plugin.cli.idle_options import IdleOptions, add_idle_options
 from artquant_plugin.cli.options import add_scoring_option
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.text import visible
+
+if TYPE_CHECKING:
+    from artquant_plugin.bulk.images import NamedImage
 
 
 def add_parser(subparsers: Any) -> None:
@@ -55,14 +58,14 @@ def run(args: argparse.Namespace) -> None:
     if args.out and args.out.suffix != ".jsonl":
         raise ArtQuantError(f"--out '{args.out}' does not end with .jsonl; descriptions are written as JSON lines")
     if args.out and args.out.exists() and not args.overwrite:
-        raise ArtQuantError(f"'{args.out}' exists; pass --overwrite or another --out")
-    inputs = find_inputs(args.inputs, split=args.split)
-    from artquant_plugin.bulk.rows import describe_rows
-    from artquant_plugin.common.files import atomic_write, remove_leftovers
-    from artquant_plugin.common.run_record import only_writer
-    from artquant_plugin.scoring.scorer import ArtQuantScorer
+        from artquant_plugin.bulk.output_file import refuse_described
 
-    scorer = ArtQuantScorer.from_pretrained(
+        refuse_described(args.out)
+    inputs = find_inputs(args.inputs, split=args.split)
+    from artquant_plugin.bulk.checkpoint_engine import CheckpointEngine
+    from artquant_plugin.bulk.rows import describe_rows
+
+    engine = CheckpointEngine(
         args.model,
         scoring=args.scoring,
         base=args.base,
@@ -71,21 +74,23 @@ def run(args: argparse.Namespace) -> None:
         device=args.device,
         batch_size=args.batch_size,
     )
-    rows = describe_rows(scorer, inputs.images(), max_new_tokens=args.max_new_tokens)
+
+    def rows_of(images: Iterable["NamedImage"]) -> Iterator[dict[str, Any]]:
+        return describe_rows(engine.scorer, images, max_new_tokens=args.max_new_tokens)
+
     counts = {True: 0, False: 0}  # by whether an image has a description
     if args.out:
-        with only_writer(args.out.with_name(f".{args.out.name}.lock"), args.out):
-            remove_leftovers(args.out)
-            with atomic_write(args.out) as file:
-                for row in rows:
-                    counts[row["reason"] is None] += 1
-                    file.write(json.dumps(row, ensure_ascii=False) + "\n")
+        from artquant_plugin.bulk.output_file import describe_to_file, made_from
+
+        now = made_from(inputs, engine, {"max_new_tokens": args.max_new_tokens})
+        summary = describe_to_file(inputs, rows_of, now, args.out, overwrite=args.overwrite)
+        counts = {True: summary.rows - summary.failed, False: summary.failed}
         print(f"described {counts[True]:,}, failed {counts[False]:,}")
         if passed_over := inputs.passed_over():
             print(passed_over)
         print(args.out)
     else:
-        for row in rows:
+        for row in rows_of(inputs.images()):
             counts[row["reason"] is None] += 1
             text = visible(row["text"] if row["reason"] is None else row["reason"], keep="\n\t")
             print(f"{visible(row['path'])}\n{text}\n", flush=True)

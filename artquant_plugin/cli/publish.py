@@ -153,6 +153,7 @@ def _finish(args: argparse.Namespace, publication: Any, next_command: str) -> No
     if plan.others:
         print(f"{len(plan.others)} files of others stay: {', '.join(plan.others[:3])}")
     if args.dry_run:
+        publication.refuse_other_namespace()
         where = "exists" if plan.exists else f"would be made, {'private' if args.private else 'public'}"
         print(f"nothing was written; {plan.target.kind} {plan.target.name} {where}")
         return

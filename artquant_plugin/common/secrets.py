@@ -36,7 +36,9 @@ _TOKENS = re.compile(
 )
 _HEADER = re.compile(
     r"""(authorization["']?\s*[:=]\s*["']?(?:bearer|basic|token)\s+)[\w+/=.~-]+
-    |(\bbearer\s+(?=[\w+/=.~-]*\d))[\w+/=.~-]{8,}""",
+    |(\bbearer\s+(?=[\w+/=.~-]*\d))[\w+/=.~-]{8,}
+    |(\b(?:set-)?cookie["']?\s*[:=]\s*["']?)(?=[^\s"';]{1,200}=)[^\n"']+
+    |(\bauthorization["']?\s*[:=]\s*["']?(?:(?:digest|aws4[\w-]*)\s+(?=\w+=)|(?:apikey|negotiate|ntlm)\s+))[^\n]+""",
     re.IGNORECASE | re.VERBOSE,
 )
 # A password may hold "@" itself: the address of the server begins behind the last one in front of its path.
@@ -54,14 +56,24 @@ _IN_HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&apos;"
 
 # Arguments such as api_key=..., as commands and records write them in text or in JSON. The values of `max_tokens=9`,
 # `tokenizer=t` and the like are no secrets.
+# A name in the plural has several values, with blanks or commas between them; a cookie ends with its line.
 _NAMED = re.compile(
     r"""(?P<name>(?<![A-Za-z0-9_-])(?:[A-Za-z0-9_-]{0,60}[_-])?
-    (?:(?:api|access|secret|private|account|auth)?[_-]?keys?(?:[_-](?:id|env))?|(?:api|access|secret|private)keys?
-    |(?:\w{0,60}token)|secrets?|(?:\w{0,60}password)|passwd|pass|passphrase|pwd|credentials?|auth|authorization|cookie
+    (?:(?P<several>(?:api|access|secret|private|account|auth)?[_-]?keys|secrets|passwords|credentials)
+    |(?P<cookie>cookies?)
+    |(?:api|access|secret|private|account|auth)?[_-]?key(?:[_-](?:id|env))?
+    |(?:\w{0,60}token)|secret|(?:\w{0,60}password)|passwd|pass|passphrase|pwd|credential|auth|authorization
     |signature|sig)
-    ["']?\s*[=:]\s*|(?<!\S)--?(?:[a-z]{1,20}[_-])?(?:api[_-]?keys?|token|password|secret)\s+(?!-))
+    ["']?\s*[=:]\s*
+    |(?<!\S)--?(?:[a-z]{1,20}[_-])?(?:(?P<several_options>api[_-]?keys|passwords|secrets)
+    |api[_-]?key|token|password|secret)\s+(?!-))
     (?P<value>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|\[[^\[\]]*\]|\{[^{}]*\}|\([^()]*\)
-    |(?:(?:bearer|basic)\s+)?[^,;&}\]\s]+(?:[;|](?![\w-]{1,60}\s*[=:])[^,;&}\]\s]+)*)""",
+    |(?(cookie)[^\n"']+|(?!))
+    |(?:(?:digest|aws4[\w-]*)\s+[^\n]+
+    |(?:(?:bearer|basic|token|apikey|api-key|negotiate|ntlm)\s+)?[^,;&}\]\s]+
+    (?:[;|](?![\w-]{1,60}\s*[=:])[^,;&}\]\s]+
+    |(?(several)[ \t,;|]+(?!["']?[\w.-]{1,60}["']?\s*[=:]|-)[^,;&}\]\s]+|(?!))
+    |(?(several_options)[ \t,;|]+(?!["']?[\w.-]{1,60}["']?\s*[=:]|-)[^,;&}\]\s]+|(?!)))*))""",
     re.IGNORECASE | re.VERBOSE,
 )
 
@@ -102,7 +114,7 @@ def without_keys(text: str, keys: Iterable[str | None] = ()) -> str:
             for value in _in_base64(key):
                 text = text.replace(value, MASK)
     text = _TOKENS.sub(MASK, text)
-    text = _HEADER.sub(rf"\1\2{MASK}", text)
+    text = _HEADER.sub(rf"\1\2\3\4{MASK}", text)
     text = _UNMISTAKABLE.sub(rf"\1{MASK}", text)
     return _PASSWORD.sub(rf"\1{MASK}@", text)
 

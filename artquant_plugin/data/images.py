@@ -4,7 +4,7 @@ import io
 import re
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib import import_module
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, BinaryIO, Literal
@@ -28,6 +28,9 @@ from artquant_plugin.data.picture_kinds import OPENED, FileKind, is_cut_short, k
 
 # Beyond it, decoding takes seconds whatever the form; the largest scans of museums stay below.
 MAX_PIXELS = 200_000_000
+# Pictures that take more are decoded one after the other, whatever the number of threads. In bytes; a picture of 30
+# megapixels takes as much.
+DECODED_TOGETHER = 2**28
 
 Handling = Literal["as_shown", "as_stored"]
 # A file, a file's content, a picture that was opened already, the numbers of one, or the error that says why there is
@@ -97,9 +100,9 @@ def open_image(
             if stored[0] * stored[1] > max_pixels:
                 raise _too_large(name, f"{stored[0]} x {stored[1]}", max_pixels)
             _decode_at_a_fraction(image, longest_side)
-            _refuse_memory(name, image, head, stored)
-            image.load()
-            return _as_rgb(image, handling)
+            with _alone_if_large(_needed_memory(name, image, head, stored)):
+                image.load()
+                return _as_rgb(image, handling)
     except (ArtQuantError, MachineError):
         raise
     except Image.DecompressionBombError as error:
@@ -213,7 +216,12 @@ def _decode_at_a_fraction(image: Any, longest_side: int | None) -> None:
         image.draft(image.mode, (width // side, height // side))
 
 
-def _refuse_memory(name: str, image: Any, head: bytes, stored: tuple[int, int]) -> None:
+def _needed_memory(name: str, image: Any, head: bytes, stored: tuple[int, int]) -> int:
+    """The bytes that decoding a picture takes.
+
+    Raises:
+        ImageError: they are more than the limit.
+    """
     needed, limit = decoding_bytes(image, head, stored[0] * stored[1]), memory_limit()
     if needed > limit:
         raise ImageError(
@@ -221,6 +229,14 @@ def _refuse_memory(name: str, image: Any, head: bytes, stored: tuple[int, int]) 
             f"{image.format}, more than {limit / 2**30:g}; scale it down, or set {MEMORY_VARIABLE} to more GiB",
             "too_large",
         )
+    return needed
+
+
+@contextmanager
+def _alone_if_large(needed: int) -> Iterator[None]:
+    """Have a picture that takes much memory decoded while no other such picture is, in the threads of this process."""
+    with _large_lock if needed > DECODED_TOGETHER else nullcontext():
+        yield
 
 
 def _too_large(name: str, size: str, max_pixels: int) -> ImageError:
@@ -280,6 +296,7 @@ def _looked_through(source: Path | str | bytes) -> tuple[FileKind, bool, int]:
     return kind, is_cut_short(kind, head, tail, size), size
 
 
+_large_lock = threading.Lock()
 _rules_lock = threading.Lock()
 _decoding = 0
 _rules_before: tuple[bool, int | None, int] = (False, None, 0)
@@ -313,9 +330,9 @@ def _set_rules(truncated: bool, pixels: int | None, text: int) -> None:
 
 
 def after_fork() -> None:
-    """Make the lock anew in a process that was forked while another thread decoded."""
-    global _rules_lock, _decoding
-    _rules_lock, _decoding = threading.Lock(), 0
+    """Make the locks anew in a process that was forked while another thread decoded."""
+    global _large_lock, _rules_lock, _decoding
+    _large_lock, _rules_lock, _decoding = threading.Lock(), threading.Lock(), 0
 
 
 def _as_rgb(image: Image.Image, handling: Handling) -> Image.Image:

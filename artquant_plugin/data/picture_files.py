@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 
 from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.locations import is_remote
 from artquant_plugin.common.machine import is_machine_fault, machine_error
 from artquant_plugin.common.text import one_line
 from artquant_plugin.data.picture_kinds import HEAD_BYTES, FileKind, kind_of
@@ -35,6 +36,23 @@ class ImageError(ArtQuantError):
     def __reduce__(self) -> tuple[type["ImageError"], tuple[str, Reason]]:
         """Travel between processes with the reason."""
         return ImageError, (str(self), self.reason)
+
+
+def refuse_address(name: str) -> None:
+    """Refuse an address in the place of a file's path; pictures are read from files and fetched from nowhere.
+
+    Args:
+        name: what a table names as the image, such as ``http://host/a.jpg`` or ``hf://datasets/owner/name/a.jpg``.
+
+    Raises:
+        ImageError: it is an address.
+    """
+    if is_remote(name):
+        raise ImageError(
+            f"image {name!r} is an address, and addresses in tables are not fetched; download the image, and write "
+            "the path of its file",
+            "missing",
+        )
 
 
 def open_picture_file(path: Path) -> BinaryIO:

@@ -21,6 +21,7 @@ from typing import Any
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.environment.startup import check_versions, errors_end_evaluation
 from artquant_plugin.harness.response_cache import patch_response_cache
+from artquant_plugin.harness.saved_results import patch_evaluation_tracker
 
 MODEL_ID, PYIQA_ID = "artquant", "pyiqa"
 OWN_QUESTION = (MODEL_ID, PYIQA_ID)  # models that do not read a task's question to score a painting
@@ -76,6 +77,7 @@ def _patch_task_manager(module: ModuleType) -> None:
     from artquant_plugin.harness import own_tasks  # needs numpy, which our entry point does not wait for
 
     patch_response_cache(importlib.import_module("lmms_eval.caching.response_cache"))
+    patch_evaluation_tracker(importlib.import_module("lmms_eval.loggers.evaluation_tracker"))
     original = module.TaskManager.initialize_tasks
     if getattr(original, "_artquant", False):
         return

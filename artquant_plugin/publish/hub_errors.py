@@ -102,7 +102,7 @@ def hub_errors(target: Target, *, writes: bool = False) -> Iterator[None]:
         raise ArtQuantError(
             f"{where} cannot be looked up while HF_HUB_OFFLINE is set; unset it, and run the same command again"
         ) from error
-    except (KeyError, TypeError) as error:  # the Hub's client raises them for an answer of unknown form
+    except (KeyError, TypeError, AttributeError) as error:  # of the Hub's client, for an answer of unknown form
         raise ArtQuantError(
             f"the server at {hub_message(ENDPOINT)} does not answer for {where} as the Hub does "
             f"({hub_message(repr(error))}); look at HF_ENDPOINT, and at a proxy between this machine and the Hub"

@@ -222,6 +222,24 @@ class Publication:
             state.head,
         )
 
+    def refuse_other_namespace(self) -> None:
+        """Look whether the token may write into the repository's namespace, which only a request that writes shows.
+
+        Raises:
+            ArtQuantError: there is no token; the namespace is neither the token's user nor one of their organisations;
+                or the Hub does not answer, or refuses.
+        """
+        target = self._target
+        with hub_errors(target, writes=True):
+            account = _api().whoami()
+            names = [account["name"], *(each["name"] for each in account.get("orgs", []))]
+        namespace = target.name.partition("/")[0]
+        if namespace.lower() not in [name.lower() for name in names]:
+            raise ArtQuantError(
+                f"you may not write to {target.kind} {target.name!r}: the token is that of {listed(names)}; name a "
+                f"repository of your own, such as {names[0]}/{target.name.partition('/')[2]}, or use another token"
+            )
+
     def run(self, message: str, say: Say) -> PublishedCommit:
         """Publish: create the repository if need be, send the files that differ in one commit, and tag it.
 

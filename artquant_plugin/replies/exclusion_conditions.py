@@ -26,6 +26,10 @@ _EXAMPLE = _pattern(
     rf"|like)\b[^.!?\n]{{0,20}}"
     rf"[:\s'\"]*\Z"
 )
+_IMAGINED = _pattern(
+    rf"{WORD_START}(?:{words.IMAGINED}){WORD_END}(?:[\s_-]+[^\W\d_]+)?(?:[ \t_'\"`(\[{{<>|=*-]|[:>{{]\s)*\Z"
+)
+_KEY_IN_FRONT = re.compile(r"(?P<key>[^\W\d][\w -]{0,60})['\"]?\s*[:=]\s*[{\[(]+\s*['\"]?\Z")
 _NUMBERED = _pattern(rf"(?<!this )(?<!the )(?<!that )(?<!your )(?:{words.NUMBERED})\s*#?\s*\Z")
 _LETTERED = re.compile(r"\b[B-Z]\s*[:=]\s*\Z|\sA\s*[:=]\s*\Z")  # "Score A: 7"
 _LIST_NUMBER = re.compile(r"\d{1,2}[.)]\s+\S")
@@ -101,6 +105,9 @@ _POSSIBLE = _pattern(r"\b(?:could|might|may)\b")
 _TEXT_ENDS = re.compile(r"[ \n.]*\Z")
 _SUM_GOES_ON = _pattern(
     r"\s*(?:[+×÷→]|->|=>)\s*\(?(?:[^\W\d]+[ :]*){0,2}\d|\s*=\s*\d"
+    # "8 - too dark = 6", "8, too dark: 6": a remark stands in the place of what is taken away.
+    r"|[^\S\n]*(?:[-–−+,;(]|minus|plus|less)[^\d\n:=]{1,60}(?:\d[\d.,]*[^\d\n:=]{1,60})?(?:=|≈|→|->|=>)\s*\d"
+    r"|[^\S\n]*[-–−+][^\S\n][^\d\n:=.;]{1,60}:\s*\d"
     r"|[\s,(]*(?:but|and|with)?[\s,]*(?:i\s+)?(?:minus|plus|less|deduct\w*|subtract\w*|tak(?:e|ing) (?:off|away)"
     r"|add(?:ing)?|lose|losing)\s+(?:only\s+)?(?:an?\s+)?(?:\d|half|point)"
 )
@@ -259,6 +266,18 @@ def is_the_top_of_the_scale(statement: Statement) -> bool:
     )
 
 
+def is_of_an_imagined_painting(statement: Statement) -> bool:
+    """Words in front of the number, or a remark on it, say that it rates a painting that the model imagines."""
+    note = statement.note.strip()
+    return _IMAGINED.search(statement.before(60)) is not None or _IMAGINED.fullmatch(note) is not None
+
+
+def stands_under_another_key(statement: Statement) -> bool:
+    """The number stands in braces behind a key that does not name the answer: ``{'alternative': {'score': 4}}``."""
+    key = _KEY_IN_FRONT.search(statement.before(80))
+    return key is not None and not names_the_answer(key["key"])
+
+
 def is_money_a_power_or_a_probability(statement: Statement) -> bool:
     """The number is a price, the base of a power, or part of an event whose probability is given: "P(score=7)"."""
     number = statement.number
@@ -339,7 +358,15 @@ def introduces_something_else(before: str) -> bool:
     """
     before = _FENCE.sub("", before)
     sentence = _SENTENCES.split(before.rstrip())[-1]
-    announced = (_EXAMPLE, _ASPECT_BEFORE, _ASPECT_IN_SENTENCE, _EARLIER, _RATERS_BEFORE_LABEL, _REPORT_BEFORE)
+    announced = (
+        _EXAMPLE,
+        _IMAGINED,
+        _ASPECT_BEFORE,
+        _ASPECT_IN_SENTENCE,
+        _EARLIER,
+        _RATERS_BEFORE_LABEL,
+        _REPORT_BEFORE,
+    )
     without_colon = f"{sentence.rstrip(' :')} "
     return _speaks_of_other_paintings(without_colon) or any(
         pattern.search(text) for pattern in announced for text in (without_colon, before)
@@ -357,12 +384,45 @@ def takes_back(behind: str) -> bool:
 
 
 def names_something_else(name: str) -> bool:
-    """Whether a name, such as a key of a JSON object, is that of an aspect, of a rater, of an example or of a draft.
+    """Whether a name is that of an aspect, a rater, an example, a draft, or another or an imagined painting.
+
+    Args:
+        name: the value of a key such as ``type``, or a key itself with its words apart.
 
     Example:
         >>> names_something_else("visitors"), names_something_else("result")
         (True, False)
     """
     return any(
-        pattern.search(f"{name} ") for pattern in (_ASPECT, _RATERS_BEFORE_LABEL, _EARLIER, _EXAMPLE, _OTHER_PAINTING)
+        pattern.search(f"{name} ")
+        for pattern in (_ASPECT, _RATERS_BEFORE_LABEL, _EARLIER, _EXAMPLE, _OTHER_PAINTING, _IMAGINED)
     )
+
+
+def names_the_answer(key: str) -> bool:
+    """Whether the name of an object says that a score within it is the answer about the painting.
+
+    Any other name may be that of another painting, of a condition or of a rater, which no list of names exhausts.
+
+    Args:
+        key: a key of an object, in any spelling of its words ("thisPainting", "final-result").
+
+    Example:
+        >>> names_the_answer("finalResult"), names_the_answer("mona_lisa"), names_the_answer("painting_2")
+        (True, False, False)
+    """
+    parts = key_words(key)
+    return bool(parts) and all(part in words.ANSWER_KEYS for part in parts)
+
+
+_WORDS_OF_KEY = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+|[^\W\d_a-zA-Z]+")
+
+
+def key_words(key: str) -> list[str]:
+    """The words of a key in lower case, of its first 60 characters.
+
+    Example:
+        >>> key_words("finalScore_2")
+        ['final', 'score', '2']
+    """
+    return [part.lower() for part in _WORDS_OF_KEY.findall(key[:60])]

@@ -109,6 +109,20 @@ EXCLUSIONS = (
         ("Final score: 5",),
     ),
     Exclusion(
+        "the score of a painting that is only imagined",
+        "of something else",
+        conditions.is_of_an_imagined_painting,
+        ("Alternative score: 4", "Ideal painting: score: 10", "Score (alternative): 4", "counterfactual:\n score: 4"),
+        ("The alternative would be dull. Score: 4", "It has potential, score: 4"),
+    ),
+    Exclusion(
+        "a score in braces under another key",
+        "of something else",
+        conditions.stands_under_another_key,
+        ("{'mona_lisa': {'score': 4}}", "{brighter: {score: 4}}"),
+        ("{'result': {'score': 4}}", "{'score': 4}"),
+    ),
+    Exclusion(
         "another painting's score",
         "of something else",
         conditions.is_of_another_painting,

@@ -10,9 +10,15 @@ from typing import Any
 from artquant_plugin.common.json_text import json_values
 from artquant_plugin.common.text import one_line
 from artquant_plugin.replies import vocabulary as words
-from artquant_plugin.replies.exclusion_conditions import introduces_something_else, names_something_else, takes_back
+from artquant_plugin.replies.exclusion_conditions import (
+    introduces_something_else,
+    key_words,
+    names_something_else,
+    names_the_answer,
+    takes_back,
+)
 from artquant_plugin.replies.level_words import read_level
-from artquant_plugin.replies.prose import read_prose
+from artquant_plugin.replies.prose import read_value
 from artquant_plugin.replies.reply import DETAIL_WIDTH, ParsedReply, within
 from artquant_plugin.replies.text import plain
 
@@ -58,8 +64,8 @@ _SUBJECT_KEYS = {
     "type",
 }
 _SUBJECT_KEYS |= {"stage", "step", "kind", "title", "category", "subject", "painting", "image", "note", "comment"}
+_SUBJECT_KEYS |= {"artwork", "work", "item", "id", "case", "scenario", "version", "variant", "condition", "context"}
 _WHOLE = re.compile(r"overall|final|total|aesthetics?|quality|score|rating|painting|whole", re.IGNORECASE)
-_WORDS_OF_KEY = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+|[^\W\d_a-zA-Z]+")
 _REVISED = re.compile(
     rf"(?<![^\W\d_])(?:{words.REVISED}|{words.FINAL}|no|sorry)(?![^\W\d_])|{words.FINAL_CJK}", re.IGNORECASE
 )
@@ -92,9 +98,9 @@ def read_object(
     """The score of the JSON objects of a reply that have one.
 
     The key is ``score``, ``rating``, ``overall_score`` or one like them, in upper or lower case; ``final_score`` goes
-    before the others, and keys such as ``initial_score`` or ``visitor_rating`` name other scores. The object with the
-    key may stand inside another object or a list. An object that is introduced as an example, as an aspect's, as
-    somebody else's or as an earlier answer is passed over.
+    before the others, and keys such as ``initial_score`` or ``visitor_rating`` name other scores. The object with
+    the key may stand inside a list, or inside another object under keys such as ``result``. An object that is
+    introduced as an example, as an aspect's, as somebody else's or as an earlier answer is passed over.
 
     Args:
         text: the reply without what the model thought.
@@ -179,7 +185,7 @@ def _read_value(
         )
     if isinstance(score, str):
         written = plain(score).strip()
-        reply = read_prose(f"score: {written}", score_range) or read_level(written, score_range, level_values)
+        reply = read_value(written, score_range) or read_level(written, score_range, level_values)
         return reply or ParsedReply(reason="malformed", detail=one_line(f"score {score!r}", DETAIL_WIDTH))
     if isinstance(score, bool) or not isinstance(score, int | float):
         return ParsedReply(reason="malformed", detail=one_line(f"score {score!r}", DETAIL_WIDTH))
@@ -204,7 +210,7 @@ def _other_scale(content: Mapping[str, Any], high: float) -> str | None:
     Such a score is not converted in proportion, since that would be a guess.
     """
     for key, item in content.items():
-        parts = set(_key_words(key))
+        parts = set(key_words(key))
         if parts & _SCALE_WORDS and not parts & _LAST_WORDS and not _names_the_score(parts):
             numbers = re.findall(r"\d+(?:\.\d+)?", str(item)[:100])
         elif isinstance(item, str):
@@ -235,11 +241,11 @@ def _scored_objects(value: Any, *, within_something_else: bool = False) -> Itera
     if isinstance(value, dict):
         values = _values_of_score_keys(value)
         if values:
-            content = {"_".join(_key_words(key)): item for key, item in value.items()}
+            content = {"_".join(key_words(key)): item for key, item in value.items()}
             yield _ScoredObject(content, values, within_something_else or _is_something_else(content))
             return
         for key, item in value.items():
-            other = within_something_else or names_something_else(" ".join(_key_words(key)))
+            other = within_something_else or not names_the_answer(key)
             yield from _scored_objects(item, within_something_else=other)
     elif isinstance(value, list):
         for item in value:
@@ -250,7 +256,7 @@ def _values_of_score_keys(content: Mapping[str, Any]) -> list[Any]:
     """The values of the keys for the painting's score: of those with a word of `_LAST_WORDS` if any, else of all."""
     named: dict[bool, list[Any]] = {True: [], False: []}
     for key, item in content.items():
-        parts = set(_key_words(key))
+        parts = set(key_words(key))
         if _names_the_score(parts):
             if not isinstance(item, dict | list) or parts == {"score"}:
                 named[bool(parts & _LAST_WORDS)].append(item)
@@ -262,13 +268,13 @@ def _names_the_score(parts: set[str]) -> bool:
     return bool(parts & _SCORE_WORDS) and parts <= _SCORE_WORDS | _PAINTING_WORDS | _LAST_WORDS
 
 
-def _key_words(key: str) -> list[str]:
-    return [part.lower() for part in _WORDS_OF_KEY.findall(key[:60])]
-
-
 def _is_something_else(content: Mapping[str, Any]) -> bool:
     """Whether a value in the object says that its score rates an aspect, or is a rater's, a draft or an example."""
     for key, item in content.items():
+        if item is True and names_something_else(key.replace("_", " ")):  # "is_example": true
+            return True
+        if key in _SUBJECT_KEYS and isinstance(item, int) and names_something_else(f"{key} {item}"):  # "painting": 2
+            return True
         if not isinstance(item, str) or len(item) > 60:
             continue
         if key in _ASPECT_KEYS and not _WHOLE.search(item):

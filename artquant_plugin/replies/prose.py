@@ -46,6 +46,7 @@ _TOP_BEHIND = re.compile(
     r"[\s,;/(|]*(?:total|max(?:imum)?|possible)(?: possible)?(?: scores?| points?)?\s*[:=|]\s*(?P<top>\d+)(?![\d.,])",
     re.IGNORECASE,
 )
+_WAS = re.compile(r"\s*(?:was|formerly|previously|before|up from|down from)\b", re.IGNORECASE)  # "7.5 (was 6)"
 _FINAL = re.compile(rf"{WORD_START}(?:{words.FINAL}){WORD_END}|{words.FINAL_CJK}", re.IGNORECASE)
 _REVISED = re.compile(rf"{WORD_START}(?:{words.REVISED})", re.IGNORECASE)
 _REVISED_TO = re.compile(
@@ -92,6 +93,37 @@ def read_prose(text: str, score_range: tuple[float, float]) -> ParsedReply | Non
         return ParsedReply(reason="ambiguous", detail=one_line(f"of something else only: {told}", DETAIL_WIDTH))
     own = [each for each in statements if not any(exclusion.applies(each) for exclusion in _YIELDING)] or statements
     return _score_that_counts(_one_per_number(own), score_range)
+
+
+def read_value(text: str, score_range: tuple[float, float]) -> ParsedReply | None:
+    """The score of a text that is the value of a key for the score: "7.5", "7/10", "7 on a scale of 1 to 10".
+
+    Args:
+        text: the value, as `artquant_plugin.replies.text.plain` has simplified it.
+        score_range: lowest and highest score of the dataset.
+
+    Returns:
+        As `read_prose`; ambiguous, too, where another number than the ends of a scale follows the first one, which may
+        be what comes out of it.
+
+    Example:
+        >>> read_value("8, but dark, so 6", (0, 10)).reason
+        'ambiguous'
+    """
+    reply = read_prose(f"score: {text}", score_range)
+    if reply is None or reply.score is None:
+        return reply
+    text = _WORKED_OUT.sub("", _BETWEEN.sub(r"\1-", text))
+    numbers = find_numbers(text)
+    end = numbers[0].end if numbers else 0
+    behind = _TOP_BEHIND.match(text, end) or _SCALE_BEHIND.match(text, end)
+    if behind is not None:
+        remark = behind["scale"] or behind["note"] if behind.re is _SCALE_BEHIND else ""
+        if not remark or _scale_in(remark) is not None or _WAS.match(remark):
+            end = behind.end()
+    if any(number.start >= end for number in numbers[1:]):
+        return ParsedReply(reason="ambiguous", detail=one_line(f"several numbers: {text}", DETAIL_WIDTH))
+    return reply
 
 
 def _one_per_number(statements: Sequence[Statement]) -> list[tuple[Statement, Scale]]:

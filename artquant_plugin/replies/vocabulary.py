@@ -162,6 +162,23 @@ CONDITIONAL = (
 )
 # Words for a picture that a number may follow: "painting 3".
 NUMBERED = r"painting|image|picture|artwork|work|piece|\bno\.?|bild|gemälde|peinture|obra|dipinto"
+# Words of the names that objects around a score have where it is the answer's: {"result": {"score": 7}}.
+ANSWER_KEYS = frozenset(
+    "the my this that your of for and to in 0 1 answer answers result results response responses reply output "
+    "outputs evaluation evaluations assessment assessments rating ratings score scores scoring grade grading "
+    "judgment judgement judgments verdict analysis review reviews critique opinion appraisal conclusion "
+    "summary report estimate prediction predictions predicted estimated final overall total whole global "
+    "painting paintings image images picture artwork artworks art work works piece aesthetic aesthetics "
+    "quality beauty data content message json object item items value values metadata info information details "
+    "payload body return returned arguments parameters params input function tool call name properties model "
+    "assistant completion choices task title artist artquant".split()
+)
+# Words for a painting that the model only imagines or compares this one with.
+IMAGINED = (
+    r"alternat(?:ives?|e)|counterfactual\w*|hypothe(?:tical\w*|sis)|imagin(?:ed|ary)|fictional|ideal|potential|reference"
+    r"|comparisons?|compared|benchmark|target|goal|unlike|contrast|(?:improved|brighter|darker|restored|edited|better"
+    r"|worse|modified)(?: version)?|variants?|versions?|scenarios?|similar|would be|what if"
+)
 EXAMPLE = (
     r"for (?:example|instance)|examples?|e\.g\.|such as|something like|looks? like(?: this)?|like this|sample"
     r"|template|placeholder"

@@ -20,33 +20,60 @@ from artquant_plugin.common.machine import is_machine_fault, machine_error
 from artquant_plugin.common.text import one_line
 from artquant_plugin.common.workers import end_with_parent
 from artquant_plugin.data import images
+from artquant_plugin.data.image_memory import LARGEST_KEPT
 from artquant_plugin.data.images import Handling, ImageError, ImageSource, open_image, source_name
 from artquant_plugin.scoring.batching import Batch
 
 BATCHES_PER_WORKER = 2  # batches that each worker process keeps ready
 THREADS = 2  # without worker processes; decoding and scaling release the interpreter's lock
 FEWEST_BATCHES = 3  # fewer batches are prepared sooner by threads than processes start
+# Pixels of the opened pictures from which on they are made into inputs before the next one is opened. A processor
+# holds them once more as arrays, so that this is half a gigabyte.
+PIXELS_AT_ONCE = LARGEST_KEPT
 MAX_WORKERS = 12  # the largest default; each process opens and scales some 70 images of 1024 pixels a second
 
 MakeInputs = Callable[[list[Image.Image]], dict[str, Any]]
+
+
+class PreparedPart(NamedTuple):
+    """The model inputs of some images that are next to each other in a batch.
+
+    Args:
+        images: the number of images, from 1.
+        inputs: their model inputs, in their order.
+    """
+
+    images: int
+    inputs: dict[str, Any]
 
 
 class PreparedBatch(NamedTuple):
     """The model inputs of one batch.
 
     Args:
-        inputs: model inputs of the images that could be opened and processed, in their order; None without any.
-        errors: one entry per image of the batch: its error, or None for an image in `inputs`.
+        parts: model inputs of the images that could be opened and processed, in their order: one part, unless the
+            batch holds more than `PIXELS_AT_ONCE` pixels and the inputs of its parts differ in shape; none without
+            any image.
+        errors: one entry per image of the batch: its error, or None for an image in one of the parts.
         seconds: the time that opening and processing took, in seconds.
     """
 
-    inputs: dict[str, Any] | None
+    parts: list[PreparedPart]
     errors: list[ArtQuantError | None]
     seconds: float
+
+    @property
+    def inputs(self) -> dict[str, Any] | None:
+        """The model inputs of all images where they are in one part; None without any image."""
+        assert len(self.parts) < 2, "the parts of this batch have inputs of their own"
+        return self.parts[0][1] if self.parts else None
 
 
 class Preparer:
     """Opens the images of a batch and makes model inputs of them; an image that fails does not affect the others.
+
+    Pictures of `PIXELS_AT_ONCE` pixels together are made into inputs before further ones are opened, so that memory
+    does not grow with the batch. Processors treat each image by itself, so that the inputs are the same.
 
     Args:
         make_inputs: makes model inputs, on the CPU, of a list of RGB images.
@@ -67,7 +94,33 @@ class Preparer:
             MachineError: this machine does not let an image be read, or has too little memory.
         """
         started = time.perf_counter()
-        opened: list[Image.Image | ArtQuantError] = [self._opened(source) for source in sources]
+        parts: list[PreparedPart] = []
+        errors: list[ArtQuantError | None] = []
+        held: list[tuple[Image.Image | ArtQuantError, ImageSource]] = []
+        pixels = 0
+        for source in sources:
+            if pixels >= PIXELS_AT_ONCE:
+                self._make_part(held, parts, errors)
+                held, pixels = [], 0
+            image = self._opened(source)
+            held.append((image, source))
+            if isinstance(image, Image.Image):
+                pixels += image.width * image.height
+            del image
+        self._make_part(held, parts, errors)
+        return PreparedBatch(_joined(parts), errors, time.perf_counter() - started)
+
+    def _make_part(
+        self,
+        held: list[tuple[Image.Image | ArtQuantError, ImageSource]],
+        parts: list[PreparedPart],
+        errors: list[ArtQuantError | None],
+    ) -> None:
+        """Add the model inputs of some images to the parts, where there are any, and an entry for each to the errors.
+
+        The list of images is emptied, so that none of them is held any longer.
+        """
+        opened = [image for image, _ in held]
         good = [image for image in opened if isinstance(image, Image.Image)]
         inputs = None
         try:
@@ -75,11 +128,13 @@ class Preparer:
         except (ValueError, RuntimeError, ArithmeticError, IndexError, MemoryError) as error:
             if is_machine_fault(error):
                 raise machine_error(error, "a batch of images cannot be prepared") from error
-            opened = [self._processable(image, source) for image, source in zip(opened, sources, strict=True)]
+            opened = [self._processable(image, source) for image, source in held]
             good = [image for image in opened if isinstance(image, Image.Image)]
             inputs = self.make_inputs(good) if good else None
-        errors = [image if isinstance(image, ArtQuantError) else None for image in opened]
-        return PreparedBatch(inputs, errors, time.perf_counter() - started)
+        held.clear()
+        errors.extend(image if isinstance(image, ArtQuantError) else None for image in opened)
+        if inputs is not None:
+            parts.append(PreparedPart(len(good), inputs))
 
     def _opened(self, source: ImageSource) -> Image.Image | ImageError:
         try:
@@ -102,6 +157,26 @@ class Preparer:
                 f"({reason}); crop or scale it"
             )
         return image
+
+
+def _joined(parts: list[PreparedPart]) -> list[PreparedPart]:
+    """All parts as one, where their inputs have the same shapes and so are those that the whole batch would have.
+
+    Inputs of other shapes would have been padded in a way that the processor alone knows; the parts stay apart.
+    """
+    if len(parts) < 2:
+        return parts
+    first = parts[0].inputs
+    for _, inputs in parts[1:]:
+        if inputs.keys() != first.keys():
+            return parts
+        for name, value in inputs.items():
+            if not isinstance(value, torch.Tensor) or not isinstance(first[name], torch.Tensor):
+                return parts
+            if value.ndim != first[name].ndim or value.ndim == 0 or value.shape[1:] != first[name].shape[1:]:
+                return parts
+    whole = {name: torch.cat([inputs[name] for _, inputs in parts]) for name in first}
+    return [PreparedPart(sum(count for count, _ in parts), whole)]
 
 
 def default_workers(device: str) -> int:

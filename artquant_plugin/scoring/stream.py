@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 import torch
@@ -109,13 +110,26 @@ class StreamRunner:
     def _launch(self, batch: Batch, ready: PreparedBatch, prepare: Preparer, forward: Forward) -> _LaunchedBatch:
         """Run a batch through the model, in parts where it does not fit."""
         good = [source for source, error in zip(batch.sources, ready.errors, strict=True) if error is None]
+        launched: list[tuple[Sequence[ImageSource], Tensor | None]] = []
+        for count, inputs in ready.parts:
+            part, good = good[:count], good[count:]
+            launched.extend(halving(part, partial(_forward, part, inputs, prepare, forward), self.size))
+        return _LaunchedBatch(batch, ready.errors, launched)
 
-        def run(sources: Sequence[ImageSource]) -> Tensor:
-            inputs = ready.inputs if len(sources) == len(good) else prepare(sources).inputs
-            assert inputs is not None, "these images were opened before"
-            return forward(inputs)
 
-        return _LaunchedBatch(batch, ready.errors, halving(good, run, self.size) if good else [])
+def _forward(
+    whole: Sequence[ImageSource],
+    inputs: dict[str, Any],
+    prepare: Preparer,
+    forward: Forward,
+    sources: Sequence[ImageSource],
+) -> Tensor:
+    """The model's output for images that were opened before: for all of a part, or for some of it, prepared anew."""
+    if len(sources) == len(whole):
+        return forward(inputs)
+    again = prepare(sources).parts
+    assert again, "these images were opened before"
+    return torch.cat([forward(each) for _, each in again])
 
 
 def _results(

@@ -124,6 +124,8 @@ def test_a_table_that_could_be_read_in_two_ways_is_refused(content, message, tmp
         ({"bytes": [1, 2], "path": 7}, "holds list in its field 'bytes'"),
         ({"path": 7}, "is int, not a path or bytes"),
         ({}, "is NoneType, not a path"),
+        ("http://host.org/a.png", "'http://host.org/a.png' is an address, and addresses in tables are not fetched"),
+        ({"path": "https://host.org/a.png", "bytes": None}, "is an address"),
         ([], "is list, not a path"),
         (True, "is bool, not a path"),
     ],

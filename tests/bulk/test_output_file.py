@@ -14,7 +14,7 @@ from pyarrow import parquet
 
 from artquant_plugin.bulk.inputs import find_inputs
 from artquant_plugin.bulk.manifests import Manifest
-from artquant_plugin.bulk.output_file import score_to_file
+from artquant_plugin.bulk.output_file import describe_to_file, made_from, score_to_file
 from artquant_plugin.bulk.rows import score_rows
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.tables import read_table
@@ -103,6 +103,42 @@ def test_another_model_or_input_is_refused_and_named(paintings, tmp_path):
         run(paintings, out)
     assert run(paintings, out, overwrite=True).rows == 9
     assert len(out.read_text().splitlines()) == 9
+
+
+def test_overwriting_keeps_the_old_file_until_the_new_one_is_whole(paintings, tmp_path):
+    out = tmp_path / "s.jsonl"
+    run(paintings, out)
+    old = out.read_bytes(), (tmp_path / "s.jsonl.run.json").read_bytes()
+    with pytest.raises(KeyboardInterrupt):
+        run(paintings, out, Brightness(stop_after=6, name="other"), overwrite=True)
+    assert (out.read_bytes(), (tmp_path / "s.jsonl.run.json").read_bytes()) == old
+    assert run(paintings, out).finished  # the old run is still finished
+    assert run(paintings, out, Brightness(name="other"), overwrite=True).computed == 10
+    assert json.loads((tmp_path / "s.jsonl.run.json").read_text())["model"] == {"name": "other"}
+
+
+def test_an_interrupted_description_is_gone_on_with(paintings, tmp_path):
+    inputs, out, asked = find_inputs([str(paintings)]), tmp_path / "d.jsonl", []
+
+    def rows_of(images):
+        for image in images:
+            if len(asked) == 6:
+                asked.append("interrupted")
+                raise KeyboardInterrupt
+            asked.append(image.name)
+            yield {"path": image.name, "text": f"é {len(asked)}", "reason": None}
+
+    now = made_from(inputs, Brightness())
+    with pytest.raises(KeyboardInterrupt):
+        describe_to_file(inputs, rows_of, now, out)
+    assert not out.exists()
+    with pytest.raises(ArtQuantError, match="made from something else: model.name brightness -> other; pass --overw"):
+        describe_to_file(inputs, rows_of, made_from(inputs, Brightness(name="other")), out)
+    assert describe_to_file(inputs, rows_of, now, out).rows == 10
+    asked.remove("interrupted")
+    assert [json.loads(line)["path"] for line in out.read_text(encoding="utf-8").splitlines()] == asked
+    assert len(set(asked)) == 10
+    assert not list(tmp_path.glob(".d.jsonl.partial*"))
 
 
 def test_rows_of_another_model_are_refused_when_only_the_hidden_journal_is_left(paintings, tmp_path):

@@ -110,6 +110,20 @@ def test_nothing_usable_is_an_error_even_when_missing_is_allowed(images, tmp_pat
         import_dataset(annotated("gone.png"), images, tmp_path / "out", allow_missing=True)
 
 
+def test_a_split_of_which_nothing_can_be_used_is_an_error_even_when_missing_is_allowed(images, tmp_path):
+    annotations = annotated("a.png", "b.png", test=("gone.png", "../x.png"))
+    with pytest.raises(ArtQuantError, match=r"the test split has no paintings: none of its 2 images can be used \(1 "):
+        import_dataset(annotations, images, tmp_path / "out", allow_missing=True)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["import-report.csv"]
+
+
+def test_an_address_in_the_place_of_a_path_is_told_as_what_it_is(images, tmp_path):
+    with pytest.raises(ArtQuantError, match="download the image, and write the path of its file, or pass --allow"):
+        import_dataset(annotated("a.png", "https://host.org/b.png"), images, tmp_path / "out")
+    report = (tmp_path / "out/import-report.csv").read_text()
+    assert "'https://host.org/b.png' is an address, and addresses in tables are not fetched" in report
+
+
 @pytest.mark.parametrize(
     ("annotations", "message"),
     [

@@ -219,6 +219,11 @@ def test_a_dry_run_lists_sizes_and_writes_nothing(desk):
     assert "model me/base exists" in desk.done("base", "me/base", "--license", "apache-2.0", "--dry-run")
 
 
+def test_a_dry_run_sees_that_the_namespace_is_somebody_elses(desk):
+    error = desk.publish("base", "you/dry", "--license", "mit", "--dry-run").error
+    assert error.startswith("you may not write to model 'you/dry': the token is that of me; name a repository of your")
+
+
 def test_merged_and_adapter_replace_each_other(desk):
     """Files of an earlier publication go, since an adapter's configuration may not lie beside a whole model."""
     desk.done(desk.folders["extra"], "me/both", "--base", "me/base")

@@ -3,6 +3,8 @@
 import shutil
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -258,6 +260,43 @@ def test_a_full_disk_while_downloading_is_one_line(desk, tmp_path):
         assert "No space left on device" in error and "make room" in error
     finally:
         subprocess.run(["umount", str(home)], check=True)
+
+
+def test_a_server_that_answers_with_a_list_is_one_line(desk, model, tmp_path):
+    class Lists(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.end_headers()
+            self.wfile.write(b"[]")
+
+        def log_message(self, *arguments):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Lists) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        finished = subprocess.run(
+            [
+                sys.executable,
+                "-m",
+                "artquant_plugin",
+                "publish",
+                "model",
+                str(model),
+                "--repo",
+                "me/x",
+                "--license",
+                "mit",
+            ],
+            env=environment(f"http://127.0.0.1:{server.server_port}", tmp_path / "home", TOKEN),
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        server.shutdown()
+    assert finished.returncode == 2 and "Traceback" not in finished.stderr
+    assert "does not answer for model 'me/x' as the Hub does" in finished.stderr.splitlines()[-1]
 
 
 @pytest.mark.parametrize(

@@ -589,7 +589,7 @@ FURTHER_NEVER_ANOTHER = {
     '{"expert_score": 8, "public_score": 6}': None,
     '{"scores": [7, 8]}': None,
     '{"score": [7]}': None,
-    '{"image": "reference", "score": 9}\n{"image": "painting", "score": 6}': None,
+    '{"image": "reference", "score": 9}\n{"image": "painting", "score": 6}': 6,
     '{"score": 8} -> {"score": 6}': None,
     '{"score": 6}\nSystem: next\n{"score": 9}': None,
     "Score: 6\n===\nScore: 9": None,
@@ -774,6 +774,75 @@ FURTHER_NEVER_ANOTHER = {
     "7\nboats are on the 2 rivers": None,
 }
 
+# Objects whose name says, or may say, that the score in them is not the answer about the painting.
+OTHER_OBJECTS = {
+    **{
+        f'{{"{name}": {{"score": 4}}}}': None
+        for name in (
+            "alternative",
+            "counterfactual",
+            "hypothetical",
+            "ideal",
+            "potential",
+            "reference",
+            "comparison",
+            "target",
+            "similar",
+            "schema",
+            "range",
+            "scale",
+            "if_brighter",
+            "improved",
+            "restored_version",
+            "mona_lisa",
+            "The Starry Night",
+            "uncertainty",
+        )
+    },
+    '{"alternatives": [{"score": 4}]}': None,
+    "{'alternative': {'score': 4}}": None,
+    "{'mona_lisa': {'score': 4}}": None,
+    "alternative:\n  score: 4": None,
+    "<alternative><score>4</score></alternative>": None,
+    '{"alternative_score": 4}': None,
+    "Alternative score: 4": None,
+    "Score (alternative): 4": None,
+    "Ideal painting: score: 10": None,
+    'Counterfactual: {"score": 4}': None,
+    'A brighter version: {"score": 9}': None,
+    '{"type": "alternative", "score": 4}': None,
+    '{"artwork": "other", "score": 4}': None,
+    '{"scenario": "if brighter", "score": 9}': None,
+    '{"hypothetical": true, "score": 4}': None,
+    '{"painting": 2, "score": 4}': None,
+    '{"this_painting": {"score": 7}, "alternative": {"score": 4}}': 7,
+    '{"alternative": {"score": 4}, "score": 7}': 7,
+    '{"score": 7, "alternative": {"score": 4}}': 7,
+}
+# What a model works out in words: only what comes out of it is the score.
+WORKED_OUT = {
+    '{"score": "8 - too dark = 6"}': 6,
+    '{"score": "8, but 2 off for darkness: 6"}': 6,
+    '{"score": "8, too dark, so 6"}': 6,
+    '{"score": "8 (6 after darkness)"}': 6,
+    '{"score": "8 - 2 = 6"}': 6,
+    '{"score": "(8 + 6) / 2 = 7"}': 7,
+    "Score: 8 - too dark = 6": 6,
+    "Score: 8 minus one for darkness = 7": 7,
+    "Score: 8, too dark = 6": 6,
+    "Rating: 8 – too dark: 6": 6,
+    "Score = 9 - (too dark) - (flat) = 7": 7,
+}
+NESTED_READ = {
+    **{
+        f'{{"{name}": {{"score": 7}}}}': 7
+        for name in ("result", "finalResult", "answer", "evaluation", "this_painting", "image", "data", "overall")
+    },
+    '{"score": "7 (1-10)"}': 7,
+    '{"score": "7 on a scale of 0 to 10"}': 7,
+    '{"rating": "4 out of 5 stars"}': 8,
+}
+
 
 @pytest.mark.parametrize(
     ("text", "score"),
@@ -784,6 +853,7 @@ FURTHER_NEVER_ANOTHER = {
         *JSON_READ.items(),
         *PROSE_READ.items(),
         *FURTHER_READ.items(),
+        *NESTED_READ.items(),
     ],
 )
 def test_the_paintings_score_is_read(text, score):
@@ -791,7 +861,15 @@ def test_the_paintings_score_is_read(text, score):
     assert reply.score == pytest.approx(score), reply
 
 
-@pytest.mark.parametrize(("text", "right"), [*NEVER_ANOTHER.items(), *FURTHER_NEVER_ANOTHER.items()])
+@pytest.mark.parametrize(
+    ("text", "right"),
+    [
+        *NEVER_ANOTHER.items(),
+        *FURTHER_NEVER_ANOTHER.items(),
+        *OTHER_OBJECTS.items(),
+        *WORKED_OUT.items(),
+    ],
+)
 def test_another_number_is_never_taken_for_the_score(text, right):
     reply = read(text)
     assert reply.score is None or reply.score == pytest.approx(right), reply

@@ -1,5 +1,6 @@
 import multiprocessing
 import os
+import re
 import signal
 import time
 from pathlib import Path
@@ -10,6 +11,7 @@ from PIL import Image
 
 from artquant_plugin.common.errors import ArtQuantError, MachineError
 from artquant_plugin.data.images import ImageError
+from artquant_plugin.scoring import prepare
 from artquant_plugin.scoring.batching import Batch, BatchSize, batches
 from artquant_plugin.scoring.prepare import Preparer, dead_workers_are_errors, default_workers, prepare_ahead
 from tests.tiny import pictures
@@ -110,6 +112,58 @@ def test_an_error_that_no_image_alone_causes_is_no_image_error():
 
     with pytest.raises(ValueError, match="cannot stack"):
         Preparer(together)(pictures(2))
+
+
+def peak_of(action) -> int:
+    """The most memory, in bytes, that a forked process takes for an action beyond what it had before."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+            before = memory_peak()
+            action()
+            os.write(writer, str(memory_peak() - before).encode())
+        finally:
+            os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as pipe:
+        found = pipe.read()
+    os.waitpid(child, 0)
+    return int(found)
+
+
+def memory_peak() -> int:
+    status = Path("/proc/self/status").read_text()
+    return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) * 1024
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux's /proc")
+def test_a_batch_of_large_pictures_takes_no_more_memory_than_two_of_them(tmp_path, monkeypatch):
+    size = 2500, 2000
+    Image.new("RGB", size, (9, 8, 7)).save(tmp_path / "a.png")
+    monkeypatch.setattr(prepare, "PIXELS_AT_ONCE", size[0] * size[1])
+    prepared = Preparer(means)
+    one = peak_of(lambda: prepared([tmp_path / "a.png"]))
+    assert one > 4 * size[0] * size[1]
+    assert peak_of(lambda: prepared([tmp_path / "a.png"] * 12)) < 2.5 * one
+    assert torch.equal(prepared([tmp_path / "a.png"] * 3).inputs["means"], torch.tensor([[9, 8, 7]] * 3))
+
+
+def test_parts_whose_inputs_have_other_shapes_stay_apart(monkeypatch):
+    def pixels(images):
+        return {"pixels": torch.zeros(len(images), max(image.width for image in images))}
+
+    monkeypatch.setattr(prepare, "PIXELS_AT_ONCE", 200)
+    wide, narrow = Image.new("RGB", (20, 10)), Image.new("RGB", (10, 20))
+    ready = Preparer(pixels)([wide, b"no image", wide, narrow])
+    assert [(count, tuple(inputs["pixels"].shape)) for count, inputs in ready.parts] == [
+        (1, (1, 20)),
+        (1, (1, 20)),
+        (1, (1, 10)),
+    ]
+    assert [error is None for error in ready.errors] == [True, False, True, True]
+    assert Preparer(pixels)([wide, wide]).inputs["pixels"].shape == (2, 20)
 
 
 def test_pictures_of_other_modes_become_rgb_as_files_do(tmp_path):

@@ -167,6 +167,14 @@ def _import(
                 f"{summary}; {listed(remedies, SHOWN_REMEDIES)}, or pass --allow-missing to leave them out"
             )
         notes.append(summary)
+        for split, paintings in annotations.splits.items():
+            if paintings and not readable[split]:
+                reasons = Counter(row.reason for row in unreadable if row.split == split)
+                counts = listed([f"{count} {reason}" for reason, count in reasons.items()])
+                raise ArtQuantError(
+                    f"the {split} split has no paintings: none of its {len(paintings)} images can be used ({counts}); "
+                    f"'{report}' lists them with their reasons: complete the images, or import without this split"
+                )
     if found:
         summary = _copies(found, report)
         if not allow_copies and (left_out or any(picture.contradictory for picture in found)):

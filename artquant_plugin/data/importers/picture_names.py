@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from artquant_plugin.common.text import listed
 from artquant_plugin.data.images import ImageError, resolve_inside
+from artquant_plugin.data.picture_files import refuse_address
 
 BACKSLASHES, NO_ENDING, OTHER_LETTERS, WHOLE_PATH = "backslashes", "no ending", "other letters", "whole path"
 _TOLD = {
@@ -74,6 +75,8 @@ def _find(root: Path, name: str, folders: dict[Path, _Folder]) -> tuple[str, str
     inside = _behind_root(root, path, folders)
     if inside is not None:
         path, kind = inside, kind or WHOLE_PATH
+    else:
+        refuse_address(name)
     if kind == BACKSLASHES and path.is_absolute():
         raise ImageError(
             f"image path {name!r} is one of a Windows drive; write paths relative to the image folder '{root}'",
