@@ -151,7 +151,7 @@ def steps(device: str, tiny: bool, scratch: Path) -> list[Step]:
         score("score Qwen3.5 0.8B, batch 32", small, 2 if tiny else 32, count(1024), 60, 120),
         train("train 7B, activations recomputed", large, "language", pairs, 50, 110),
         tests("tests: memory", "tests/gpu/test_memory.py", 25, 60, *(("-k", "halved") if tiny else ())),
-        tests("tests: training", "tests/gpu/test_training.py tests/train/test_arguments.py", 90, 150, *one),
+        tests("tests: training", "tests/gpu/test_training.py", 90, 150, *one),
         train("train 7B, activations kept", large, "plain", pairs, 50, 110),
         tests("tests: kernels", "tests/gpu/test_kernels.py", 60, 120, *(("-k", "eager") if tiny else ())),
         tests("tests: quantised", "tests/gpu/test_quantized.py", 30, 60, *(("-k", "4bit") if tiny else ())),

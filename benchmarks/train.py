@@ -177,7 +177,8 @@ def table_row(row: dict[str, Any]) -> str:
     return (
         f"{row['shape']:<8}{row['way']:<17}{row['samples'] / seconds:>10.2f}{row['tokens'] / seconds:>10.0f}"
         f"{seconds:>8.2f}{row['cpu']:>8.2f}{row['work'] / 1e9:>12,.0f}{rate / row['peak']:>9.1%}"
-        f"{row['peak'] / 1e9:>14,.0f}{row['waiting']:>9.1%}{row['memory'] / 2**20:>12,.0f}{row['baid'] / rate / 3600:>8.1f}"
+        f"{row['peak'] / 1e9:>14,.0f}{row['waiting']:>9.1%}{row['memory'] / 2**20:>12,.0f}"
+        f"{row['baid'] / rate / 3600:>8.1f}"
     )
 
 

@@ -1,4 +1,4 @@
-"""The device of the tests that need a GPU; an environment variable has them run on a CPU, for their own correctness."""
+"""The device of the tests that need a GPU; an environment variable has them run on a CPU."""
 
 import os
 import sys
@@ -10,8 +10,8 @@ from tests.train.runs import write_small
 
 # With `cpu`, the tests take the same way on a CPU, so that a mistake in them does not wait for a GPU.
 DEVICE_VARIABLE = "ARTQUANT_TEST_DEVICE"
-# Where flash-linear-attention is installed, transformers calls its kernels for Qwen3.5 on every device, and they do not
-# run on a CPU, with which these tests compare. test_kernels.py measures the kernels in a process of its own.
+# Where flash-linear-attention is installed, transformers calls its kernels for Qwen3.5 on every device, and they do
+# not run on a CPU, with which these tests compare. test_kernels.py measures the kernels in a process of its own.
 sys.modules["fla"] = None  # type: ignore[assignment]
 
 
