@@ -56,8 +56,15 @@ def test_a_compiled_model_has_the_same_losses(data, options, on_gpu, tmp_path):
     assert found == pytest.approx(plain, rel=1e-3)
 
 
+@pytest.fixture
+def algorithms():
+    """full_determinism holds for the rest of the process; this ends it."""
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
 @pytest.mark.parametrize("given", [DETERMINISTIC, {}], ids=["deterministic", "as it is"])
-def test_a_killed_run_goes_on(given, data, options, on_gpu, tmp_path, record_property, monkeypatch):
+def test_a_killed_run_goes_on(given, data, options, on_gpu, algorithms, tmp_path, record_property, monkeypatch):
     """Bit for bit where the algorithms are; else with the same weights but for rounding."""
     monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":16:8")  # torch asks for it before the first product of a process
     changes = {
