@@ -26,7 +26,7 @@ def program():
 
 
 def test_a_step_that_fails_or_hangs_hides_no_other(program, tmp_path):
-    child = "import subprocess as s, time; p = s.Popen(["sleep", "300"]); print(p.pid, flush=True); time.sleep(300)"
+    child = "import subprocess as s, time; p = s.Popen(['sleep', '300']); print(p.pid, flush=True); time.sleep(300)"
     score = {"vision": 0.2, "rate": 10.0, "work": 3e9, "peak": 6e10, "waiting": 0.25, "memory": 2**31}
     found = [
         program.Step("hangs", ["-c", child], 1, 2, lambda text: {"pid": int(text)}),
