@@ -63,6 +63,7 @@ print(json.dumps([result.score for result in scorer.score(pictures(6))]))
 """
 
 
+@pytest.mark.timeout(600)  # a process of its own imports everything again
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_fast_linear_attention_gives_the_scores_of_the_reference(dtype, device, on_gpu, tmp_path, record_property):
     """transformers decides for flash-linear-attention when it is imported, and says so where it does without."""
@@ -79,7 +80,7 @@ def test_fast_linear_attention_gives_the_scores_of_the_reference(dtype, device, 
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=200,
+        timeout=500,
     )
     assert done.returncode == 0, done.stderr
     assert ("`chunk_gated_delta_rule` is falling back" in done.stderr) is not on_gpu

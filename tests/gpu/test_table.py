@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+import psutil
 import pytest
 
 from tests.paths import ROOT
@@ -38,8 +39,8 @@ def test_a_step_that_fails_or_hangs_hides_no_other(program, tmp_path):
     with (tmp_path / "gpu.log").open("w") as log:
         rows = program.run_all(found, tmp_path, 60, dict(os.environ), log, time.monotonic())
     assert [row.state for row in rows] == ["out of time", "failed", "failed", "ok", "dropped"]
-    with pytest.raises(ProcessLookupError):
-        os.kill(rows[0].figures["pid"], 0)  # what the step had started has ended with it
+    left_behind = rows[0].figures["pid"]  # what the step had started ends with it; nobody may have collected it yet
+    assert not psutil.pid_exists(left_behind) or psutil.Process(left_behind).status() == psutil.STATUS_ZOMBIE
     written = json.loads((tmp_path / "gpu.json").read_text())
     assert [step["state"] for step in written["steps"]] == [row.state for row in rows]
     assert written["steps"][3]["figures"]["of_peak"] == 0.5  # 10 images of 3 GFLOP per second, of 60 GFLOP/s
@@ -47,7 +48,7 @@ def test_a_step_that_fails_or_hangs_hides_no_other(program, tmp_path):
     assert lines[0].startswith("no GPU, ")
     assert "| exit code 1: no \\| card |" in lines[5]
     assert "its results cannot be read: IndexError" in lines[6]
-    assert lines[7].endswith("| 10.0 images/s | 50.0% | 25.0% | 2.0 |  |")
+    assert lines[7].endswith("| 10.0 images/s | 50.0% | 25.0% | 2.0 | matrix-product peak 0.06 TFLOP/s |")
     assert lines[8].startswith("| too long | dropped | 0 |")
     assert "no | card" in (tmp_path / "gpu.log").read_text()
 
