@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from artquant_plugin.cli import main
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.data.dataset import Dataset, Painting, write_dataset
 from artquant_plugin.data.demo.painting import write_demo
-from artquant_plugin.data.importers.importing import Annotations, check_name, import_dataset
+from artquant_plugin.data.importers.importing import Annotations, import_dataset
 from artquant_plugin.data.task_names import check_task_name, names_of_lmms_eval, own_datasets, task_of
 from tests.tiny import pictures
 
@@ -67,9 +68,18 @@ def test_other_names_are_free(name):
     check_task_name(name)
 
 
-def test_a_table_is_no_published_dataset():
-    with pytest.raises(ArtQuantError, match="is that of the dataset which `artquant data import baid .*` makes"):
-        check_name("baid")
+def test_a_table_may_stand_in_the_place_of_a_published_dataset(home, tmp_path, capsys):
+    pictures_folder, table = tmp_path / "images", tmp_path / "own.csv"
+    pictures_folder.mkdir()
+    for name, picture in zip("ab", pictures(2), strict=True):
+        picture.save(pictures_folder / f"{name}.png")
+    table.write_text("image,score,split\na.png,4,test\nb.png,7,test\n")
+    options = ["--annotations", table, "--images", pictures_folder, "--score-range", 0, 10, "--split-column", "split"]
+    for name, replaces in (("baid", True), ("mine", False)):
+        assert main(["data", "import", "csv", *map(str, options), "--name", name]) == 0
+        note = "the tasks baid, baid_cot, baid_levels, baid_describe now evaluate these paintings"
+        assert (note in capsys.readouterr().out) == replaces
+        assert Dataset.load(home / name).info.splits["test"].n == 2
 
 
 def test_a_taken_name_is_refused_by_every_way_to_write_a_dataset_and_only_where_tasks_look_for_it(home, tmp_path):

@@ -7,7 +7,8 @@ from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.tables import UTF8, TableRow
 from artquant_plugin.data.dataset import SPLITS, Painting
 from artquant_plugin.data.importers.annotations import check_once, read_annotations, read_rows
-from artquant_plugin.data.importers.importing import Annotations, check_name, check_range, seeded_split
+from artquant_plugin.data.importers.importing import Annotations, check_range, seeded_split
+from artquant_plugin.data.task_names import check_task_name
 
 SPLIT_WORDS = {"train": "train", "training": "train", "val": "validation", "valid": "validation"}
 SPLIT_WORDS |= {"validation": "validation", "dev": "validation", "test": "test", "testing": "test"}
@@ -65,7 +66,7 @@ def read_csv(
     Raises:
         ArtQuantError: the range, the fraction or the file is faulty, or rows are, which are told together.
     """
-    check_name(name)
+    check_task_name(name)
     check_range(score_range)
     if not 0 < test_fraction < 1:
         raise ArtQuantError(f"test fraction {test_fraction:g} is not between 0 and 1; pass one such as 0.2")

@@ -26,10 +26,10 @@ from artquant_plugin.data.dataset import (
     outside_levels,
     write_dataset,
 )
-from artquant_plugin.data.find import import_command
+from artquant_plugin.data.find import PUBLISHED, import_command
 from artquant_plugin.data.images import ImageError, open_image, resolve_inside
 from artquant_plugin.data.importers.picture_names import find_pictures
-from artquant_plugin.data.task_names import SHIPPED, check_task_name, is_in_data_home
+from artquant_plugin.data.task_names import ENDINGS, check_task_name, is_in_data_home
 
 REPORT_FILE = "import-report.csv"
 COPY, COPY_KEPT = "copy", "copy_kept"  # reasons in the report, beside those of images that cannot be used
@@ -199,6 +199,13 @@ def _import(
         split_seed=annotations.split_seed,
         folds=folds,
     )
+    if is_in_data_home(out) and out.absolute().name in PUBLISHED and not annotations.official:
+        name = out.absolute().name
+        listed_tasks = ", ".join(name + ending for ending in ENDINGS)
+        notes.append(
+            f"the tasks {listed_tasks} now evaluate these paintings, in the place of "
+            f"those that `{import_command(name)}` imports; published figures on {name} are about the latter"
+        )
     return ImportResult(dataset, (*annotations.notes, *notes))
 
 
@@ -308,24 +315,6 @@ def _write_report(path: Path, rows: Sequence[ReportRow]) -> None:
             # Names of JSON files may hold halves of surrogate pairs, which no file can.
             cells = (row.split, row.image, row.reason, row.detail)
             writer.writerow(harmless(cell.encode("utf-8", "backslashreplace").decode()) for cell in cells)
-
-
-def check_name(name: str) -> None:
-    """Refuse a name that a dataset of the user's own cannot have, since it names a folder and tasks of lmms-eval.
-
-    Args:
-        name: begins with a letter, a digit or ``_``, and goes on with these, ``.`` and ``-``.
-
-    Raises:
-        ArtQuantError: it has other characters than a folder's name may have, or is that of a published dataset, of the
-            demo, or of a task that exists already.
-    """
-    if name in SHIPPED:
-        raise ArtQuantError(
-            f"dataset name {name!r} is that of the dataset which `{import_command(name)}` makes; choose another name, "
-            f"such as 'my_{name}'"
-        )
-    check_task_name(name)
 
 
 def check_range(score_range: tuple[float, float]) -> None:

@@ -20,8 +20,9 @@ import numpy as np
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.tables import read_json_values
 from artquant_plugin.data.dataset import Painting
-from artquant_plugin.data.importers.importing import Annotations, check_name, check_range
+from artquant_plugin.data.importers.importing import Annotations, check_range
 from artquant_plugin.data.paintings import plain_name
+from artquant_plugin.data.task_names import check_task_name
 from artquant_plugin.prompting.descriptions import read_description
 from artquant_plugin.prompting.levels import LevelScale
 from artquant_plugin.prompting.questions import WHOLE_TEXT
@@ -74,7 +75,7 @@ def read_rad(
         ArtQuantError: the name is no plain one, the range is empty, a picture has two scores, or a file or a record is
             faulty: all faulty ones are counted, the first is named by file and line.
     """
-    check_name(name)
+    check_task_name(name)
     check_range(score_range)
     found = {split: _SplitLabels() for split in files}
     problems: list[str] = []
