@@ -73,7 +73,8 @@ test: lint typecheck  ## lint, check types, run the tests that take minutes at m
 		--no-loadscope-reorder
 
 test-slow: $(INSTALLED)  ## the tests that need a clean venv, the whole harness or the whole demo
-	$(BIN)/python -m pytest -m "slow and not gpu" --numprocesses $(TEST_PROCESSES) --dist loadfile
+	$(BIN)/python -m pytest -m "slow and not gpu" --numprocesses $(TEST_PROCESSES) --dist loadgroup \
+		--no-loadscope-reorder
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

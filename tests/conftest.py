@@ -6,6 +6,7 @@ import pytest
 import torch
 
 SECONDS, SLOW_SECONDS = 300, 1800
+USUAL_SECONDS = 30  # what a slow test takes that does not say how long it takes
 
 
 def pytest_configure(config):
@@ -19,15 +20,21 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(items):
-    """Limit each test's time, so that one that waits for ever fails, and begin with the files that take longest.
+    """Limit each test's time, so that one that waits for ever fails, and begin with what takes longest.
 
-    Where several processes share the tests file by file, a long file at the end would leave the others waiting.
+    Where several processes share the tests, a long test or file at the end would leave the others waiting.
     """
-    items.sort(key=lambda item: "tests/train/" not in item.path.as_posix())
+    items.sort(key=lambda item: (-_told_seconds(item), "tests/train/" not in item.path.as_posix()))
     for item in items:
         if item.get_closest_marker("timeout") is None:
             slow = item.get_closest_marker("slow") is not None
             item.add_marker(pytest.mark.timeout(SLOW_SECONDS if slow else SECONDS))
+
+
+def _told_seconds(item) -> int:
+    """How long a slow test takes by its mark, ``slow(seconds=…)``; 0 for other tests."""
+    slow = item.get_closest_marker("slow")
+    return 0 if slow is None else slow.kwargs.get("seconds", USUAL_SECONDS)
 
 
 @pytest.fixture(scope="session", autouse=True)

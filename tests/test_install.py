@@ -9,6 +9,8 @@ import pytest
 
 from tests.paths import ROOT
 
+# One process makes the wheel and the environment for all of these tests.
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("install")]
 CLEAN = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))}
 
 
@@ -44,7 +46,6 @@ def clean_venv(wheel, tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.mark.slow
 def test_the_wheel_holds_one_top_level_package(wheel):
     import zipfile
 
@@ -66,20 +67,17 @@ def test_the_wheel_holds_one_top_level_package(wheel):
         assert f"artquant_plugin/{needed}" in names
 
 
-@pytest.mark.slow
 def test_the_wheel_registers_its_tasks_from_any_folder(clean_venv, tmp_path):
     listed = run(clean_venv / "bin/lmms-eval", "--tasks", "list", cwd=tmp_path)
     assert "baid" in listed
     assert "vaps" in listed
 
 
-@pytest.mark.slow
 def test_the_wheel_works_from_a_checkout_that_shadows_it(clean_venv):
     program = "import artquant_plugin, artquant_plugin.tasks.scoring; print(artquant_plugin.tasks.__file__)"
     assert str(ROOT / "tasks") in run(clean_venv / "bin/python", "-c", program, cwd=ROOT)
 
 
-@pytest.mark.slow
 def test_the_command_runs_from_any_folder(clean_venv, tmp_path):
     assert "artquant 0." in run(clean_venv / "bin/artquant", "--version", cwd=tmp_path)
     assert "hf://" in run(clean_venv / "bin/artquant", "score", "--help", cwd=tmp_path)

@@ -58,7 +58,7 @@ def test_make_and_the_readme_name_the_page():
     assert "docs/reproduce.md" in (ROOT / "README.md").read_text()
 
 
-@pytest.mark.slow
+@pytest.mark.slow(seconds=360)
 def test_the_lines_of_the_page_run(tmp_path):
     done = list(run_page(tmp_path))
     assert [command.removesuffix(" --dry-run") for command, _ in done] == page_lines()

@@ -11,6 +11,8 @@ from multiprocessing import connection
 
 from artquant_plugin.common.errors import MachineError
 
+SECONDS_BETWEEN_LOOKS = 1.0  # how often a worker looks whether its parent is there, beside waiting for its end
+
 
 @contextmanager
 def process_pool(workers: int | None) -> Iterator[ProcessPoolExecutor]:
@@ -40,9 +42,16 @@ def end_with_parent() -> None:
     """
     parent = multiprocessing.parent_process()
     if parent is not None:
-        threading.Thread(target=_end_after, args=(parent.sentinel,), name="artquant-parent", daemon=True).start()
+        watched = (parent.sentinel, os.getppid())
+        threading.Thread(target=_end_after, args=watched, name="artquant-parent", daemon=True).start()
 
 
-def _end_after(sentinel: int) -> None:
-    connection.wait([sentinel])
+def _end_after(sentinel: int, parent: int) -> None:
+    """End this process when the sentinel, a pipe to the parent, is closed, or when another process is the parent.
+
+    The sentinel alone would not do: every process that the parent forked later holds the pipe open as well, until it
+    ends itself, and one that is stopped or that this package did not make may never end.
+    """
+    while not connection.wait([sentinel], timeout=SECONDS_BETWEEN_LOOKS) and os.getppid() == parent:
+        pass
     os._exit(1)  # without clean-up, which could wait for a pipe that nobody reads any more

@@ -4,7 +4,6 @@ import asyncio
 import json
 import socket
 import threading
-import time
 
 import pytest
 
@@ -59,7 +58,7 @@ def test_the_whole_body_is_sent_and_the_reply_comes_back():
 )
 def test_a_failure_that_may_be_one_requests_own_is_no_end(answer, kind, reason, status):
     with LocalLLM(lambda body: answer) as llm, pytest.raises(kind) as failed:
-        ask(llm.url, timeout=0.3)
+        ask(llm.url, timeout=0.3 if reason == "timeout" else 30.0)  # on a busy machine, any answer takes a while
     assert (failed.value.reason, failed.value.status) == (reason, status)
     assert len(llm.requests) == 1 and "\n" not in failed.value.detail
 
@@ -214,24 +213,24 @@ def test_a_compression_that_is_none_is_a_broken_connection(encoding):
 
 def test_a_reply_that_trickles_is_a_timeout_however_its_bytes_come():
     with LocalLLM(lambda body: Sends(pieces=pieces(100, b" "), pause=0.1)) as llm:
-        started = time.monotonic()
         with pytest.raises(RequestUnanswered, match="no answer within 0.5 s") as failed:
             ask(llm.url, timeout=0.5)
-    assert failed.value.reason == "timeout" and time.monotonic() - started < 3
+        sent = llm.sent  # one byte every tenth of a second
+    assert failed.value.reason == "timeout" and sent < 30
 
 
 def test_all_attempts_of_a_request_that_trickles_have_twice_the_time_of_one():
     with LocalLLM(lambda body: Sends(pieces=pieces(100, b" "), pause=0.1)) as llm:
-        with pytest.raises(RequestUnanswered, match="no answer within 1 s, all attempts together") as failed:
-            ask(llm.url, timeout=0.5, retries=9)
+        with pytest.raises(RequestUnanswered, match="no answer within 2 s, all attempts together") as failed:
+            ask(llm.url, timeout=1.0, retries=9)
     assert failed.value.reason == "timeout"
     assert len(llm.requests) in (2, 3)  # a third one is not sent to its end
 
 
 def test_waits_between_attempts_are_not_counted():
     with LocalLLM(lambda body: "yes") as llm:
-        llm.faults += [(429, {"retry-after": "1"})] * 2
-        assert ask(llm.url, timeout=0.6, retries=2).choices[0].message.content == "yes"
+        llm.faults += [(429, {"retry-after": "2"})] * 2
+        assert ask(llm.url, timeout=1.8, retries=2).choices[0].message.content == "yes"
 
 
 @pytest.mark.parametrize(

@@ -143,7 +143,7 @@ def test_the_dataset_is_the_same_for_any_number_of_workers(tmp_path):
     assert dataset.image_path(dataset.split("test")[2]).is_file()
 
 
-@pytest.mark.slow
+@pytest.mark.slow(seconds=330)
 @pytest.mark.parametrize(("seed", "least"), [(0, 0.80), (1, 0.75), (2, 0.75)])
 def test_the_demo_reaches_its_figures(seed, least, tmp_path):
     environment = os.environ | {"ARTQUANT_DATA": str(tmp_path)}

@@ -63,6 +63,7 @@ def algorithms():
     torch.use_deterministic_algorithms(False)
 
 
+@pytest.mark.timeout(900)  # five runs, one of them in a process of its own
 @pytest.mark.parametrize("given", [DETERMINISTIC, {}], ids=["deterministic", "as it is"])
 def test_a_killed_run_goes_on(given, data, options, on_gpu, algorithms, tmp_path, record_property, monkeypatch):
     """Bit for bit where the algorithms are; else with the same weights but for rounding."""

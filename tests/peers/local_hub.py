@@ -83,7 +83,7 @@ class LocalHub:
 
         self._thread = threading.Thread(target=run, daemon=True)
         self._thread.start()
-        if not started.wait(10):
+        if not started.wait(60):
             raise RuntimeError("LocalHub did not start within 10 s")
         return self
 

@@ -36,10 +36,10 @@ ENDLESS = [
 @pytest.mark.parametrize("template", ENDLESS)
 def test_a_template_that_loops_is_stopped(template, monkeypatch):
     monkeypatch.setattr(chat, "LONGEST_RENDERING", 0.3)
-    started = time.monotonic()
+    started = time.process_time()
     with pytest.raises(ArtQuantError, match=r"does not come to an end \(it has not ended after 0.3 s\); use another"):
         render(template)
-    assert time.monotonic() - started < 10
+    assert time.process_time() - started < 10  # of this process: a busy machine takes longer
 
 
 def test_a_template_that_loops_is_stopped_on_another_thread_too(monkeypatch):
@@ -94,10 +94,10 @@ def test_the_thinking_mode_is_found_in_a_template_s_code_alone(template, rendere
 
 
 def test_names_in_a_large_template_are_found_at_once():
-    started = time.monotonic()
+    started = time.process_time()
     with pytest.raises(ArtQuantError, match="refuses the conversation"):
         render("{{" * 200_000)
-    assert time.monotonic() - started < 10
+    assert time.process_time() - started < 10  # of this process: a busy machine takes longer
 
 
 def test_a_time_limit_leaves_a_tracer_as_it_was():

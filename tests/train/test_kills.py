@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import pytest
 
 from artquant_plugin.common.errors import ArtQuantError
@@ -18,13 +19,16 @@ from tests.kills import leftovers
 from tests.tiny import pictures
 from tests.train.runs import LORA, write_config, write_small
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.slow(seconds=200), pytest.mark.timeout(1200)]
 MODEL = {"tiny": {"image_size": 16, "hidden": 16, "vision_layers": 1, "text_layers": 1, "heads": 2}}
 STAGES = [
     {"name": "mat", "samples": ["describe", "score"], "epochs": 1},
     {"name": "sot", "samples": ["score"], "epochs": 1},
 ]
 EVERY_STEP = {"save_steps": 1, "eval_steps": 1}
+# What draws the curves fast: nobody looks at these pictures, and drawing took half of the drill's time.
+ROUGH = {"savefig.dpi": 10, "xtick.bottom": False, "xtick.labelbottom": False, "ytick.left": False}
+ROUGH |= {"ytick.labelleft": False, "axes.grid": False, "legend.loc": "upper left"}
 TIMED = ("training.json", "training-curves.csv", "training-curves.png")  # which hold how long something took
 
 
@@ -45,6 +49,12 @@ def short_collections() -> Iterator[None]:
     gc.freeze()
     yield
     gc.unfreeze()
+
+
+@pytest.fixture(autouse=True)
+def rough_pictures() -> Iterator[None]:
+    with matplotlib.rc_context(ROUGH):
+        yield
 
 
 def configuration(folder: Path, data: Path, **changes: Any) -> TrainConfig:

@@ -177,8 +177,8 @@ def test_a_regular_expression_that_never_ends_is_refused(base, table, tmp_path):
     with pytest.raises(ArtQuantError, match=r"here: target_modules .* takes more than 1 s .*; write a simpler"):
         check_patterns(config, names, "here", seconds=1)
     assert time.monotonic() - began < 10
-    check_patterns(LoraConfig(target_modules=r".*\.q_proj"), names, "here", seconds=10)
-    check_patterns(LoraConfig(target_modules=["q_proj", "((("]), names, "here", seconds=10)  # names, no expressions
+    check_patterns(LoraConfig(target_modules=r".*\.q_proj"), names, "here", seconds=60)
+    check_patterns(LoraConfig(target_modules=["q_proj", "((("]), names, "here", seconds=60)  # names, no expressions
     with pytest.raises(ArtQuantError, match=r"peft_config: target_modules '\(' is no regular expression \(missing \)"):
         ArtQuantTrainer(str(base), arguments(tmp_path), table, peft_config=LoraConfig(target_modules="("))
 

@@ -14,7 +14,7 @@ from tests.tiny import pictures
 from tests.train.launching import TORCHRUN, accelerate_launch, check_same, kill_when_there, launch, through
 from tests.train.runs import LORA, same, write_config, write_small
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow(seconds=45)
 STAGES = [
     {"name": "mat", "samples": ["describe", "score"], "epochs": 2},
     {"name": "sot", "samples": ["score"], "epochs": 1},

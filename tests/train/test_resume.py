@@ -39,11 +39,12 @@ training_step = ArtQuantTrainer.training_step
 def pausing(self, *args, **options):
     if Path(self.args.output_dir).name == stage and self.state.global_step == step and not ready.exists():
         ready.touch()
-        time.sleep(float(sys.argv[4]))
+        while not ready.with_name("go").exists():
+            time.sleep(0.05)
     return training_step(self, *args, **options)
 
 ArtQuantTrainer.training_step = pausing
-sys.exit(main(["train", *sys.argv[5:]]))
+sys.exit(main(["train", *sys.argv[4:]]))
 """
 
 
@@ -69,12 +70,10 @@ def lora(base: Path) -> dict:
     return {**OPTIONS, "model": {"pretrained": str(base)}, "trained": LORA}
 
 
-def begin(
-    config: Path, tmp_path: Path, stage: str, step: int, *, pause: float = 600, devices: str = ""
-) -> subprocess.Popen:
-    """Start a run that pauses in the middle of a step, and wait until it does."""
+def begin(config: Path, tmp_path: Path, stage: str, step: int, *, devices: str = "") -> subprocess.Popen:
+    """Start a run that pauses in the middle of a step until there is a file `go`, and wait until it pauses."""
     ready = tmp_path / "ready"
-    command = [sys.executable, "-c", PAUSE, stage, str(step), str(ready), str(pause), str(config)]
+    command = [sys.executable, "-c", PAUSE, stage, str(step), str(ready), str(config)]
     paths = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     environment = os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": devices}
     process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -120,8 +119,9 @@ def test_full_training_goes_on_bit_for_bit_too(data, tmp_path):
 
 def test_sigterm_saves_exits_with_0_and_prints_the_command(data, base, uninterrupted, tmp_path):
     config = write_config(tmp_path, data, **(lora(base) | {"train": OPTIONS["train"] | {"save_steps": 100}}))
-    process = begin(config, tmp_path, "mat", 1, pause=2)
+    process = begin(config, tmp_path, "mat", 1)
     process.send_signal(signal.SIGTERM)
+    (tmp_path / "go").touch()
     out, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
     assert out.splitlines()[-2:] == [

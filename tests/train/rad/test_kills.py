@@ -71,7 +71,7 @@ def test_commits_are_operations(tmp_path, audited):
     assert len(commits) >= 2 * (1 + 4)  # the paintings and four replies, two events each
 
 
-@pytest.mark.slow
+@pytest.mark.slow(seconds=120)
 @pytest.mark.parametrize("way", ["live", "batch"])
 def test_a_killed_run_ends_as_an_undisturbed_one(tmp_path, audited, way):
     data, run = dataset(tmp_path / "data", 2), tmp_path / "run"
@@ -104,7 +104,7 @@ def files(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-@pytest.mark.slow
+@pytest.mark.slow(seconds=50)
 @pytest.mark.parametrize("earlier", [False, True])
 def test_a_killed_export_ends_as_an_undisturbed_one(tmp_path, earlier):
     data = write_data(tmp_path / "data")

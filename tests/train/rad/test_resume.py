@@ -30,7 +30,7 @@ def start(data, run, url, *overrides):
         "sys.exit(130 if s.interrupted else 0)"
     )
     return subprocess.Popen(
-        [sys.executable, "-c", program, str(data), str(run), url, *overrides],
+        [sys.executable, "-u", "-c", program, str(data), str(run), url, *overrides],
         env=ENV,
         cwd=ROOT,
         text=True,
@@ -108,13 +108,14 @@ def test_ctrl_c_finishes_what_is_in_flight(tmp_path):
 
 def test_a_second_ctrl_c_ends_at_once(tmp_path):
     data = dataset(tmp_path / "data")
-    with LocalLLM(script(), delay=30) as llm:
+    with LocalLLM(script(), delay=120) as llm:
         process = start(data, tmp_path / "run", llm.url)
         wait_for(lambda: llm.in_flight)
         process.send_signal(signal.SIGINT)
-        time.sleep(0.3)
+        while "finishing what is in flight" not in process.stdout.readline():
+            assert process.poll() is None
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=10)
+        process.communicate(timeout=60)
     assert process.returncode
     assert {one.state for one in results(tmp_path / "run")} == {"pending"}
 
