@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 
 from artquant_plugin.checkpoint import Checkpoint, ScoringSpec
 from artquant_plugin.prompting.levels import LevelScale
@@ -81,6 +82,7 @@ def test_loss_and_gradients_are_those_of_the_cpu(name, device, on_gpu, tmp_path)
     losses, norms = [], []
     for place in ("cpu", device):
         checkpoint = on(name, "cpu")
+        AcceleratorState._reset_state(reset_partial_state=True)  # it would keep the first device
         config = ArtQuantConfig(output_dir=str(tmp_path / place), report_to="none", use_cpu=place == "cpu")
         trainer = ArtQuantTrainer(checkpoint.model, config, processing_class=checkpoint.processor)
         assert checkpoint.model.device.type == place

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 
 from artquant_plugin.train.config import load_config
 from artquant_plugin.train.run import train
@@ -20,7 +21,8 @@ DETERMINISTIC = {"full_determinism": True}
 
 
 def losses(folder: Path, data: Path, **given) -> list[float]:
-    """The losses of a short run's steps."""
+    """The losses of a short run's steps; accelerate keeps the device of a process's first run unless told otherwise."""
+    AcceleratorState._reset_state(reset_partial_state=True)
     output = train(load_config(write_config(folder, data, stages=ONE_STAGE, train={"max_steps": 3, **given}))).output
     with (output / "training-curves.csv").open(newline="") as file:
         return [float(line["loss"]) for line in csv.DictReader(file) if line["loss"]]
