@@ -21,7 +21,7 @@ DETERMINISTIC = {"full_determinism": True}
 
 
 def losses(folder: Path, data: Path, **given) -> list[float]:
-    """The losses of a short run's steps; accelerate keeps the device of a process's first run unless told otherwise."""
+    """The losses of a short run's steps; accelerate would keep the device of the process's first run."""
     AcceleratorState._reset_state(reset_partial_state=True)
     output = train(load_config(write_config(folder, data, stages=ONE_STAGE, train={"max_steps": 3, **given}))).output
     with (output / "training-curves.csv").open(newline="") as file:
