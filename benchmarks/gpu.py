@@ -58,7 +58,7 @@ class Step:
 
     Args:
         name: what the row is called in the table.
-        command: the arguments for Python.
+        command: the command line, without Python itself in front of it.
         usual: the seconds that the step is expected to take, including the start of Python.
         limit: the seconds after which the step is ended.
         read: makes the figures of the row from what the step printed.
@@ -76,7 +76,7 @@ class Row:
     """The outcome of a step.
 
     Args:
-        name: the step's name.
+        name: the name of the step that was run.
         state: ``ok``, ``failed``, ``out of time``, ``dropped``, or ``waiting`` before the step's turn.
         seconds: the time that the step took.
         figures: what the step measured, or how its tests ended.
