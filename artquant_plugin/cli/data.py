@@ -158,7 +158,7 @@ def _add_table_options(command: Any) -> None:
         default=0.2,
         help="share of the rows in the test split, where a split is made (default: %(default)s)",
     )
-    command.add_argument("--source", help="where the table is from")
+    command.add_argument("--source", help="where the table is from (default: the file's name)")
     command.add_argument("--license", default="unknown", help="terms of the data (default: %(default)s)")
 
 

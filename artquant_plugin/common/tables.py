@@ -3,7 +3,8 @@
 Every table of the product is read here, so that a fault is found in one place and named by file and line in the same
 words, whichever command reads the table. Nothing is guessed: a line with another number of fields than the header, a
 column that stands twice, and bytes of another encoding are errors. A comma is a decimal sign in a table whose fields
-are set apart by semicolons, as spreadsheets write it where people write 4,5; nowhere else.
+are set apart by semicolons or tabs, as spreadsheets write it where people write 4,5, and in the texts of a workbook;
+nowhere else.
 """
 
 import codecs
@@ -35,6 +36,7 @@ WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # the first bytes of .xlsx and
 PARQUET = b"PAR1"  # the first bytes of a Parquet file
 PICTURE_NAME = re.compile(r".+\.(jpe?g|jfif|jpe|png|webp|gif|bmp|tiff?|avif|heic|jp2|jxl)", re.IGNORECASE)
 COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "Zstandard"}
+DECIMAL_COMMA_DELIMITERS = (";", "\t")  # with which spreadsheets write tables where people write 4,5
 UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -413,7 +415,7 @@ def _text_rows(
         if has_options and len(header) == 1 and other != table.delimiter and header[0] not in columns:
             remedy = f"its fields are set apart by {other!r}: pass --delimiter {other!r}"
         positions = _positions(location, header, columns, optional, remedy)
-        signs: dict[str, tuple[str, str]] | None = {} if table.delimiter == ";" else None
+        signs: dict[str, tuple[str, str]] | None = {} if table.delimiter in DECIMAL_COMMA_DELIMITERS else None
         for fields in table.rows:
             place, table.begins = f"{location}:{table.begins}", table.rows.line_num + table.passed + 1
             if not any(map(str.strip, fields)):
@@ -439,12 +441,13 @@ def _workbook_rows(
     else:
         header, rows = [str(place) for place, _ in enumerate(first, start=1)], chain([(number, first)], rows)
     positions = _positions(location, header, columns, optional, remedy)
+    signs: dict[str, tuple[str, str]] = {}
     for number, row in rows:
         place = f"{location}:{number}"
         if len(row) > len(header):
             raise ArtQuantError(f"{place}: {len(row)} cells for {len(header)} columns; mend the row")
         row += [None] * (len(header) - len(row))
-        yield TableRow(place, {column: row[position] for column, position in positions.items()})
+        yield TableRow(place, {column: row[position] for column, position in positions.items()}, signs)
 
 
 def _other_length(place: str, fields: int, columns: int, delimiter: str) -> ArtQuantError:

@@ -4,6 +4,7 @@ No file is written for them. lmms-eval's index of tasks gets their names, each w
 kind share, and the rest of a task's configuration is made when the task is loaded.
 """
 
+import difflib
 import fnmatch
 import os
 import warnings
@@ -92,7 +93,7 @@ def explain_absent(wanted: Sequence[str], index: Mapping[str, Mapping[str, Any]]
     for name in wanted:
         if name not in index and not _is_pattern(name) and not os.path.isfile(name):
             datasets = own_datasets()
-            raise _absent(name, datasets.get(name) or datasets.get(dataset_of(name)))
+            raise _absent(name, datasets)
 
 
 def warn_of_others(wanted: Sequence[str], index: Mapping[str, Mapping[str, Any]]) -> None:
@@ -122,17 +123,20 @@ def _is_pattern(name: str) -> bool:
     return any(character in name for character in "*?[")
 
 
-def _absent(name: str, problem: str | None) -> ArtQuantError:
+def _absent(name: str, datasets: Mapping[str, str | None]) -> ArtQuantError:
     """The error of a task that is not there.
 
     Args:
         name: what the user called it.
-        problem: why the dataset of that name has no tasks; None where there is no such dataset.
+        datasets: the user's own datasets, each with the reason why it has no tasks, or None.
     """
+    problem = datasets.get(name) or datasets.get(dataset_of(name))
     if problem is not None:
         return ArtQuantError(f"there is no task {name!r}: {problem}")
     message = f"there is no task {name!r}, since no dataset is in '{data_home() / dataset_of(name)}'"
     remedy = "see `lmms-eval --tasks list`"
+    if near := difflib.get_close_matches(dataset_of(name), datasets, n=1):
+        remedy = f"did you mean {near[0] + name.removeprefix(dataset_of(name))!r}? {remedy}"
     if PLAIN_NAME.fullmatch(name):
         remedy += f", or make the dataset with `{import_command(dataset_of(name))}`"
     return ArtQuantError(f"{message}; {remedy}")

@@ -24,17 +24,26 @@ def write(path: Path, *sheets: list[list[object]]) -> str:
 
 
 def test_the_rows_of_the_only_sheet_with_content(tmp_path: Path) -> None:
-    rows = [["image", "mos", "notes"], [" a.jpg ", 4.5], [None, None], ["b.jpg", "3.5", "x"], ["c.jpg", "4,5"]]
+    rows = [["image", "mos", "notes"], [" a.jpg ", 4.5], [None, None], ["b.jpg", "3.5", "x"], ["c.jpg", "4,5 cm"]]
     location = write(tmp_path / "t.xlsx", [], rows, [])
     found = list(read_table(location, ["image", "mos"]))
     assert [row.place for row in found] == [f"{location}:2", f"{location}:4", f"{location}:5"]
     assert [row.values for row in found] == [
         {"image": "a.jpg", "mos": 4.5},
         {"image": "b.jpg", "mos": "3.5"},
-        {"image": "c.jpg", "mos": "4,5"},
+        {"image": "c.jpg", "mos": "4,5 cm"},
     ]
     assert [row.parsed("mos") for row in found] == [4.5, 3.5, None]
     assert table_columns(location) == ["image", "mos", "notes"]
+
+
+def test_a_comma_is_a_decimal_sign_in_the_texts_of_a_sheet(tmp_path: Path) -> None:
+    """Excel keeps 4,5 as a text where it was typed or imported on a machine that writes numbers with a point."""
+    location = write(tmp_path / "t.xlsx", [["image", "mos"], ["a.jpg", "4,5"], ["b.jpg", 3.25], ["c.jpg", "1.5"]])
+    one, two, three = read_table(location, ["image", "mos"])
+    assert (one.number("mos", 0, 10, ""), two.number("mos", 0, 10, "")) == (4.5, 3.25)
+    with pytest.raises(ArtQuantError, match="t.xlsx:4: mos '1.5' has a decimal point, that of .*t.xlsx:2 a decimal"):
+        three.parsed("mos")
 
 
 def test_a_sheet_without_a_header_line(tmp_path: Path) -> None:

@@ -113,10 +113,10 @@ def test_options_of_the_command_are_named_where_they_would_help(tmp_path):
     path = write(tmp_path, "t.csv", "image;score\na.jpg;4,5\n")
     with pytest.raises(ArtQuantError, match="no column 'image', only image;score; .*: pass --delimiter ';'"):
         next(read_table(path, ("image",), delimiter=",", has_options=True))
-    tabs = write(tmp_path, "t.tsv", "image\tscore\na.jpg\t4,5\n")
-    (row,) = read_table(tabs, ("image", "score"))
+    quoted = write(tmp_path, "q.csv", 'image,score\na.jpg,"4,5"\n')
+    (row,) = read_table(quoted, ("image", "score"))
     with pytest.raises(
-        ArtQuantError, match="t.tsv:2: score '4,5' is no number; write decimals with a point, as in 4.5"
+        ArtQuantError, match="q.csv:2: score '4,5' is no number; write decimals with a point, as in 4.5"
     ):
         row.number("score", 0, 10, "mend the row")
     path = write(tmp_path, "l.csv", "image\né\n".encode("latin-1"))
@@ -181,6 +181,15 @@ def test_a_comma_is_a_decimal_sign_between_semicolons(tmp_path):
     assert row.parsed("score") == 4.5
 
 
+def test_a_comma_is_a_decimal_sign_between_tabs(tmp_path):
+    """Excel's "Text (Tab delimited)" has decimal commas where the machine writes numbers so."""
+    path = write(tmp_path, "t.tsv", "image\tscore\na, b.jpg\t4,5\nc.jpg\t1.5\n")
+    one, two = read_table(path, ("image", "score"))
+    assert (one.text("image"), one.parsed("score")) == ("a, b.jpg", 4.5)
+    with pytest.raises(ArtQuantError, match="t.tsv:3: score '1.5' has a decimal point, that of .*t.tsv:2 a decimal"):
+        two.parsed("score")
+
+
 @pytest.mark.parametrize(("first", "second"), [("1,5", "1.234"), ("4.5", "1,234")])
 def test_commas_and_points_in_one_column_are_refused(first, second, tmp_path):
     path = write(tmp_path, "t.csv", f"image;score\na;{first}\nb;3\nc;{second}\n")
@@ -193,8 +202,8 @@ def test_commas_and_points_in_one_column_are_refused(first, second, tmp_path):
 
 
 def test_commas_are_no_decimal_signs_elsewhere(tmp_path):
-    for name, text in (("c.csv", 'image,score\na,"4,5"\n'), ("t.tsv", "image\tscore\na\t4,5\n")):
-        (row,) = read_table(write(tmp_path, name, text), ("image", "score"))
+    for text in ('image,score\na,"4,5"\n', "image score\na 4,5\n"):
+        (row,) = read_table(write(tmp_path, "c.csv", text), ("image", "score"))
         assert row.parsed("score") is None
     (row,) = read_table(write(tmp_path, "s.csv", "image;score\na;1.234,5\n"), ("image", "score"))
     assert row.parsed("score") is None

@@ -269,6 +269,14 @@ def test_all_faulty_rows_of_a_table_are_told_at_once(tmp_path):
         "more (4 faulty rows in all); write a number, or mend the table or pass another --score-range, or write the "
         "image's name or remove the row"
     )
+    path = table(tmp_path, "image,score,split\na.jpg,x,train\nb.jpg,3,tset\n./a.jpg,5,test\n")
+    with pytest.raises(ArtQuantError) as raised:
+        read_csv(path, AnnotationColumns("image", "score", "split"), name="d", score_range=(0, 10))
+    assert str(raised.value) == (
+        f"{path}:4: image './a.jpg' stands already at {path}:2 as 'a.jpg' (1 such rows); a painting may stand in one "
+        f"split, once: remove the repeated rows; also {path}:2: score 'x' is no number; write a number; also {path}:3"
+        ": split 'tset' is not one of train, training, val, valid, validation, dev, test, testing; mend it"
+    )
     write_baid(tmp_path)
     (tmp_path / "train_set.csv").write_text("image,score\nx.jpg,11\ny.jpg,-1\n")
     with pytest.raises(

@@ -37,6 +37,9 @@ def root(tmp_path) -> Path:
         ("\\\\server\\pics\\oil\\a.b.jpg", "oil/a.b.jpg", "with backslashes"),
         ("pics/00.jpg", "00.jpg", "lead to the image folder"),
         ("/home/me/pics/oil/a.b.jpg", "oil/a.b.jpg", "lead to the image folder"),
+        ("C:\\my\\pics\\00", "00.jpg", "with backslashes"),
+        ("/home/me/pics/oil/A.b", "oil/a.b.jpg", "lead to the image folder"),
+        ("pics/00", "00.jpg", "lead to the image folder"),
         ("oil", "oil", None),  # a folder, which opening it says
     ],
 )
@@ -54,6 +57,8 @@ def test_the_one_file_that_is_meant(root, name, file, told):
             "missing",
             "image '02' is not in '.*pics', but 02.jpg, 02.png are; write the whole name of one of them",
         ),
+        ("D:\\pics\\02", "missing", "but 02.jpg, 02.png are; write the whole name"),
+        ("D:\\pics\\gone", "outside_folder", "is one of a Windows drive"),
         ("y.JPG", "missing", "but Y.jpg, y.jpg are; write the whole name"),
         ("gone.jpg", "missing", "does not exist in '.*pics'; complete the image folder or mend the names"),
         (

@@ -79,6 +79,7 @@ def test_a_task_is_that_of_a_published_dataset_but_for_its_data(ending, home):
         ("broken_levels", r"there is no task 'broken_levels': .* is not of the dataset form"),
         ("nothing", r"no dataset is in '.*/nothing'; .*`artquant data import csv --name nothing --annotations"),
         ("nothing_cot", r"no dataset is in '.*/nothing'; .*`artquant data import csv --name nothing --annotations"),
+        ("My-Art.v2_cot", r"no dataset is in '.*/My-Art.v2'; did you mean 'my-art.v2_cot'\? see `lmms-eval --tasks"),
         (" baid", r"there is no task ' baid', since no dataset is in '.*'; see `lmms-eval --tasks list`$"),
         ("untested", r"there is no task 'untested': .* has no painting in its test split"),
     ],

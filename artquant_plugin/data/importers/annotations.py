@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.tables import UTF8, TableRow, read_table
@@ -95,6 +95,30 @@ def read_rows(rows: Iterable[TableRow], make: Callable[[TableRow], Made]) -> lis
             f"{listed(remedies, SHOWN_FAULTS, separator=', or ')}"
         )
     return made
+
+
+def tell_together(*readings: Callable[[], Any]) -> list[Any]:
+    """Read a table in several ways, and tell the faults that all of them find at once.
+
+    Args:
+        readings: each reads the same table for something else, or raises an `ArtQuantError` that tells its faults.
+
+    Returns:
+        What each of them returned, in the same order.
+
+    Raises:
+        ArtQuantError: the faults of all readings, in one message.
+    """
+    found: list[Any] = []
+    faults: list[str] = []
+    for reading in readings:
+        try:
+            found.append(reading())
+        except ArtQuantError as error:
+            faults.append(str(error))
+    if faults:
+        raise ArtQuantError("; also ".join(faults))
+    return found
 
 
 def check_once(tables: Iterable[Sequence[TableRow]], column: str) -> None:

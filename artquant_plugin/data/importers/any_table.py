@@ -6,7 +6,7 @@ from pathlib import Path
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.tables import UTF8, TableRow
 from artquant_plugin.data.dataset import SPLITS, Painting
-from artquant_plugin.data.importers.annotations import check_once, read_annotations, read_rows
+from artquant_plugin.data.importers.annotations import check_once, read_annotations, read_rows, tell_together
 from artquant_plugin.data.importers.importing import Annotations, check_range, seeded_split
 from artquant_plugin.data.task_names import check_task_name
 
@@ -85,13 +85,15 @@ def read_csv(
         header=header,
         header_option="--no-header --image-column {image} --score-column {score}",
     )
-    check_once([rows], columns.image)
-    paintings = read_rows(rows, lambda row: _painting(row, columns, score_range))
+    _, paintings, split_of_each = tell_together(
+        lambda: check_once([rows], columns.image),
+        lambda: read_rows(rows, lambda row: _painting(row, columns, score_range)),
+        lambda: read_rows(rows, lambda row: _split(row, columns.split) if columns.split else None),
+    )
     source = source or path.name
     if columns.split is not None:
         splits: dict[str, list[Painting]] = {}
-        column = columns.split
-        for split, painting in zip(read_rows(rows, lambda row: _split(row, column)), paintings, strict=True):
+        for split, painting in zip(split_of_each, paintings, strict=True):
             splits.setdefault(split, []).append(painting)
         ordered = {split: splits[split] for split in SPLITS if split in splits}
         return Annotations(name, score_range, ordered, source, license)

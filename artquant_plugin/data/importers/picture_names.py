@@ -71,7 +71,7 @@ def _find(root: Path, name: str, folders: dict[Path, _Folder]) -> tuple[str, str
         drive = PureWindowsPath(name).drive
         text = name.replace("\\", "/")
         path, kind = PurePosixPath(f"/{text[2:]}" if drive.endswith(":") else text), BACKSLASHES
-    inside = _behind_root(root, path)
+    inside = _behind_root(root, path, folders)
     if inside is not None:
         path, kind = inside, kind or WHOLE_PATH
     if kind == BACKSLASHES and path.is_absolute():
@@ -82,11 +82,7 @@ def _find(root: Path, name: str, folders: dict[Path, _Folder]) -> tuple[str, str
     file = resolve_inside(root, name if kind is None else str(path))
     if os.path.lexists(file) and not os.path.isdir(file):
         return str(path), kind
-    if file.parent not in folders:
-        folders[file.parent] = _Folder(file.parent)
-    beside = folders[file.parent]
-    same = beside.by_name.get(_folded(file.name), []) if not os.path.lexists(file) else []
-    alike = same or beside.by_stem.get(_folded(file.name), [])
+    same, alike = _alike(file, folders)
     if len(alike) == 1:
         return str(path.with_name(alike[0])), kind or (OTHER_LETTERS if same else NO_ENDING)
     if alike:
@@ -99,14 +95,29 @@ def _find(root: Path, name: str, folders: dict[Path, _Folder]) -> tuple[str, str
     raise ImageError(_why_missing(root, path, name, kind), "missing")
 
 
-def _behind_root(root: Path, path: PurePosixPath) -> PurePosixPath | None:
-    """The part of a path behind the image folder's own name, where the folder has that and not the whole path."""
+def _alike(file: Path, folders: dict[Path, _Folder]) -> tuple[list[str], list[str]]:
+    """The files of a folder that differ from a name in letters alone; and these, or else those that have an ending."""
+    if file.parent not in folders:
+        folders[file.parent] = _Folder(file.parent)
+    beside = folders[file.parent]
+    same = beside.by_name.get(_folded(file.name), []) if not os.path.lexists(file) else []
+    return same, same or beside.by_stem.get(_folded(file.name), [])
+
+
+def _behind_root(root: Path, path: PurePosixPath, folders: dict[Path, _Folder]) -> PurePosixPath | None:
+    """The part of a path behind the image folder's own name, where the folder has that and not the whole path.
+
+    The folder also has it where it has files that differ in letters or by an ending; which one is meant is told later.
+    """
     name = root.resolve().name
     if name not in path.parts[:-1] or ".." in path.parts or (not path.is_absolute() and os.path.lexists(root / path)):
         return None
     at = len(path.parts) - 1 - path.parts[::-1].index(name)
     rest = PurePosixPath(*path.parts[at + 1 :])
-    return rest if rest.parts and os.path.lexists(root / rest) else None
+    if not rest.parts:
+        return None
+    other = path.is_absolute() or not os.path.isdir(root / path.parent)
+    return rest if os.path.lexists(root / rest) or (other and _alike(root / rest, folders)[1]) else None
 
 
 def _folded(name: str) -> str:
