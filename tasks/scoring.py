@@ -9,7 +9,6 @@ import functools
 import math
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from PIL import Image
@@ -96,7 +95,7 @@ def process_results(doc: Document, results: Sequence[str | None]) -> dict[str, A
         values = dict(zip(LEVEL_NAMES, doc["level_values"], strict=True))
         reply = parse_reply(results[0], score_range=(low, high), level_values=values)
     else:
-        reply = ParsedReply(score=measured.prediction)
+        reply = ParsedReply(score=measured.prediction, levels=measured.levels, checkpoint=measured.checkpoint)
     pair = [doc["id"], reply.score, doc["score"]]
     # A metric's value is in its own unit: it can be ranked with human scores, but has no error against them.
     error = pair if measured is None else [doc["id"], None, doc["score"]]
@@ -113,7 +112,7 @@ def process_results(doc: Document, results: Sequence[str | None]) -> dict[str, A
             "origin": "measurement" if measured else reply.origin,
             "from_range": reply.from_range,
             "levels": reply.levels,
-            "measurement": None if measured is None else asdict(measured),
+            "measurement": None if measured is None else measured.record,
             "truth": doc["score"],
             "category": doc["category"],
             "checkpoint": reply.checkpoint,

@@ -384,6 +384,7 @@ def _begin_model(config: TrainConfig, spec: ScoringSpec, data: TrainingData) -> 
             device = f"cuda:{PartialState().local_process_index}" if device == "cuda" else device
         checkpoint = load_checkpoint(
             section.pretrained,
+            scoring=spec,
             base=section.base,
             dtype=section.dtype,
             device=device,

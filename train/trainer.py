@@ -105,6 +105,7 @@ class ArtQuantTrainer(Trainer):
         if isinstance(model, str):
             checkpoint = load_checkpoint(
                 model,
+                scoring=args.scoring_spec(),
                 dtype=args.model_dtype,
                 attn=args.attn_implementation,
                 trust_remote_code=args.trust_remote_code,

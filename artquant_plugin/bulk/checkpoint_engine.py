@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from artquant_plugin.bulk.rows import ScoreColumns
-from artquant_plugin.checkpoint import ScoringSpec, locate, locate_base
+from artquant_plugin.checkpoint import OWN, ScoringSpec, choose_scoring, locate, locate_base
 from artquant_plugin.checkpoint.identity import file_keys
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.paths import expanded
@@ -19,6 +19,7 @@ class CheckpointEngine:
 
     Args:
         model: a checkpoint's folder or Hub id. `ArtQuantScorer.from_pretrained` takes it, and all that follows.
+        scoring: the name of a preset or a scoring file; None for what the checkpoint itself says.
         dtype: of the weights: auto, float32, bfloat16 or float16.
         attn: the implementation of attention: sdpa, eager or flash_attention_2.
         device: such as cuda:1; None takes a GPU where there is one.
@@ -30,6 +31,7 @@ class CheckpointEngine:
     """
 
     model: str
+    scoring: str | None = None
     dtype: str = "auto"
     attn: str = "sdpa"
     device: str | None = None
@@ -46,6 +48,7 @@ class CheckpointEngine:
 
         return ArtQuantScorer.from_pretrained(
             self.model,
+            scoring=self.scoring,
             base=self.base,
             dtype=self.dtype,
             attn=self.attn,
@@ -61,28 +64,38 @@ class CheckpointEngine:
         return locate(self.model)
 
     @cached_property
+    def _base_folder(self) -> Path | None:
+        return locate_base(self.model, self._folder, self.base)
+
+    @cached_property
+    def spec(self) -> ScoringSpec:
+        """What the model is asked and how its answer is read, found without loading the model."""
+        return choose_scoring(self.scoring, self.model, self._folder, self._base_folder)
+
+    @cached_property
     def columns(self) -> ScoreColumns:
-        """The columns of its rows, which are named after the checkpoint's levels."""
-        return ScoreColumns(ScoringSpec.load(self._folder).scale.names)
+        """The columns of its rows, which are named after the levels."""
+        return ScoreColumns(self.spec.scale.names)
 
     @property
     def options(self) -> dict[str, Any]:
         """What changes scores beyond rounding. Batch size, device and compilation do not."""
-        return {
+        options = {
             "engine": "checkpoint",
             "dtype": self.dtype,
             "attn": self.attn,
             "base": self.base,
             "quantization": self.quantization,
         }
+        # The checkpoint's own scoring file is among the files of `identity`.
+        return options if self.spec.name == OWN else options | {"scoring": self.spec.name, **self.spec.content}
 
     def identity(self) -> dict[str, Any]:
         """The model's name, and a key of each file that it is loaded from, those of an adapter's base included."""
         local = expanded(self.model)
         name = str(local.resolve()) if local.is_dir() else self.model
         found: dict[str, Any] = {"name": name, "files": file_keys(self._folder)}
-        base = locate_base(self.model, self._folder, self.base)
-        return found if base is None else found | {"base_files": file_keys(base)}
+        return found if self._base_folder is None else found | {"base_files": file_keys(self._base_folder)}
 
     def results(self, images: Iterable[Path | bytes]) -> Iterator[dict[str, Any] | ArtQuantError]:
         """Load the checkpoint, then score the images as they come."""

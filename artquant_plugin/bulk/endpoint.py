@@ -92,6 +92,11 @@ class EndpointEngine:
                 "--endpoint is no address such as http://host:8000/v1; mend it, and write a password in it with %2F "
                 "for / and %40 for @"
             )
+        if self.spec.chat_template is not None:
+            raise ArtQuantError(
+                f"scoring {self.spec.name!r} writes the conversation with its own template, and a server uses that of "
+                "its model; score with the checkpoint itself, without --endpoint"
+            )
         names = self.spec.scale.names
         if self.tokens is not None and len(self.tokens) != len(names):
             raise ArtQuantError(
@@ -119,6 +124,7 @@ class EndpointEngine:
             "tokens": list(self.tokens or scale.names),
             "words": asdict(self.spec.prompt),
             "images": self.spec.images,
+            "scoring": self.spec.name,
             "min_level_mass": self.min_mass,
             "extra_body": self._recorded_body,
         }

@@ -55,6 +55,39 @@ class NamedFile:
 
 
 @dataclass(frozen=True, slots=True)
+class ListedFiles:
+    """Image files that a pattern matches, or whose paths came through standard input.
+
+    Args:
+        label: the pattern as the user typed it, or ``-`` for standard input.
+        files: the path of every file, in the order of the rows. Whether one can be read shows when it is opened.
+        passed_over: how many other files the pattern matches, by kind.
+    """
+
+    label: str
+    files: tuple[str, ...]
+    passed_over: Counter[str] = field(default_factory=Counter)
+
+    def references(self) -> Iterator[str]:
+        """The path of every file."""
+        yield from self.files
+
+    def image(self, index: int, reference: str) -> NamedImage:
+        """The file."""
+        return NamedImage(reference, Path(reference))
+
+    def count(self) -> int | None:
+        """Number of files."""
+        return len(self.files)
+
+    def identity(self) -> dict[str, Any]:
+        """Pattern and number of files, a hash of their names, and a key of their contents."""
+        names = hashlib.sha256("\n".join(self.files).encode(errors="surrogateescape")).hexdigest()[:16]
+        content = quick_key(map(Path, self.files))
+        return {"pattern": self.label, "images": len(self.files), "names": names, "content": content}
+
+
+@dataclass(frozen=True, slots=True)
 class RemoteFiles:
     """Image files of a file system that fsspec reads, such as the Hub's.
 

@@ -1,13 +1,15 @@
 """What the command line names, as sources of images.
 
-Each argument is taken as the first of these that it is: a location with a scheme (``hf://…``), a file (a table or an
-archive by its ending; else by its content a picture, or a text that lists pictures), a folder (an imported dataset, a
-saved `datasets` dataset, images, or tables and archives), the name of an imported dataset with an optional ``:split``,
-a dataset on the Hub.
+Each argument is taken as the first of these that it is: ``-``, for paths that come through standard input; a location
+with a scheme (``hf://…``); a file (a table or an archive by its ending; else by its content a picture, or a text that
+lists pictures); a folder (an imported dataset, a saved `datasets` dataset, images, or tables and archives); a pattern
+with ``*``, ``?`` or ``[``; the name of an imported dataset with an optional ``:split``; a dataset on the Hub.
 """
 
+import glob
 import os
 import re
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,7 +17,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from artquant_plugin.bulk.files import ImportedSplit, NamedFile, RemoteFiles, TarArchive, list_remote
+from artquant_plugin.bulk.files import ImportedSplit, ListedFiles, NamedFile, RemoteFiles, TarArchive, list_remote
 from artquant_plugin.bulk.folders import IMAGE_SUFFIXES, Folder, is_passed_over
 from artquant_plugin.bulk.images import ImageInput, NamedImage
 from artquant_plugin.bulk.library_datasets import LibraryDataset, is_saved_dataset, library_sources
@@ -33,6 +35,7 @@ TEXT_TABLES = (".jsonl", ".json", ".csv", ".tsv")
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 WORKBOOKS = (".xlsx", ".xlsm", ".xls", ".ods")  # the reader of tables refuses the last two with the remedy
 INPUT_FORMS = "a picture, a folder, a table (.jsonl, .json, .csv, .tsv, .xlsx, .parquet) or an archive (.tar)"
+STANDARD_INPUT = "-"
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
 
 
@@ -76,7 +79,7 @@ class Inputs:
         """
         found: Counter[str] = Counter()
         for source in self.sources:
-            if isinstance(source, Folder | RemoteFiles | TarArchive):
+            if isinstance(source, Folder | ListedFiles | RemoteFiles | TarArchive):
                 found += source.passed_over
         if not found:
             return ""
@@ -115,6 +118,8 @@ def find_inputs(names: Sequence[str], *, split: str | None = None, columns: Imag
 
 
 def _sources(name: str, split: str | None, columns: ImageColumns) -> Iterable[ImageInput]:
+    if name == STANDARD_INPUT:
+        return [_from_standard_input()]
     if is_remote(name):
         return _remote(name, columns)
     path = expanded(name)
@@ -122,6 +127,8 @@ def _sources(name: str, split: str | None, columns: ImageColumns) -> Iterable[Im
         return [_file(str(path), columns)]
     if path.is_dir():
         return _folder(path, split, columns)
+    if glob.has_magic(name) and not os.path.lexists(path):
+        return _matching(name, columns)
     dataset, colon, wanted = name.rpartition(":")
     if not colon:
         dataset, wanted = name, split or "test"
@@ -172,6 +179,46 @@ def _file(location: str, columns: ImageColumns) -> ImageInput:
     if kind == TEXT:
         return text_source(location, columns)
     raise ArtQuantError(f"'{location}' is {kind.name}, and no picture; {kind.remedy}, or name {INPUT_FORMS}")
+
+
+def _from_standard_input() -> ImageInput:
+    """The pictures whose paths come through standard input, one per line, or separated by zero bytes."""
+    if sys.stdin.isatty():
+        raise ArtQuantError("- reads paths from standard input, and that is a terminal; write `find … | artquant …`")
+    content = sys.stdin.buffer.read()
+    names = content.split(b"\0" if b"\0" in content else b"\n")
+    files = tuple(os.fsdecode(name.rstrip(b"\r")) for name in names if name.strip())
+    if not files:
+        raise ArtQuantError("no path came through standard input; write one per line, as `find` does")
+    return ListedFiles(STANDARD_INPUT, files)
+
+
+def _matching(pattern: str, columns: ImageColumns) -> Iterable[ImageInput]:
+    """The pictures among the files that a pattern matches; its tables and archives where it matches no picture."""
+    wanted = expanded(pattern)
+    matches = glob.glob(str(wanted), recursive=True)
+    matches.sort(key=lambda match: match.count(os.sep))  # the shortest of several ways to a file is the one that stays
+    named = next(number for number, part in enumerate(wanted.parts) if glob.has_magic(part))  # folders without signs
+    files: dict[tuple[str, str], str] = {}  # a file that a pattern finds through several folders' links is one
+    for match in matches:
+        if os.path.isfile(match) and not any(map(is_passed_over, Path(match).parts[named:])):
+            files.setdefault((os.path.realpath(os.path.dirname(match)), os.path.basename(match)), match)
+    pictures, passed_over = [], Counter[str]()
+    for file in sorted(files.values()):
+        kind = file_kind(Path(file))
+        if suffix(file) in IMAGE_SUFFIXES or kind.picture:
+            pictures.append(file)
+        else:
+            passed_over[kind.plural] += 1
+    if pictures:
+        return [ListedFiles(pattern, tuple(pictures), passed_over)]
+    tables = [file for file in sorted(files.values()) if _is_table(file)]
+    if tables:
+        return [_table(file, columns) for file in tables]
+    if files:
+        raise ArtQuantError(f"the pattern '{pattern}' matches no picture, table or archive, only other files; mend it")
+    hint = f"folders alone match the pattern '{pattern}'; end it with /*" if matches else None
+    raise ArtQuantError(hint or f"no file matches the pattern '{pattern}'; mend it")
 
 
 def _imported(folder: Path, split: str) -> ImageInput:

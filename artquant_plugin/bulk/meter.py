@@ -17,6 +17,7 @@ class ScoreSummary:
         seconds: duration of this run, the loading of the model included.
         reasons: why the first images of this run have no score; three reasons at most.
         finished: whether the output was complete before this run began.
+        resorted: whether this run sorted the rows of an output that was complete.
     """
 
     rows: int = 0
@@ -25,10 +26,13 @@ class ScoreSummary:
     seconds: float = 0.0
     reasons: list[str] = field(default_factory=list)
     finished: bool = False
+    resorted: bool = False
 
     def lines(self) -> list[str]:
         """Lines to print: the counts first, then reasons, then this run's rate."""
         lines = [f"scored {self.rows - self.failed:,}, failed {self.failed:,}"]
+        if self.resorted:
+            return [*lines, "nothing to compute: an earlier run finished this output, whose rows are sorted now"]
         if self.finished:
             return [*lines, "nothing to do: an earlier run finished this output (--overwrite computes it again)"]
         lines += [f"  {reason}" for reason in self.reasons]

@@ -14,6 +14,7 @@ from typing import IO, Any
 
 from artquant_plugin.bulk.inputs import ImageReference, Inputs, referenced
 from artquant_plugin.bulk.meter import ScoreMeter, ScoreSummary
+from artquant_plugin.bulk.ranking import rank_key
 from artquant_plugin.bulk.rows import ScoreColumns, ScoreRow, ScoringEngine, score_rows
 from artquant_plugin.common.csv_text import harmless
 from artquant_plugin.common.errors import ArtQuantError
@@ -28,9 +29,11 @@ from artquant_plugin.common.run_record import (
     refuse_other,
     write_record,
 )
+from artquant_plugin.common.tables import read_json_values, read_table
 
 SUFFIXES = (".parquet", ".csv", ".jsonl")
 ROWS_AT_ONCE = 10_000  # of a Parquet row group
+BEST_FIRST = "best first"  # the order of the rows, in the record's result
 EMPTY = "the input has no rows; name another"
 
 
@@ -75,7 +78,13 @@ def made_from(inputs: Inputs, engine: ScoringEngine, options: dict[str, Any] | N
 
 
 def score_to_file(
-    inputs: Inputs, engine: ScoringEngine, out: Path, *, overwrite: bool = False, show: bool = True
+    inputs: Inputs,
+    engine: ScoringEngine,
+    out: Path,
+    *,
+    overwrite: bool = False,
+    best_first: bool = False,
+    show: bool = True,
 ) -> ScoreSummary:
     """Score everything into one file.
 
@@ -84,6 +93,8 @@ def score_to_file(
         engine: the checkpoint or server that gives the scores.
         out: a Parquet, CSV or JSON-lines file. While the run goes on, its rows are in a hidden journal beside it.
         overwrite: remove earlier results and compute everything again.
+        best_first: sort the rows by score, which holds all of them in memory; those of a finished file are sorted,
+            too, and nothing is computed for it. Without it, the order of a finished file stays.
         show: whether to draw a progress bar, where there is a terminal.
 
     Raises:
@@ -108,13 +119,20 @@ def score_to_file(
             refuse_other(record, now, out)
             if record["result"] is not None:
                 journal_path.unlink(missing_ok=True)
-                return ScoreSummary(rows=record["result"]["rows"], failed=record["result"]["failed"], finished=True)
+                result = record["result"]
+                sort = best_first and result.get("order") != BEST_FIRST
+                if sort:
+                    write_rows(out, engine.columns, sorted(read_rows(out, engine.columns), key=rank_key))
+                    write_record(record_path, now, result=result | {"order": BEST_FIRST})
+                return ScoreSummary(rows=result["rows"], failed=result["failed"], finished=True, resorted=sort)
         refuse_other_rows(journal_path, now)
         write_record(record_path, now)
         meter = ScoreMeter(inputs.count(), show=show)
-        complete(out, Journal(journal_path, now), engine, inputs.references(), meter)
+        complete(out, Journal(journal_path, now), engine, inputs.references(), meter, best_first=best_first)
         summary = meter.close()
         result = {"rows": summary.rows, "failed": summary.failed, "seconds": round(summary.seconds, 1)}
+        if best_first:
+            result["order"] = BEST_FIRST
         write_record(record_path, now, result=result)
         journal_path.unlink()
     return summary
@@ -128,6 +146,7 @@ def complete(
     meter: ScoreMeter,
     *,
     allow_empty: bool = False,
+    best_first: bool = False,
 ) -> None:
     """Bring a journal to the end of its images, then write the result file; the journal stays.
 
@@ -138,6 +157,7 @@ def complete(
         references: of all images of the file, including those whose rows the journal has.
         meter: counts the rows and draws the progress bar.
         allow_empty: whether to write a file without rows; otherwise it is an error.
+        best_first: whether the rows of the file are sorted by score; those of the journal are in the input's order.
 
     Raises:
         ArtQuantError: there are no rows, or those of the journal were made from something else.
@@ -153,7 +173,8 @@ def complete(
                 meter.row(row)
         if not journal.rows and not allow_empty:
             raise ArtQuantError(EMPTY)
-        write_rows(out, engine.columns, journal.read())
+        rows = journal.read()
+        write_rows(out, engine.columns, sorted(rows, key=rank_key) if best_first else rows)
 
 
 class Journal:
@@ -270,6 +291,26 @@ def write_rows(path: Path, columns: ScoreColumns, rows: Iterable[ScoreRow]) -> N
         with atomic_write(path) as file:
             for row in rows:
                 file.write(json.dumps(columns.nested(row), ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_rows(path: Path, columns: ScoreColumns) -> Iterator[ScoreRow]:
+    """The rows of a result that `write_rows` wrote, in their order.
+
+    Args:
+        path: the result file, with one of `SUFFIXES`.
+        columns: of the file, as they were written.
+
+    Raises:
+        ArtQuantError: somebody else changed the file, so that it has not these columns.
+    """
+    remedy = "pass --overwrite to write it again"
+    if path.suffix == ".jsonl":
+        for _, row in read_json_values(str(path), remedy=remedy):
+            yield {name: row.get(name) for name in columns.names} | (row["levels"] or {})
+        return
+    for found in read_table(str(path), columns.names, remedy=remedy):
+        numbers = {name: found.parsed(name) for name in columns.numbers}
+        yield {"path": found.text("path"), **numbers, "reason": found.text("reason") or None}
 
 
 def _write_parquet(path: Path, columns: ScoreColumns, rows: Iterable[ScoreRow]) -> None:

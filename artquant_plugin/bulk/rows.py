@@ -62,11 +62,11 @@ class ScoreColumns:
             entropy: of the levels' distribution, in nats.
             extras: the further numbers, by their names.
         """
-        return {"path": _utf8(name), "score": score, **levels, "entropy": entropy, **extras, "reason": None}
+        return {"path": utf8(name), "score": score, **levels, "entropy": entropy, **extras, "reason": None}
 
     def failed(self, name: str, reason: str) -> ScoreRow:
         """The row of an image that has no score: every number is None."""
-        return {"path": _utf8(name), **dict.fromkeys(self.numbers), "reason": _utf8(reason)}
+        return {"path": utf8(name), **dict.fromkeys(self.numbers), "reason": utf8(reason)}
 
     def nested(self, row: ScoreRow) -> dict[str, Any]:
         """A row as JSON lines hold it: the levels stand in one object, which is None where there is no score."""
@@ -142,10 +142,10 @@ def describe_rows(scorer: Any, images: Iterable[NamedImage], *, max_new_tokens: 
         One row per image, in order: path, text, perception, cognition, emotion, and the reason why there is no text.
     """
     for image, found in answered(images, partial(scorer.describe_each, max_new_tokens=max_new_tokens)):
-        row: dict[str, Any] = {"path": _utf8(image.name), "text": None}
+        row: dict[str, Any] = {"path": utf8(image.name), "text": None}
         row |= {**dict.fromkeys(DESCRIPTION_LEVELS), "reason": None}
         if isinstance(found, ArtQuantError):
-            yield row | {"reason": _utf8(reason_of(image, found))}
+            yield row | {"reason": utf8(reason_of(image, found))}
         else:
             yield row | {"text": found.text, **found.levels}
 
@@ -181,6 +181,6 @@ def answered(
     yield from unreadable()
 
 
-def _utf8(text: str) -> str:
+def utf8(text: str) -> str:
     """The same text with ? for what UTF-8 cannot hold, since the names of files may be any bytes."""
     return text.encode("utf-8", "replace").decode()

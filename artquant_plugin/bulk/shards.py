@@ -9,8 +9,8 @@ from typing import Any
 
 from artquant_plugin.bulk.inputs import ImageReference, Inputs, references_of
 from artquant_plugin.bulk.meter import ScoreMeter, ScoreSummary
-from artquant_plugin.bulk.output_file import EMPTY, Journal, complete, made_from, refuse_other_rows
-from artquant_plugin.bulk.rows import ScoringEngine
+from artquant_plugin.bulk.output_file import EMPTY, Journal, complete, made_from, read_rows, refuse_other_rows
+from artquant_plugin.bulk.rows import ScoreColumns, ScoreRow, ScoringEngine
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.files import atomic_write, own_folder, remove_leftovers
 from artquant_plugin.common.machine import is_machine_fault, machine_error
@@ -256,3 +256,19 @@ def parquet_counts(path: Path) -> tuple[int, int]:
     column = metadata.schema.names.index("reason")
     empty = sum(metadata.row_group(i).column(column).statistics.null_count for i in range(metadata.num_row_groups))
     return metadata.num_rows, metadata.num_rows - empty
+
+
+def read_shards(out: Path, columns: ScoreColumns) -> Iterator[ScoreRow]:
+    """The rows of a folder of shards, in the order of the input.
+
+    Args:
+        out: the folder, whose shards are all there.
+        columns: of the rows, as they were written.
+
+    Raises:
+        ArtQuantError: the folder is not complete, because other processes still work on it.
+    """
+    if not (out / DONE_FILE).is_file():
+        raise ArtQuantError(f"'{out}' is not complete; run the command again when the other processes have ended")
+    for path in sorted(out.glob("shard-*.parquet")):
+        yield from read_rows(path, columns)

@@ -17,6 +17,7 @@ from artquant_plugin.checkpoint.files import check_files, check_size
 from artquant_plugin.checkpoint.identity import Identity, files_hash, identify
 from artquant_plugin.checkpoint.library_errors import library_errors_in_one_line
 from artquant_plugin.checkpoint.locate import ADAPTER_CONFIG_FILE, OTHER_WEIGHTS, locate
+from artquant_plugin.checkpoint.presets import choose_scoring
 from artquant_plugin.checkpoint.processor import load_processor
 from artquant_plugin.checkpoint.spec import ScoringSpec
 from artquant_plugin.common.errors import ArtQuantError, ArtQuantWarning
@@ -34,7 +35,7 @@ class Checkpoint:
     Args:
         model: a `transformers` model, or a `peft.PeftModel` around one, in evaluation mode on its device.
         processor: the model's `transformers` processor, with chat template and tokenizer.
-        spec: the contents of the scoring file; the defaults where the checkpoint has none.
+        spec: what the model is asked and how its answer is read.
         name: what the user typed to name the checkpoint, a folder or a Hub id.
         folder: the local folder that it was loaded from; None for a model that was never saved.
         base_folder: the local folder of the base model that an adapter was put on; None where there is none.
@@ -73,6 +74,7 @@ class Checkpoint:
 def load_checkpoint(
     pretrained: str,
     *,
+    scoring: str | ScoringSpec | None = None,
     base: str | None = None,
     dtype: str = "auto",
     device: str = "cpu",
@@ -80,12 +82,14 @@ def load_checkpoint(
     quantization: str | None = None,
     trust_remote_code: bool = False,
 ) -> Checkpoint:
-    """Load weights, processor and scoring file.
+    """Load weights and processor, and find out what the model is asked.
 
     Args:
         pretrained: folder, or Hub id with an optional ``@revision``, of a full model or of a peft adapter that names
             its base model. ``extra_weights.safetensors`` in it replaces weights of the (base) model. Checkpoints in
             the layout of the paper's own code are read, too.
+        scoring: the name of a preset, a scoring file, a folder with one, or a ready spec; None for what
+            `choose_scoring` finds for the checkpoint.
         base: folder or Hub id of an adapter's base model; None for the one that the adapter names. It is not looked
             at for a full model.
         dtype: torch's name of the weights' type, one of `DTYPES`. ``auto`` keeps the checkpoint's own, but float16
@@ -102,7 +106,7 @@ def load_checkpoint(
 
     Raises:
         ArtQuantError: an option is unknown or impossible on this machine, the checkpoint or its base model cannot be
-            found, weights are missing, or parts do not fit together.
+            found, weights are missing, parts do not fit together, or nothing says what the model is asked.
     """
     from artquant_plugin.backbones import register_architecture
     from artquant_plugin.backbones.mplug_owl2.layout import is_original
@@ -114,8 +118,7 @@ def load_checkpoint(
     if is_original(folder):
         if quantization is not None:
             raise _not_quantisable(pretrained)
-        return _load_original(pretrained, base, dtype, device, attn)
-    spec = ScoringSpec.load(folder)
+        return _load_original(pretrained, scoring, base, dtype, device, attn)
     is_adapter = (folder / ADAPTER_CONFIG_FILE).is_file()
     if is_adapter:
         base = base or base_of(folder, pretrained)
@@ -123,6 +126,7 @@ def load_checkpoint(
         _check_files(base_folder, base)
     else:
         base, base_folder = pretrained, folder
+    spec = choose_scoring(scoring, pretrained, folder, base_folder)
     register_architecture(base_folder)
     extra = extra_names(folder)
     options = _loading_options(dtype, attn)
@@ -147,6 +151,7 @@ def load_checkpoint(
         with library_errors_in_one_line(f"checkpoint {pretrained!r}", "use another device"):
             model = _place(model, dtype, device)
     base_of_adapter = base_folder if is_adapter else None
+    _set_template(processor, spec)
     return Checkpoint(model.eval(), processor, spec, name=pretrained, folder=folder, base_folder=base_of_adapter)
 
 
@@ -328,14 +333,18 @@ def _check_weights(info: dict[str, Any], name: str) -> None:
         )
 
 
-def _load_original(pretrained: str, base: str | None, dtype: str, device: str, attn: str) -> Checkpoint:
+def _load_original(
+    pretrained: str, scoring: str | ScoringSpec | None, base: str | None, dtype: str, device: str, attn: str
+) -> Checkpoint:
     """Load a checkpoint in the layout of the paper's code."""
     from artquant_plugin.checkpoint.original import load_original
 
+    spec = choose_scoring(scoring, pretrained, locate(pretrained))  # before gigabytes of pickles are fetched
     folder, base_folder = locate_original(pretrained, base)
     # The architecture is our own, and all of its parts have sdpa.
     options = _loading_options(dtype, attn) | {"attn_implementation": attn}
-    model, processor, spec = load_original(folder, base_folder, options)
+    model, processor = load_original(folder, base_folder, options)
+    _set_template(processor, spec)
     if base_folder is None:
         _set_origin(model, pretrained, folder)
     with library_errors_in_one_line(f"checkpoint {pretrained!r}", "use another device"):
@@ -350,9 +359,15 @@ def _load_original_base(base: str, options: dict[str, Any]) -> Any:
     folder, lora_base = locate_original(base, None)
     if lora_base is not None:
         raise _no_base(base)
-    model, _, _ = load_original(folder, None, options)
+    model, _ = load_original(folder, None, options)
     _set_origin(model, base, folder)
     return model
+
+
+def _set_template(processor: Any, spec: ScoringSpec) -> None:
+    """Put the conversation of a preset in the place of the processor's own, so that a saved copy has it as well."""
+    if spec.chat_template is not None:
+        processor.chat_template = spec.chat_template
 
 
 def _not_quantisable(name: str) -> ArtQuantError:

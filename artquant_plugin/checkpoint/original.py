@@ -12,30 +12,16 @@ from transformers import GenerationConfig
 from artquant_plugin.backbones.mplug_owl2.modeling import MPLUGOwl2ForConditionalGeneration
 from artquant_plugin.backbones.mplug_owl2.original import OriginalCheckpoint, read_original
 from artquant_plugin.checkpoint.library_errors import library_errors_in_one_line
+from artquant_plugin.checkpoint.presets import choose_scoring
 from artquant_plugin.checkpoint.spec import ScoringSpec
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.files import atomic_files
-from artquant_plugin.prompting.levels import LevelScale
-from artquant_plugin.prompting.prompter import PromptSpec
 
 SHARD_SIZE = "5GB"
 
 
-def published_spec(original: OriginalCheckpoint) -> ScoringSpec:
-    """The scoring file for published weights: the image behind the question, and images as they are stored.
-
-    Source: GitHub Henglin-Liu/ArtQuant at f6b1fca, whose evaluation prompts so; another prompt or image handling would
-    change the scores.
-
-    Args:
-        original: the checkpoint, whose level values are used; where it names none, the default scale is.
-    """
-    scale = LevelScale() if original.level_values is None else LevelScale(values=original.level_values)
-    return ScoringSpec(scale=scale, prompt=PromptSpec(image_first=False), images="as_stored")
-
-
-def load_original(folder: Path, base: Path | None, options: dict[str, Any]) -> tuple[Any, Any, ScoringSpec]:
-    """Load model, processor and scoring file of a checkpoint in the layout of the paper's code.
+def load_original(folder: Path, base: Path | None, options: dict[str, Any]) -> tuple[Any, Any]:
+    """Load model and processor of a checkpoint in the layout of the paper's code.
 
     Args:
         folder: the local folder of a base model or of a LoRA checkpoint.
@@ -43,7 +29,7 @@ def load_original(folder: Path, base: Path | None, options: dict[str, Any]) -> t
         options: the options `dtype` and `attn_implementation` of `from_pretrained`.
 
     Returns:
-        The model on the CPU with a LoRA checkpoint merged, its processor, and its scoring file.
+        The model on the CPU with a LoRA checkpoint merged, and its processor.
 
     Raises:
         ArtQuantError: a file is missing, cannot be read, or is a pickle of more than tensors; or weights and
@@ -53,10 +39,12 @@ def load_original(folder: Path, base: Path | None, options: dict[str, Any]) -> t
     model = MPLUGOwl2ForConditionalGeneration.from_pretrained(
         None, config=original.config, state_dict=original.weights, **options
     )
-    return model, original.processor, published_spec(original)
+    return model, original.processor
 
 
-def convert(source: Path, destination: Path, base: Path | None = None) -> OriginalCheckpoint:
+def convert(
+    source: Path, destination: Path, base: Path | None = None, spec: ScoringSpec | None = None
+) -> OriginalCheckpoint:
     """Convert a checkpoint in the layout of the paper's code to ours: safetensors, processor and scoring file.
 
     Nothing is rounded: tensors that no LoRA matrix changes keep their type, and merged ones are float32.
@@ -65,16 +53,20 @@ def convert(source: Path, destination: Path, base: Path | None = None) -> Origin
         source: the local folder of a base model or of a LoRA checkpoint.
         destination: the folder to be made; its files appear when all are written.
         base: the local folder of a LoRA checkpoint's base model; None for a base model.
+        spec: what the scoring file is to say; None for what `choose_scoring` finds for the source.
 
     Returns:
         The checkpoint that was read and written.
 
     Raises:
-        ArtQuantError: the source cannot be read, or the destination exists.
+        ArtQuantError: the source cannot be read, nothing says what the model is asked, or the destination exists.
     """
     if destination.exists():
         raise ArtQuantError(f"'{destination}' exists; name a new folder, or remove it first")
+    spec = choose_scoring(spec, str(source), source)
     original = _read(source, base)
+    if spec.chat_template is not None:
+        original.processor.chat_template = spec.chat_template
     weights = {name: value.contiguous() for name, value in original.weights.items()}
     sizes: Counter[str] = Counter()
     for value in weights.values():
@@ -86,8 +78,13 @@ def convert(source: Path, destination: Path, base: Path | None = None) -> Origin
         original.config.save_pretrained(folder)
         GenerationConfig.from_model_config(original.config).save_pretrained(folder)
         original.processor.save_pretrained(folder)
-        published_spec(original).save(folder)
-        record = {"source": source.name, "base": base.name if base else None, "weights": dict(sizes)}
+        spec.save(folder)
+        record = {
+            "source": source.name,
+            "base": base.name if base else None,
+            "scoring": spec.name,
+            "weights": dict(sizes),
+        }
         (folder / "conversion.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     return original
 

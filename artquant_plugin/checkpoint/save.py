@@ -56,7 +56,7 @@ def restore_weights(model: Any, folder: Path) -> None:
         restore_adapter(model, folder)
         return
     # float32 holds every value of the narrower types, so that the copy back to a weight's own type rounds nothing.
-    saved = load_checkpoint(str(folder), dtype="float32").model
+    saved = load_checkpoint(str(folder), dtype="float32", scoring=ScoringSpec()).model
     try:
         model.load_state_dict(saved.state_dict())
     except RuntimeError as error:

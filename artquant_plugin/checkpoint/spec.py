@@ -1,10 +1,12 @@
 """The scoring file of a checkpoint: level words, prompt and image handling."""
 
 import dataclasses
+import difflib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.files import atomic_write
@@ -13,10 +15,14 @@ from artquant_plugin.common.text import literal
 from artquant_plugin.data.images import Handling
 from artquant_plugin.prompting.levels import LevelScale
 from artquant_plugin.prompting.prompter import PromptSpec
+from artquant_plugin.prompting.texts import check_text
 
 SCORING_FILE = "artquant.json"
 FORM_VERSION = 1
-_KEYS = ("form_version", "levels", "prompt", "images")
+OWN = "own"  # the name of what a checkpoint's own scoring file says
+KEYS = ("form_version", "levels", "prompt", "images", "chat_template")
+_REMEDY = "save the checkpoint again, or mend the file"
+_LONGEST_TEMPLATE = 100_000  # characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,40 +34,86 @@ class ScoringSpec:
         prompt: the questions, the answer prefix, and the order of image and text.
         images: how image files are opened, ``as_shown`` or ``as_stored``; `artquant_plugin.data.images.open_image`
             says what each means.
+        chat_template: the template, in Jinja, of the conversation, which `load_checkpoint` puts in the place of the
+            processor's own; None to leave the processor's.
+        name: what results call it: ``own`` for the checkpoint's own scoring file, otherwise the name of the preset or
+            of the user's file. Two specs that differ in it alone are equal.
+
+    Raises:
+        ArtQuantError: `images` is neither ``as_shown`` nor ``as_stored``.
     """
 
     scale: LevelScale = field(default_factory=LevelScale)
     prompt: PromptSpec = field(default_factory=PromptSpec)
     images: Handling = "as_shown"
+    chat_template: str | None = None
+    name: str = field(default=OWN, compare=False)
 
-    def save(self, folder: Path) -> None:
-        """Write the scoring file into a checkpoint's folder, which must exist, and replace an earlier one."""
-        content = {
+    def __post_init__(self) -> None:
+        if self.images not in get_args(Handling):
+            raise ArtQuantError(f"it has images {literal(self.images)}; use one of {', '.join(get_args(Handling))}")
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """What the scoring file holds, as JSON's types; without ``chat_template`` where that is None."""
+        content: dict[str, Any] = {
             "form_version": FORM_VERSION,
             "levels": dict(zip(self.scale.names, self.scale.values, strict=True)),
             "prompt": dataclasses.asdict(self.prompt),
             "images": self.images,
         }
+        return content if self.chat_template is None else content | {"chat_template": self.chat_template}
+
+    def save(self, folder: Path) -> None:
+        """Write the scoring file into a checkpoint's folder, which must exist, and replace an earlier one."""
         with atomic_write(folder / SCORING_FILE) as file:
-            file.write(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+            file.write(json.dumps(self.content, indent=2, ensure_ascii=False) + "\n")
 
     @classmethod
     def load(cls, folder: Path) -> "ScoringSpec":
         """Read the scoring file of a checkpoint.
 
         Args:
-            folder: the local folder of the checkpoint; without a scoring file in it, the result has the defaults.
+            folder: the local folder of the checkpoint.
 
         Raises:
-            ArtQuantError: the file is no scoring file: it is not JSON in UTF-8, has a version that this release does
-                not read, names a key or a level word twice, or holds levels or prompts that `LevelScale` or
-                `PromptSpec` refuses. The message names the file.
+            ArtQuantError: there is no scoring file in the folder, or the file is none: it is not JSON in UTF-8, has a
+                version that this release does not read, names a key or a level word twice, or holds levels or prompts
+                that `LevelScale` or `PromptSpec` refuses. The message names the file.
         """
-        path = folder / SCORING_FILE
-        if not path.exists() and not path.is_symlink():
-            return cls()
-        remedy = "save the checkpoint again, or mend the file"
-        content = read_object(path, remedy=remedy, strict=True)
+        if not has_scoring_file(folder):
+            raise ArtQuantError(
+                f"'{folder}' holds no {SCORING_FILE}, the file with questions and level words; {_REMEDY}"
+            )
+        return cls.load_file(folder / SCORING_FILE)
+
+    @classmethod
+    def load_file(cls, path: Path) -> "ScoringSpec":
+        """Read a scoring file in JSON, of any name.
+
+        Args:
+            path: the file, which must exist.
+
+        Raises:
+            ArtQuantError: the file is no scoring file, as for `load`.
+        """
+        return cls.from_content(read_object(path, remedy=_REMEDY, strict=True), path, remedy=_REMEDY)
+
+    @classmethod
+    def from_content(
+        cls, content: dict[str, Any], path: Path, *, further: tuple[str, ...] = (), remedy: str
+    ) -> "ScoringSpec":
+        """Make a spec of the content of a scoring file.
+
+        Args:
+            content: the object that the file holds, from JSON or YAML.
+            path: the file that the content is from, which messages name.
+            further: names of keys that the file may hold besides those of a scoring file; they are not read here.
+            remedy: what a user can do about a wrong file, as the end of the message.
+
+        Raises:
+            ArtQuantError: the content is not that of a scoring file, as for `load`.
+        """
         version = content.get("form_version")
         if version != FORM_VERSION or isinstance(version, bool):
             raise ArtQuantError(
@@ -70,23 +122,50 @@ class ScoringSpec:
                 if "form_version" in content
                 else f"{path} is not a scoring file (it has no form_version); {remedy}"
             )
-        if unknown := [name for name in content if name not in _KEYS]:
-            raise ArtQuantError(
-                f"{path} is not a scoring file (unknown key {literal(unknown[0])}, known: {', '.join(_KEYS)}); "
-                f"{remedy}"
-            )
+        check_keys(content, (*KEYS, *further), f"{path} is not a scoring file", remedy)
         for name in ("levels", "prompt"):
             if not isinstance(content.get(name), dict):
                 raise ArtQuantError(f"{path} is not a scoring file ({name} is {literal(content.get(name))}); {remedy}")
         levels, prompt, images = content["levels"], content["prompt"], content.get("images", "as_shown")
-        if images not in get_args(Handling):
-            raise ArtQuantError(f"{path} has images {literal(images)}; use one of {', '.join(get_args(Handling))}")
-        known = {each.name for each in dataclasses.fields(PromptSpec)}
+        known = [each.name for each in dataclasses.fields(PromptSpec)]
         if unknown := [name for name in prompt if name not in known]:
+            hint = _nearest(unknown[0], known)
             raise ArtQuantError(
-                f"{path} is not a scoring file (prompt has the unknown key {literal(unknown[0])}); {remedy}"
+                f"{path} is not a scoring file (prompt has the unknown key {literal(unknown[0])}{hint}); {remedy}"
             )
+        template = content.get("chat_template")
         try:
-            return cls(LevelScale(tuple(levels), tuple(levels.values())), PromptSpec(**prompt), images)
+            if template is not None:
+                check_text(template, "chat_template", _LONGEST_TEMPLATE, line_breaks=True)
+            return cls(LevelScale(tuple(levels), tuple(levels.values())), PromptSpec(**prompt), images, template)
         except ArtQuantError as error:
             raise ArtQuantError(f"{path}: {error}") from error
+
+
+def has_scoring_file(folder: Path) -> bool:
+    """Whether a folder holds a scoring file, or a link in its place that leads nowhere, of which reading it tells."""
+    path = folder / SCORING_FILE
+    return path.exists() or path.is_symlink()
+
+
+def check_keys(content: dict[str, Any], known: tuple[str, ...], what: str, remedy: str) -> None:
+    """Refuse a key that a file may not hold.
+
+    Args:
+        content: the object that the file holds.
+        known: the names of the keys that it may hold.
+        what: the beginning of the message, such as ``x.json is not a scoring file``.
+        remedy: the end of the message, which says what a user can do.
+
+    Raises:
+        ArtQuantError: there is another key; the message names the known one that is nearest to it.
+    """
+    if unknown := [name for name in content if name not in known]:
+        hint = _nearest(unknown[0], known)
+        raise ArtQuantError(f"{what} (unknown key {literal(unknown[0])}, known: {', '.join(known)}{hint}); {remedy}")
+
+
+def _nearest(name: object, known: Iterable[str]) -> str:
+    """A question that names the known word nearest to an unknown one; empty where none is near."""
+    near = difflib.get_close_matches(str(name), list(known), n=1)
+    return f", did you mean {near[0]!r}?" if near else ""

@@ -19,6 +19,7 @@ from artquant_plugin.cli import (
     describe,
     doctor,
     metrics,
+    models,
     publish,
     rad,
     report,
@@ -26,12 +27,13 @@ from artquant_plugin.cli import (
     score,
     train,
 )
+from artquant_plugin.cli.idle_options import refuse_idle_options
 from artquant_plugin.common.errors import ArtQuantError, ArtQuantWarning, MachineError
 from artquant_plugin.common.library_messages import leave_out_library_messages
 from artquant_plugin.common.machine import is_machine_fault, machine_error
 from artquant_plugin.common.text import visible
 
-COMMANDS = (data, rad, train, convert, score, describe, results, metrics, compare, report, publish, doctor)
+COMMANDS = (data, rad, train, convert, score, describe, results, metrics, compare, report, publish, models, doctor)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -88,6 +90,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             leave_out_library_messages()
             if not sys.stderr.isatty():  # in a file, each update of a progress bar would be a line of its own
                 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+            refuse_idle_options(args)
             code: int | None = args.run(args)
     except (ArtQuantError, MachineError) as error:
         return _failed(str(error))

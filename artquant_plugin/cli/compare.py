@@ -4,6 +4,8 @@ import argparse
 from typing import Any
 
 from artquant_plugin.cli.board_options import SOURCE_HELP, SOURCE_METAVAR, add_source_options, read_boards_of
+from artquant_plugin.cli.idle_options import add_idle_options
+from artquant_plugin.cli.options import NO_TRUTH_FILE
 
 
 def add_parser(subparsers: Any) -> None:
@@ -20,6 +22,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("models", nargs="+", metavar=SOURCE_METAVAR, help=SOURCE_HELP)
     add_source_options(parser, ("text", "markdown", "csv", "latex", "json"))
     parser.set_defaults(run=run)
+    add_idle_options(parser, NO_TRUTH_FILE)
 
 
 def run(args: argparse.Namespace) -> None:

@@ -4,6 +4,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from artquant_plugin.cli.options import add_scoring_option
+
 
 def add_parser(subparsers: Any) -> None:
     """Add the parser of `artquant convert` to those of the other commands."""
@@ -22,15 +24,17 @@ def add_parser(subparsers: Any) -> None:
         "--base",
         help="folder or Hub id[@revision] of a LoRA folder's base model (default: the one that its adapter names)",
     )
+    add_scoring_option(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> None:
     """Convert the checkpoint, and print how to score with the result."""
-    from artquant_plugin.checkpoint import locate_original
+    from artquant_plugin.checkpoint import choose_scoring, locate_original
     from artquant_plugin.checkpoint.original import convert
 
     source, base = locate_original(args.source, args.base)
-    original = convert(source, args.destination, base)
+    spec = choose_scoring(args.scoring, args.source, source)
+    original = convert(source, args.destination, base, spec)
     print(f"{len(original.weights)} tensors of {args.source} in {args.destination}; score with")
     print(f"  artquant score IMAGES --model {args.destination}")

@@ -4,8 +4,16 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from artquant_plugin.cli.idle_options import IdleOptions, Noted, add_idle_options
 from artquant_plugin.cli.options import positive, whole_number
 from artquant_plugin.common.text import visible
+
+MADE_SPLIT = IdleOptions(
+    ("--seed", "--test-fraction"),
+    lambda args: args.split_column is not None,
+    "with --split-column, which names the split of every row",
+    "leave --split-column out to have a split made",
+)
 
 
 def add_parser(subparsers: Any) -> None:
@@ -121,13 +129,18 @@ def _add_import(commands: Any) -> None:
             )
         if kind in ("apdd", "vaps", "csv"):
             command.add_argument(
-                "--seed", type=whole_number, default=0, help="seed of a split that has to be made (default: 0)"
+                "--seed",
+                action=Noted,
+                type=whole_number,
+                default=0,
+                help="seed of a split that has to be made (default: 0)",
             )
         command.set_defaults(run=_import, kind=kind)
         if kind == "vaps":
             command.add_argument("--fold", type=whole_number, help="take this fold of 5 (0 to 4) as the test split")
         if kind == "csv":
             _add_table_options(command)
+            add_idle_options(command, MADE_SPLIT)
 
 
 def _add_table_options(command: Any) -> None:
@@ -154,6 +167,7 @@ def _add_table_options(command: Any) -> None:
     )
     command.add_argument(
         "--test-fraction",
+        action=Noted,
         type=float,
         default=0.2,
         help="share of the rows in the test split, where a split is made (default: %(default)s)",

@@ -5,6 +5,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from artquant_plugin.cli.idle_options import IdleOptions, add_idle_options
+from artquant_plugin.cli.options import add_scoring_option
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.text import visible
 
@@ -22,6 +24,7 @@ def add_parser(subparsers: Any) -> None:
         "inputs", nargs="+", metavar="INPUT", help="images, folders, datasets and lists, as for `artquant score`"
     )
     parser.add_argument("--model", required=True, metavar="PATH_OR_ID", help="checkpoint")
+    add_scoring_option(parser)
     parser.add_argument("--out", type=Path, metavar="FILE.jsonl", help="write JSON lines instead of printing text")
     parser.add_argument("--overwrite", action="store_true", help="replace --out")
     parser.add_argument("--strict", action="store_true", help="exit with 2 when an image could not be described")
@@ -40,6 +43,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--base", metavar="PATH_OR_ID", help="base model of an adapter, if not the one that it names")
     parser.add_argument("--device", help="cuda, cuda:1, mps, cpu (default: a GPU where there is one)")
     parser.set_defaults(run=run)
+    add_idle_options(parser, IdleOptions(("--overwrite",), lambda args: not args.out, "without --out", "pass --out"))
 
 
 def run(args: argparse.Namespace) -> None:
@@ -59,7 +63,13 @@ def run(args: argparse.Namespace) -> None:
     from artquant_plugin.scoring.scorer import ArtQuantScorer
 
     scorer = ArtQuantScorer.from_pretrained(
-        args.model, base=args.base, dtype=args.dtype, attn=args.attn, device=args.device, batch_size=args.batch_size
+        args.model,
+        scoring=args.scoring,
+        base=args.base,
+        dtype=args.dtype,
+        attn=args.attn,
+        device=args.device,
+        batch_size=args.batch_size,
     )
     rows = describe_rows(scorer, inputs.images(), max_new_tokens=args.max_new_tokens)
     counts = {True: 0, False: 0}  # by whether an image has a description

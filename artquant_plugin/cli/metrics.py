@@ -6,7 +6,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from artquant_plugin.cli.options import add_column_options
+from artquant_plugin.cli.idle_options import Noted, add_idle_options
+from artquant_plugin.cli.options import NO_INTERVALS, NO_TRUTH_FILE, add_column_options
 from artquant_plugin.common.json_text import printable_json
 from artquant_plugin.common.text import listed, visible
 
@@ -41,10 +42,13 @@ def add_parser(subparsers: Any) -> None:
         default=2000,
         help="number of bootstrap resamples; 0 leaves the intervals out (default: %(default)s)",
     )
-    parser.add_argument("--seed", type=int, default=0, help="seed of the bootstrap (default: %(default)s)")
+    parser.add_argument(
+        "--seed", action=Noted, type=int, default=0, help="seed of the bootstrap (default: %(default)s)"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON instead of text")
     parser.add_argument("--plot", type=Path, metavar="PNG", help="also draw predicted against human scores")
     parser.set_defaults(run=run)
+    add_idle_options(parser, NO_TRUTH_FILE, NO_INTERVALS)
 
 
 def run(args: argparse.Namespace) -> None:

@@ -3,7 +3,22 @@
 import argparse
 from typing import Any
 
+from artquant_plugin.cli.idle_options import IdleOptions, Noted
+from artquant_plugin.common.paths import expanded
 from artquant_plugin.common.tables import UTF8
+
+NO_TRUTH_FILE = IdleOptions(
+    ("--truth-image-column", "--score-column"),
+    lambda args: not (args.truth and expanded(args.truth).is_file()),
+    "without a file of human scores, as a dataset's columns are known",
+    "pass --truth FILE",
+)
+NO_INTERVALS = IdleOptions(
+    ("--seed",),
+    lambda args: args.resamples == 0,
+    "with --resamples 0, as nothing is drawn at random",
+    "leave --resamples out",
+)
 
 
 def whole_number(text: str) -> int:
@@ -34,6 +49,21 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def add_scoring_option(parser: Any) -> None:
+    """Add the option ``--scoring``, whose value ends up in ``args.scoring``.
+
+    Args:
+        parser: the parser of the command, or a group of it.
+    """
+    parser.add_argument(
+        "--scoring",
+        "--scoring-file",
+        metavar="NAME_OR_FILE",
+        help="preset (artquant, deqa, q-align, …) or file that says what the model is asked and how it is read "
+        "(default: the model's own artquant.json, or the preset of a well-known Hub id)",
+    )
+
+
 def add_overrides(parser: Any) -> None:
     """Add the option ``--set KEY=VALUE``, whose values end up in ``args.overrides``.
 
@@ -62,11 +92,15 @@ def add_column_options(parser: Any) -> None:
     )
     parser.add_argument(
         "--truth-image-column",
+        action=Noted,
         default="image",
         help="column of a truth file that names the image (default: %(default)s)",
     )
     parser.add_argument(
-        "--score-column", default="score", help="column of a truth file with the human score (default: %(default)s)"
+        "--score-column",
+        action=Noted,
+        default="score",
+        help="column of a truth file with the human score (default: %(default)s)",
     )
     parser.add_argument(
         "--delimiter",

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from artquant_plugin.cli.board_options import SOURCE_HELP, SOURCE_METAVAR, add_source_options, read_boards_of
-from artquant_plugin.cli.options import positive
+from artquant_plugin.cli.idle_options import IdleOptions, Noted, add_idle_options
+from artquant_plugin.cli.options import NO_TRUTH_FILE, positive
 
 
 def add_parser(subparsers: Any) -> None:
@@ -21,7 +22,9 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument("sources", nargs="+", metavar=SOURCE_METAVAR, help=SOURCE_HELP)
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="folder of the page; a page in it is replaced")
-    parser.add_argument("--title", default="Painting aesthetics", help="title of the page (default: %(default)s)")
+    parser.add_argument(
+        "--title", action=Noted, default="Painting aesthetics", help="title of the page (default: %(default)s)"
+    )
     parser.add_argument(
         "--workers", type=positive, help="number of processes that make thumbnails (default: one per core)"
     )
@@ -34,6 +37,13 @@ def add_parser(subparsers: Any) -> None:
     )
     add_source_options(parser, ("text", "markdown", "csv", "latex", "json"))
     parser.set_defaults(run=run)
+    no_page = IdleOptions(
+        ("--title", "--workers", "--images"),
+        lambda args: not args.out,
+        "without --out",
+        "pass --out FOLDER for a page",
+    )
+    add_idle_options(parser, NO_TRUTH_FILE, no_page)
 
 
 def run(args: argparse.Namespace) -> None:

@@ -6,6 +6,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from artquant_plugin.cli.idle_options import Noted, add_idle_options
+from artquant_plugin.cli.options import NO_INTERVALS
+
 
 def add_parser(subparsers: Any) -> None:
     """Add `artquant results`."""
@@ -22,7 +25,9 @@ def add_parser(subparsers: Any) -> None:
         default=2000,
         help="number of bootstrap resamples; 0 leaves the intervals out (default: %(default)s)",
     )
-    parser.add_argument("--seed", type=int, default=0, help="seed of the bootstrap (default: %(default)s)")
+    parser.add_argument(
+        "--seed", action=Noted, type=int, default=0, help="seed of the bootstrap (default: %(default)s)"
+    )
     parser.add_argument(
         "--plot", type=Path, metavar="PNG", help="draw predicted against human scores (of one run only)"
     )
@@ -30,6 +35,7 @@ def add_parser(subparsers: Any) -> None:
     form.add_argument("--json", action="store_true", help="print JSON instead of a table")
     form.add_argument("--markdown", action="store_true", help="print a Markdown table")
     parser.set_defaults(run=run)
+    add_idle_options(parser, NO_INTERVALS)
 
 
 def run(args: argparse.Namespace) -> None:

@@ -20,7 +20,8 @@ class Section(BaseModel):
 
 Config = TypeVar("Config", bound=BaseModel)
 KNOWN_KEYS = 25  # how many known keys a message names
-_NOT_ALONE = ("accelerate", "rad")  # folders of files that are no configurations by themselves
+_MERGE = "tag:yaml.org,2002:merge"  # the tag of the key <<, which may stand more than once
+_NOT_ALONE = ("accelerate", "rad", "scoring")  # folders of files that are no configurations by themselves
 
 
 def read_config(kind: type[Config], paths: Path | Sequence[Path], overrides: Sequence[str] = ()) -> Config:
@@ -50,14 +51,28 @@ def read_config(kind: type[Config], paths: Path | Sequence[Path], overrides: Seq
         raise ArtQuantError(f"{' + '.join(map(str, sources))}: {explain(kind, error)}") from error
 
 
+class _StrictLoader(yaml.SafeLoader):
+    """Refuses a mapping in which a key stands twice, of which YAML's own loader keeps the last without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: list[str] = []
+        for key, _ in node.value:
+            if key.tag != _MERGE and key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key.value!r} stands twice", key.start_mark
+                )
+            seen.append(key.value)
+        return super().construct_mapping(node, deep)
+
+
 def read_mapping(source: Path) -> dict[str, Any]:
     """The content of one YAML file.
 
     Raises:
-        ArtQuantError: it is no YAML, or no mapping.
+        ArtQuantError: it is no YAML, a key stands twice in a mapping, or it is no mapping.
     """
     try:
-        content = yaml.safe_load(source.read_text(encoding="utf-8"))
+        content = yaml.load(source.read_text(encoding="utf-8"), Loader=_StrictLoader)  # a SafeLoader
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ArtQuantError(f"{source} is not YAML: {one_line(error)}") from error
     if not isinstance(content, dict):
@@ -73,17 +88,23 @@ def _merge(content: dict[str, Any], later: dict[str, Any]) -> None:
             content[key] = value
 
 
+def shipped_folder() -> Path:
+    """The folder of the configurations that ship."""
+    shipped = Path(__file__).resolve().parent.parent / "configs"
+    if not shipped.is_dir():  # installed from a wheel: configs/ is a sibling package
+        from importlib.resources import files
+
+        shipped = Path(str(files("artquant_plugin.configs")))
+    return shipped
+
+
 def find_shipped(path: Path) -> Path:
     """A file that is given, or that ships under this name.
 
     Raises:
         ArtQuantError: it is neither.
     """
-    shipped = Path(__file__).resolve().parent.parent / "configs"
-    if not shipped.is_dir():  # installed from a wheel: configs/ is a sibling package
-        from importlib.resources import files
-
-        shipped = Path(str(files("artquant_plugin.configs")))
+    shipped = shipped_folder()
     inside = Path(*path.parts[1:]) if path.parts[:1] == ("configs",) else path
     for candidate in (path, shipped / inside):
         if candidate.is_file():

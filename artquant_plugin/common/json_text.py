@@ -46,7 +46,7 @@ def json_values(text: str, *, strict: bool, decoder: json.JSONDecoder = _DECODER
     return _all_values(text, decoder) if strict else _objects_in_prose(text, decoder)
 
 
-def printable_json(content: Any, *, indent: int) -> str:
+def printable_json(content: Any, *, indent: int | None) -> str:
     r"""JSON for a terminal or a file: letters of every script as they are, control characters as escapes.
 
     JSON itself demands escapes only for the first 32 characters; others control a terminal, too, and the half of an
@@ -54,7 +54,7 @@ def printable_json(content: Any, *, indent: int) -> str:
 
     Args:
         content: what `json.dumps` takes, without NaN and infinite numbers.
-        indent: by how many spaces each level is indented.
+        indent: by how many spaces each level is indented; None to write everything on one line.
 
     Example:
         >>> print(printable_json({"é": "a\u009b2J"}, indent=0).replace("\n", ""))

@@ -22,6 +22,7 @@ from artquant_plugin.data.image_memory import (
     memory_limit,
     reduction,
 )
+from artquant_plugin.data.picture_arrays import array_name, array_picture
 from artquant_plugin.data.picture_files import ImageError, open_picture_file, read_head
 from artquant_plugin.data.picture_kinds import OPENED, FileKind, is_cut_short, kind_of
 
@@ -29,7 +30,9 @@ from artquant_plugin.data.picture_kinds import OPENED, FileKind, is_cut_short, k
 MAX_PIXELS = 200_000_000
 
 Handling = Literal["as_shown", "as_stored"]
-ImageSource = Path | str | bytes | Image.Image  # a file, a file's content, or a picture that was opened already
+# A file, a file's content, a picture that was opened already, the numbers of one, or the error that says why there is
+# none, which is raised in its turn.
+ImageSource = Path | str | bytes | Image.Image | np.ndarray | ImageError
 
 _STRIP = 2**20  # pixels that are converted at a time, so that wide numbers exist for a part of a picture only
 _TAIL = 1024  # bytes of a broken file's end that are looked at
@@ -71,7 +74,8 @@ def open_image(
     `artquant_plugin.data.picture_kinds` are decoded.
 
     Args:
-        source: a file, a file's content, or a picture that was opened already, and perhaps not yet decoded.
+        source: a file, a file's content, a picture that was opened already, and perhaps not yet decoded, an array as
+            `array_picture` takes it, or an `ImageError`, which is raised.
         handling: ``as_shown`` or ``as_stored``, which differ as the two paragraphs above say.
         max_pixels: width × height beyond which the image is refused from its header, before decoding.
         longest_side: where the caller makes a small picture of it: the side in pixels that it needs. A JPEG file is
@@ -117,6 +121,10 @@ def shown_as_stored(source: ImageSource) -> bool:
 
 def source_name(source: ImageSource) -> str:
     """What messages call an image: its path in quotes, or what is known of one that has none."""
+    if isinstance(source, ImageError):
+        return "a picture that is none"
+    if isinstance(source, np.ndarray):
+        return array_name(source)
     if isinstance(source, Image.Image):
         return "a picture"
     return f"'<{len(source):,} bytes>'" if isinstance(source, bytes) else f"'{source}'"
@@ -149,6 +157,11 @@ def _opened(source: ImageSource) -> Iterator[tuple[Any, bytes]]:
         ImageError: there is no file, or it is no picture of a kind that is opened.
         MachineError: this machine does not let the file be read.
     """
+    if isinstance(source, ImageError):
+        raise source
+    if isinstance(source, np.ndarray):
+        yield array_picture(source), b""
+        return
     if isinstance(source, Image.Image):  # whoever opened it closes it
         undecoded = bool(getattr(source, "tile", None))
         if undecoded and source.format not in _formats():
@@ -225,7 +238,7 @@ def _reason(error: Exception, source: ImageSource, name: str) -> ImageError | Ma
             error = MemoryError()
         return machine_error(error, f"image {name} cannot be read")
     detail = one_line(error)
-    if isinstance(source, Image.Image):
+    if isinstance(source, Image.Image | np.ndarray | ImageError):
         return ImageError(f"{name} is broken ({detail}); fetch it again", "broken")
     try:
         kind, cut, size = _looked_through(source)

@@ -9,12 +9,13 @@ from typing import Any
 from lmms_eval.api.instance import Instance
 
 from artquant_plugin import __version__
-from artquant_plugin.checkpoint import Identity
+from artquant_plugin.checkpoint import OWN, Identity
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.progress import ProgressBar
 from artquant_plugin.harness.base import HarnessModel
 from artquant_plugin.harness.plugin import DESCRIBE_REQUEST, REQUEST, SCORE_REQUEST
 from artquant_plugin.prompting.descriptions import Description
+from artquant_plugin.replies import Measurement
 from artquant_plugin.scoring.batching import halving
 from artquant_plugin.scoring.generation import generate_batch
 from artquant_plugin.scoring.scorer import DESCRIPTION_TOKENS, ArtQuantScorer, Score
@@ -41,6 +42,8 @@ class ArtQuant(HarnessModel):
         compile: whether to run the model through `torch.compile`.
         quantization: ``4bit`` or ``8bit`` for the linear layers; None to load them as they are stored.
         trust_remote_code: whether Python code of the checkpoint's repository may run.
+        scoring: what the model is asked and how its answer is read: the name of a preset such as ``deqa``, or a
+            scoring file; None for the checkpoint's own, or the preset of a well-known Hub id.
     """
 
     REQUIRED = "pretrained"
@@ -59,10 +62,12 @@ class ArtQuant(HarnessModel):
         compile: bool = False,
         quantization: str | None = None,
         trust_remote_code: bool = False,
+        scoring: str | None = None,
     ) -> None:
         super().__init__(device)
         self._scorer = ArtQuantScorer.from_pretrained(
             str(pretrained),
+            scoring=None if scoring is None else str(scoring),
             dtype=dtype,
             device=str(self._device),
             attn=attn,
@@ -82,8 +87,13 @@ class ArtQuant(HarnessModel):
 
     @cached_property
     def response_identity(self) -> str:
-        """Hash of the checkpoint's files and its base model's, and our version, as it decides how images are read."""
-        return f"{self._scorer.checkpoint.files_hash} {__version__}"
+        """Hash of the checkpoint's files and its base model's, and our version, as it decides how images are read.
+
+        A preset or a scoring file of the user's stands outside of these files, so that its content is added.
+        """
+        checkpoint = self._scorer.checkpoint
+        parts = [checkpoint.files_hash, __version__]
+        return " ".join(parts if checkpoint.spec.name == OWN else [*parts, json.dumps(checkpoint.spec.content)])
 
     @property
     def batch_size(self) -> int:
@@ -110,7 +120,7 @@ class ArtQuant(HarnessModel):
         scores = [index for index, kind in enumerate(kinds) if kind == SCORE_REQUEST]
         results = self._scorer.score_each(self._image(requests[index]) for index in scores)
         for index, result in zip(scores, results, strict=True):
-            yield index, score_reply(result, self._identity)
+            yield index, score_reply(result, self._identity, *self._preset(requests[index]))
         described = [index for index, kind in enumerate(kinds) if kind == DESCRIBE_REQUEST]
         for limit in sorted({_new_tokens(requests[index]) for index in described}):
             of_limit = [index for index in described if _new_tokens(requests[index]) == limit]
@@ -126,9 +136,24 @@ class ArtQuant(HarnessModel):
         for indices in by_options.values():
             yield from self._texts(requests, indices)
 
-    def _image(self, request: Instance) -> Any:
+    def _document(self, request: Instance) -> Any:
         _, _, _, doc_id, task, split = request.args
-        return self.task_dict[task][split][doc_id]["image"]
+        return self.task_dict[task][split][doc_id]
+
+    def _image(self, request: Instance) -> Any:
+        return self._document(request)["image"]
+
+    def _preset(self, request: Instance) -> tuple[str, bool]:
+        """The name of the preset or scoring file, and whether its scores are in another unit than the dataset's.
+
+        They are on the dataset's scale where both end at the same best score, and the preset's worst level is in the
+        dataset's range.
+        """
+        spec = self._scorer.checkpoint.spec
+        if spec.name == OWN:
+            return OWN, False
+        low, high = self._document(request)["score_range"]
+        return spec.name, spec.scale.high != high or spec.scale.low < low
 
     def _texts(self, requests: Sequence[Instance], indices: Sequence[int]) -> Iterator[tuple[int, str]]:
         """Index and generated answer of requests with equal options, with and without images in separate batches."""
@@ -175,19 +200,26 @@ class ArtQuant(HarnessModel):
         raise NotImplementedError("artquant answers single-round tasks")
 
 
-def score_reply(result: Score | ArtQuantError, identity: Identity) -> str:
+def score_reply(result: Score | ArtQuantError, identity: Identity, scoring: str = OWN, own_unit: bool = False) -> str:
     """The reply to a score request, as JSON.
 
     Args:
         result: the score, or the error because of which there is none.
         identity: the checkpoint that was scored with.
+        scoring: the name of the preset or scoring file that was used; ``own`` for the checkpoint's own.
+        own_unit: whether the score is on another scale than the dataset's, and so is a measurement.
 
     Returns:
-        ``{"score": 6.83, "levels": {…}, "checkpoint": {…}}``, or ``{"score": null, "reason": "…"}`` for an error.
+        ``{"score": 6.83, "levels": {…}, "checkpoint": {…}}``, or ``{"measurement": {…}, "levels": {…}, …}`` in a unit
+        of its own, or ``{"score": null, "reason": "…"}`` for an error. The checkpoint has a key ``scoring`` unless
+        that is ``own``.
     """
     if isinstance(result, ArtQuantError):
         return json.dumps({"score": None, "reason": str(result)})
-    return json.dumps({"score": result.score, "levels": result.levels, "checkpoint": asdict(identity)})
+    checkpoint = asdict(identity) | ({} if scoring == OWN else {"scoring": scoring})
+    if own_unit:
+        return Measurement(scoring, result.score, False, result.levels, checkpoint).to_reply()
+    return json.dumps({"score": result.score, "levels": result.levels, "checkpoint": checkpoint})
 
 
 def description_reply(result: Description | ArtQuantError) -> str:

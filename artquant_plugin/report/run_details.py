@@ -22,7 +22,8 @@ class RunDetails:
         model: lmms-eval's ``--model``, such as ``openai``.
         arguments: lmms-eval's ``--model_args``, with keys and tokens taken out.
         prompt: the task's question, before the scale is filled in.
-        prompt_version: name of the prompt in the task's metadata; ``own`` where the model asks its own question.
+        prompt_version: name of the prompt in the task's metadata; ``own`` where the model asks its own question,
+            followed by the name of the scoring preset where one was used.
         harness: version of lmms-eval, such as ``0.7.3``.
         commit: git commit of the folder that the run was started in.
         date: date of the run, as in the names of its files.

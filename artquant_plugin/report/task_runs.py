@@ -12,9 +12,10 @@ from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.progress import progress
 from artquant_plugin.common.tables import parse_number, read_json_values
 from artquant_plugin.common.text import one_line
-from artquant_plugin.harness.plugin import OWN_QUESTION, PYIQA_ID, REQUEST
+from artquant_plugin.harness.plugin import MODEL_ID, OWN_QUESTION, PYIQA_ID, REQUEST
 
 NOT_FINITE = "not_finite"  # the reason of a painting whose logged prediction is NaN, infinite or no number
+OWN_PROMPT = "own"  # the prompt of a model that asks its own question
 UNKNOWN = "unknown"  # the reason of a painting that has neither a prediction nor a reason
 SHOWN_AFTER = 2.0  # seconds of reading after which a progress bar appears on a terminal
 
@@ -56,8 +57,8 @@ class TaskRun:
         file: the file of the logged samples.
         samples: the samples of all paintings, with a prediction or without.
         older: number of older runs of the same model and task that were not used.
-        prompt: name and version of the prompt in the task's metadata; ``own`` where the model asks its own question;
-            empty where it is not known.
+        prompt: name and version of the prompt in the task's metadata; ``own`` where the model asks its own question,
+            followed by the name of the preset where one was used; empty where it is not known.
         from_range: number of predictions that are the mid-point of a range that the model replied with.
         has_own_unit: whether the predictions are in a unit of their own, so that errors against human scores mean
             nothing.
@@ -147,18 +148,21 @@ def model_name(file: Path) -> str:
     """The name of the model that was run.
 
     It is the name of the folder, which lmms-eval takes from `--model_args`. Where lmms-eval finds no name there, it is
-    `--model`; for pyiqa, whose metrics share one folder, it is `--model` with the metric.
+    `--model`. Runs that share a folder are told apart: those of pyiqa are called `--model` with the metric, and those
+    of one checkpoint with several scoring presets have the preset behind the name.
 
     Args:
         file: the file of the logged samples.
     """
     content = _results(file)
     source = content.get("model_source")
+    arguments = str(as_object(content.get("config")).get("model_args"))
     if source == PYIQA_ID:
-        arguments = str(as_object(content.get("config")).get("model_args"))
         return ":".join([PYIQA_ID, *re.findall(r"(?:^|,)(?:metric|task)=([^,]+)", arguments)])
     named = content.get("model_name", file.parent.name)
-    return source if not named and isinstance(source, str) and source else file.parent.name
+    name = source if not named and isinstance(source, str) and source else file.parent.name
+    preset = re.search(r"(?:^|,)scoring=([^,]+)", arguments) if source == MODEL_ID else None
+    return f"{name}:{Path(preset[1]).name}" if preset else name
 
 
 def as_object(value: Any) -> dict[str, Any]:
@@ -209,13 +213,15 @@ def _samples_files(folder: Path) -> list[Path]:
     return sorted(file for file in folder.rglob("*_samples_*.jsonl") if file.is_file()) if folder.is_dir() else []
 
 
-def _prompt(file: Path, task: str) -> str:
+def _prompt(file: Path, task: str, checkpoint: dict[str, Any] | None) -> str:
     """Name and version of the prompt that made the samples; empty where the results file is missing."""
     content = _results(file)
     metadata = as_object(as_object(as_object(content.get("configs")).get(task)).get("metadata"))
     # This package's models ask their own question on tasks that request a score, whatever the task's prompt is.
     own = content.get("model_source") in OWN_QUESTION and metadata.get(REQUEST) is not None
-    return "own" if own else str(metadata.get("prompt", ""))
+    if not own:
+        return str(metadata.get("prompt", ""))
+    return f"{OWN_PROMPT}: {checkpoint['scoring']}" if checkpoint and "scoring" in checkpoint else OWN_PROMPT
 
 
 def _results(file: Path) -> dict[str, Any]:
@@ -273,7 +279,7 @@ def _read_run(file: Path, model: str, task: str, *, older: int) -> TaskRun:
         file=file,
         samples=list(samples.values()),
         older=older,
-        prompt=_prompt(file, task),
+        prompt=_prompt(file, task, checkpoint),
         from_range=from_range,
         has_own_unit=has_own_unit,
         checkpoint=checkpoint,

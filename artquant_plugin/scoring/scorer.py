@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any, Literal, TypeVar, overload
 
 import numpy as np
 import torch
@@ -17,11 +18,13 @@ from artquant_plugin.backbones.interface import (
     token_logits,
 )
 from artquant_plugin.backbones.prefix import SharedPrefix, shared_prefix
-from artquant_plugin.checkpoint import Checkpoint, load_checkpoint
+from artquant_plugin.checkpoint import OWN, Checkpoint, ScoringSpec, load_checkpoint
 from artquant_plugin.common.device import check_compile, default_device
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.text import one_line
 from artquant_plugin.data.images import ImageSource, source_name
+from artquant_plugin.data.picture_arrays import picture_array
+from artquant_plugin.data.picture_files import ImageError
 from artquant_plugin.prompting.descriptions import Description, read_description
 from artquant_plugin.prompting.levels import entropy
 from artquant_plugin.prompting.prompter import Prompter, level_positions, until_level
@@ -35,6 +38,9 @@ PROBES = ((336, 336), (1344, 672))  # image sizes for which models of dynamic re
 # Mean relative difference of hidden states that is rounding, by type.
 ROUNDING = {torch.float32: 1e-5, torch.bfloat16: 5e-2, torch.float16: 1e-2}
 DESCRIPTION_TOKENS = 512  # the default limit of a description
+
+Picture = ImageSource | Tensor
+PICTURE_FORMS = "a path, a PIL image, an array of numpy, a tensor of torch or a file's bytes"
 
 ImageResult = TypeVar("ImageResult")
 
@@ -96,7 +102,7 @@ class ArtQuantScorer:
         if workers is not None and not (isinstance(workers, int) and workers >= 0):
             raise ArtQuantError(f"workers {workers!r} is no number of processes; use 0 for none, or leave it out")
         self.checkpoint = checkpoint
-        self.prompter = Prompter(checkpoint.processor, checkpoint.spec.prompt, checkpoint.spec.scale)
+        self.prompter = _prompter(checkpoint)
         self._level_ids = torch.tensor(self.prompter.level_ids, device=model.device)
         self._hidden_states = torch.compile(last_hidden_states) if compile else last_hidden_states
         self._score_inputs = partial(score_inputs, self.prompter)
@@ -114,6 +120,7 @@ class ArtQuantScorer:
         cls,
         pretrained: str,
         *,
+        scoring: str | ScoringSpec | None = None,
         base: str | None = None,
         dtype: str = "auto",
         device: str | None = None,
@@ -129,6 +136,9 @@ class ArtQuantScorer:
 
         Args:
             pretrained: folder, or Hub id with an optional ``@revision``, of a full model or of a peft adapter.
+            scoring: what the model is asked and how its answer is read: the name of a preset such as ``deqa``, a
+                scoring file, a folder with one, or a ready spec; None for the checkpoint's own scoring file, or the
+                preset of a well-known Hub id.
             base: folder or Hub id of an adapter's base model; None for the one that the adapter names.
             dtype: ``auto`` (the checkpoint's own), ``float32``, ``bfloat16`` or ``float16``.
             device: torch's name of a device, such as ``cuda:1`` or ``cpu``; None for a GPU where there is one.
@@ -141,8 +151,8 @@ class ArtQuantScorer:
             trust_remote_code: whether Python code of the checkpoint's repository may run.
 
         Raises:
-            ArtQuantError: an option is unknown or impossible on this machine, or the checkpoint cannot be found or
-                loaded.
+            ArtQuantError: an option is unknown or impossible on this machine, the checkpoint cannot be found or
+                loaded, or nothing says what it is asked.
         """
         device = device or default_device()
         BatchSize(batch_size, device=device)  # a wrong size is an error before minutes of loading
@@ -150,6 +160,7 @@ class ArtQuantScorer:
             check_compile(device)
         checkpoint = load_checkpoint(
             pretrained,
+            scoring=scoring,
             base=base,
             dtype=dtype,
             device=device,
@@ -180,59 +191,84 @@ class ArtQuantScorer:
         """How many tokens of the prompt are computed once instead of once per image; 0 where none are."""
         return 0 if self._prefix is None else len(self._prefix.ids)
 
-    def score(self, images: Sequence[ImageSource]) -> list[Score]:
-        """Score images, in the order given.
+    @overload
+    def score(  # type: ignore[overload-overlap]  # a text is a sequence of texts, too, and here it is one path
+        self, images: Path | str | bytes | Image.Image, *, errors: Literal["raise"] = "raise"
+    ) -> Score: ...
+    @overload
+    def score(self, images: Sequence[Picture], *, errors: Literal["raise"] = "raise") -> list[Score]: ...
+    @overload
+    def score(self, images: np.ndarray | Tensor, *, errors: Literal["raise"] = "raise") -> Any: ...
+    @overload
+    def score(self, images: Picture | Iterable[Picture], *, errors: str) -> Any: ...
+
+    def score(self, images: Picture | Iterable[Picture], *, errors: str = "raise") -> Any:
+        """Score one picture, or many in the order given.
 
         Args:
-            images: PIL images, paths of image files, or the files' contents as bytes.
+            images: one picture, or several in a list or any other iterable. A picture is the path of an image file, a
+                `PIL.Image`, a file's content as bytes, an array of numpy or a tensor of torch. Arrays and tensors hold
+                uint8 values from 0 to 255 or floating-point values from 0 to 1, and have the shape (height, width),
+                (height, width, channels) or (channels, height, width) with 1, 3 or 4 channels for grey, RGB and RGBA;
+                of 4 axes they are a batch of pictures.
+            errors: what happens where a picture has no score. ``raise`` raises the error of the first one.
+                ``return`` puts the error, an `ArtQuantError` whose text is the reason, in the place of the score.
 
         Returns:
-            One score per image; empty without images.
+            The `Score` of one picture; a list of them for several, empty without pictures.
 
         Raises:
-            ArtQuantError: an image cannot be opened, or the model gives logits that are not finite.
+            ArtQuantError: a picture cannot be opened, or the model gives logits that are not finite; the message names
+                the picture and, of several, its position from 0. Or `images` is nothing that has pictures, or `errors`
+                is another word.
         """
-        return _or_raise(self.score_each(images))
+        if errors not in ("raise", "return"):
+            raise ArtQuantError(f"errors={errors!r} is neither 'raise' nor 'return'; use one of these")
+        if _is_one_picture(images):
+            (result,) = self.score_each([images])  # type: ignore[list-item]
+            if isinstance(result, ArtQuantError) and errors == "raise":
+                raise result
+            return result
+        results = self.score_each(images)  # type: ignore[arg-type]
+        return list(results) if errors == "return" else _or_raise(results)
 
     def score_each(
-        self, images: Iterable[ImageSource], *, timings: Timings | None = None
+        self, images: Iterable[Picture], *, timings: Timings | None = None
     ) -> Iterator[Score | ArtQuantError]:
         """Score a stream of images; one that fails gives its error and does not affect the others.
 
         Args:
-            images: PIL images, paths of image files, or the files' contents as bytes. The stream may be endless: it is
-                read a few batches ahead.
+            images: pictures in the forms that `score` takes. The stream may be endless: it is read a few batches
+                ahead.
             timings: where to record how long each part takes; None to measure nothing.
 
         Yields:
             One score or error per image, in the order given.
 
         Raises:
-            ArtQuantError: a worker process died.
+            ArtQuantError: `images` is one picture, or a worker process died.
             MachineError: this machine does not let an image be read, or has too little memory.
         """
-        return self._runner.run(images, self._score_inputs, self._level_logits, self._scores, timings)
+        return self._runner.run(_sources(images), self._score_inputs, self._level_logits, self._scores, timings)
 
-    def describe(
-        self, images: Sequence[ImageSource], *, max_new_tokens: int = DESCRIPTION_TOKENS
-    ) -> list[Description]:
+    def describe(self, images: Iterable[Picture], *, max_new_tokens: int = DESCRIPTION_TOKENS) -> list[Description]:
         """Describe images on the three levels, in the order given.
 
         Args:
-            images: PIL images, paths of image files, or the files' contents as bytes.
+            images: pictures in the forms that `score` takes.
             max_new_tokens: the largest number of tokens of a description, which is cut off there; at least 1.
 
         Returns:
             One description per image; empty without images.
 
         Raises:
-            ArtQuantError: an image cannot be opened.
+            ArtQuantError: an image cannot be opened; the message names its position from 0.
         """
         return _or_raise(self.describe_each(images, max_new_tokens=max_new_tokens))
 
     def describe_each(
         self,
-        images: Iterable[ImageSource],
+        images: Iterable[Picture],
         *,
         max_new_tokens: int = DESCRIPTION_TOKENS,
         timings: Timings | None = None,
@@ -240,8 +276,8 @@ class ArtQuantScorer:
         """Describe a stream of images; one that fails gives its error and does not affect the others.
 
         Args:
-            images: PIL images, paths of image files, or the files' contents as bytes. The stream may be endless: it is
-                read a few batches ahead.
+            images: pictures in the forms that `score` takes. The stream may be endless: it is read a few batches
+                ahead.
             max_new_tokens: the largest number of tokens of a description, which is cut off there; at least 1.
             timings: where to record how long each part takes; None to measure nothing.
 
@@ -249,12 +285,12 @@ class ArtQuantScorer:
             One description or error per image, in the order given.
 
         Raises:
-            ArtQuantError: a worker process died.
+            ArtQuantError: `images` is one picture, or a worker process died.
             MachineError: this machine does not let an image be read, or has too little memory.
         """
         options = {"max_new_tokens": max_new_tokens, "do_sample": False}
         forward = partial(generate_ids, self.checkpoint, options=options)
-        return self._runner.run(images, self._describe_inputs, forward, self._descriptions, timings)
+        return self._runner.run(_sources(images), self._describe_inputs, forward, self._descriptions, timings)
 
     @torch.inference_mode()
     def _level_logits(self, inputs: dict[str, Any]) -> Tensor:
@@ -322,6 +358,17 @@ class ArtQuantScorer:
         return shared_prefix(model, inputs, ids[: int(images[0])], tolerance=ROUNDING.get(model.dtype, 0.0))
 
 
+def _prompter(checkpoint: Checkpoint) -> Prompter:
+    """The prompter of a checkpoint; where its tokens do not go with a preset, the message names the preset."""
+    spec = checkpoint.spec
+    try:
+        return Prompter(checkpoint.processor, spec.prompt, spec.scale)
+    except ArtQuantError as error:
+        if spec.name == OWN:
+            raise
+        raise ArtQuantError(f"scoring {spec.name!r} does not go with {checkpoint.name!r}: {error}") from error
+
+
 # The worker processes run these functions, which need the prompter alone, so that they do not hold the model.
 
 
@@ -352,11 +399,45 @@ def describe_inputs(prompter: Prompter, images: list[Image.Image]) -> dict[str, 
     return generation_inputs(prompter.processor, [prompter.describe_text] * len(images), [[image] for image in images])
 
 
+def _is_one_picture(images: Any) -> bool:
+    """Whether the value is a picture, and no list, batch or stream of pictures."""
+    if isinstance(images, np.ndarray | Tensor):
+        return images.ndim < 4
+    return isinstance(images, Path | str | bytes | Image.Image)
+
+
+def _sources(images: Iterable[Picture]) -> Iterator[ImageSource]:
+    """The pictures of a list, a batch or a stream, each as `open_image` takes it.
+
+    Raises:
+        ArtQuantError: `images` is one picture, or nothing that has pictures.
+    """
+    if _is_one_picture(images):
+        raise ArtQuantError(f"{type(images).__name__} is one picture here, not several; put it into a list")
+    if not isinstance(images, Iterable):
+        raise ArtQuantError(
+            f"{type(images).__name__} is neither a picture nor several; pass {PICTURE_FORMS}, or a list"
+        )
+    return map(_source, images)
+
+
+def _source(picture: Any) -> ImageSource:
+    """A picture as `open_image` takes it; for what is none, the error."""
+    if isinstance(picture, Tensor):
+        try:
+            return picture_array(picture)
+        except ImageError as error:
+            return error
+    if isinstance(picture, Path | str | bytes | Image.Image | np.ndarray | ImageError):
+        return picture
+    return ImageError(f"{type(picture).__name__} is no picture; pass {PICTURE_FORMS}", "not_an_image")
+
+
 def _or_raise(results: Iterable[ImageResult | ArtQuantError]) -> list[ImageResult]:
-    """Collect results; raise the first error among them."""
-    collected = []
+    """Collect results; raise the first error among them, with the position of its image."""
+    collected: list[ImageResult] = []
     for result in results:
         if isinstance(result, ArtQuantError):
-            raise result
+            raise ArtQuantError(f"picture {len(collected)} of those given, counted from 0: {result}") from result
         collected.append(result)
     return collected

@@ -148,7 +148,8 @@ def test_an_option_may_be_mended_when_nothing_was_scored_yet(score, paintings, t
         (("a.png", "--endpoint", "http://x/v1", "--level-tokens", "a,b"), "2 level tokens for 5 levels"),
         (("a.png", "--endpoint", "x", "--extra-body", "{"), "--extra-body is not JSON"),
         (("a.png", "--endpoint", "x", "--extra-body", "[]"), "--extra-body is list, not an object"),
-        (("a.png", "--endpoint", "x", "--scoring-file", "m.csv"), "--scoring-file 'm.csv' is no artquant.json"),
+        (("a.png", "--endpoint", "x", "--scoring-file", "m.csv"), "scoring file 'm.csv' is no artquant.json"),
+        (("a.png", "--endpoint", "x", "--scoring", "dequa"), "is no preset and no file; did you mean 'deqa'? presets"),
         (("a.png", "--endpoint", "x", "--engine", "ray", "--out", "s/"), "exclude each other"),
     ],
 )
@@ -158,7 +159,7 @@ def test_errors_are_one_line(arguments, message, tiny_folder, tmp_path, monkeypa
     (tmp_path / "empty").mkdir()
     (tmp_path / "m.csv").write_text("file,mos\na.png,1\n")
     Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
-    if "--scoring-file" not in arguments and "--endpoint" in arguments:
+    if not {"--scoring", "--scoring-file"} & set(arguments) and "--endpoint" in arguments:
         arguments = (*arguments, "--scoring-file", str(tiny_folder))
     model = () if "--model" in arguments else ("--model", str(tiny_folder))
     assert message in fails(capfd, "score", *arguments, *model)
@@ -177,6 +178,11 @@ def test_scores_through_a_server_take_the_key_from_the_environment_alone(paintin
         return [(" good", -0.1), (" bad", -3.0)]
 
     arguments = ["score", str(paintings), "--model", "served", "--out", str(tmp_path / "s.csv"), "--endpoint"]
+    assert main([*arguments, "http://127.0.0.1:9/v1"]) == 2  # a served model tells nobody how it was trained
+    assert "nothing says what checkpoint 'served' is asked" in capsys.readouterr().err
+    assert main([*arguments, "http://127.0.0.1:9/v1", "--scoring", "deqa"]) == 2
+    assert "writes the conversation with its own template, and a server uses that of its" in capsys.readouterr().err
+    arguments[1:1] = ["--scoring", "artquant"]
     with LogprobServer(answer, key="secret") as server:
         monkeypatch.delenv("OPENAI_API_KEY", raising=False)
         assert main([*arguments, server.url]) == 2
@@ -185,9 +191,19 @@ def test_scores_through_a_server_take_the_key_from_the_environment_alone(paintin
         assert main([*arguments, server.url]) == 0
     captured = capsys.readouterr()
     assert captured.out.startswith("scored 10, failed 0\n")
-    assert "default levels and prompts; pass --scoring-file" in captured.err
     assert "secret" not in captured.out + captured.err + (tmp_path / "s.csv.run.json").read_text()
     assert {body["model"] for body in server.bodies} == {"served"}
+
+
+def test_the_record_says_which_preset_was_used(tiny_folder, paintings, tmp_path, capsys):
+    out = tmp_path / "s.csv"
+    arguments = ["score", str(paintings / "early"), "--model", str(tiny_folder), "--out", str(out)]
+    assert main([*arguments, "--scoring", "artquant"]) == 0
+    options = json.loads((tmp_path / "s.csv.run.json").read_text())["options"]
+    assert (options["scoring"], options["levels"]["good"]) == ("artquant", 7.5)
+    capsys.readouterr()
+    assert main(arguments) == 2
+    assert "was made from something else: options" in capsys.readouterr().err
 
 
 def test_levels_and_values_of_a_server_come_from_the_scoring_file(paintings, tmp_path):

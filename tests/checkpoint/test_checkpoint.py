@@ -57,8 +57,9 @@ def test_the_scoring_file_is_read_back(saved):
     assert ScoringSpec.load(saved) == SPEC
 
 
-def test_a_checkpoint_without_scoring_file_is_scored_with_the_defaults(tmp_path):
-    assert ScoringSpec.load(tmp_path) == ScoringSpec()
+def test_a_folder_without_scoring_file_is_one_line(tmp_path):
+    with pytest.raises(ArtQuantError, match=r"holds no artquant.json, the file with questions and level words"):
+        ScoringSpec.load(tmp_path)
 
 
 GOOD = '{"form_version": 1, "levels": {"good": 2, "bad": 1}, "prompt": {}}'

@@ -16,6 +16,7 @@ from artquant_plugin.data.dataset import Painting, write_dataset
 from artquant_plugin.harness.artquant import ArtQuant
 from artquant_plugin.scoring.generation import generate
 from artquant_plugin.scoring.scorer import ArtQuantScorer
+from artquant_plugin.tasks.scoring import process_results
 from tests.paths import ROOT
 from tests.tiny import pictures, tiny_checkpoint
 
@@ -79,6 +80,43 @@ def test_requests_of_all_kinds_are_answered_in_their_order(folder):
     assert answers[4] == generate(tiny, chats[2], OPTIONS)
     assert answers[6] == generate(tiny, chats[3], {**OPTIONS, "max_new_tokens": 3})
     assert answers[7] == generate(tiny, "context", OPTIONS)
+
+
+@pytest.mark.parametrize(
+    ("levels", "score_range", "own_unit"),
+    [
+        ((10, 7.5, 5, 3.5, 1), [0, 10], False),
+        ((1, 0.75, 0.5, 0.25, 0), [0, 10], True),  # Q-Align's scale: out of range, or an error of 4 points each
+        ((5, 4, 3, 2, 1), [0, 10], True),
+        ((5, 4, 3, 2, 1), [1, 5], False),
+        ((5, 4, 3, 2, 1), [2, 5], True),
+    ],
+)
+def test_a_preset_is_named_and_measures_in_its_own_unit_where_that_is_not_the_datasets(
+    levels, score_range, own_unit, folder, tmp_path
+):
+    words = dict(zip(("excellent", "good", "fair", "poor", "bad"), levels, strict=True))
+    (tmp_path / "mine.json").write_text(json.dumps({"form_version": 1, "levels": words, "prompt": {}}))
+    model = ArtQuant.create_from_arg_string(
+        f"pretrained={folder},scoring={tmp_path / 'mine.json'}", {"device": "cuda:0", "batch_size": "2"}
+    )
+    doc = {"id": "a", "image": pictures(1)[0], "score": 4.0, "category": None, "score_range": score_range}
+    doc |= {"level_values": list(levels), "missing": 0}
+    model.task_dict = {"task": {"test": [doc]}}
+    reply = model.generate_until([request("score", 0)])[0]
+    record = process_results(doc, [reply])["scored"]
+    checkpoint = ArtQuantScorer.from_pretrained(str(folder), scoring=str(tmp_path / "mine.json"), device="cpu")
+    score = checkpoint.score([doc["image"]])[0]
+    assert record["prediction"] == pytest.approx(score.score, abs=1e-5)
+    assert record["levels"] == pytest.approx(score.levels, abs=1e-5)
+    assert record["checkpoint"]["scoring"] == "mine.json"
+    assert (record["measurement"] is not None) == own_unit
+    if own_unit:
+        assert record["measurement"]["metric"] == "mine.json"
+    own = loaded(folder, batch_size="2")
+    own.task_dict = model.task_dict
+    assert "scoring" not in json.loads(own.generate_until([request("score", 0)])[0])["checkpoint"]
+    assert own.response_identity != model.response_identity
 
 
 def test_a_text_request_that_does_not_fit_is_halved_and_marked_when_it_is_alone(folder):

@@ -78,6 +78,28 @@ def test_results_say_which_prompt_made_them(model, metadata, prompt, tmp_path):
     assert read_runs([tmp_path])[0].prompt == prompt
 
 
+def test_runs_of_one_checkpoint_with_several_presets_are_told_apart(tmp_path):
+    for date, preset in (("20260101", "q-align"), ("20260102", "mine/own.yaml"), ("20260103", None)):
+        line = sample("a", 9.0, 1.0)
+        line["scored"]["checkpoint"] = {"name": "m", "revision": None, "weights": "0"}
+        if preset:
+            line["scored"]["checkpoint"]["scoring"] = preset.rpartition("/")[2]
+        write_samples(tmp_path, date, "baid", [line])
+        content = {
+            "model_name": "m",
+            "model_source": "artquant",
+            "config": {"model_args": "pretrained=m" + (f",scoring={preset},dtype=float32" if preset else "")},
+            "configs": {"baid": {"metadata": {"prompt": "plain-1", "artquant": "score"}}},
+        }
+        (tmp_path / f"{date}_results.json").write_text(json.dumps(content))
+    name = tmp_path.name
+    assert [(run.model, run.prompt, run.older) for run in read_runs([tmp_path])] == [
+        (name, "own", 0),
+        (f"{name}:own.yaml", "own: own.yaml", 0),
+        (f"{name}:q-align", "own: q-align", 0),
+    ]
+
+
 @pytest.mark.parametrize("content", [None, '{"doc_id": 0, "mme_score": 1}\n', "nonsense\n", ""])
 def test_a_folder_without_our_samples_says_how_to_get_them(content, tmp_path):
     if content is not None:

@@ -39,13 +39,11 @@ class OriginalCheckpoint:
         config: the configuration, converted to that of our architecture.
         weights: the complete state dict; merged tensors are float32, the others have the type that they are stored in.
         processor: a processor with the image handling and the tokens of the paper's code.
-        level_values: the levels' values that the config.json names, best level first; None where it names none.
     """
 
     config: MPLUGOwl2Config
     weights: StateDict
     processor: MPLUGOwl2Processor
-    level_values: tuple[float, ...] | None
 
 
 def read_original(folder: Path, base: Path | None = None) -> OriginalCheckpoint:
@@ -75,15 +73,8 @@ def read_original(folder: Path, base: Path | None = None) -> OriginalCheckpoint:
     weights = {name: value for name, value in _base_weights(source) if not name.endswith("rotary_emb.inv_freq")}
     _check_weights(weights, config, source)
     if source is not folder:
-        content = read_json(folder / "config.json")
         _merge(weights, folder)
-    values = content.get("score_weight")
-    return OriginalCheckpoint(
-        config=config,
-        weights=weights,
-        processor=_processor(source, config),
-        level_values=tuple(float(value) for value in values) if values else None,
-    )
+    return OriginalCheckpoint(config=config, weights=weights, processor=_processor(source, config))
 
 
 def _processor(folder: Path, config: MPLUGOwl2Config) -> MPLUGOwl2Processor:

@@ -8,10 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from importlib.resources import files
 from pathlib import Path
-
-import jinja2
 
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.files import atomic_write, names_file, remove_leftovers
@@ -21,6 +18,7 @@ from artquant_plugin.report.board_tables import tables
 from artquant_plugin.report.site.overview import table_one
 from artquant_plugin.report.site.page_pictures import Picture, remove_other_pictures, write_pictures
 from artquant_plugin.report.site.page_scripts import board_script, cases, text_scripts
+from artquant_plugin.report.site.page_templates import asset, page_environment
 from artquant_plugin.report.site.view import board_view, made_with, unpictured
 from artquant_plugin.report.table_formats import ENDINGS, FORMATS, Table
 
@@ -95,10 +93,7 @@ def _write_parts(
             for form, ending in ENDINGS.items():
                 _write(part / "tables" / f"{table.name}.{ending}", FORMATS[form](table) + "\n")
         lines.append(_summary_line(analysis, len(pictures), failed))
-    assets = {
-        name: files("artquant_plugin.report.site").joinpath("assets", name).read_text(encoding="utf-8")
-        for name in ASSETS
-    }
+    assets = {name: asset(name) for name in ASSETS}
     # The names of scripts hold a hash of their content. So a page always finds the scripts that it was made with, also
     # while the page that replaces it is being written, or after the process that was writing that page was killed.
     build = hashlib.sha256(repr((scripts, assets)).encode("utf-8", "replace")).hexdigest()[:BUILD_DIGITS]
@@ -173,13 +168,7 @@ def _render(
     seed: int,
     build: str,
 ) -> None:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("artquant_plugin.report.site", "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_environment()
     boards = list(zip([analysis.board.dataset for analysis in analyses], slugs, strict=True))
     shared = {"title": title, "boards": boards, "build": build, "made_with": made_with(seed)}
     index = environment.get_template("index.html.j2")

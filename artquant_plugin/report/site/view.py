@@ -26,6 +26,7 @@ from artquant_plugin.report.published_figures import PublishedFigures
 from artquant_plugin.report.results_table import number
 from artquant_plugin.report.site.page_cells import Cell, axis, count_cell, figure_cell, metric_cell, published_cell
 from artquant_plugin.report.table_formats import Table
+from artquant_plugin.report.task_runs import OWN_PROMPT
 
 HEAT_STEPS = 10  # shades of a cell's background, from an SROCC of 0 to 1
 
@@ -279,11 +280,14 @@ def _run_view(evaluation: Evaluation) -> dict[str, Any]:
     ]
     prompt = ""
     if details is not None:
-        prompt = "" if details.prompt_version == "own" else details.prompt
+        own, _, preset = details.prompt_version.partition(": ")
+        asks_own = own == OWN_PROMPT
+        prompt = "" if asks_own else details.prompt
         facts += [
             ("Harness model", details.model),
             ("Arguments", details.arguments),
-            ("Prompt", "the model's own" if details.prompt_version == "own" else details.prompt_version),
+            ("Prompt", "the model's own" if asks_own else details.prompt_version),
+            ("Scoring preset", preset if asks_own else ""),
             ("Mid-points of ranges", f"{model.from_range:,}" if model.from_range else ""),
             ("lmms-eval", details.harness),
             ("Commit of its folder", details.commit),
