@@ -10,8 +10,9 @@ FRESH_BIN := $(abspath $(FRESH))/bin
 FRESH_WORK := build/fresh
 SEED ?= 0
 TYPED := build/typed
+WHEELS := build/wheels
 
-.PHONY: help install lock fresh demo reproduce-dry test test-slow lint format typecheck benchmarks clean
+.PHONY: help install lock fresh demo reproduce-dry test test-slow lint format typecheck benchmarks gpu gpu-wheels clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -91,7 +92,17 @@ typecheck: $(INSTALLED)
 		-p artquant_plugin
 
 benchmarks: $(INSTALLED)  ## print the tables of benchmarks/
-	for file in benchmarks/[a-z]*.py; do $(BIN)/python $$file || exit 1; done
+	for file in $(filter-out benchmarks/gpu.py,$(wildcard benchmarks/[a-z]*.py)); do $(BIN)/python $$file || exit 1; done
+
+gpu: $(INSTALLED)  ## the tests and speeds that need a GPU, in 9 minutes at most: runs/gpu/gpu.md and gpu.json
+	$(BIN)/python benchmarks/gpu.py
+
+# For a machine that has Python 3.12 and torch and cannot reach a package index: docs/gpu.md.
+gpu-wheels: $(INSTALLED)  ## download the packages that benchmarks/gpu.py needs beside torch to build/wheels
+	$(BIN)/python -m pip download --quiet --dest $(WHEELS) --no-deps --only-binary=:all: --python-version 3.12 \
+		--implementation cp $(addprefix --platform manylinux,_2_28_x86_64 _2_27_x86_64 _2_17_x86_64 2014_x86_64 1_x86_64) \
+		--constraint $(LOCK) --requirement benchmarks/gpu_wheels.txt $(MORE_WHEELS)
+	du -sh $(WHEELS)
 
 clean:  ## remove what was built; data, runs and .venv stay
 	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache

@@ -1,7 +1,9 @@
 """What benchmarks share: making pictures, and measuring the machine's peak and the process's memory."""
 
+import os
 import resource
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -21,17 +23,20 @@ def paintings(folder: Path, count: int, side: int) -> list[Path]:
         The files' paths.
     """
     folder.mkdir(exist_ok=True)
-    rng = np.random.default_rng(0)
-    files = []
-    for index in range(count):
+
+    def write(index: int) -> Path:
+        rng = np.random.default_rng(index)
         size = [(side, side * 3 // 4), (side * 3 // 4, side), (side, side), (side, side * 9 // 16)][index % 4]
         coarse = Image.fromarray(rng.integers(0, 255, (12, 12, 3), dtype=np.uint8)).resize(
             size, Image.Resampling.BICUBIC
         )
         pixels = np.asarray(coarse, dtype=np.int16) + rng.integers(-12, 12, (size[1], size[0], 3), dtype=np.int16)
-        files.append(folder / f"{index:06}.jpg")
-        Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(files[-1], quality=90)
-    return files
+        file = folder / f"{index:06}.jpg"
+        Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(file, quality=90)
+        return file
+
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        return list(pool.map(write, range(count)))
 
 
 def peak(device: torch.device, dtype: torch.dtype) -> float:

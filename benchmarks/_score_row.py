@@ -1,13 +1,16 @@
-"""One row of benchmarks/score.py: score files with a saved model, in a process of its own."""
+"""One row of benchmarks/score.py: score files with a model of random weights, in a process of its own."""
 
 import argparse
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from _machine import memory, peak
+from _models import SHAPES, arithmetic, random_checkpoint
 from PIL import Image
+from torch.utils.flop_counter import FlopCounterMode
 
 from artquant_plugin.scoring.scorer import ArtQuantScorer
 from artquant_plugin.scoring.timings import Timings
@@ -16,7 +19,7 @@ from artquant_plugin.scoring.timings import Timings
 def main() -> None:
     """Measure and print JSON; the peak of matrix products is measured before and after, and the better one counts."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("model", type=Path)
+    parser.add_argument("shape", choices=SHAPES)
     parser.add_argument("images", type=Path, help="folder")
     parser.add_argument("--batch-size", type=int, required=True)
     parser.add_argument("--dtype", required=True)
@@ -26,25 +29,20 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     device, dtype = torch.device(args.device), getattr(torch, args.dtype)
-    scorer = ArtQuantScorer.from_pretrained(
-        str(args.model), dtype=args.dtype, device=args.device, batch_size=args.batch_size, workers=args.workers
-    )
+    checkpoint = random_checkpoint(args.shape, device=args.device, dtype=dtype)
+    scorer = ArtQuantScorer(checkpoint, batch_size=args.batch_size, workers=args.workers)
     files = sorted(args.images.iterdir())
     list(scorer.score_each(files[: max(args.batch_size, 2)]))
     peaks = [peak(device, dtype)]
     timings = Timings()
-    started = time.perf_counter()
-    count = sum(1 for _ in scorer.score_each(files, timings=timings))
-    seconds = time.perf_counter() - started
+    seconds = time_of(lambda: list(scorer.score_each(files, timings=timings)))
+    # Measuring the parts waits for a GPU after each one, so that a run without it gives the rate there.
+    whole = time_of(lambda: list(scorer.score_each(files))) if device.type == "cuda" else seconds
     used = memory(device)
     peaks.append(peak(device, dtype))
-    request = scorer.prompter.score_request
-    inputs = scorer.prompter.inputs([request.text], [Image.new("RGB", (448, 448))])
-    assert request.level is not None
     row = {
-        "rate": count / seconds,
-        "tokens": inputs["input_ids"].shape[1] - len(request.ids) + request.level,
-        "shared": scorer.shared_tokens,
+        "rate": len(files) / whole,
+        "work": work(args.shape, scorer),
         "peak": max(peaks),
         "waiting": timings.waiting / seconds,
         "vision": timings.vision / seconds,
@@ -52,6 +50,27 @@ def main() -> None:
         "memory": used,
     }
     print(json.dumps(row))
+
+
+def time_of(run: Callable[[], object]) -> float:
+    """The seconds that a function takes."""
+    started = time.perf_counter()
+    run()
+    return time.perf_counter() - started
+
+
+def work(shape: str, scorer: ArtQuantScorer) -> float:
+    """Floating-point operations of one score: by formula, or as torch counts them where there is no formula."""
+    request = scorer.prompter.score_request
+    inputs = scorer.prompter.inputs([request.text], [Image.new("RGB", (448, 448))])
+    assert request.level is not None
+    tokens = inputs["input_ids"].shape[1] - len(request.ids) + request.level
+    found = arithmetic(shape, tokens, scorer.shared_tokens)
+    if found is None:
+        with FlopCounterMode(display=False) as counter:
+            scorer.score([Image.new("RGB", (448, 448))])
+        found = counter.get_total_flops()
+    return found
 
 
 if __name__ == "__main__":

@@ -3,7 +3,8 @@
 Each shape and batch size is a row, measured in a process of its own: images per second; the shares of time that go
 to waiting for images, to the vision encoder, to the rest of the model, and to everything else; peak memory; and which
 fraction of this machine's matrix-product peak (2048³, or 8192³ on a GPU; best of the same run) the operations of the
-model are, which a formula counts.
+model are. A formula counts those of mPLUG-Owl2; torch's counter counts those of Qwen3.5, in which the operations of
+linear attention are missing where flash-linear-attention computes them.
 """
 
 import argparse
@@ -16,9 +17,7 @@ from typing import Any
 
 import torch
 from _machine import paintings
-from _models import SHAPES, arithmetic, random_checkpoint
-
-from artquant_plugin.checkpoint import save_checkpoint
+from _models import SHAPES
 
 HEADER = (
     f"{'shape':<13}{'batch':>6}{'images/s':>10}{'GFLOP/image':>13}{'of peak':>9}{'peak GFLOP/s':>14}"
@@ -39,52 +38,38 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if on_gpu else "cpu")
     parser.add_argument("--threads", type=int, default=2, help="of the CPU (default: %(default)s)")
     parser.add_argument("--workers", type=int, help="processes that prepare images (default: the engine's own)")
-    parser.add_argument("--save", type=Path, help=argparse.SUPPRESS)  # the model of a shape, for the rows
+    parser.add_argument("--json", action="store_true", help="print each row as a JSON object, without the table")
     args = parser.parse_args()
-    if args.save:
-        checkpoint = random_checkpoint(args.shapes[0], device=args.device, dtype=getattr(torch, args.dtype))
-        save_checkpoint(args.save, checkpoint.model, checkpoint.processor, checkpoint.spec)
-        return
-    print(HEADER, flush=True)
+    if not args.json:
+        print(HEADER, flush=True)
     with tempfile.TemporaryDirectory() as name:
         images = Path(name) / "images"
         paintings(images, args.images, args.side)
         for shape in args.shapes:
-            model = Path(name) / shape
-            run([__file__, "--save", str(model), "--shapes", shape, "--dtype", args.dtype, "--device", args.device])
             for batch_size in args.batch_sizes:
-                row = measure(args, model, images, batch_size)
-                work = arithmetic(shape, row["tokens"], row["shared"])
-                print(table_row({"shape": shape, "batch": batch_size, "work": work, **row}), flush=True)
+                row = {"shape": shape, "batch": batch_size, **measure(args, shape, images, batch_size)}
+                print(json.dumps(row) if args.json else table_row(row), flush=True)
 
 
-def measure(args: argparse.Namespace, model: Path, images: Path, batch_size: int) -> dict[str, Any]:
+def measure(args: argparse.Namespace, shape: str, images: Path, batch_size: int) -> dict[str, Any]:
     """Measure one row in a fresh process, so that its peak memory is that of the row."""
-    command = [str(Path(__file__).with_name("_score_row.py")), str(model), str(images)]
+    command = [sys.executable, str(Path(__file__).with_name("_score_row.py")), shape, str(images)]
     command += ["--batch-size", str(batch_size)]
     for name in ("dtype", "device", "threads"):
         command += [f"--{name}", str(getattr(args, name))]
     if args.workers is not None:
         command += ["--workers", str(args.workers)]
-    return json.loads(run(command).splitlines()[-1])
-
-
-def run(command: list[str]) -> str:
-    """Run a Python program, and return what it prints."""
-    done = subprocess.run(
-        [sys.executable, *command], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True
-    )
-    return done.stdout
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def table_row(row: dict[str, Any]) -> str:
     """A row of the table as text."""
     rest = 1 - row["waiting"] - row["vision"] - row["language"]
-    work = "-" if row["work"] is None else f"{row['work'] / 1e9:.1f}"
-    fraction = "-" if row["work"] is None else f"{row['rate'] * row['work'] / row['peak']:.1%}"
+    fraction = row["rate"] * row["work"] / row["peak"]
     return (
-        f"{row['shape']:<13}{row['batch']:>6}{row['rate']:>10.2f}{work:>13}{fraction:>9}{row['peak'] / 1e9:>14,.0f}"
-        f"{row['waiting']:>9.1%}{row['vision']:>8.1%}{row['language']:>10.1%}{rest:>6.1%}"
+        f"{row['shape']:<13}{row['batch']:>6}{row['rate']:>10.2f}{row['work'] / 1e9:>13.1f}{fraction:>9.1%}"
+        f"{row['peak'] / 1e9:>14,.0f}{row['waiting']:>9.1%}{row['vision']:>8.1%}{row['language']:>10.1%}{rest:>6.1%}"
         f"{row['memory'] / 2**20:>12,.0f}"
     )
 

@@ -4,6 +4,7 @@ A step has as many score samples as description samples (about 180 words each): 
 LoRA (r = 128) is on `q_proj` and the images' `v_proj`, ViT and abstractor are trained in full, and the optimiser
 is AdamW. Each shape and way is a row, measured in a process of its own: samples and tokens per second; seconds of
 the best step; its CPU time divided by the threads, which is less than the seconds where others use the machine;
+the share of the steps' time that goes to waiting for images, which worker processes prepare ahead where there are any;
 peak memory of the process, or of the GPU; which fraction of this machine's matrix-product peak (2048³, or 8192³ on
 a GPU; best of the same run) the operations of the model are, which a formula counts without padding and recomputed
 activations; and the hours that BAID's two stages (50,737 paintings: described and scored once, scored once more)
@@ -27,6 +28,7 @@ from typing import Any
 import torch
 from _machine import memory, paintings, peak, synchronize
 from _models import SHAPES, Owl, random_checkpoint, training_arithmetic
+from torch.utils.data import DataLoader
 
 from artquant_plugin.backbones.interface import core
 from artquant_plugin.checkpoint import Checkpoint
@@ -51,7 +53,7 @@ DESCRIPTION_WORDS = (190, 170)
 WAYS = ("plain", "language", "all", "single", "single-language", "plain-shared", "single-shared")
 HEADER = (
     f"{'shape':<8}{'way':<17}{'samples/s':>10}{'tokens/s':>10}{'s/step':>8}{'CPU s':>8}{'GFLOP/step':>12}"
-    f"{'of peak':>9}{'peak GFLOP/s':>14}{'memory MiB':>12}{'BAID h':>8}"
+    f"{'of peak':>9}{'peak GFLOP/s':>14}{'waiting':>9}{'memory MiB':>12}{'BAID h':>8}"
 )
 
 
@@ -78,20 +80,26 @@ def main() -> None:
     )
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda" if on_gpu else "cpu")
     parser.add_argument("--threads", type=int, default=2, help="of the CPU (default: %(default)s)")
+    parser.add_argument(
+        "--workers", type=int, default=8 if on_gpu else 0, help="processes that prepare images (default: %(default)s)"
+    )
+    parser.add_argument("--json", action="store_true", help="print each row as a JSON object, without the table")
     parser.add_argument("--row", action="store_true", help=argparse.SUPPRESS)  # one row, as JSON, for the caller
     args = parser.parse_args()
     if args.row:
         print(json.dumps(measure(args, args.shapes[0], args.ways[0])))
         return
-    print(f"load before: {os.getloadavg()[0]:.2f}")
-    print(HEADER, flush=True)
+    if not args.json:
+        print(f"load before: {os.getloadavg()[0]:.2f}")
+        print(HEADER, flush=True)
     for shape in args.shapes:
         for way in args.ways:
             command = [sys.executable, __file__, "--row", "--shapes", shape, "--ways", way]
-            for name in ("steps", "pairs", "dtype", "device", "threads"):
+            for name in ("steps", "pairs", "dtype", "device", "threads", "workers"):
                 command += [f"--{name}", str(getattr(args, name))]
             done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-            print(table_row(json.loads(done.stdout.splitlines()[-1])), flush=True)
+            row = json.loads(done.stdout.splitlines()[-1])
+            print(json.dumps(row) if args.json else table_row(row), flush=True)
 
 
 def measure(args: argparse.Namespace, shape: str, way: str) -> dict[str, Any]:
@@ -104,17 +112,25 @@ def measure(args: argparse.Namespace, shape: str, way: str) -> dict[str, Any]:
     peaks = [peak(device, dtype)]
     checkpoint = random_checkpoint(shape, device=args.device, dtype=dtype)
     model = trainable(checkpoint.model, way)
-    seconds, cpu = [], []
+    seconds, cpu, waited = [], [], []
     with tempfile.TemporaryDirectory() as folder:
         trainer = build(checkpoint, model, samples(Path(folder), args.pairs, share_images), share_images, folder, args)
         optimizer = trainer.create_optimizer()
+        of_step = micro_batches(way, args.pairs, share_images)
+        ahead = iter(
+            DataLoader(
+                trainer.train_dataset,
+                batch_sampler=of_step * (1 + args.steps),
+                collate_fn=trainer.data_collator,
+                num_workers=args.workers,
+                pin_memory=device.type == "cuda",
+            )
+        )
         for _ in range(1 + args.steps):
             synchronize(device)
             started, started_cpu = time.perf_counter(), time.process_time()
-            batches = [
-                trainer.data_collator(trainer.train_dataset.__getitems__(indices))
-                for indices in micro_batches(way, args.pairs, share_images)
-            ]
+            batches = [next(ahead) for _ in of_step]
+            waited.append(time.perf_counter() - started)
             counts = torch.stack([count_terms(batch) for batch in batches]).sum(dim=0)
             for batch in batches:
                 trainer.training_step(model, batch, counts)
@@ -139,6 +155,7 @@ def measure(args: argparse.Namespace, shape: str, way: str) -> dict[str, Any]:
         "tokens": sum(count_tokens(batch) for batch in batches),
         "seconds": min(seconds[1:]),
         "cpu": min(cpu[1:]),
+        "waiting": sum(waited[1:]) / sum(seconds[1:]),
         "work": work,
         "baid": BAID_PAINTINGS * (work / args.pairs + scored),
         "peak": max(peaks),
@@ -160,7 +177,8 @@ def table_row(row: dict[str, Any]) -> str:
     return (
         f"{row['shape']:<8}{row['way']:<17}{row['samples'] / seconds:>10.2f}{row['tokens'] / seconds:>10.0f}"
         f"{seconds:>8.2f}{row['cpu']:>8.2f}{row['work'] / 1e9:>12,.0f}{rate / row['peak']:>9.1%}"
-        f"{row['peak'] / 1e9:>14,.0f}{row['memory'] / 2**20:>12,.0f}{row['baid'] / rate / 3600:>8.1f}"
+        f"{row['peak'] / 1e9:>14,.0f}{row['waiting']:>9.1%}{row['memory'] / 2**20:>12,.0f}"
+        f"{row['baid'] / rate / 3600:>8.1f}"
     )
 
 

@@ -67,7 +67,7 @@ FOREIGN_OPTIONS = {
     "vllm": "limit-mm-per-prompt logprobs-mode max-logprobs port",
     "SGLang": "model-path port",
     "pyiqa": "save_file",
-    "benchmarks/": "shapes",
+    "benchmarks/": "budget device only out shapes tiny wheels",
 }
 
 

@@ -107,17 +107,6 @@ def test_float16_without_a_gpu_is_refused_before_the_model_is_loaded(data, tmp_p
         train(load_config(config))
 
 
-@pytest.mark.gpu
-def test_float16_on_a_gpu_changes_losses_by_its_rounding_alone(data, tmp_path):
-    found = []
-    for half in (False, True):
-        options = {"fp16": half, "max_steps": 3}
-        config = write_config(tmp_path / str(half), data, stages=ONE_STAGE, train=options)
-        found.append([float(line["loss"]) for line in steps(train(load_config(config)).output)])
-    assert found[0] != found[1]
-    assert found[1] == pytest.approx(found[0], rel=2e-2)
-
-
 def test_arguments_that_do_not_go_together_are_refused_before_the_model_is_loaded(data, tmp_path):
     options = {"fp16": True, "bf16": True}
     config = write_config(tmp_path, data, train=options, model={"pretrained": str(tmp_path / "no model")})

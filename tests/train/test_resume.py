@@ -70,11 +70,12 @@ def lora(base: Path) -> dict:
     return {**OPTIONS, "model": {"pretrained": str(base)}, "trained": LORA}
 
 
-def begin(config: Path, tmp_path: Path, stage: str, step: int) -> subprocess.Popen:
+def begin(config: Path, tmp_path: Path, stage: str, step: int, *, devices: str = "") -> subprocess.Popen:
     """Start a run that pauses in the middle of a step until there is a file `go`, and wait until it pauses."""
     ready = tmp_path / "ready"
     command = [sys.executable, "-c", PAUSE, stage, str(step), str(ready), str(config)]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    paths = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": devices}
     process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     until = time.monotonic() + 300
     while not ready.exists():
