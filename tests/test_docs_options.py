@@ -47,6 +47,7 @@ PAGE_OF_COMMAND = {
     "artquant report": "report.md",
     "artquant publish": "publishing.md",
     "artquant doctor": "doctor.md",
+    "artquant models": "models.md",
 }
 TRAINING, RAD = "training configuration", "RAD configuration"
 PAGE_OF_OTHER = {
@@ -223,6 +224,7 @@ def code_spans(page: Path) -> Iterator[tuple[int, str]]:
 @pytest.mark.parametrize("page", PAGES, ids=[page.name for page in PAGES])
 def test_options_in_prose_exist(page):
     known = {name for taken in COMMANDS.values() for name in taken} | {"--help", "--version"}
+    known |= {option for action in actions(build_parser()) for option in action.option_strings}  # other spellings
     known |= {f"--{name}" for names in FOREIGN_OPTIONS.values() for name in names.split()}
     for number, span in code_spans(page):
         for option in re.findall(r"(?<![\w-])--[a-z][\w-]*", span):

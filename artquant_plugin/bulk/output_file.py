@@ -189,7 +189,7 @@ def refuse_described(out: Path) -> NoReturn:
     """Say that a file of descriptions is finished, and remove the journal that a kill at the very end has left.
 
     Args:
-        out: the file, which exists.
+        out: the file of descriptions, which is there.
 
     Raises:
         ArtQuantError: always; another one where another process writes the file.

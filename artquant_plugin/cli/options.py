@@ -56,8 +56,9 @@ def add_scoring_option(parser: Any) -> None:
         parser: the parser of the command, or a group of it.
     """
     parser.add_argument(
-        "--scoring",
         "--scoring-file",
+        "--scoring",
+        dest="scoring",
         metavar="NAME_OR_FILE",
         help="preset (artquant, deqa, q-align, …) or file that says what the model is asked and how it is read "
         "(default: the model's own artquant.json, or the preset of a well-known Hub id)",
