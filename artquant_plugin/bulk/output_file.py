@@ -21,6 +21,7 @@ from artquant_plugin.bulk.rows import ScoreColumns, ScoreRow, ScoringEngine, sco
 from artquant_plugin.common.csv_text import harmless
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.files import atomic_write, names_file, open_own, refuse_link, remove_leftovers
+from artquant_plugin.common.json_text import printable_json
 from artquant_plugin.common.locations import is_remote
 from artquant_plugin.common.paths import expanded
 from artquant_plugin.common.run_record import (
@@ -284,7 +285,7 @@ class Journal:
     def _append(self, content: Mapping[str, Any]) -> None:
         assert self._file is not None
         with names_file(self.path):
-            self._file.write(json.dumps(content, ensure_ascii=False, allow_nan=False).encode() + b"\n")
+            self._file.write(printable_json(content, indent=None).encode() + b"\n")
             self._file.flush()
 
     def read(self) -> Iterator[ScoreRow]:

@@ -53,6 +53,33 @@ def base_of(folder: Path, pretrained: str) -> str:
     return f"{identifier}@{revision}" if revision else identifier
 
 
+def adapter_config(folder: Path, pretrained: str) -> Any:
+    """The `peft.PeftConfig` of an adapter that changes weights.
+
+    Args:
+        folder: the local folder of the adapter.
+        pretrained: what the user typed for the adapter, for error messages.
+
+    Raises:
+        ArtQuantError: peft does not know the configuration, or the adapter is of a kind that moves the positions of
+            tokens.
+    """
+    from peft import PeftConfig
+
+    try:
+        config = PeftConfig.from_pretrained(str(folder))
+    except (ValueError, TypeError, KeyError) as error:
+        raise ArtQuantError(
+            f"{folder / ADAPTER_CONFIG_FILE} is unknown to peft ({one_line(error)}); update peft"
+        ) from error
+    if config.is_prompt_learning:
+        raise ArtQuantError(
+            f"adapter {pretrained!r} is of type {config.peft_type.value}, which moves the positions of tokens; "
+            "use LoRA or another adapter of weights"
+        )
+    return config
+
+
 def add_adapter(base: Any, folder: Path, pretrained: str) -> Any:
     """Add an adapter to its base model; all of the adapter's weights must be there and fit.
 
@@ -65,10 +92,10 @@ def add_adapter(base: Any, folder: Path, pretrained: str) -> Any:
         A `peft.PeftModel` whose adapter weights require gradients.
 
     Raises:
-        ArtQuantError: a file is missing or cannot be read, the adapter is of a kind that moves the positions of
-            tokens, or its names or shapes do not fit the base model.
+        ArtQuantError: a file is missing or cannot be read, `adapter_config` refuses the adapter, or its names or
+            shapes do not fit the base model.
     """
-    from peft import PeftConfig, PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
+    from peft import PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
 
     path = folder / ADAPTER_FILE
     if not path.is_file():
@@ -76,17 +103,7 @@ def add_adapter(base: Any, folder: Path, pretrained: str) -> Any:
             f"adapter {pretrained!r} holds no {ADAPTER_FILE}; save it as safetensors, pickles are not read"
         )
     weights = _read_tensors(path)
-    try:
-        config = PeftConfig.from_pretrained(str(folder))
-    except (ValueError, TypeError, KeyError) as error:
-        raise ArtQuantError(
-            f"{folder / ADAPTER_CONFIG_FILE} is unknown to peft ({one_line(error)}); update peft"
-        ) from error
-    if config.is_prompt_learning:
-        raise ArtQuantError(
-            f"adapter {pretrained!r} is of type {config.peft_type.value}, which moves the positions of tokens; "
-            "use LoRA or another adapter of weights"
-        )
+    config = adapter_config(folder, pretrained)
     check_patterns(config, (name for name, _ in base.named_modules()), str(folder / ADAPTER_CONFIG_FILE))
     misfit = f"adapter {pretrained!r} does not fit its base {type(base).__name__}"
     remedy = f"name the base that it was trained on in {ADAPTER_CONFIG_FILE}"

@@ -7,6 +7,7 @@ from typing import Any
 
 from artquant_plugin.checkpoint.adapter import (
     ADAPTER_FILE,
+    adapter_config,
     add_adapter,
     base_of,
     extra_names,
@@ -124,6 +125,7 @@ def load_checkpoint(
         base = base or base_of(folder, pretrained)
         base_folder = _locate_base(base, pretrained)
         _check_files(base_folder, base)
+        adapter_config(folder, pretrained)  # which refuses kinds that cannot be used, before the base is loaded
     else:
         base, base_folder = pretrained, folder
     spec = choose_scoring(scoring, pretrained, folder, base_folder)

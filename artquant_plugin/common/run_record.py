@@ -18,6 +18,7 @@ from filelock import FileLock, Timeout
 
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.files import atomic_write, refuse_link
+from artquant_plugin.common.json_text import printable_json
 from artquant_plugin.common.provenance import git_commit, versions
 from artquant_plugin.common.text import listed, one_line
 
@@ -94,7 +95,7 @@ def write_record(path: Path, content: MadeFrom | Mapping[str, Any], *, result: d
         content = {**asdict(content), **made_with(), "result": result}
     with atomic_write(path) as file:
         record = {"form_version": FORM_VERSION, **content}
-        file.write(json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+        file.write(printable_json(record, indent=1) + "\n")
 
 
 def made_with() -> dict[str, Any]:

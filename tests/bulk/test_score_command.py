@@ -89,6 +89,7 @@ def test_names_control_no_terminal(score, describe, paintings, tmp_path, capsys)
     assert shown in score(paintings, "--out", tmp_path / "s.csv")
     assert shown in describe(paintings / name)
     assert describe(paintings / name, "--out", tmp_path / "d.jsonl").startswith("described 0, failed 1")
+    assert "failed 1" in score(paintings / name, "--out", tmp_path / "one.jsonl")
     assert main(["score", str(paintings / "no\x1b.png"), "--model", "m"]) == 2
     assert r"no\x1b.png' does not exist" in capsys.readouterr().err
 
