@@ -78,10 +78,13 @@ def _find(root: Path, name: str, folders: dict[Path, _Folder]) -> tuple[str, str
     else:
         refuse_address(name)
     if kind == BACKSLASHES and path.is_absolute():
-        raise ImageError(
-            f"image path {name!r} is one of a Windows drive; write paths relative to the image folder '{root}'",
-            "outside_folder",
+        there = [path.name] if os.path.isfile(root / path.name) else _alike(root / path.name, folders)[1]
+        remedy = (
+            f"{there[0]!r} is in the image folder '{root}': remove {name[: -len(path.name)]!r} from the names"
+            if len(there) == 1
+            else f"write paths relative to the image folder '{root}'"
         )
+        raise ImageError(f"image path {name!r} is one of a Windows drive; {remedy}", "outside_folder")
     file = resolve_inside(root, name if kind is None else str(path))
     if os.path.lexists(file) and not os.path.isdir(file):
         return str(path), kind
