@@ -29,6 +29,7 @@ ALLOWED = {
     "tasks": {"common", "data", "metrics", "prompting", "replies"},
     "artquant_plugin": {"prompting", "scoring"},
     "bulk": {"checkpoint", "common", "data", "prompting", "scoring"},
+    "prompt_search": {"checkpoint", "common", "data", "metrics", "prompting", "scoring"},
     "harness": {
         "artquant_plugin",
         "checkpoint",
@@ -52,6 +53,7 @@ ALLOWED = {
         "data",
         "environment",
         "metrics",
+        "prompt_search",
         "publish",
         "report",
         "train",

@@ -20,6 +20,7 @@ from artquant_plugin.cli import (
     doctor,
     metrics,
     models,
+    prompt_search,
     publish,
     rad,
     report,
@@ -33,7 +34,22 @@ from artquant_plugin.common.library_messages import leave_out_library_messages
 from artquant_plugin.common.machine import is_machine_fault, machine_error
 from artquant_plugin.common.text import visible
 
-COMMANDS = (data, rad, train, convert, score, describe, results, metrics, compare, report, publish, models, doctor)
+COMMANDS = (
+    data,
+    rad,
+    train,
+    convert,
+    score,
+    describe,
+    results,
+    metrics,
+    compare,
+    report,
+    publish,
+    models,
+    prompt_search,
+    doctor,
+)
 
 
 class _Parser(argparse.ArgumentParser):

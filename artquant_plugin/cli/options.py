@@ -49,20 +49,67 @@ def positive(text: str) -> int:
     return int(text)
 
 
-def add_scoring_option(parser: Any) -> None:
+def batch_size(text: str) -> int | str:
+    """Read a number of images, or ``auto``, as the `type` of an option.
+
+    Args:
+        text: the value that the user wrote.
+
+    Raises:
+        argparse.ArgumentTypeError: the text is neither ``auto`` nor a whole number from 1.
+    """
+    return text if text == "auto" else positive(text)
+
+
+def add_scoring_option(parser: Any, *, default: str | None = None) -> None:
     """Add the option ``--scoring``, whose value ends up in ``args.scoring``.
 
     Args:
         parser: the parser of the command, or a group of it.
+        default: the preset that the command takes without it; None for what the checkpoint itself says.
     """
+    without = "%(default)s" if default else "the model's own artquant.json, or the preset of a well-known Hub id"
     parser.add_argument(
         "--scoring-file",
         "--scoring",
         dest="scoring",
+        default=default,
         metavar="NAME_OR_FILE",
         help="preset (artquant, deqa, q-align, …) or file that says what the model is asked and how it is read "
-        "(default: the model's own artquant.json, or the preset of a well-known Hub id)",
+        f"(default: {without})",
     )
+
+
+def add_model_options(group: Any, *, scoring: str | None = None) -> None:
+    """Add the options that say how a checkpoint on this machine is loaded and run.
+
+    Args:
+        group: the parser of the command, or a group of it.
+        scoring: the preset that the command takes without ``--scoring``; None for what the checkpoint itself says.
+    """
+    add_scoring_option(group, default=scoring)
+    group.add_argument(
+        "--batch-size", action=Noted, type=batch_size, default="auto", help="images per forward pass, or auto"
+    )
+    group.add_argument(
+        "--dtype",
+        action=Noted,
+        default="auto",
+        choices=("auto", "float32", "bfloat16", "float16"),
+        help="type of the weights (default: %(default)s)",
+    )
+    group.add_argument(
+        "--attn", action=Noted, default="sdpa", help="sdpa, eager or flash_attention_2 (default: %(default)s)"
+    )
+    group.add_argument("--base", metavar="PATH_OR_ID", help="base model of an adapter, if not the one that it names")
+    group.add_argument(
+        "--workers", type=whole_number, help="processes that prepare images (default: what suits the device)"
+    )
+    group.add_argument("--compile", action="store_true", help="run the model through torch.compile")
+    group.add_argument(
+        "--quantization", choices=("4bit", "8bit"), help="load the weights in so many bits (default: as stored)"
+    )
+    group.add_argument("--device", help="cuda, cuda:1, mps, cpu (default: a GPU where there is one)")
 
 
 def add_overrides(parser: Any) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from artquant_plugin.cli.idle_options import IdleOptions, Noted, add_idle_options, is_given
-from artquant_plugin.cli.options import add_scoring_option, positive, whole_number
+from artquant_plugin.cli.options import add_model_options, positive
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.json_text import printable_json
 from artquant_plugin.common.paths import expanded
@@ -72,7 +72,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--strict", action="store_true", help="exit with 2 when an image could not be scored")
     _add_ranking_options(parser.add_argument_group("ranking and scripts"))
     _add_table_options(parser.add_argument_group("tables and datasets"))
-    _add_model_options(parser.add_argument_group("model"))
+    add_model_options(parser.add_argument_group("model"))
     _add_scale_options(parser.add_argument_group("many images"))
     _add_endpoint_options(parser.add_argument_group("server with the OpenAI protocol (docs/scoring.md)"))
     parser.set_defaults(run=run)
@@ -100,32 +100,6 @@ def _add_table_options(group: Any) -> None:
     )
     group.add_argument("--id-column", help="column that names the rows (default: the image's path)")
     group.add_argument("--image-root", metavar="FOLDER", help="folder of relative paths (default: the table's own)")
-
-
-def _add_model_options(group: Any) -> None:
-    add_scoring_option(group)
-    group.add_argument(
-        "--batch-size", action=Noted, type=_batch_size, default="auto", help="images per forward pass, or auto"
-    )
-    group.add_argument(
-        "--dtype",
-        action=Noted,
-        default="auto",
-        choices=("auto", "float32", "bfloat16", "float16"),
-        help="type of the weights (default: %(default)s)",
-    )
-    group.add_argument(
-        "--attn", action=Noted, default="sdpa", help="sdpa, eager or flash_attention_2 (default: %(default)s)"
-    )
-    group.add_argument("--base", metavar="PATH_OR_ID", help="base model of an adapter, if not the one that it names")
-    group.add_argument(
-        "--workers", type=whole_number, help="processes that prepare images (default: what suits the device)"
-    )
-    group.add_argument("--compile", action="store_true", help="run the model through torch.compile")
-    group.add_argument(
-        "--quantization", choices=("4bit", "8bit"), help="load the weights in so many bits (default: as stored)"
-    )
-    group.add_argument("--device", help="cuda, cuda:1, mps, cpu (default: a GPU where there is one)")
 
 
 def _add_scale_options(group: Any) -> None:
@@ -438,7 +412,3 @@ def _summary_lines(summary: "ScoreSummary", inputs: "Inputs | None", out: Path) 
 def _check_strict(rows: int, failed: int, *, strict: bool) -> None:
     if strict and failed:
         raise ArtQuantError(f"{failed:,} of {rows:,} images have no score; the column reason says why (--strict)")
-
-
-def _batch_size(text: str) -> int | str:
-    return text if text == "auto" else positive(text)

@@ -188,7 +188,8 @@ def test_without_file_and_preset_the_error_lists_the_presets(plain, one_align):
             load_checkpoint(str(folder))
         assert str(raised.value).endswith(
             "name a preset or a file with scoring=NAME (--scoring NAME): artquant (any model); deqa (mplug_owl2); "
-            "q-align (mplug_owl2); q-align-aesthetic (mplug_owl2); q-realign (qwen3_5); q-realign-aesthetic (qwen3_5)"
+            "q-align (mplug_owl2); q-align-aesthetic (mplug_owl2); q-realign (qwen3_5); q-realign-aesthetic (qwen3_5); "
+            "zero-shot (any model)"
         )
     assert load_checkpoint(str(plain), scoring="artquant").spec == ScoringSpec()
 
@@ -201,7 +202,10 @@ MINE = "form_version: 1\nlevels: {fine: 2, bad: 1}\nprompt: {question: 'Well?'}\
     [
         ("q-aling", "scoring 'q-aling' is no preset and no file; did you mean 'q-align'? presets: artquant, deqa, "),
         ("xyz", "scoring 'xyz' is no preset and no file; presets: artquant"),
-        ("deqa", "scoring 'deqa' is made for mplug_owl2, and checkpoint .* the architecture 'llava'; .* (artquant)"),
+        (
+            "deqa",
+            "scoring 'deqa' is made for mplug_owl2, and checkpoint .* the architecture 'llava'; .* (artquant, zero-shot)",
+        ),
         (MINE + "levls: 3\n", "unknown key 'levls', known: .*, did you mean 'levels'?"),
         (MINE + "zzz: 3\n", "unknown key 'zzz', known: form_version, levels, prompt, images, chat_template, source"),
         (MINE.replace("question", "qestion"), "prompt has the unknown key 'qestion', did you mean 'question'?"),
