@@ -14,6 +14,7 @@ import yaml
 
 from artquant_plugin.checkpoint import ScoringSpec
 from artquant_plugin.cli import build_parser
+from artquant_plugin.prompt_search.candidates import PromptList
 from artquant_plugin.train.rad.config import RadConfig
 from artquant_plugin.train.sections import ORDINARY_TRAIN_KEYS, RunSections
 from tests.option_tables import (
@@ -48,12 +49,15 @@ PAGE_OF_COMMAND = {
     "artquant publish": "publishing.md",
     "artquant doctor": "doctor.md",
     "artquant models": "models.md",
+    "artquant prompt-search": "models.md",
 }
 TRAINING, RAD = "training configuration", "RAD configuration"
+PROMPTS = "prompt-search.yaml"
 PAGE_OF_OTHER = {
     TRAINING: "training.md",
     RAD: "rad.md",
     "artquant.json": "models.md",
+    PROMPTS: "models.md",
     "ArtQuantConfig": "training.md",
     "ArtQuantScorer.from_pretrained": "python.md",
     "--model artquant": "evaluating.md",
@@ -121,6 +125,10 @@ def test_a_help_text_tells_the_default_that_the_parser_has():
 
 def test_the_keys_of_a_rad_configuration_are_those_of_its_table():
     check(RAD, PAGE_OF_OTHER[RAD], "key", dict(keys(RadConfig)))
+
+
+def test_the_keys_of_a_list_of_prompts_are_those_of_its_table():
+    check(PROMPTS, PAGE_OF_OTHER[PROMPTS], "key", dict(keys(PromptList)))
 
 
 def promised_train_keys() -> dict[str, Taken]:
@@ -299,7 +307,8 @@ def test_keys_in_shown_configurations_exist(known_keys):
 def test_keys_in_shipped_configurations_are_described(known_keys):
     """The keys of configs/ are in the tables, so that nobody meets one without a description."""
     described = {row.name for row in ROWS if row.subject in (TRAINING, RAD)}
-    for file in [*(ROOT / "configs").glob("*.yaml"), *(ROOT / "configs" / "models").glob("*.yaml")]:
+    configurations = {*(ROOT / "configs").glob("*.yaml"), *(ROOT / "configs" / "models").glob("*.yaml")}
+    for file in sorted(configurations - {ROOT / "configs" / PROMPTS}):  # a list of prompts has a table of its own
         for path in key_paths(yaml.safe_load(file.read_text(encoding="utf-8"))):
             if path.startswith(("generator.parameters.", "judge.parameters.")):
                 continue  # what an endpoint takes is its own affair

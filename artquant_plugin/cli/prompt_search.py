@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from artquant_plugin.checkpoint import ScoringSpec
     from artquant_plugin.metrics.agreement import Agreement
     from artquant_plugin.prompt_search.candidates import Candidate
-    from artquant_plugin.prompt_search.search import MakeScorer, Trial
+    from artquant_plugin.prompt_search.search import Trial
     from artquant_plugin.report.table_cells import Table
 
 TINY_MASS = 0.01  # of the level words together; below it the model would almost always say something else
@@ -46,7 +46,7 @@ def add_parser(subparsers: Any) -> None:
         type=expanded,
         default=Path("prompt-search.yaml"),
         metavar="FILE",
-        help="YAML file with questions, prefixes and levels (default: %(default)s, which ships)",
+        help="YAML file with questions, prefixes and levels, yours or the one that ships (default: %(default)s)",
     )
     parser.add_argument("--limit", type=positive, metavar="N", help="paintings drawn from the split (default: all)")
     parser.add_argument(
@@ -66,7 +66,14 @@ def run(args: argparse.Namespace) -> None:
     from artquant_plugin.common.device import check_compile, default_device
     from artquant_plugin.common.progress import ProgressBar
     from artquant_plugin.prompt_search.candidates import plan_passes, read_prompts
-    from artquant_plugin.prompt_search.search import best_trial, measure, read_halves, search_prompts, write_winner
+    from artquant_plugin.prompt_search.search import (
+        best_trial,
+        measure,
+        read_halves,
+        scorers_of,
+        search_prompts,
+        write_winner,
+    )
 
     if args.out and args.out.suffix not in (".yaml", ".yml"):
         raise ArtQuantError(f"--out '{args.out}' ends with neither .yaml nor .yml; name a YAML file")
@@ -89,7 +96,7 @@ def run(args: argparse.Namespace) -> None:
     passes, refused = plan_passes(checkpoint.processor, candidates)
     if not passes:
         raise ArtQuantError(f"none of the {len(candidates):,} prompts can be tried, the first because {refused[0][1]}")
-    make_scorer = _scorers(checkpoint, args)
+    make_scorer = scorers_of(checkpoint, batch_size=args.batch_size, workers=args.workers, compile=args.compile)
     trials: list[Trial] = []
     paintings = f"{len(searched):,} paintings to search on"
     try:
@@ -115,7 +122,8 @@ def run(args: argparse.Namespace) -> None:
     held = agreements[winner.candidate.spec]
     notes = [
         f"{paintings}, {len(held_out):,} held out (seed {args.seed})",
-        "The SROCC of the best prompt is the highest of many, and so too high; the held-out one is not.",
+        "The best of many prompts has too high an SROCC on the paintings that it was chosen by; the held-out ones "
+        f"tell what it is worth, and what {start.name!r} is, with which the search began.",
         *([f"{absent:,} paintings without an image file have no part"] if absent else []),
         *held.cautions,
     ]
@@ -130,24 +138,6 @@ def run(args: argparse.Namespace) -> None:
         print(visible(str(args.out)), file=sys.stdout if args.format in READ_BY_PEOPLE else sys.stderr)
 
 
-def _scorers(checkpoint: Any, args: argparse.Namespace) -> "MakeScorer":
-    """A function that makes the scorer of a prompt, with the options of the command line."""
-    import dataclasses
-
-    from artquant_plugin.scoring.scorer import ArtQuantScorer
-
-    def make(spec: "ScoringSpec") -> ArtQuantScorer:
-        return ArtQuantScorer(
-            dataclasses.replace(checkpoint, spec=spec),
-            batch_size=args.batch_size,
-            workers=args.workers,
-            compile=args.compile,
-            level_mass=True,
-        )
-
-    return make
-
-
 def _table(
     trials: "Sequence[Trial]",
     refused: "Sequence[tuple[Candidate, str]]",
@@ -155,6 +145,7 @@ def _table(
     notes: "Sequence[str]",
 ) -> "Table":
     """All prompts, the best first; those without an SROCC stand last, with the reason."""
+    from artquant_plugin.prompt_search.candidates import ONE_LEVEL
     from artquant_plugin.report.table_cells import Column, Figure, Table
 
     columns = (
@@ -169,7 +160,7 @@ def _table(
     )
 
     def labels(candidate: "Candidate") -> tuple[str, str, str]:
-        return candidate.spec.prompt.question, candidate.spec.prompt.answer_prefix, candidate.levels
+        return candidate.question, candidate.spec.prompt.answer_prefix, candidate.levels
 
     rows: list[tuple[Any, ...]] = []
     for trial in sorted(trials, key=lambda trial: math.inf if math.isnan(trial.srocc) else -trial.srocc):
@@ -184,12 +175,9 @@ def _table(
             f"tiny: the level words have less than {TINY_MASS:.0%} of the probability there, so that the model would "
             "say something else",
         ]
-    words = {candidate.levels: candidate.spec.scale for candidate in [t.candidate for t in trials]}
-    notes = [
-        *notes,
-        *(
-            f"{name}: {', '.join(f'{word} {value:g}' for word, value in zip(scale.names, scale.values, strict=True))}"
-            for name, scale in words.items()
-        ),
-    ]
+    if any(ONE_LEVEL in trial.candidate.question for trial in trials):
+        notes = [*notes, f"{ONE_LEVEL} in a question stands for the sentence that names the level words of the row"]
+    for name, scale in {trial.candidate.levels: trial.candidate.spec.scale for trial in trials}.items():
+        words = zip(scale.names, scale.values, strict=True)
+        notes = [*notes, f"{name}: {', '.join(f'{word} = {value:g}' for word, value in words)}"]
     return Table(name="prompt-search", title="", columns=columns, rows=rows, notes=tuple(notes))

@@ -16,7 +16,7 @@ from artquant_plugin.prompting.prompter import Prompter
 from artquant_plugin.prompting.questions import one_level
 
 SHIPPED = Path("prompt-search.yaml")  # the name of the list that ships
-_ONE_LEVEL = "{one_level}"
+ONE_LEVEL = "{one_level}"  # in a question: the sentence that names the level words
 
 
 class PromptList(Section):
@@ -39,10 +39,12 @@ class Candidate:
 
     Args:
         spec: the questions, level words and handling of images.
+        question: the question as the list has it, with ``{one_level}`` in the place of the sentence, for tables.
         levels: the name of the set of level words, for tables.
     """
 
     spec: ScoringSpec
+    question: str
     levels: str
 
 
@@ -83,10 +85,10 @@ def read_prompts(path: Path, start: ScoringSpec) -> list[Candidate]:
                 scale=scale,
                 prompt=dataclasses.replace(
                     start.prompt,
-                    question=question.replace(_ONE_LEVEL, one_level(scale.names)),
+                    question=question.replace(ONE_LEVEL, one_level(scale.names)),
                     answer_prefix=prefix,
                 ),
-            ): name
+            ): (question, name)
             for question in prompts.questions
             for prefix in prompts.prefixes
             for name, scale in scales.items()
@@ -94,7 +96,8 @@ def read_prompts(path: Path, start: ScoringSpec) -> list[Candidate]:
     except ArtQuantError as error:
         raise ArtQuantError(f"{path}: {error}") from error
     own = next((name for name, scale in scales.items() if scale == start.scale), start.name)
-    return [Candidate(start, own), *(Candidate(spec, name) for spec, name in specs.items() if spec != start)]
+    labels = {start: (start.prompt.question, own)} | specs
+    return [Candidate(spec, question, levels) for spec, (question, levels) in labels.items()]
 
 
 def plan_passes(processor: Any, candidates: Sequence[Candidate]) -> tuple[list[Pass], list[tuple[Candidate, str]]]:
@@ -106,7 +109,7 @@ def plan_passes(processor: Any, candidates: Sequence[Candidate]) -> tuple[list[P
 
     Args:
         processor: the `transformers` processor of the checkpoint.
-        candidates: the prompts to try.
+        candidates: the prompts to try, in the order that they are to be tried in.
 
     Returns:
         The passes, in the order of their first candidates; and the candidates that cannot be tried, each with the

@@ -1,5 +1,6 @@
 """Trying prompts: each gets its SROCC on one half of a split; the other half says what the best one is worth."""
 
+import dataclasses
 import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -9,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from artquant_plugin.checkpoint import ScoringSpec
+from artquant_plugin.checkpoint import Checkpoint, ScoringSpec
 from artquant_plugin.common.errors import ArtQuantError, ArtQuantWarning
 from artquant_plugin.common.files import atomic_write
 from artquant_plugin.data.dataset import Dataset
@@ -117,6 +118,28 @@ def read_halves(
     return search, held_out, len(paintings) - len(found)
 
 
+def scorers_of(checkpoint: Checkpoint, *, batch_size: int | str, workers: int | None, compile: bool) -> MakeScorer:
+    """A function that makes the scorer of a prompt, all of them with one loaded model.
+
+    Args:
+        checkpoint: the loaded checkpoint; what it says about its own prompt is not used.
+        batch_size: images per forward pass, or ``auto``, as for `ArtQuantScorer`.
+        workers: processes that prepare images; None for the number that suits the device.
+        compile: whether to run the model through `torch.compile`.
+    """
+
+    def make(spec: ScoringSpec) -> ArtQuantScorer:
+        return ArtQuantScorer(
+            dataclasses.replace(checkpoint, spec=spec),
+            batch_size=batch_size,
+            workers=workers,
+            compile=compile,
+            level_mass=True,
+        )
+
+    return make
+
+
 def search_prompts(
     passes: Iterable[Pass],
     images: Sequence[RatedImage],
@@ -178,7 +201,7 @@ def measure(spec: ScoringSpec, images: Sequence[RatedImage], make_scorer: MakeSc
 
     Args:
         spec: the prompt, whose scores are those that a user of its scoring file gets.
-        images: the held-out half.
+        images: the half of the split that was held out of the search.
         make_scorer: makes the scorer of the prompt.
         seed: the seed of the bootstrap.
 

@@ -13,9 +13,11 @@ from artquant_plugin.backbones.mplug_owl2.layout import is_original
 from artquant_plugin.checkpoint import ScoringSpec, choose_scoring, load_checkpoint, save_checkpoint, shipped_presets
 from artquant_plugin.checkpoint.known import known_checkpoint, known_checkpoints
 from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.prompting.questions import one_level
 from artquant_plugin.scoring.scorer import ArtQuantScorer
 from tests.backbones.families import family
 from tests.backbones.mplug_owl2.original_folders import CONFIG, write_base
+from tests.paths import ROOT
 from tests.tiny import pictures, tiny_checkpoint
 
 WORDS = ["excellent", "good", "fair", "poor", "bad"]
@@ -133,7 +135,7 @@ def test_every_known_checkpoint_has_a_preset_that_fits_it(one_align):
     for known in known_checkpoints():
         assert presets[known.scoring].takes(known.architecture), known.id
         assert known.trained_on and "@" in known.source
-    assert all(" @ " in preset.source for preset in presets.values())
+    assert {name for name, preset in presets.items() if " @ " not in preset.source} == {"zero-shot"}  # ours alone
     assert known_checkpoint("q-future/one-align@main").scoring == "q-align"
     assert known_checkpoint("Zhiyuanyou/DeQA-Score-Mix3").scoring == "deqa"
     assert known_checkpoint("Liuuuu123/ArtQuant").scoring == "artquant"
@@ -173,6 +175,17 @@ def test_a_converted_checkpoint_keeps_the_presets_conversation(one_align, tmp_pa
     assert json.loads((tmp_path / "out" / "conversion.json").read_text())["scoring"] == "deqa"
 
 
+def test_zero_shot_asks_what_the_tasks_ask_other_models(plain):
+    """The question of `tasks/_levels_yaml`, with the level words and values of training."""
+    task = yaml.safe_load((ROOT / "tasks" / "_levels_yaml").read_text(encoding="utf-8"))
+    question = task["lmms_eval_specific_kwargs"]["default"]["prompt"]
+    spec = choose_scoring("zero-shot", str(plain), plain)
+    assert spec.prompt.question == question.replace("{one_level}", one_level(WORDS))
+    assert spec.scale == ScoringSpec().scale
+    scores = ArtQuantScorer.from_pretrained(str(plain), scoring="zero-shot", device="cpu").score(pictures(2))
+    assert all(1 < score.score < 10 and list(score.levels) == WORDS for score in scores)
+
+
 @pytest.fixture
 def plain(tmp_path):
     """A LLaVA without a scoring file, as any other tool saves one."""
@@ -188,8 +201,8 @@ def test_without_file_and_preset_the_error_lists_the_presets(plain, one_align):
             load_checkpoint(str(folder))
         assert str(raised.value).endswith(
             "name a preset or a file with scoring=NAME (--scoring NAME): artquant (any model); deqa (mplug_owl2); "
-            "q-align (mplug_owl2); q-align-aesthetic (mplug_owl2); q-realign (qwen3_5); q-realign-aesthetic (qwen3_5); "
-            "zero-shot (any model)"
+            "q-align (mplug_owl2); q-align-aesthetic (mplug_owl2); q-realign (qwen3_5); q-realign-aesthetic (qwen3_5)"
+            "; zero-shot (any model)"
         )
     assert load_checkpoint(str(plain), scoring="artquant").spec == ScoringSpec()
 
@@ -204,7 +217,8 @@ MINE = "form_version: 1\nlevels: {fine: 2, bad: 1}\nprompt: {question: 'Well?'}\
         ("xyz", "scoring 'xyz' is no preset and no file; presets: artquant"),
         (
             "deqa",
-            "scoring 'deqa' is made for mplug_owl2, and checkpoint .* the architecture 'llava'; .* (artquant, zero-shot)",
+            "scoring 'deqa' is made for mplug_owl2, and checkpoint .* the architecture 'llava'; .* "
+            "(artquant, zero-shot)",
         ),
         (MINE + "levls: 3\n", "unknown key 'levls', known: .*, did you mean 'levels'?"),
         (MINE + "zzz: 3\n", "unknown key 'zzz', known: form_version, levels, prompt, images, chat_template, source"),

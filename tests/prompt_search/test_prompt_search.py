@@ -138,7 +138,7 @@ def test_each_prompt_gets_what_a_scorer_of_its_own_gives(data, prompts, monkeypa
 def test_one_pass_reads_all_words_unless_the_question_names_them():
     checkpoint = tiny_checkpoint()
     words = [LevelScale(), LevelScale(("good", "bad"), (10, 1)), LevelScale(("Good", "Bad"), (10, 1))]
-    candidates = [Candidate(ScoringSpec(scale=scale), str(number)) for number, scale in enumerate(words)]
+    candidates = [Candidate(ScoringSpec(scale=scale), "", str(number)) for number, scale in enumerate(words)]
     passes, refused = plan_passes(checkpoint.processor, candidates)
     # "good" and "Good" are one word to `LevelScale`, so that they take a pass each.
     assert [[each.levels for each in one.candidates] for one in passes] == [["0", "1"], ["2"]]
@@ -229,7 +229,7 @@ def test_people_read_which_mass_is_tiny_and_what_the_halves_are(search):
     assert lines[0].split("  ")[0] == "question"
     assert "held-out SROCC [95 % interval]" in lines[0]
     assert any("20 paintings to search on, 20 held out (seed 0)" in line for line in lines)
-    assert any("fair-or-poor: fair 10, poor 1" in line for line in lines)
+    assert any("fair-or-poor: fair = 10, poor = 1" in line for line in lines)
     code, printed, _ = search("--format", "csv", "--columns", "srocc", "--seed", 1)
     columns = next(csv.reader(io.StringIO(printed)))
     assert code == 0
