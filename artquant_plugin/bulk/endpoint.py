@@ -149,7 +149,7 @@ class EndpointEngine:
         prompt = self.spec.prompt
         names = self.spec.scale.names
         question = prompt.question
-        if self.ask == "word":
+        if self.ask == "word" and not question.endswith(one_level(names)):  # the preset zero-shot has the sentence
             question = f"{question} {one_level(names)}"
         parts: list[dict[str, Any]] = [
             {"type": "image_url", "image_url": {"url": image_url}},

@@ -110,9 +110,10 @@ def run(args: argparse.Namespace) -> None:
             raise ArtQuantError(
                 f"no prompt has an SROCC, the first because {trials[0].reason}; look at the images and the model"
             )
+        begun = [trial.candidate.spec for trial in trials if trial.candidate.spec == start]
         agreements = {
             spec: measure(spec, held_out, make_scorer, seed=args.seed)
-            for spec in dict.fromkeys((winner.candidate.spec, trials[0].candidate.spec))
+            for spec in dict.fromkeys((winner.candidate.spec, *begun))
         }
     except (KeyboardInterrupt, ArtQuantError, MachineError):
         if trials:  # what was computed is not lost
@@ -123,7 +124,7 @@ def run(args: argparse.Namespace) -> None:
     notes = [
         f"{paintings}, {len(held_out):,} held out (seed {args.seed})",
         "The best of many prompts has too high an SROCC on the paintings that it was chosen by; the held-out ones "
-        f"tell what it is worth, and what {start.name!r} is, with which the search began.",
+        "tell what it is worth" + (f", and what {start.name!r} is, with which the search began." if begun else "."),
         *([f"{absent:,} paintings without an image file have no part"] if absent else []),
         *held.cautions,
     ]

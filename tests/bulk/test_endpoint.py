@@ -15,7 +15,7 @@ from artquant_plugin.bulk.endpoint import EndpointEngine
 from artquant_plugin.bulk.inputs import find_inputs
 from artquant_plugin.bulk.output_file import score_to_file
 from artquant_plugin.bulk.rows import score_rows
-from artquant_plugin.checkpoint import ScoringSpec
+from artquant_plugin.checkpoint import ScoringSpec, shipped_presets
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.openai_client import EndpointDown
 from artquant_plugin.prompting.prompter import PromptSpec
@@ -71,6 +71,13 @@ def test_the_request_begins_the_answer(paintings):
     assert (body["max_tokens"], body["logprobs"], body["top_logprobs"], body["temperature"]) == (1, True, 20, 1.0)
     assert (body["chat_template_kwargs"], body["seed"]) == ({"enable_thinking": False}, 1)
     assert picture_of(body).size == (5, 3) and picture_of(body).getpixel((0, 0)) == (1, 2, 3)
+
+
+def test_a_question_that_names_the_words_already_is_sent_as_it_is():
+    spec = shipped_presets()["zero-shot"].spec
+    with LogprobServer(by_brightness) as server:
+        list(EndpointEngine(server.url, "m", spec, ask="word").results(map(encoded, pictures(1))))
+    assert server.bodies[0]["messages"][-1]["content"][1]["text"] == spec.prompt.question
 
 
 def test_the_other_prompt_asks_for_one_word_and_sends_nothing_special():
