@@ -72,7 +72,7 @@ test: lint typecheck  ## lint, check types, run the tests that take minutes at m
 	$(BIN)/python -m pytest -m "not slow and not gpu" --numprocesses $(TEST_PROCESSES) --dist loadfile \
 		--no-loadscope-reorder
 
-test-slow: $(INSTALLED)  ## the tests that need a clean venv, the whole harness or the whole demo
+test-slow: $(INSTALLED)  ## the tests that take four seconds or more: whole runs, the harness, a clean venv, the demo
 	$(BIN)/python -m pytest -m "slow and not gpu" --numprocesses $(TEST_PROCESSES) --dist loadgroup \
 		--no-loadscope-reorder
 
