@@ -340,6 +340,6 @@ def test_a_log_probability_that_is_none_is_one_images_reason():
         return [(" good", math.nan if len(server.bodies) == 2 else -1.0)]
 
     with LogprobServer(answer) as server:
-        first, second, third = engine(server).results(map(encoded, pictures(3)))
+        first, second, third = engine(server, concurrency=1).results(map(encoded, pictures(3)))
     assert first["score"] == third["score"] == 7.5
     assert "gives ' good' the log-probability nan, which is no number" in str(second)
