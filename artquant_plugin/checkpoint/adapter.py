@@ -10,8 +10,8 @@ from artquant_plugin.checkpoint.locate import ADAPTER_CONFIG_FILE
 from artquant_plugin.checkpoint.other_trainers import (
     base_in_arguments,
     check_further_weights,
+    check_other_forms,
     grow_embeddings,
-    no_weights,
     use_todays_names,
 )
 from artquant_plugin.checkpoint.patterns import check_patterns
@@ -29,8 +29,8 @@ _PEFT_PREFIX = "base_model.model."  # peft puts it before the names of the base 
 def base_of(folder: Path, pretrained: str) -> str:
     """The base model that an adapter's configuration names.
 
-    Where that is a folder that is not on this machine, the name in `args.json` counts, in which ms-swift keeps what its
-    user called the base.
+    Where that is a folder that is not on this machine, the name in `args.json` counts, in which ms-swift keeps what
+    its user called the base.
 
     Args:
         folder: the local folder of the adapter.
@@ -117,7 +117,10 @@ def add_adapter(base: Any, folder: Path, pretrained: str) -> Any:
 
     path = folder / ADAPTER_FILE
     if not path.is_file():
-        raise no_weights(folder, pretrained, ADAPTER_FILE)
+        check_other_forms(folder, pretrained, ADAPTER_FILE)
+        raise ArtQuantError(
+            f"adapter {pretrained!r} holds no {ADAPTER_FILE}; save it as safetensors, pickles are not read"
+        )
     check_further_weights(folder, pretrained, (ADAPTER_FILE, EXTRA_FILE))
     weights = _read_tensors(path)
     config = adapter_config(folder, pretrained)

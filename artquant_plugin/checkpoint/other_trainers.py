@@ -1,9 +1,9 @@
 """What the output folders of other trainers hold: ms-swift, LLaMA-Factory, unsloth, axolotl and TRL.
 
-All of them write with peft and the Trainer of `transformers`: an output folder with a `checkpoint-N/` for each save, in
-which the adapter lies beside the state of the training (`optimizer.pt`, `rng_state*.pth`, `training_args.bin`, DeepSpeed's
-`global_stepN/`). None of that state is read or unpickled here. This module knows where else the weights and the name of the
-base model may be, and what helps where the weights are in a form that is not loaded.
+All of them write with peft and the Trainer of `transformers`: an output folder with a `checkpoint-N/` for each save,
+in which the adapter lies beside the state of the training (`optimizer.pt`, `rng_state*.pth`, `training_args.bin`,
+DeepSpeed's `global_stepN/`). None of that state is read or unpickled here. This module knows where else the weights
+and the name of the base model may be, and what helps where the weights are in a form that is not loaded.
 """
 
 import re
@@ -74,45 +74,48 @@ def base_in_arguments(folder: Path) -> str | None:
     return f"{name}@{revision}" if isinstance(revision, str) and revision else name
 
 
-def no_weights(folder: Path, pretrained: str, wanted: str) -> ArtQuantError:
-    """The error for a folder without weights that can be loaded, with the remedy for what it holds instead.
+def check_other_forms(folder: Path, pretrained: str, wanted: str) -> None:
+    """Refuse a folder that holds something else in the place of weights, with the remedy for that.
 
     Args:
         folder: the local folder of a full model or of an adapter.
-        pretrained: what the user typed for it.
+        pretrained: what the user typed for it, for the message.
         wanted: the file that is missing, such as ``adapter_model.safetensors``.
+
+    Raises:
+        ArtQuantError: there is a pickled adapter, there are checkpoints of a run, or shards of DeepSpeed or FSDP.
     """
+    is_adapter = wanted.startswith("adapter")
+    problem = f"{'adapter' if is_adapter else 'checkpoint'} {pretrained!r} holds no {wanted}"
     shards = sorted(path.name for path in folder.glob("global_step*") if path.is_dir())
     fsdp = sorted(path.name for path in folder.glob("pytorch_model_fsdp_*") if path.is_dir())
-    problem, remedy = f"{pretrained!r} holds no {wanted}", "save it as safetensors, pickles are not read"
-    if (folder / PICKLED_ADAPTER).is_file() and wanted.startswith("adapter"):
-        problem += f", but the pickle {PICKLED_ADAPTER}"
-        remedy = (
-            "convert it there with python -c \"import torch, safetensors.torch as s; "
-            f"s.save_file(torch.load('{PICKLED_ADAPTER}', weights_only=True), '{wanted}')\""
+    if is_adapter and (folder / PICKLED_ADAPTER).is_file():
+        code = f"import torch, safetensors.torch as s; s.save_file(torch.load('{PICKLED_ADAPTER}', weights_only=True)"
+        raise ArtQuantError(
+            f"{problem}; save it as safetensors, pickles are not read: in that folder, python -c \"{code}, '{wanted}')\""
         )
-    elif which := which_checkpoint(folder):
-        remedy = which
-    elif shards:
-        problem += f", but DeepSpeed's shards ({listed(shards, 2)})"
-        gather = f"python {GATHER} . gathered --safe_serialization"
-        remedy = (
-            f"gather them there with {gather} --exclude_frozen_parameters, load the result into the peft model, "
-            "and save its adapter"
-            if wanted.startswith("adapter")
-            else f"gather them there with {gather.replace('gathered', '.')}"
+    if which := which_checkpoint(folder):
+        raise ArtQuantError(f"{problem}; {which}")
+    if shards:
+        remedy = f"gather them there with python {GATHER} . . --safe_serialization"
+        if is_adapter:
+            remedy = (
+                f"gather them there with python {GATHER} . gathered --safe_serialization --exclude_frozen_parameters, "
+                "load the result into the peft model, and save its adapter"
+            )
+        raise ArtQuantError(f"{problem}, but DeepSpeed's shards ({listed(shards, 2)}); {remedy}")
+    if fsdp:
+        raise ArtQuantError(
+            f"{problem}, but the shards of FSDP ({listed(fsdp, 2)}); gather them in that folder with accelerate "
+            f"merge-weights {fsdp[0]} ."
         )
-    elif fsdp:
-        problem += f", but the shards of FSDP ({listed(fsdp, 2)})"
-        remedy = f"gather them with accelerate merge-weights {fsdp[0]} . in that folder"
-    return ArtQuantError(f"{problem}; {remedy}")
 
 
 def check_further_weights(folder: Path, pretrained: str, read: tuple[str, ...]) -> None:
     """Refuse an adapter beside which there are weights that are not read, since its scores would be wrong.
 
-    ms-swift writes such a file (`vit.safetensors`) where the vision model was trained whole beside an adapter. The value
-    head of reinforcement learning is no part of what the level words are read from, and is left out.
+    ms-swift writes such a file (`vit.safetensors`) where the vision model was trained whole beside an adapter. The
+    value head of reinforcement learning is no part of what the level words are read from, and is left out.
 
     Args:
         folder: the local folder of the adapter.
@@ -125,8 +128,9 @@ def check_further_weights(folder: Path, pretrained: str, read: tuple[str, ...]) 
     names = {path.name for path in folder.glob("*.safetensors")} - {*read, VALUE_HEAD}
     if further := sorted(name for name in names if not re.fullmatch(r"model(-\d+-of-\d+)?\.safetensors", name)):
         raise ArtQuantError(
-            f"adapter {pretrained!r} has {listed(further, 2)} beside it, weights that are not read; merge all of it into "
-            "its base with the tool that wrote it (ms-swift: swift export --merge_lora true), and name the merged folder"
+            f"adapter {pretrained!r} has {listed(further, 2)} beside it, weights that are not read; merge all of it "
+            "into its base with the tool that wrote it (ms-swift: swift export --merge_lora true), and name the "
+            "merged folder"
         )
 
 

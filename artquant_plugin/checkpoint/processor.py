@@ -14,8 +14,8 @@ TEMPLATE_FILE = "chat_template.jinja"
 def load_processor(folder: Path, base_folder: Path, pretrained: str, trust_remote_code: bool) -> Any:
     """Load the processor of a checkpoint, or that of an adapter's base model where the adapter brings none.
 
-    An adapter may bring its tokenizer alone, or a chat template alone. They then take the place of the base's. A template
-    in tokenizer_config.json counts where no file holds the processor's own.
+    An adapter may bring its tokenizer alone, or a chat template alone. They then take the place of the base's. A
+    template in tokenizer_config.json counts where no file holds the processor's own.
 
     Args:
         folder: the local folder of the checkpoint.
