@@ -92,7 +92,8 @@ def check_other_forms(folder: Path, pretrained: str, wanted: str) -> None:
     if is_adapter and (folder / PICKLED_ADAPTER).is_file():
         code = f"import torch, safetensors.torch as s; s.save_file(torch.load('{PICKLED_ADAPTER}', weights_only=True)"
         raise ArtQuantError(
-            f"{problem}; save it as safetensors, pickles are not read: in that folder, python -c \"{code}, '{wanted}')\""
+            f"{problem}; save it as safetensors, pickles are not read: in that folder, "
+            f"python -c \"{code}, '{wanted}')\""
         )
     if which := which_checkpoint(folder):
         raise ArtQuantError(f"{problem}; {which}")

@@ -255,7 +255,7 @@ def test_a_pickled_adapter_is_converted_by_the_line_that_its_error_names(base, t
     torch.save(load_file(tmp_path / "adapter_model.safetensors"), tmp_path / "adapter_model.bin")
     (tmp_path / "adapter_model.safetensors").unlink()
     message = refused(
-        tmp_path, "holds no adapter_model.safetensors, but the pickle adapter_model.bin; convert it there"
+        tmp_path, "holds no adapter_model.safetensors; save it as safetensors, .*: in that folder, python"
     )
     code = message.partition('python -c "')[2].rstrip('"')
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
