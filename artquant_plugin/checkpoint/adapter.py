@@ -127,8 +127,8 @@ def add_adapter(base: Any, folder: Path, pretrained: str) -> Any:
     check_patterns(config, (name for name, _ in base.named_modules()), str(folder / ADAPTER_CONFIG_FILE))
     misfit = f"adapter {pretrained!r} does not fit its base {type(base).__name__}"
     remedy = f"name the base that it was trained on in {ADAPTER_CONFIG_FILE}"
-    use_todays_names(config, base, weights)
     try:
+        use_todays_names(config, base, weights)
         grow_embeddings(base, weights)
         model: Any = PeftModel(base, config, autocast_adapter_dtype=False)
         model.set_requires_grad("default", requires_grad=True)

@@ -172,8 +172,10 @@ def use_todays_names(config: Any, base: Any, weights: dict[str, Any]) -> None:
         base: the base model, a `transformers` model.
         weights: the adapter's weights by their names in its file.
     """
-    from peft.utils.transformers_weight_conversion import convert_peft_adapter_state_dict_for_transformers
-
+    try:
+        from peft.utils.transformers_weight_conversion import convert_peft_adapter_state_dict_for_transformers
+    except ImportError:  # releases of peft before it renamed weights, which then refuse the adapter
+        return
     present = {name for name, _ in base.named_modules()}
     if _modules(weights) <= present:
         return

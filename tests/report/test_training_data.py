@@ -95,6 +95,10 @@ def test_tables_say_which_model_was_trained_on_the_dataset(runs, capsys):
         comparisons_table("ava", analysis.comparisons, model_cautions(analysis)).all_notes,
     ):
         assert [note for note in notes if "training data" in note] == [f"{trained}: {SEEN}."]
+    for options in ([], ["--format", "markdown"]):
+        assert main(["compare", str(runs), *options]) == 0
+        told = [line for line in capsys.readouterr().out.splitlines() if "training data" in line]
+        assert told == [f"{trained}: {SEEN}."]
     assert main(["results", str(runs), "--resamples", "0"]) == 0
     told = [line for line in capsys.readouterr().out.splitlines() if "training data" in line]
     assert told == [f"{trained} on ava: {SEEN}"]
