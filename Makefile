@@ -68,11 +68,14 @@ demo: $(INSTALLED)  ## paintings and scores in, SROCC and PLCC out, in minutes (
 reproduce-dry: $(INSTALLED)  ## run the lines of docs/reproduce.md on small made-up datasets, without training
 	$(BIN)/python -m tests.reproduce
 
+# As many test processes as cores: further threads of torch in each of them would wait for one another.
+test test-slow: export OMP_NUM_THREADS ?= 1
+
 test: lint typecheck  ## lint, check types, run the tests that take minutes at most
 	$(BIN)/python -m pytest -m "not slow and not gpu" --numprocesses $(TEST_PROCESSES) --dist loadfile \
 		--no-loadscope-reorder
 
-test-slow: $(INSTALLED)  ## the tests that need a clean venv, the whole harness or the whole demo
+test-slow: $(INSTALLED)  ## the tests that take four seconds or more: whole runs, the harness, a clean venv, the demo
 	$(BIN)/python -m pytest -m "slow and not gpu" --numprocesses $(TEST_PROCESSES) --dist loadgroup \
 		--no-loadscope-reorder
 

@@ -407,6 +407,7 @@ print(json.dumps([rows, (after - before) // 1024]))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["m.jsonl", "m.csv", "m.parquet"])
 def test_200_000_rows_need_no_more_memory_than_one(name, tmp_path):
     path = tmp_path / name

@@ -155,6 +155,7 @@ def test_a_folder_with_other_files_is_refused(paintings, tmp_path):
         run(paintings, tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_two_real_processes_give_the_rows_of_one(paintings, tiny_folder, tmp_path, capsys):
     arguments = ["score", str(paintings), "--model", str(tiny_folder), "--shard-size", "3", "--device", "cpu", "--out"]
     two, one = f"{tmp_path}/two/", f"{tmp_path}/one/"

@@ -37,6 +37,7 @@ def findings(capsys, *options: str):
     return code, {(finding["area"], finding["name"]): finding for finding in content["findings"]}
 
 
+@pytest.mark.slow
 def test_everything_that_the_commands_import_can_be_imported(capsys):
     _, found = findings(capsys)
     imports = {name: finding["state"] for (area, name), finding in found.items() if area == "import"}
@@ -58,6 +59,7 @@ def test_a_package_outside_our_bounds_is_a_problem_with_its_remedy(capsys, tmp_p
     )
 
 
+@pytest.mark.slow
 def test_a_module_that_lmms_eval_misses_is_named(capsys, tmp_path, monkeypatch):
     write_filelock_without_api(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)

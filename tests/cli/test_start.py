@@ -95,12 +95,14 @@ def home(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_scoring_with_a_whole_checkpoint_imports_only_what_it_needs(home):
     done = run(str(home / "modules.json"), "score", "a.png", "--model", "whole", home=home, code=NAMES_ITS_IMPORTS)
     assert done.stderr == "scored 1, failed 0\n"
     assert UNNEEDED & set(json.loads((home / "modules.json").read_text())) == set()
 
 
+@pytest.mark.slow
 def test_scoring_with_mplug_owl2_imports_its_modules(home):
     save_checkpoint(home / "owl", *family("mplug_owl2"), ScoringSpec())
     Image.new("RGB", (64, 64), "red").save(home / "red.png")
@@ -110,16 +112,19 @@ def test_scoring_with_mplug_owl2_imports_its_modules(home):
     assert UNNEEDED & found == {name for name in UNNEEDED if "mplug_owl2" in name}
 
 
+@pytest.mark.slow
 def test_scoring_with_an_adapter_says_nothing_but_our_own(home):
     done = run("score", "a.png", "--model", "adapter", home=home)
     assert (done.returncode, done.stderr) == (0, "scored 1, failed 0\n")
 
 
+@pytest.mark.slow
 def test_describing_says_nothing_but_our_own(home):
     done = run("describe", "a.png", "--model", "adapter", "--max-new-tokens", "2", home=home)
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.slow
 def test_training_says_nothing_of_a_librarys_before_the_first_step(home):
     config = write_config(
         home / "training",
@@ -185,6 +190,7 @@ def test_one_message_of_a_library_is_left_out_and_no_other(logger, said, shown):
     assert bool(source.filter(record)) == shown
 
 
+@pytest.mark.slow
 def test_every_module_is_imported_without_those_that_windows_lacks(home):
     files = [path for part in ("artquant_plugin", "tasks", "train") for path in sorted((ROOT / part).rglob("*.py"))]
     names = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in files if path.stem != "__main__"]

@@ -83,6 +83,7 @@ def test_bytes_that_changed_in_the_cache_are_refused(hub, tmp_path):
     assert "what arrived as model.safetensors is not what the Hub lists" in fetched(hub, tmp_path / "home")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "address", ["file:///etc/hostname", "ftp://127.0.0.1/x", "gopher:x", "http://[::1", "http://"]
 )

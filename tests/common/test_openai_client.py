@@ -227,6 +227,7 @@ def test_all_attempts_of_a_request_that_trickles_have_twice_the_time_of_one():
     assert len(llm.requests) in (2, 3)  # a third one is not sent to its end
 
 
+@pytest.mark.slow
 def test_waits_between_attempts_are_not_counted():
     with LocalLLM(lambda body: "yes") as llm:
         llm.faults += [(429, {"retry-after": "2"})] * 2

@@ -44,6 +44,7 @@ def test_the_score_follows_the_attributes_up_to_the_raters_noise(paintings):
     assert srocc(quality, [painting.score for painting in paintings]) > 0.97
 
 
+@pytest.mark.slow
 def test_the_mean_colour_does_not_tell_the_score():
     def features(painting):
         return [1.0, *np.asarray(painting.image, dtype=float).reshape(-1, 3).mean(axis=0)]

@@ -42,6 +42,7 @@ def run(folder, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, *arguments], env=environment, capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_an_evaluation_that_must_fail_ends_with_one_line_and_exit_code_1(tmp_path):
     write_filelock_without_api(tmp_path)
     done = run(tmp_path, "-m", "lmms_eval", "--model", "artquant", "--model_args", "pretrained=x", "--tasks", "baid")

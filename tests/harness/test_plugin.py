@@ -37,6 +37,7 @@ assert {"apdd", "baid", "vaps", "artquant"} <= names, names
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("program", [LATE, EARLY], ids=["models-first", "tasks-first"])
 def test_tasks_are_known_without_any_option(program):
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)

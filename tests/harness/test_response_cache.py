@@ -75,6 +75,7 @@ def run(checkpoint: Path, tasks: list[str] = TASKS, **options) -> dict:
     )
 
 
+@pytest.mark.slow
 def test_another_import_and_other_weights_are_asked_anew(images, tmp_path):
     checkpoint, cache = tmp_path / "checkpoint", tmp_path / "cache"
     save_tiny(checkpoint, seed=0)
@@ -98,6 +99,7 @@ def test_another_import_and_other_weights_are_asked_anew(images, tmp_path):
     assert responses(with_cache)["p1"] != responses(first)["p1"]
 
 
+@pytest.mark.slow
 def test_a_picture_that_was_replaced_and_another_scoring_file_are_asked_anew(images, tmp_path):
     checkpoint, cache = tmp_path / "checkpoint", tmp_path / "cache"
     save_tiny(checkpoint, seed=0)
@@ -114,6 +116,7 @@ def test_a_picture_that_was_replaced_and_another_scoring_file_are_asked_anew(ima
     assert cached(cache) == 3 * 2
 
 
+@pytest.mark.slow
 def test_another_model_is_asked_anew_about_other_rows(images, tmp_path, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "none")
     cache = tmp_path / "cache"

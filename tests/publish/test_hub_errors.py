@@ -210,6 +210,7 @@ def xet(desk, tmp_path):
     client.close()
 
 
+@pytest.mark.slow
 def test_with_xet_the_same_arrives_once(desk, model, xet):
     assert xet.run("publish", "model", model, "--repo", "me/xet", "--license", "mit", "--revision", "v1").code == 0
     assert desk.hub.store.has(
@@ -262,6 +263,7 @@ def test_a_full_disk_while_downloading_is_one_line(desk, tmp_path):
         subprocess.run(["umount", str(home)], check=True)
 
 
+@pytest.mark.slow
 def test_a_server_that_answers_with_a_list_is_one_line(desk, model, tmp_path):
     class Lists(BaseHTTPRequestHandler):
         def do_GET(self):
@@ -299,6 +301,7 @@ def test_a_server_that_answers_with_a_list_is_one_line(desk, model, tmp_path):
     assert "does not answer for model 'me/x' as the Hub does" in finished.stderr.splitlines()[-1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

@@ -54,6 +54,7 @@ def engine_score(folder, image) -> float:
     return ArtQuantScorer(load_checkpoint(str(folder))).score([image])[0].score
 
 
+@pytest.mark.slow
 def test_the_lines_of_each_card_give_the_engines_score(desk, tmp_path):
     desk.done("base", "me/lines-whole", "--license", "mit")
     for name in ("adapter", "extra"):

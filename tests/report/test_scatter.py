@@ -9,6 +9,7 @@ from PIL import Image
 from artquant_plugin.common.appearance import LIGHT_DENSITY
 from artquant_plugin.metrics.agreement import Agreement, Metric, evaluate
 from artquant_plugin.report.scatter import caption, draw_scatter, scatter_figure
+from tests.kills import kills
 
 
 def pairs(n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -94,3 +95,27 @@ def test_many_scores_of_any_size_are_drawn(spread, tmp_path):
     draw_scatter(tmp_path / "a.png", predictions, truths, title="t", agreement=agreement)
     with Image.open(tmp_path / "a.png") as image:
         assert image.size == (1035, 960)  # 6.9 × 6.4 inches of 150 pixels
+
+
+def test_a_plot_that_is_killed_anywhere_leaves_the_old_one_or_the_new_one(tmp_path):
+    path = tmp_path / "watched" / "scatter.png"
+
+    def draw(n):
+        predictions, truths = pairs(n)
+        agreement = evaluate([str(i) for i in range(n)], predictions, truths, resamples=0)
+        draw_scatter(path, predictions, truths, title="t", agreement=agreement)
+
+    draw(40)
+    new = path.read_bytes()
+    draw(20)
+    old = path.read_bytes()
+
+    def renew():
+        for leftover in path.parent.iterdir():
+            leftover.unlink()
+        path.write_bytes(old)
+
+    seen = []
+    for _ in kills(lambda: draw(40), path.parent, renew):
+        seen.append(path.read_bytes())
+    assert seen[0] == old and seen[-1] == new != old and set(seen) == {old, new}

@@ -88,6 +88,7 @@ def test_optimizer_schedule_steps_and_loader_are_what_the_file_says(data, tmp_pa
     assert summary.stages == (("only", {}),)
 
 
+@pytest.mark.slow
 def test_a_compiled_model_trains_as_one_that_is_not(data, tmp_path):
     found = []
     for compiled in (False, True):

@@ -199,6 +199,7 @@ sys.exit(main(["train", *sys.argv[1:]]))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads the size of the process from /proc")
 def test_too_little_memory_says_what_to_lower(small, tmp_path):
     model = {"tiny": {"image_size": 128, "patch_size": 4, "hidden": 256, "vision_layers": 4, "text_layers": 4}}

@@ -85,6 +85,7 @@ def begin(config: Path, tmp_path: Path, stage: str, step: int, *, devices: str =
     return process
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("stage", "step"), [("mat", 5), ("sot", 1)])
 def test_a_run_killed_in_the_middle_of_an_epoch_ends_with_the_same_weights(
     stage, step, data, base, uninterrupted, tmp_path
@@ -107,6 +108,7 @@ def test_a_run_killed_in_the_middle_of_an_epoch_ends_with_the_same_weights(
     assert not (output / "stages").exists()
 
 
+@pytest.mark.slow
 def test_full_training_goes_on_bit_for_bit_too(data, tmp_path):
     through = train(load_config(write_config(tmp_path / "through", data, **OPTIONS))).output
     config = write_config(tmp_path / "cut", data, **OPTIONS)
@@ -117,6 +119,7 @@ def test_full_training_goes_on_bit_for_bit_too(data, tmp_path):
     assert same(tmp_path / "cut" / "run", through)
 
 
+@pytest.mark.slow
 def test_sigterm_saves_exits_with_0_and_prints_the_command(data, base, uninterrupted, tmp_path):
     config = write_config(tmp_path, data, **(lora(base) | {"train": OPTIONS["train"] | {"save_steps": 100}}))
     process = begin(config, tmp_path, "mat", 1)
@@ -132,6 +135,7 @@ def test_sigterm_saves_exits_with_0_and_prints_the_command(data, base, uninterru
     assert same(tmp_path / "run", uninterrupted)
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_as_it_was_begun_or_not_at_all(data, tmp_path):
     config = write_config(tmp_path, data, **OPTIONS)
     process = begin(config, tmp_path, "mat", 1)
@@ -155,6 +159,7 @@ def test_resuming_what_is_through_does_nothing(uninterrupted, data, base):
     assert [name for name, _ in summary.stages] == ["mat", "sot"]
 
 
+@pytest.mark.slow
 def test_an_early_end_begins_anew_when_asked(data, tmp_path):
     config = write_config(tmp_path, data, **OPTIONS)
     process = begin(config, tmp_path, "mat", 2)

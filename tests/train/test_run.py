@@ -134,6 +134,7 @@ def test_a_finished_run_is_not_trained_over_unless_asked(finished, data, tmp_pat
         train(load_config(path))
 
 
+@pytest.mark.slow
 def test_training_over_a_checkpoint_that_fails_leaves_it_and_every_other_file(data, tmp_path):
     output = train(load_config(config_file(tmp_path, data))).output
     (output / "notes.txt").write_text("mine")
@@ -308,6 +309,7 @@ def test_bfloat16_trains_beside_narrow_frozen_weights(base, data, tmp_path):
     assert 1 <= result.score <= 10
 
 
+@pytest.mark.slow
 def test_an_output_that_was_written_over_holds_no_file_of_the_other_kind(base, data, tmp_path):
     full = config_file(tmp_path, data)
     train(load_config(full))

@@ -55,6 +55,7 @@ def test_a_disk_that_is_full_in_the_middle_ends_the_run_in_one_line(tmp_path, ba
         assert rad(data, tmp_path / "run", llm.url, *overrides, batch=batch).counts["accepted"] == 30
 
 
+@pytest.mark.slow
 def test_too_few_open_files_end_the_run_and_fail_no_painting(tmp_path):
     data = dataset(tmp_path / "data", 40)
     with LocalLLM(script(), delay=0.3) as llm:

@@ -46,6 +46,7 @@ def wait_for(condition, seconds=60.0):
         time.sleep(0.01)
 
 
+@pytest.mark.slow
 def test_a_killed_run_asks_no_accepted_painting_again_and_loses_none(tmp_path):
     data = dataset(tmp_path / "data", 60)
     overrides = ("generator.concurrency=4", "judge.concurrency=4")
@@ -120,6 +121,7 @@ def test_a_second_ctrl_c_ends_at_once(tmp_path):
     assert {one.state for one in results(tmp_path / "run")} == {"pending"}
 
 
+@pytest.mark.slow
 def test_a_second_process_stops(tmp_path):
     data = dataset(tmp_path / "data")
     with LocalLLM(script(), delay=1) as llm:
