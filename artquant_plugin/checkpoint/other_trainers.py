@@ -32,7 +32,7 @@ def which_checkpoint(folder: Path) -> str:
     """The remedy for an output folder without weights of its own: the checkpoints in it, the newest and the best.
 
     Args:
-        folder: an output folder.
+        folder: the output folder of a training, with or without checkpoints in it.
 
     Returns:
         A part of a sentence, such as ``name one of its 2 checkpoints: the newest is 'run/checkpoint-10'``; empty where
