@@ -41,7 +41,7 @@ ALLOWED = {
         "scoring",
         "tasks",
     },
-    "report": {"artquant_plugin", "common", "data", "harness", "metrics"},
+    "report": {"artquant_plugin", "checkpoint", "common", "data", "harness", "metrics"},
     "publish": {"backbones", "checkpoint", "common", "data", "metrics", "prompting", "report"},
     "train": {"backbones", "checkpoint", "common", "data", "metrics", "prompting", "publish", "scoring"},
     "train.rad": {"artquant_plugin", "common", "data", "metrics", "prompting", "publish", "replies"},

@@ -7,6 +7,13 @@ from typing import Any
 
 from artquant_plugin.checkpoint.files import check_safetensors
 from artquant_plugin.checkpoint.locate import ADAPTER_CONFIG_FILE
+from artquant_plugin.checkpoint.other_trainers import (
+    base_in_arguments,
+    check_further_weights,
+    check_other_forms,
+    grow_embeddings,
+    use_todays_names,
+)
 from artquant_plugin.checkpoint.patterns import check_patterns
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.hub import is_hub_id, split_revision
@@ -21,6 +28,9 @@ _PEFT_PREFIX = "base_model.model."  # peft puts it before the names of the base 
 
 def base_of(folder: Path, pretrained: str) -> str:
     """The base model that an adapter's configuration names.
+
+    Where that is a folder that is not on this machine, the name in `args.json` counts, in which ms-swift keeps what
+    its user called the base.
 
     Args:
         folder: the local folder of the adapter.
@@ -39,18 +49,26 @@ def base_of(folder: Path, pretrained: str) -> str:
         raise ArtQuantError(f"{path} has revision {one_line(repr(revision), 60)}, which is no text; save it again")
     if not name or not isinstance(name, str):
         raise ArtQuantError(f"adapter {pretrained!r} names no base; set base_model_name_or_path in {path}")
-    # A relative path starts at the adapter's folder, or at the folder in which training was started.
-    for candidate in (folder / name, expanded(name)):
-        if candidate.is_dir():
-            return str(candidate)
+    if (found := _folder_of(folder, name)) is not None:
+        return found
     identifier, own_revision = split_revision(name)
     if not is_hub_id(identifier):
+        named = base_in_arguments(folder)
+        if named is not None and (found := _folder_of(folder, named)) is not None:
+            return found
+        if named is not None and is_hub_id(split_revision(named)[0]):
+            return named
         raise ArtQuantError(
             f"the base {name!r} of adapter {pretrained!r} is no folder and no Hub id; mend "
             f"base_model_name_or_path in {path}"
         )
     revision = own_revision or revision
     return f"{identifier}@{revision}" if revision else identifier
+
+
+def _folder_of(adapter: Path, name: str) -> str | None:
+    """A base model's folder; a relative path starts at the adapter's folder, or where training was started."""
+    return next((str(path) for path in (adapter / name, expanded(name)) if path.is_dir()), None)
 
 
 def adapter_config(folder: Path, pretrained: str) -> Any:
@@ -99,15 +117,19 @@ def add_adapter(base: Any, folder: Path, pretrained: str) -> Any:
 
     path = folder / ADAPTER_FILE
     if not path.is_file():
+        check_other_forms(folder, pretrained, ADAPTER_FILE)
         raise ArtQuantError(
             f"adapter {pretrained!r} holds no {ADAPTER_FILE}; save it as safetensors, pickles are not read"
         )
+    check_further_weights(folder, pretrained, (ADAPTER_FILE, EXTRA_FILE))
     weights = _read_tensors(path)
     config = adapter_config(folder, pretrained)
     check_patterns(config, (name for name, _ in base.named_modules()), str(folder / ADAPTER_CONFIG_FILE))
     misfit = f"adapter {pretrained!r} does not fit its base {type(base).__name__}"
     remedy = f"name the base that it was trained on in {ADAPTER_CONFIG_FILE}"
     try:
+        use_todays_names(config, base, weights)
+        grow_embeddings(base, weights)
         model: Any = PeftModel(base, config, autocast_adapter_dtype=False)
         model.set_requires_grad("default", requires_grad=True)
         own = get_peft_model_state_dict(model, save_embedding_layers=False)

@@ -14,10 +14,11 @@ from artquant_plugin.checkpoint.adapter import (
     load_extra_weights,
     mark_trained,
 )
-from artquant_plugin.checkpoint.files import check_files, check_size
+from artquant_plugin.checkpoint.files import WEIGHTS, check_files, check_size
 from artquant_plugin.checkpoint.identity import Identity, files_hash, identify
 from artquant_plugin.checkpoint.library_errors import library_errors_in_one_line
 from artquant_plugin.checkpoint.locate import ADAPTER_CONFIG_FILE, OTHER_WEIGHTS, locate
+from artquant_plugin.checkpoint.other_trainers import check_other_forms
 from artquant_plugin.checkpoint.presets import choose_scoring
 from artquant_plugin.checkpoint.processor import load_processor
 from artquant_plugin.checkpoint.spec import ScoringSpec
@@ -291,6 +292,8 @@ def _load_model(folder: Path, name: str, options: dict[str, Any], trust_remote_c
     loader: Any = AutoModelForImageTextToText
     if (folder / ADAPTER_FILE).is_file():
         raise ArtQuantError(f"{name!r} holds {ADAPTER_FILE} without {ADAPTER_CONFIG_FILE}; save the adapter again")
+    if not any(folder.glob("*.safetensors")):
+        check_other_forms(folder, name, WEIGHTS)
     with library_errors_in_one_line(f"checkpoint {name!r}", "save or fetch it again"):
         model, info = loader.from_pretrained(
             folder,

@@ -109,12 +109,17 @@ def _of_tasks(runs: "list[TaskRun]", tasks: Sequence[str]) -> "list[TaskRun]":
 
 def _notes(runs: "Sequence[TaskRun]", rows: "Sequence[ResultRow]") -> list[str]:
     """What a reader of the table has to know about single runs."""
+    from artquant_plugin.report.run_details import dataset_of
+    from artquant_plugin.report.training_data import seen_in_training
+
     notes = []
     for found, row in zip(runs, rows, strict=True):
         name = f"{found.model} on {found.task}"
         if found.from_range:
             notes.append(f"{name}: {found.from_range} scores are the mid-point of a range")
         notes += [f"{name}: {caution}" for caution in (row.scores.cautions if row.scores else ())]
+        if seen := seen_in_training(found.names, dataset_of(found)[0]):
+            notes.append(f"{name}: {seen}")
         if found.older:
             notes.append(f"{name}: {found.older} older runs passed over, {found.date} shown")
     return notes

@@ -166,6 +166,8 @@ def cautions(board: Board) -> list[str]:
     """
     found = []
     for model, row in zip(board.models, board.matrix(), strict=True):
+        if model.training_note:
+            found.append(f"{model.name}: {model.training_note}.")
         known = ~np.isnan(row)
         x, y = row[known], board.truth[known]
         if x.size and (x != x[0]).any() and (y != y[0]).any():

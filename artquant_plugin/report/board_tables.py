@@ -262,7 +262,8 @@ def model_cautions(analysis: Analysis) -> list[str]:
         f"{evaluation.model.name}: {caution}."
         for evaluation in ordered(analysis.evaluations)
         if evaluation.agreement is not None
-        for caution in evaluation.agreement.cautions
+        for caution in (*evaluation.agreement.cautions, evaluation.model.training_note)
+        if caution
     ]
 
 

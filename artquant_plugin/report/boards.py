@@ -26,6 +26,7 @@ from artquant_plugin.report.painting_pictures import find_pictures
 from artquant_plugin.report.prediction_sources import PredictionSource
 from artquant_plugin.report.run_details import dataset_of, read_descriptions, read_details, without_variant
 from artquant_plugin.report.task_runs import LoggedSample, TaskRun, read_runs
+from artquant_plugin.report.training_data import seen_in_training
 
 SPLIT = "test"  # the split that the tasks evaluate on
 # The name of a dataset that, joined to the path of a folder, leads to no place outside that folder.
@@ -152,6 +153,7 @@ def _model_of_run(run: TaskRun, name: str) -> ModelPredictions:
         has_own_unit=run.has_own_unit,
         from_range=run.from_range,
         descriptions={painting_id: clean(text) for painting_id, text in descriptions.items()},
+        training_note=seen_in_training(run.names, details.dataset),
     )
 
 

@@ -42,6 +42,8 @@ class ModelPredictions:
         from_range: number of predictions that are the mid-point of a range that the model replied with.
         descriptions: the model's descriptions by the painting's id; empty where no run of the dataset's describing
             task is in the same folder.
+        training_note: a sentence without its full stop, where the model is known to have been trained on the dataset;
+            empty otherwise.
     """
 
     name: str
@@ -55,6 +57,7 @@ class ModelPredictions:
     has_own_unit: bool = False
     from_range: int = 0
     descriptions: Mapping[str, str] = field(default_factory=dict)
+    training_note: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,6 +81,11 @@ class TaskRun:
     full_name: str = ""
 
     @property
+    def names(self) -> list[str]:
+        """What the model is called: as its run named it, and as its checkpoint is called where the samples tell."""
+        return [self.full_name, *([] if self.checkpoint is None else [str(self.checkpoint.get("name") or "")])]
+
+    @property
     def ids(self) -> list[str]:
         """Ids of the scored paintings. `predictions` and `truths` use the same order."""
         return [sample.id for sample in self.samples if sample.prediction is not None]
