@@ -14,26 +14,27 @@ from artquant_plugin.common.errors import MachineError
 from artquant_plugin.common.workers import process_pool
 from tests.paths import ROOT
 
-POOL = """
+# Each line is one write: of two processes that print at once, an unbuffered Python mixes the parts of their lines.
+POOL = r"""
 import os, sys, time
 from artquant_plugin.common.workers import process_pool
 
 def work(number):
-    print(os.getpid(), flush=True)
+    os.write(1, b"%d\n" % os.getpid())
     time.sleep(600)
 
 with process_pool(3) as pool:
     list(pool.map(work, range(3)))
 """
 
-LOADER = """
+LOADER = r"""
 import os, time
 from PIL import Image
 from artquant_plugin.scoring.batching import Batch
 from artquant_plugin.scoring.prepare import Preparer, prepare_ahead
 
 def inputs(images):
-    print(os.getpid(), flush=True)
+    os.write(1, b"%d\n" % os.getpid())
     time.sleep(600)
     return {}
 
@@ -42,18 +43,18 @@ batches = [Batch([number], [image]) for number in range(9)]
 list(prepare_ahead(batches, Preparer(inputs), workers=3))
 """
 
-BESIDE_ANOTHER = """
+BESIDE_ANOTHER = r"""
 import os, time
 from artquant_plugin.common.workers import process_pool
 
 def work(number):
-    print(os.getpid(), flush=True)
+    os.write(1, b"%d\n" % os.getpid())
     time.sleep(600)
 
 with process_pool(3) as pool:
     waiting = [pool.submit(work, number) for number in range(3)]
     if os.fork() == 0:  # a process of the application's own, which inherits what its parent has open
-        print("other", os.getpid(), flush=True)
+        os.write(1, b"other %d\n" % os.getpid())
         time.sleep(600)
     waiting[0].result()
 """
@@ -75,12 +76,14 @@ def test_workers_end_with_a_parent_that_is_killed(script):
     others = int(script is BESIDE_ANOTHER)
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
-        lines = [parent.stdout.readline().split() for _ in range(3 + others)]
+        try:
+            lines = [parent.stdout.readline().split() for _ in range(3 + others)]
+        finally:
+            parent.kill()
+        parent.wait()
         workers = {int(line[0]) for line in lines if len(line) == 1}
         other = [int(line[1]) for line in lines if len(line) == 2]
         assert len(workers) == 3 and parent.pid not in workers and len(other) == others
-        parent.send_signal(signal.SIGKILL)
-        parent.wait()
         deadline = time.monotonic() + 60
         while any(map(runs, workers)) and time.monotonic() < deadline:
             time.sleep(0.05)
