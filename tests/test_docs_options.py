@@ -72,6 +72,8 @@ FOREIGN_OPTIONS = {
     "vllm": "limit-mm-per-prompt logprobs-mode max-logprobs port",
     "SGLang": "model-path port",
     "pyiqa": "save_file",
+    "DeepSpeed's zero_to_fp32.py": "exclude_frozen_parameters safe_serialization",
+    "ms-swift": "merge_lora",
     "benchmarks/": "budget device only out shapes tiny wheels",
 }
 

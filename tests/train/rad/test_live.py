@@ -243,7 +243,8 @@ def test_caps_per_minute_space_requests(tmp_path, data):
     with LocalLLM(script()) as llm:
         rad(data, tmp_path / "run", llm.url, "generator.requests_per_minute=1200")
     times = [at for at, body in llm.requests if is_generator(body)]
-    assert times[-1] - times[0] >= 5 * 60 / 1200 - 0.01
+    # Five gaps of 50 ms. The server counts from when it took the first request up, which may be one gap late.
+    assert times[-1] - times[0] >= 4 * 60 / 1200
 
 
 @pytest.mark.parametrize(
