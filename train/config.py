@@ -1,6 +1,5 @@
 """The configuration of a training run: the arguments of the trainer, and the YAML file that holds them."""
 
-import difflib
 import os
 import types
 from collections.abc import Mapping, Sequence
@@ -17,6 +16,7 @@ from artquant_plugin.checkpoint import ScoringSpec
 from artquant_plugin.common.config import explain, read_config
 from artquant_plugin.common.device import default_device
 from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.text import did_you_mean
 from artquant_plugin.train.sections import (
     LevelsSection,
     LossSection,
@@ -171,8 +171,7 @@ class ArtQuantConfig(TrainingArguments):
     def _check_names(self, field_name: str, given: Sequence[str] | Mapping[str, Any], known: Sequence[str]) -> None:
         for name in given:
             if name not in known:
-                near = difflib.get_close_matches(str(name), known, n=1)
-                remedy = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+                remedy = did_you_mean(name, known) or f"known: {', '.join(known)}"
                 raise ArtQuantError(f"{field_name} names {name!r}; {remedy}")
 
     def _section(self, name: str, kind: type[Section]) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """The parts of a vision-language model, and which of its weights are trained."""
 
 import copy
-import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -12,6 +11,7 @@ from torch import nn
 from artquant_plugin.backbones.interface import core
 from artquant_plugin.checkpoint.patterns import check_patterns
 from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.text import did_you_mean
 from artquant_plugin.train.sections import LoraSection, PartName, TrainedSection
 
 Part = PartName | Literal["other"]
@@ -255,8 +255,7 @@ def lora_targets(model: Any, parts: Parts, section: TrainedSection) -> list[str]
     for target in targets:
         if not any(_ends(name, target) for name in linear):
             ends = list(dict.fromkeys(name.rpartition(".")[2] for name in linear))
-            near = difflib.get_close_matches(target, ends, n=1)
-            remedy = f"did you mean {near[0]!r}?" if near else f"they end in {', '.join(ends)}"
+            remedy = did_you_mean(target, ends) or f"they end in {', '.join(ends)}"
             raise ArtQuantError(f"trained.lora.targets: no linear module of the model ends in {target!r}; {remedy}")
     return [name for name in linear if any(_ends(name, target) for target in targets)]
 

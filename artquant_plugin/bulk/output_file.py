@@ -105,8 +105,8 @@ def score_to_file(
             or the engine cannot be used.
     """
     record_path = out.with_name(f"{out.name}.run.json")
-    journal_path = out.with_name(f".{out.name}.partial.jsonl")
-    with only_writer(out.with_name(f".{out.name}.lock"), out):
+    journal_path = _journal_of(out)
+    with only_writer(_lock_of(out), out):
         now = made_from(inputs, engine)
         replaces = overwrite and out.exists()
         if overwrite:
@@ -171,8 +171,8 @@ def describe_to_file(
         ArtQuantError: the journal of an interrupted run was made from something else; another process writes the same
             file; or there are no images.
     """
-    journal_path = out.with_name(f".{out.name}.partial.jsonl")
-    with only_writer(out.with_name(f".{out.name}.lock"), out):
+    journal_path = _journal_of(out)
+    with only_writer(_lock_of(out), out):
         if overwrite:
             journal_path.unlink(missing_ok=True)
         remove_leftovers(out)
@@ -186,6 +186,16 @@ def describe_to_file(
     return meter.close()
 
 
+def _journal_of(out: Path) -> Path:
+    """The hidden journal beside a result file, which holds its rows until all of them are there."""
+    return out.with_name(f".{out.name}.partial.jsonl")
+
+
+def _lock_of(out: Path) -> Path:
+    """The hidden lock beside a result file, which the process that writes the file holds."""
+    return out.with_name(f".{out.name}.lock")
+
+
 def refuse_described(out: Path) -> NoReturn:
     """Say that a file of descriptions is finished, and remove the journal that a kill at the very end has left.
 
@@ -195,8 +205,8 @@ def refuse_described(out: Path) -> NoReturn:
     Raises:
         ArtQuantError: always; another one where another process writes the file.
     """
-    with only_writer(out.with_name(f".{out.name}.lock"), out):
-        out.with_name(f".{out.name}.partial.jsonl").unlink(missing_ok=True)
+    with only_writer(_lock_of(out), out):
+        _journal_of(out).unlink(missing_ok=True)
     raise ArtQuantError(f"'{out}' exists; pass --overwrite or another --out")
 
 

@@ -98,11 +98,12 @@ def adapter_config(folder: Path, pretrained: str) -> Any:
     return config
 
 
-def add_adapter(base: Any, folder: Path, pretrained: str) -> Any:
+def add_adapter(base: Any, config: Any, folder: Path, pretrained: str) -> Any:
     """Add an adapter to its base model; all of the adapter's weights must be there and fit.
 
     Args:
         base: the base model, a `transformers` model that is changed in place.
+        config: the adapter's configuration, as `adapter_config` reads it.
         folder: the local folder of the adapter.
         pretrained: what the user typed for the adapter, for error messages.
 
@@ -110,8 +111,7 @@ def add_adapter(base: Any, folder: Path, pretrained: str) -> Any:
         A `peft.PeftModel` whose adapter weights require gradients.
 
     Raises:
-        ArtQuantError: a file is missing or cannot be read, `adapter_config` refuses the adapter, or its names or
-            shapes do not fit the base model.
+        ArtQuantError: a file is missing or cannot be read, or the adapter's names or shapes do not fit the base model.
     """
     from peft import PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
 
@@ -123,7 +123,6 @@ def add_adapter(base: Any, folder: Path, pretrained: str) -> Any:
         )
     check_further_weights(folder, pretrained, (ADAPTER_FILE, EXTRA_FILE))
     weights = _read_tensors(path)
-    config = adapter_config(folder, pretrained)
     check_patterns(config, (name for name, _ in base.named_modules()), str(folder / ADAPTER_CONFIG_FILE))
     misfit = f"adapter {pretrained!r} does not fit its base {type(base).__name__}"
     remedy = f"name the base that it was trained on in {ADAPTER_CONFIG_FILE}"

@@ -126,9 +126,9 @@ def load_checkpoint(
         base = base or base_of(folder, pretrained)
         base_folder = _locate_base(base, pretrained)
         _check_files(base_folder, base)
-        adapter_config(folder, pretrained)  # which refuses kinds that cannot be used, before the base is loaded
+        config = adapter_config(folder, pretrained)  # a kind that cannot be used is told before the base is loaded
     else:
-        base, base_folder = pretrained, folder
+        base, base_folder, config = pretrained, folder, None
     spec = choose_scoring(scoring, pretrained, folder, base_folder)
     register_architecture(base_folder)
     extra = extra_names(folder)
@@ -148,7 +148,7 @@ def load_checkpoint(
             check_layers(model, base)
     load_extra_weights(model, folder)
     if is_adapter:
-        model = add_adapter(model, folder, pretrained)
+        model = add_adapter(model, config, folder, pretrained)
         mark_trained(model, extra)
     if quantization is None:
         with library_errors_in_one_line(f"checkpoint {pretrained!r}", "use another device"):

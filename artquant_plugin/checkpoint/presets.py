@@ -7,7 +7,6 @@ the preset is made; any when absent), ``by_architecture`` (what differs for one 
 """
 
 import dataclasses
-import difflib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from artquant_plugin.common.config import read_mapping, shipped_folder
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.json_text import read_object
 from artquant_plugin.common.paths import expanded
-from artquant_plugin.common.text import literal, one_line
+from artquant_plugin.common.text import did_you_mean, literal, one_line
 from artquant_plugin.prompting.levels import LevelScale
 
 _REMEDY = "compare it with a preset of configs/scoring"
@@ -144,9 +143,8 @@ def _named(scoring: str) -> ScoringPreset:
     if path.is_dir():
         return ScoringPreset(dataclasses.replace(ScoringSpec.load(path), name=path.resolve().name))
     if not path.exists():
-        near = difflib.get_close_matches(scoring, list(presets), n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise ArtQuantError(f"scoring {scoring!r} is no preset and no file; {hint}presets: {', '.join(presets)}")
+        hints = filter(None, (did_you_mean(scoring, presets), f"presets: {', '.join(presets)}"))
+        raise ArtQuantError(f"scoring {scoring!r} is no preset and no file; {' '.join(hints)}")
     if path.suffix in (".yaml", ".yml"):
         return _read_yaml(path, path.name)
     if path.suffix != ".json":

@@ -1,9 +1,7 @@
 """The scoring file of a checkpoint: level words, prompt and image handling."""
 
 import dataclasses
-import difflib
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
@@ -11,7 +9,7 @@ from typing import Any, get_args
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.files import atomic_write
 from artquant_plugin.common.json_text import read_object
-from artquant_plugin.common.text import literal
+from artquant_plugin.common.text import did_you_mean, literal
 from artquant_plugin.data.images import Handling
 from artquant_plugin.prompting.levels import LevelScale
 from artquant_plugin.prompting.prompter import PromptSpec
@@ -129,10 +127,8 @@ class ScoringSpec:
         levels, prompt, images = content["levels"], content["prompt"], content.get("images", "as_shown")
         known = [each.name for each in dataclasses.fields(PromptSpec)]
         if unknown := [name for name in prompt if name not in known]:
-            hint = _nearest(unknown[0], known)
-            raise ArtQuantError(
-                f"{path} is not a scoring file (prompt has the unknown key {literal(unknown[0])}{hint}); {remedy}"
-            )
+            said = ", ".join(filter(None, (literal(unknown[0]), did_you_mean(unknown[0], known))))
+            raise ArtQuantError(f"{path} is not a scoring file (prompt has the unknown key {said}); {remedy}")
         template = content.get("chat_template")
         try:
             if template is not None:
@@ -161,11 +157,5 @@ def check_keys(content: dict[str, Any], known: tuple[str, ...], what: str, remed
         ArtQuantError: there is another key; the message names the known one that is nearest to it.
     """
     if unknown := [name for name in content if name not in known]:
-        hint = _nearest(unknown[0], known)
-        raise ArtQuantError(f"{what} (unknown key {literal(unknown[0])}, known: {', '.join(known)}{hint}); {remedy}")
-
-
-def _nearest(name: object, known: Iterable[str]) -> str:
-    """A question that names the known word nearest to an unknown one; empty where none is near."""
-    near = difflib.get_close_matches(str(name), list(known), n=1)
-    return f", did you mean {near[0]!r}?" if near else ""
+        said = ", ".join(filter(None, (*known, did_you_mean(unknown[0], known))))
+        raise ArtQuantError(f"{what} (unknown key {literal(unknown[0])}, known: {said}); {remedy}")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from artquant_plugin.cli.idle_options import IdleOptions, add_idle_options
-from artquant_plugin.cli.options import add_scoring_option
+from artquant_plugin.cli.options import add_loading_options
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.text import visible
 
@@ -27,7 +27,7 @@ def add_parser(subparsers: Any) -> None:
         "inputs", nargs="+", metavar="INPUT", help="images, folders, datasets and lists, as for `artquant score`"
     )
     parser.add_argument("--model", required=True, metavar="PATH_OR_ID", help="checkpoint")
-    add_scoring_option(parser)
+    add_loading_options(parser)
     parser.add_argument("--out", type=Path, metavar="FILE.jsonl", help="write JSON lines instead of printing text")
     parser.add_argument("--overwrite", action="store_true", help="replace --out")
     parser.add_argument("--strict", action="store_true", help="exit with 2 when an image could not be described")
@@ -35,16 +35,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--max-new-tokens", type=int, default=512, help="longest description, in tokens (default: %(default)s)"
     )
-    parser.add_argument(
-        "--dtype",
-        default="auto",
-        choices=("auto", "float32", "bfloat16", "float16"),
-        help="type of the weights (default: %(default)s)",
-    )
-    parser.add_argument("--attn", default="sdpa", help="sdpa, eager or flash_attention_2 (default: %(default)s)")
     parser.add_argument("--batch-size", default="auto", help="images at once, or auto (default: %(default)s)")
-    parser.add_argument("--base", metavar="PATH_OR_ID", help="base model of an adapter, if not the one that it names")
-    parser.add_argument("--device", help="cuda, cuda:1, mps, cpu (default: a GPU where there is one)")
     parser.set_defaults(run=run)
     add_idle_options(parser, IdleOptions(("--overwrite",), lambda args: not args.out, "without --out", "pass --out"))
 

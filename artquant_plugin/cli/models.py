@@ -1,7 +1,6 @@
 """`artquant models`: published checkpoints that answer with level words, and the presets by which they are scored."""
 
 import argparse
-import json
 from typing import Any
 
 
@@ -21,6 +20,7 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> None:
     """Print the checkpoints and the presets."""
     from artquant_plugin.checkpoint import known_checkpoints, shipped_presets
+    from artquant_plugin.common.json_text import printable_json
     from artquant_plugin.report.table_formats import aligned
 
     presets = shipped_presets()
@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> None:
             name: {"source": preset.source, "architectures": preset.architectures, **preset.spec.content}
             for name, preset in presets.items()
         }
-        print(json.dumps({"models": models, "presets": shown}, indent=2, ensure_ascii=False))
+        print(printable_json({"models": models, "presets": shown}, indent=2))
         return
     rows = [
         (

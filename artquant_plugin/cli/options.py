@@ -80,17 +80,14 @@ def add_scoring_option(parser: Any, *, default: str | None = None) -> None:
     )
 
 
-def add_model_options(group: Any, *, scoring: str | None = None) -> None:
-    """Add the options that say how a checkpoint on this machine is loaded and run.
+def add_loading_options(group: Any, *, scoring: str | None = None) -> None:
+    """Add the options that say which checkpoint on this machine is loaded, and how.
 
     Args:
         group: the parser of the command, or a group of it.
         scoring: the preset that the command takes without ``--scoring``; None for what the checkpoint itself says.
     """
     add_scoring_option(group, default=scoring)
-    group.add_argument(
-        "--batch-size", action=Noted, type=batch_size, default="auto", help="images per forward pass, or auto"
-    )
     group.add_argument(
         "--dtype",
         action=Noted,
@@ -102,6 +99,20 @@ def add_model_options(group: Any, *, scoring: str | None = None) -> None:
         "--attn", action=Noted, default="sdpa", help="sdpa, eager or flash_attention_2 (default: %(default)s)"
     )
     group.add_argument("--base", metavar="PATH_OR_ID", help="base model of an adapter, if not the one that it names")
+    group.add_argument("--device", help="cuda, cuda:1, mps, cpu (default: a GPU where there is one)")
+
+
+def add_model_options(group: Any, *, scoring: str | None = None) -> None:
+    """Add the options that say how a checkpoint on this machine is loaded, and how it scores many images.
+
+    Args:
+        group: the parser of the command, or a group of it.
+        scoring: the preset that the command takes without ``--scoring``; None for what the checkpoint itself says.
+    """
+    add_loading_options(group, scoring=scoring)
+    group.add_argument(
+        "--batch-size", action=Noted, type=batch_size, default="auto", help="images per forward pass, or auto"
+    )
     group.add_argument(
         "--workers", type=whole_number, help="processes that prepare images (default: what suits the device)"
     )
@@ -109,7 +120,6 @@ def add_model_options(group: Any, *, scoring: str | None = None) -> None:
     group.add_argument(
         "--quantization", choices=("4bit", "8bit"), help="load the weights in so many bits (default: as stored)"
     )
-    group.add_argument("--device", help="cuda, cuda:1, mps, cpu (default: a GPU where there is one)")
 
 
 def add_overrides(parser: Any) -> None:

@@ -2,12 +2,11 @@
 
 import argparse
 import math
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from artquant_plugin.cli.options import add_model_options, positive, whole_number
-from artquant_plugin.cli.table_options import add_table_options, in_chosen_format
+from artquant_plugin.cli.table_options import add_table_options, beside_tables, in_chosen_format
 from artquant_plugin.common.errors import ArtQuantError, MachineError
 from artquant_plugin.common.paths import expanded
 from artquant_plugin.common.text import visible
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from artquant_plugin.report.table_cells import Table
 
 TINY_MASS = 0.01  # of the level words together; below it the model would almost always say something else
-READ_BY_PEOPLE = (None, "table", "markdown")  # formats behind which a line about the file may stand
+SHIPPED = Path("prompt-search.yaml")  # the name of the list of prompts that ships
 
 
 def add_parser(subparsers: Any) -> None:
@@ -44,7 +43,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--prompts",
         type=expanded,
-        default=Path("prompt-search.yaml"),
+        default=SHIPPED,
         metavar="FILE",
         help="YAML file with questions, prefixes and levels, yours or the one that ships (default: %(default)s)",
     )
@@ -136,7 +135,7 @@ def run(args: argparse.Namespace) -> None:
             f"{'' if math.isnan(low) else f' [{low:.3f}, {high:.3f}]'} on {held.n:,} held-out paintings"
         )
         write_winner(args.out, winner.candidate.spec, source)
-        print(visible(str(args.out)), file=sys.stdout if args.format in READ_BY_PEOPLE else sys.stderr)
+        print(visible(str(args.out)), file=beside_tables(args))
 
 
 def _table(

@@ -1,21 +1,17 @@
 """`artquant results` shows the runs in lmms-eval's output folders as a table and a plot."""
 
 import argparse
-import difflib
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from artquant_plugin.cli.idle_options import Noted, add_idle_options
 from artquant_plugin.cli.options import NO_INTERVALS
-from artquant_plugin.cli.table_options import add_table_options, in_chosen_format
+from artquant_plugin.cli.table_options import add_table_options, beside_tables, in_chosen_format
 
 if TYPE_CHECKING:
     from artquant_plugin.report.results_table import ResultRow
     from artquant_plugin.report.task_runs import TaskRun
-
-READ_BY_PEOPLE = (None, "table", "markdown")  # formats behind which a line about the plot may stand
 
 
 def add_parser(subparsers: Any) -> None:
@@ -89,21 +85,21 @@ def run(args: argparse.Namespace) -> None:
     plots = _plot(args.plot, runs, rows) if args.plot else []
     print(printed)
     for plot in plots:
-        print(visible(f"plot: {plot}"), file=sys.stdout if args.format in READ_BY_PEOPLE else sys.stderr)
+        print(visible(f"plot: {plot}"), file=beside_tables(args))
 
 
 def _of_tasks(runs: "list[TaskRun]", tasks: Sequence[str]) -> "list[TaskRun]":
     """The runs of the named tasks and datasets; all runs where none is named, an error where one has no run."""
     from artquant_plugin.common.errors import ArtQuantError
+    from artquant_plugin.common.text import did_you_mean
     from artquant_plugin.report.run_details import dataset_of
 
     names = [{found.task, dataset_of(found)[0]} for found in runs]
     known = sorted(set().union(*names))
     for task in tasks:
         if task not in known:
-            near = difflib.get_close_matches(task, known, n=1)
-            hint = f"did you mean {near[0]!r}? " if near else ""
-            raise ArtQuantError(f"there is no run of {task!r}; {hint}There are runs of {', '.join(known)}")
+            hints = filter(None, (did_you_mean(task, known), f"There are runs of {', '.join(known)}"))
+            raise ArtQuantError(f"there is no run of {task!r}; {' '.join(hints)}")
     return [found for found, own in zip(runs, names, strict=True) if not tasks or own & set(tasks)]
 
 

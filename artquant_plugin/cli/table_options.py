@@ -1,8 +1,9 @@
 """Options of the commands that print tables, and the one way in which they print them."""
 
 import argparse
+import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
     from artquant_plugin.report.table_cells import Table
@@ -54,6 +55,15 @@ def in_chosen_format(tables: "Sequence[Table]", args: argparse.Namespace, *, sev
     chosen = choose_columns(tables, args.columns) if args.columns else tables
     form = args.format or "table"
     return in_format(chosen, form) if several else RENDERERS[form](chosen[0])
+
+
+def beside_tables(args: argparse.Namespace) -> TextIO:
+    """Where a line about a written file goes: behind tables that people read, and not among what programs read.
+
+    Args:
+        args: the command line, with the options of `add_table_options`.
+    """
+    return sys.stdout if args.format in (None, "table", "markdown") else sys.stderr
 
 
 def _names(text: str) -> list[str]:

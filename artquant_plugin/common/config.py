@@ -1,6 +1,5 @@
 """Reading a configuration: YAML files are merged, overrides are applied, and the result is checked."""
 
-import difflib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -9,7 +8,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from artquant_plugin.common.errors import ArtQuantError
-from artquant_plugin.common.text import listed, one_line
+from artquant_plugin.common.text import did_you_mean, listed, one_line
 
 
 class Section(BaseModel):
@@ -147,8 +146,7 @@ def explain(kind: type[BaseModel], error: ValidationError) -> str:
     place = ".".join(str(part) for part in problem["loc"] if not str(part).startswith(("literal[", "tuple[")))
     if problem["type"] == "extra_forbidden":
         known = _keys_at(kind, problem["loc"][:-1])
-        near = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1)
-        remedy = f"did you mean {near[0]!r}?" if near else f"known here: {listed(known, KNOWN_KEYS)}"
+        remedy = did_you_mean(problem["loc"][-1], known) or f"known here: {listed(known, KNOWN_KEYS)}"
         return f"unknown key {place!r}; {remedy}"
     if problem["type"] == "missing":
         return f"key {place!r} is missing; add it"

@@ -1,5 +1,6 @@
 """Text for messages: one line of limited length, the first few of many names, no hidden characters."""
 
+import difflib
 import re
 import unicodedata
 from collections.abc import Iterable
@@ -83,6 +84,21 @@ def listed(names: Iterable[str], shown: int = 3, separator: str = ", ") -> str:
     every = list(names)
     more = f" and {len(every) - shown:,} more" if len(every) > shown else ""
     return separator.join(every[:shown]) + more
+
+
+def did_you_mean(name: object, known: Iterable[str]) -> str:
+    """The question that names the known word nearest to an unknown one; empty where none is near.
+
+    Args:
+        name: what the user wrote, a text or a key of any type.
+        known: the words that the user may write.
+
+    Example:
+        >>> did_you_mean("sroc", ["srocc", "plcc"]), did_you_mean("x", ["srocc"])
+        ("did you mean 'srocc'?", '')
+    """
+    near = difflib.get_close_matches(str(name), list(known), n=1)
+    return f"did you mean {near[0]!r}?" if near else ""
 
 
 def visible(text: str, keep: str = "") -> str:

@@ -1,7 +1,6 @@
 """The base class of our lmms-eval models: the check of their arguments, their process rank and their device."""
 
 import abc
-import difflib
 import inspect
 from typing import Any, ClassVar, Self
 
@@ -12,6 +11,7 @@ from lmms_eval.api.model import lmms
 
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.library_messages import leave_out_library_messages
+from artquant_plugin.common.text import did_you_mean
 from artquant_plugin.environment.startup import errors_end_evaluation
 from artquant_plugin.harness.response_cache import IdentifiedModel
 
@@ -97,8 +97,7 @@ def check_arguments(model: type[Any], arg_string: str, *, required: str, missing
         raise ArtQuantError(f"--model_args {arg_string!r} is not of the form NAME=VALUE,NAME=VALUE") from error
     for name in given:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
+            hint = did_you_mean(name, known) or f"there are {', '.join(known)}"
             raise ArtQuantError(f"--model_args has no argument {name!r}; {hint}")
     if required not in given:
         raise ArtQuantError(f"--model_args names no {missing}")

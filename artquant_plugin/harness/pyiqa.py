@@ -1,6 +1,5 @@
 """The lmms-eval model `pyiqa`: no-reference metrics of the pyiqa library as baselines."""
 
-import difflib
 import inspect
 import json
 import math
@@ -14,7 +13,7 @@ from lmms_eval.api.instance import Instance
 from artquant_plugin import __version__
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.progress import ProgressBar
-from artquant_plugin.common.text import one_line
+from artquant_plugin.common.text import did_you_mean, one_line
 from artquant_plugin.data.images import open_image
 from artquant_plugin.harness.base import HarnessModel
 from artquant_plugin.harness.plugin import PYIQA_ID, REQUEST, SCORE_REQUEST
@@ -149,8 +148,7 @@ def _load(name: str, device: torch.device) -> Any:
         ) from error
     known = [metric for metric in pyiqa.list_models("NR") if metric not in NOT_OF_ONE_IMAGE]
     if name not in known:
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else 'see pyiqa.list_models("NR")'
+        hint = did_you_mean(name, known) or 'see pyiqa.list_models("NR")'
         raise ArtQuantError(f"pyiqa has no no-reference metric {name!r}; {hint}")
     try:
         return pyiqa.create_metric(name, device=device)

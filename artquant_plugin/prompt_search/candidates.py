@@ -15,7 +15,6 @@ from artquant_plugin.prompting.levels import LevelScale
 from artquant_plugin.prompting.prompter import Prompter
 from artquant_plugin.prompting.questions import one_level
 
-SHIPPED = Path("prompt-search.yaml")  # the name of the list that ships
 ONE_LEVEL = "{one_level}"  # in a question: the sentence that names the level words
 
 

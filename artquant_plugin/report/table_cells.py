@@ -1,12 +1,12 @@
 """Tables of typed cells: numbers keep their full precision until a format writes them (`table_formats`)."""
 
-import difflib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.text import did_you_mean
 
 NONE = "-"  # a cell without content, in the formats that people read
 P_VALUE, SHARE = "p", "%"  # forms of a column beside those of Python's `format`
@@ -217,9 +217,8 @@ def choose_columns(tables: Sequence[Table], wanted: Sequence[str]) -> list[Table
     known = list(dict.fromkeys(name for column in every for name in (column.name, column.key)))
     for name in wanted:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {near[0]!r}? " if near else ""
-            raise ArtQuantError(f"there is no column {name!r}; {hint}--columns takes {', '.join(known)}")
+            hints = filter(None, (did_you_mean(name, known), f"--columns takes {', '.join(known)}"))
+            raise ArtQuantError(f"there is no column {name!r}; {' '.join(hints)}")
     chosen = []
     for table in tables:
         named = [c for name in wanted for c in table.columns if name in (c.name, c.key)]

@@ -17,11 +17,12 @@ from scipy.stats import spearmanr
 
 from artquant_plugin.checkpoint import ScoringSpec, save_checkpoint, shipped_presets
 from artquant_plugin.cli import main
+from artquant_plugin.cli.prompt_search import SHIPPED
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.progress import ProgressBar
 from artquant_plugin.data.dataset import write_dataset
 from artquant_plugin.data.paintings import Painting
-from artquant_plugin.prompt_search.candidates import SHIPPED, Candidate, plan_passes, read_prompts
+from artquant_plugin.prompt_search.candidates import Candidate, plan_passes, read_prompts
 from artquant_plugin.prompt_search.search import best_trial, read_halves, search_prompts, write_winner
 from artquant_plugin.prompting.levels import LevelScale
 from artquant_plugin.prompting.prompter import PromptSpec
