@@ -1,8 +1,4 @@
-"""A lock that another process holds.
-
-A second attempt in the same process would not do. lmms-eval 0.7.3 makes filelock hand out one lock per path for its
-whole process (evaluator.py, `_enable_reentrant_filelocks`), so that beside its tests such an attempt would succeed.
-"""
+"""A lock that another process holds, as in the case that a lock is for."""
 
 import subprocess
 import sys

@@ -161,6 +161,15 @@ def differences(name: str, before: Any, now: Any) -> Iterator[str]:
         yield f"{name} {before} -> {now}"
 
 
+class _Lock(FileLock):
+    """A lock that is nobody else's.
+
+    lmms-eval 0.7.3 (evaluator.py, `_enable_reentrant_filelocks`) makes locks of the class `FileLock` itself one per
+    path for the whole process. Such a lock would let a second writer of the same process in, and would be of no use in
+    a process that was forked. A class of its own is left as it is.
+    """
+
+
 @contextmanager
 def only_writer(path: Path, out: Path, *, elsewhere: str = "another --out") -> Iterator[None]:
     """Hold a lock while a result is written; the system releases it when the process ends, however it ends.
@@ -177,7 +186,7 @@ def only_writer(path: Path, out: Path, *, elsewhere: str = "another --out") -> I
             place.
     """
     refuse_link(path)  # filelock itself refuses a link that is planted from here on
-    lock = FileLock(path, timeout=0)
+    lock = _Lock(path, timeout=0)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire()
@@ -228,7 +237,7 @@ def one_at_a_time(path: Path) -> Iterator[None]:
         ArtQuantError: a symbolic link is in its place.
     """
     refuse_link(path)
-    with FileLock(path):
+    with _Lock(path):
         yield
 
 
@@ -240,7 +249,7 @@ def has_writer(path: Path) -> bool:
     """
     if not path.is_file():
         return False
-    lock = FileLock(path, timeout=0)
+    lock = _Lock(path, timeout=0)
     try:
         lock.acquire()
     except OSError:  # filelock's Timeout is one of them

@@ -117,3 +117,43 @@ def test_a_folder_that_takes_no_files_is_not_called_another_process() -> None:
     with pytest.raises(ArtQuantError, match="'/proc/x' cannot be written: '/proc' takes no files; pass another --out"):
         with only_writer(Path("/proc/.x.lock"), Path("/proc/x")):
             pass
+
+
+# A peer in a process of its own, since what lmms-eval changes stays changed.
+BESIDE_LMMS_EVAL = """
+import os, sys, threading
+from pathlib import Path
+from lmms_eval.evaluator import _enable_reentrant_filelocks
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.run_record import has_writer, only_writer
+
+_enable_reentrant_filelocks()
+lock = Path(sys.argv[1])
+
+def attempt():
+    try:
+        with only_writer(lock, Path("result")):
+            os.write(1, b"written\\n")
+    except ArtQuantError:
+        os.write(1, b"refused\\n")
+
+with only_writer(lock, Path("result")):
+    second = threading.Thread(target=attempt)
+    second.start()
+    second.join()
+    print(has_writer(lock), flush=True)
+attempt()
+if os.fork() == 0:
+    attempt()
+    os._exit(0)
+os.wait()
+"""
+
+
+@pytest.mark.slow
+def test_beside_lmms_eval_each_writer_has_a_lock_of_its_own(tmp_path):
+    """lmms-eval 0.7.3 makes locks of the class `FileLock` one per path for its whole process, and its forks."""
+    command = [sys.executable, "-c", BESIDE_LMMS_EVAL, str(tmp_path / ".lock")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split()[-4:] == ["refused", "True", "written", "written"]
