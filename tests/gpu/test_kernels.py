@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from artquant_plugin.checkpoint import ScoringSpec, save_checkpoint
-from artquant_plugin.checkpoint.load import ATTENTION
+from artquant_plugin.checkpoint.attention import ATTENTION
 from artquant_plugin.scoring.scorer import ArtQuantScorer
 from tests.backbones.families import family
 from tests.paths import ROOT
