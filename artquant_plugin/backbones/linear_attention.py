@@ -5,53 +5,20 @@ import importlib
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from artquant_plugin.common.errors import ArtQuantWarning
+from artquant_plugin.common.kernel_packages import CAUSAL_CONV1D, FLASH_LINEAR_ATTENTION, KernelPackage
 
 # Devices for which the packages have kernels; on any other, such as a CPU, only the reference code runs.
 _KERNEL_DEVICES = ("cuda", "xpu")
 
 
-@dataclass(frozen=True, slots=True)
-class KernelPackage:
-    """A package whose kernels compute a part of linear attention.
-
-    Args:
-        package: the name by which pip installs it.
-        module: the name by which Python imports it.
-        functions: the functions of transformers' modules that it replaces.
-        cost: what the model does without it and how much slower that is, to stand behind a colon in a sentence.
-        remedy: the command that installs it.
-    """
-
-    package: str
-    module: str
-    functions: tuple[str, ...]
-    cost: str
-    remedy: str
-
-
-PACKAGES = (
-    KernelPackage(
-        "flash-linear-attention",
-        "fla",
-        ("torch_chunk_gated_delta_rule", "torch_recurrent_gated_delta_rule"),
-        "Qwen3.5's linear attention runs through transformers' plain PyTorch code, with the same results; a training "
-        "step of Qwen3.5 9B on B200s took 1.22 s with that code and 0.70 s with the package "
-        "(huggingface/transformers issue 48718)",
-        "pip install 'artquant-plugin[kernels]'",
-    ),
-    KernelPackage(
-        "causal-conv1d",
-        "causal_conv1d",
-        ("causal_conv1d_fn", "causal_conv1d_update"),
-        "the convolutions of Qwen3.5's linear attention run through PyTorch's own, with the same results, slower; how "
-        "much slower was not measured",
-        "pip install causal-conv1d --no-build-isolation  # compiles with nvcc",
-    ),
-)
+# The functions of transformers' modules that each package replaces.
+_FUNCTIONS = {
+    FLASH_LINEAR_ATTENTION: ("torch_chunk_gated_delta_rule", "torch_recurrent_gated_delta_rule"),
+    CAUSAL_CONV1D: ("causal_conv1d_fn", "causal_conv1d_update"),
+}
 
 
 def use_kernels_by_device(model: Any) -> None:
@@ -66,7 +33,7 @@ def use_kernels_by_device(model: Any) -> None:
         model: a `transformers` model. One without such functions is left as it is, and a second call changes nothing.
     """
     for module, package in _modules_and_packages(model):
-        for name in package.functions:
+        for name in _FUNCTIONS[package]:
             function = getattr(module, name, None)
             if hasattr(function, "__wrapped__") and not hasattr(function, "by_device"):
                 setattr(module, name, _by_device(function))
@@ -121,8 +88,8 @@ def _modules_and_packages(model: Any) -> Iterator[tuple[Any, KernelPackage]]:
     """The Python modules with a model's classes, each with every package that replaces functions of it."""
     for name in dict.fromkeys(type(part).__module__ for part in model.modules()):
         module = sys.modules.get(name)
-        for package in PACKAGES:
-            if any(hasattr(module, function) for function in package.functions):
+        for package, functions in _FUNCTIONS.items():
+            if any(hasattr(module, function) for function in functions):
                 yield module, package
 
 

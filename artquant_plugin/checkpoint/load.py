@@ -306,7 +306,10 @@ def _load_model(folder: Path, name: str, options: dict[str, Any], attn: str, tru
         raise ArtQuantError(f"{name!r} holds {ADAPTER_FILE} without {ADAPTER_CONFIG_FILE}; save the adapter again")
     if not any(folder.glob("*.safetensors")):
         check_other_forms(folder, name, WEIGHTS)
-    with library_errors_in_one_line(f"checkpoint {name!r}", "save or fetch it again"), attention_errors_in_one_line(attn):
+    with (
+        library_errors_in_one_line(f"checkpoint {name!r}", "save or fetch it again"),
+        attention_errors_in_one_line(attn),
+    ):
         model, info = loader.from_pretrained(
             folder,
             use_safetensors=True,

@@ -38,7 +38,9 @@ def no_packages(monkeypatch):
 def packages(monkeypatch):
     """As on a machine with both packages of flash attention, and without the package kernels."""
     found = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: name.startswith("flash") or found(name, *rest))
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *rest: name.startswith("flash") or found(name, *rest)
+    )
     monkeypatch.setattr(import_utils, "is_kernels_available", lambda: False)
 
 
@@ -128,7 +130,9 @@ def test_an_architecture_without_the_implementation_is_one_line(name, attn, kind
 
 def test_what_transformers_says_of_a_kernel_is_one_line():
     with (
-        pytest.raises(ArtQuantError, match=r"attn '.*flash-attn2' cannot be had from the Hub \(An error .*\); look at"),
+        pytest.raises(
+            ArtQuantError, match=r"attn '.*flash-attn2' cannot be had from the Hub \(An error .*\); look at"
+        ),
         attention_errors_in_one_line(KERNEL),
     ):
         raise ValueError(f"An error occurred while trying to load from '{KERNEL}': no such build.")
