@@ -105,10 +105,15 @@ def _of_tasks(runs: "list[TaskRun]", tasks: Sequence[str]) -> "list[TaskRun]":
 
 def _notes(runs: "Sequence[TaskRun]", rows: "Sequence[ResultRow]") -> list[str]:
     """What a reader of the table has to know about single runs."""
+    from artquant_plugin.report.boards import imported_dataset
+    from artquant_plugin.report.human_ceiling import ceiling_note
     from artquant_plugin.report.run_details import dataset_of
     from artquant_plugin.report.training_data import seen_in_training
 
     notes = []
+    for name in dict.fromkeys(dataset_of(found)[0] for found in runs):
+        dataset = imported_dataset(name)
+        notes.append(f"{name}: {ceiling_note(name, None if dataset is None else dataset.info)}")
     for found, row in zip(runs, rows, strict=True):
         name = f"{found.model} on {found.task}"
         if found.from_range:

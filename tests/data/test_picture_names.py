@@ -44,7 +44,7 @@ def root(tmp_path) -> Path:
     ],
 )
 def test_the_one_file_that_is_meant(root, name, file, told):
-    found, notes = find_pictures(root, [name])
+    found, notes, _ = find_pictures(root, [name])
     assert found == [file]
     assert [told in note for note in notes] == ([] if told is None else [True])
 
@@ -84,13 +84,13 @@ def test_the_one_file_that_is_meant(root, name, file, told):
     ],
 )
 def test_what_cannot_be_told_is_an_error_with_its_cause(root, name, reason, message):
-    (found,), notes = find_pictures(root, [name])
+    (found,), notes, _ = find_pictures(root, [name])
     assert isinstance(found, ImageError) and found.reason == reason and not notes
     with pytest.raises(ImageError, match=message):
         raise found
 
 
 def test_many_names_are_told_in_one_sentence(root):
-    found, notes = find_pictures(root, ["00", "gone", "01"])
+    found, notes, _ = find_pictures(root, ["00", "gone", "01"])
     assert found[::2] == ["00.jpg", "01.JPG"]
     assert notes == ["2 names without an ending were read as the only file of that name, '00' as '00.jpg' the first"]
