@@ -111,9 +111,6 @@ def _notes(runs: "Sequence[TaskRun]", rows: "Sequence[ResultRow]") -> list[str]:
     from artquant_plugin.report.training_data import seen_in_training
 
     notes = []
-    for name in dict.fromkeys(dataset_of(found)[0] for found in runs):
-        dataset = imported_dataset(name)
-        notes.append(f"{name}: {ceiling_note(name, None if dataset is None else dataset.info)}")
     for found, row in zip(runs, rows, strict=True):
         name = f"{found.model} on {found.task}"
         if found.from_range:
@@ -123,6 +120,10 @@ def _notes(runs: "Sequence[TaskRun]", rows: "Sequence[ResultRow]") -> list[str]:
             notes.append(f"{name}: {seen}")
         if found.older:
             notes.append(f"{name}: {found.older} older runs passed over, {found.date} shown")
+    for name in dict.fromkeys(dataset_of(found)[0] for found in runs):
+        dataset = imported_dataset(name)
+        note = ceiling_note(name, None if dataset is None else dataset.info)
+        notes.append(f"{name}: {note[0].lower()}{note[1:-1]}")
     return notes
 
 

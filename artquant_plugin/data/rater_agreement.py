@@ -47,7 +47,7 @@ class RaterAgreement:
         srocc_reliability: the same by Spearman's rank correlation.
         plcc_ceiling: the highest PLCC that a model can have on average, the square root of the reliability; not
             defined where the reliability is negative.
-        srocc_ceiling: the same for SROCC.
+        srocc_ceiling: the same for SROCC, from `srocc_reliability`.
         one_rater_plcc: the mean PLCC of one person's ratings with the mean of the others' ones. Raters with fewer
             than three paintings, or the same rating for all of them, are left out; not defined where all are. Of
             counted votes, one random vote of each painting stands for that person.
