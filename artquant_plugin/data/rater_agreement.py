@@ -87,9 +87,17 @@ def rater_agreement(ratings: Sequence[PaintingRatings], *, halves: int = HALVES)
         raters = matrix.shape[1]
         pairs, single = _halves_of_raters(matrix, halves), _one_rater(matrix)
     plcc, srocc = map(_spearman_brown, _mean_correlations(pairs))
-    ceilings = [None if value is None or value < 0 else value**0.5 for value in (plcc, srocc)]
-    number = sum(painting.number for painting in ratings)
-    return RaterAgreement(len(ratings), number, raters, plcc, srocc, *ceilings, *single)
+    return RaterAgreement(
+        paintings=len(ratings),
+        ratings=sum(painting.number for painting in ratings),
+        raters=raters,
+        plcc_reliability=plcc,
+        srocc_reliability=srocc,
+        plcc_ceiling=_ceiling(plcc),
+        srocc_ceiling=_ceiling(srocc),
+        one_rater_plcc=single[0],
+        one_rater_srocc=single[1],
+    )
 
 
 def agreement_by_split(
@@ -115,7 +123,8 @@ def _halves_of_raters(matrix: csr_array, halves: int) -> Iterator[Halves]:
     for start in range(0, halves, AT_ONCE):
         size = min(AT_ONCE, halves - start)
         chosen = draws.permuted(np.tile(np.arange(number) < number // 2, (size, 1)), axis=1).T.astype(np.float64)
-        yield tuple(_means(matrix @ part, given @ part) for part in (chosen, 1 - chosen))
+        others = 1 - chosen
+        yield _means(matrix @ chosen, given @ chosen), _means(matrix @ others, given @ others)
 
 
 def _halves_of_votes(ratings: Sequence[PaintingRatings], halves: int) -> Iterator[Halves]:
@@ -140,7 +149,8 @@ def _votes(ratings: Sequence[PaintingRatings]) -> tuple[NDArray[np.int64], Float
     kinds = max(len(painting.ratings) for painting in ratings)
     counts, values = np.zeros((len(ratings), kinds), dtype=np.int64), np.zeros((len(ratings), kinds))
     for row, painting in enumerate(ratings):
-        counts[row, : len(painting.ratings)], values[row, : len(painting.ratings)] = painting.counts, painting.ratings
+        counts[row, : len(painting.ratings)] = painting.counts or ()
+        values[row, : len(painting.ratings)] = painting.ratings
     return counts, values
 
 
@@ -173,6 +183,10 @@ def _both_correlations(one: FloatArray, other: FloatArray) -> tuple[float | None
 
 def _spearman_brown(half: float | None) -> float | None:
     return None if half is None or half <= -1 else 2 * half / (1 + half)
+
+
+def _ceiling(reliability: float | None) -> float | None:
+    return None if reliability is None or reliability < 0 else reliability**0.5
 
 
 def _one_rater(matrix: csr_array) -> tuple[float | None, float | None]:

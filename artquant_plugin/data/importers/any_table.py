@@ -91,9 +91,9 @@ def read_csv(
     check_task_name(name)
     check_range(score_range)
     if columns.rater is not None and (columns.scores or columns.counts):
-        given = "--score-columns" if columns.scores else "--count-columns"
+        other = "--score-columns" if columns.scores else "--count-columns"
         raise ArtQuantError(
-            f"--rater-column is for a table with one row per rater and painting, {given} for one with a row per "
+            f"--rater-column is for a table with one row per rater and painting, {other} for one with a row per "
             "painting; pass one of the two"
         )
     if len(columns.counts) == 1:
