@@ -15,9 +15,7 @@ from artquant_plugin.data.importers.raters import rated_in_counts
 from artquant_plugin.data.ratings import PaintingRatings
 
 FILE, ID = "AVA.txt", "2"
-VOTES = tuple(
-    str(column) for column in range(3, 13)
-)  # the columns of the votes, as a table without a header names them
+VOTES = tuple(map(str, range(3, 13)))  # columns of a table without a header are called by their numbers
 SCALE = (1.0, 10.0)
 TEST_SHARE = 0.1
 
