@@ -197,8 +197,8 @@ class VllmProcess:
             )
         except OSError as error:
             raise ArtQuantError(
-                f"--vllm-python {python!r} is no Python that runs ({one_line(error)}); name the one of the environment "
-                "that has vLLM"
+                f"--vllm-python {python!r} is no Python that runs ({one_line(error)}); name the one of an environment "
+                "with vLLM"
             ) from error
 
     def __enter__(self) -> "VllmProcess":

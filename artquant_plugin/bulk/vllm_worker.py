@@ -97,7 +97,7 @@ def _scored(model: Any, parameters: Any, prompts: list[dict[str, Any]]) -> list[
 
 
 def _one_line(error: BaseException) -> str:
-    """An exception's type and text; pydantic, with which vLLM checks its arguments, says the reason in a third line."""
+    """An exception's type and text; pydantic, with which vLLM checks its arguments, says why in a third line."""
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text[:LONGEST]}" if text else type(error).__name__
 

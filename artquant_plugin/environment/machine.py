@@ -18,7 +18,6 @@ from artquant_plugin.environment.findings import Finding
 from artquant_plugin.environment.probes import ProbeError, probe
 from artquant_plugin.environment.requirements import installed_version, reinstall_command
 
-
 KERNELS = (FLASH_ATTENTION, FLASH_LINEAR_ATTENTION, CAUSAL_CONV1D, TRITON)
 
 

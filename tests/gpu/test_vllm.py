@@ -3,8 +3,10 @@
 import importlib.util
 import os
 import sys
+from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from artquant_plugin.bulk.vllm_engine import VllmEngine
 from artquant_plugin.checkpoint import ScoringSpec, save_checkpoint
@@ -29,10 +31,18 @@ def python() -> str:
     return named or sys.executable
 
 
+def _rename_as_published(path: Path) -> None:
+    """Give a CLIP encoder's weights the names of published checkpoints, which are those that vLLM 0.32 knows."""
+    weights = load_file(path)
+    weights = {name.replace("vision_tower.", "vision_tower.vision_model."): weights[name] for name in weights}
+    save_file(weights, path, metadata={"format": "pt"})
+
+
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-3), ("bfloat16", 0.3)])
 def test_vllm_gives_the_local_scores(dtype, tolerance, python, device, tmp_path, record_property):
     save_checkpoint(tmp_path / "model", *build_tiny_model(SIZES, tiny_texts(), seed=0), ScoringSpec())
+    _rename_as_published(tmp_path / "model" / "model.safetensors")
     files = []
     for index, picture in enumerate(pictures(6)):
         files.append(tmp_path / f"{index}.png")
