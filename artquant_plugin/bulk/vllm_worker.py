@@ -17,7 +17,7 @@ def serve(requests: BinaryIO, answers: Any) -> None:
     """Say what this vLLM is, load the model of the first request, then score the batches of all others.
 
     Args:
-        requests: the stream of requests.
+        requests: the stream that requests are read from, as bytes.
         answers: the stream that answers are written to, as text.
     """
 

@@ -22,7 +22,7 @@ class FlashPackage:
     Args:
         package: the name by which pip knows it.
         module: the name by which Python imports it.
-        remedy: how it is installed.
+        remedy: what the user does to install it.
     """
 
     package: str
