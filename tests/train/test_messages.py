@@ -249,5 +249,7 @@ def test_an_image_that_is_not_there_is_its_own_fault(tmp_path):
 @pytest.mark.parametrize("content", ["", "[1]", '{"metrics": {}}'])
 def test_a_stage_whose_result_cannot_be_read_is_one_line(tmp_path, content):
     (tmp_path / "done.json").write_text(content)
-    with pytest.raises(ArtQuantError, match=r"done\.json' is no result of a stage \(.*\); begin anew with --overwrite"):
+    with pytest.raises(
+        ArtQuantError, match=r"done\.json' is no result of a stage \(.*\); begin anew with --overwrite"
+    ):
         StageFolder(tmp_path).result()
