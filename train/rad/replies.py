@@ -155,7 +155,7 @@ def read_verdict(reply: Reply, shown: Sequence[str] = ()) -> Verdict:
         if rejecting:
             raise ReplyError("malformed", f"'consistent' is true, and the words around it say {rejecting!r}")
     elif not any(map(_rejection, texts)):
-        accepting = next((found for text in texts if (found := _ACCEPTS.search(text))), None)
+        accepting = next(filter(None, map(_ACCEPTS.search, texts)), None)
         if accepting:
             said = one_line(accepting[0])
             raise ReplyError("malformed", f"'consistent' is false, and the words around it say {said!r}")
