@@ -182,5 +182,13 @@ def answered(
 
 
 def utf8(text: str) -> str:
-    """The same text with ? for what UTF-8 cannot hold, since the names of files may be any bytes."""
-    return text.encode("utf-8", "replace").decode()
+    r"""A text with escapes for what UTF-8 cannot hold, since the names of files may be any bytes.
+
+    Two names never become one: a sign such as ``?`` in the place of a byte would give ``caf\xe9.png`` and
+    ``caf\xe8.png``, as a disk with names in Latin-1 has them, the same row.
+
+    Example:
+        >>> utf8("caf\udce9.png")  # as Python reads the name whose fourth byte is E9
+        'caf\\udce9.png'
+    """
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -152,10 +152,15 @@ def begin(out: Path, now: MadeFrom, *, overwrite: bool, share: Share) -> ScoreSu
             write_record(out / RECORD_FILE, now)
     if not (out / DONE_FILE).is_file():
         return None
-    result = json.loads((out / DONE_FILE).read_text(encoding="utf-8"))
-    if not all(shard_path(out, index).is_file() for index in range(result["shards"])):
+    try:
+        result = json.loads((out / DONE_FILE).read_text(encoding="utf-8"))
+        summary = ScoreSummary(rows=result["rows"], failed=result["failed"], finished=True)
+        shards = range(result["shards"])
+    except (ValueError, KeyError, TypeError):
+        return None  # a fault of the disk, or somebody changed it; it is written anew when all shards are there
+    if not all(shard_path(out, index).is_file() for index in shards):
         return None  # somebody removed one
-    return ScoreSummary(rows=result["rows"], failed=result["failed"], finished=True)
+    return summary
 
 
 def shards_of(inputs: Inputs, size: int, out: Path, share: Share) -> Iterator[tuple[int, Iterator[ImageReference]]]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.text import one_line
 from artquant_plugin.prompting.chat import adds_special_tokens, chat_inputs, render_chat, takes_answer_as_suffix
 from artquant_plugin.prompting.levels import ANSWER_PREFIX, LevelScale
 from artquant_plugin.prompting.questions import DESCRIBE_QUESTION, SCORE_QUESTION
@@ -16,6 +17,7 @@ from artquant_plugin.prompting.texts import LONGEST_PREFIX, LONGEST_QUESTION, ch
 _PLACEHOLDER = "\u2063answer\u2063"  # stands for an answer while a template is rendered; no template writes it
 _OF_IMAGES = ("pixel", "image")  # the names of a processor's inputs that belong to images begin with these
 _THOUGHTS = "<think>"  # opens the thoughts of a reasoning model
+_SHOWN = 60  # characters of a wrong value that a message shows
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,8 @@ class PromptSpec:
             check_text(getattr(self, name), f"prompt.{name}", LONGEST_QUESTION, line_breaks=True)
         check_text(self.answer_prefix, "prompt.answer_prefix", LONGEST_PREFIX, empty=True)
         if not isinstance(self.image_first, bool):
-            raise ArtQuantError(f"prompt.image_first is {self.image_first!r}; it must be true or false")
+            given = one_line(repr(self.image_first), _SHOWN)
+            raise ArtQuantError(f"prompt.image_first is {given}; it must be true or false")
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,6 +112,10 @@ GOOD = '{"form_version": 1, "levels": {"good": 2, "bad": 1}, "prompt": {}}'
             r"answer_prefix 'It\\nis' holds the character U\+000A",
         ),
         (GOOD.replace("{}", '{"image_first": 1}'), "prompt.image_first is 1; it must be true or false"),
+        (
+            GOOD.replace("{}", f'{{"image_first": "{"a " * 5000}"}}'),
+            r"image_first is 'a a [a ]*…; it must be true or fal",
+        ),
         ("[" * 100_000, "nested too deeply"),
         ('{"a":' * 100_000, "nested too deeply"),
         (GOOD + GOOD, "more text behind the value"),
