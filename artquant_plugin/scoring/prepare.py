@@ -314,6 +314,17 @@ def _unchanged(value: Any) -> Any:
 def _start_worker(worker: int) -> None:
     end_with_parent()  # torch's own watch waits for ever when the pipe to the parent is full
     images.after_fork()
+    sys.excepthook = _tell_unless_cut_off
+
+
+def _tell_unless_cut_off(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+    """Print an error that nothing caught in a worker, but for connections that the parent cut off when it was ended.
+
+    A thread of `multiprocessing` hands tensors to the parent. It prints a traceback when the parent is interrupted
+    while it takes one.
+    """
+    if not issubclass(kind, ConnectionError | EOFError):
+        sys.__excepthook__(kind, error, trace)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from artquant_plugin.checkpoint import ScoringSpec, save_checkpoint
 from tests.report.results import write_paintings
 from tests.tiny import tiny_llava
 
-pytestmark = [pytest.mark.slow(seconds=150), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow(seconds=200), pytest.mark.timeout(600)]
 COUNT = 1500
 
 
@@ -68,9 +68,9 @@ def test_an_interrupted_evaluation_ends_with_one_line_and_can_be_run_again(tmp_p
         stopped.interrupt_when(pattern)
         assert stopped.end() == 130, stopped.text[-3000:]
         assert "Traceback" not in stopped.text, stopped.text[-5000:]
-        assert "\nartquant: interrupted\n" in stopped.text
+        assert stopped.text.count("artquant: interrupted\n") == 1
         assert not list(stopped.out.rglob("*.json*"))
-    again, undisturbed = Evaluation(tmp_path, "again", *cache), None
+    again = Evaluation(tmp_path, "again", *cache)
     assert again.end() == 0, again.text[-3000:]
     undisturbed = Evaluation(tmp_path, "undisturbed")
     assert undisturbed.end() == 0
