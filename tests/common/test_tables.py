@@ -55,6 +55,8 @@ def test_rows_name_the_line_at_which_they_begin(tmp_path):
     assert [row.place for row in read_table(path, ("image",))] == [f"{path}:3"]
     path = write(tmp_path, "t.json", '[\n{"image": 1},\n\n{"image":\n2}]')
     assert [place for place, _ in read_json_values(path)] == [f"{path}:2", f"{path}:4"]
+    path = write(tmp_path, "t.json", '[{"image": 1}, {"image": 2},\n{"image": 3}]')
+    assert [place for place, _ in read_json_values(path)] == [f"{path}:1", f"{path}:1 (entry 2)", f"{path}:2"]
     path = write(tmp_path, "t.parquet", parquet_bytes(pyarrow.Table.from_pylist(ROWS)))
     assert [row.place for row in read_table(path, ("image",))] == [f"{path}, row 1", f"{path}, row 2"]
 
