@@ -93,7 +93,7 @@ def test_only_asked_columns_are_read_and_others_may_stand_twice(tmp_path):
         ("t.jsonl", b'{"image": 1, "score": 1}\n"\xff"\n', r"t.jsonl:2: the line is not UTF-8 \(byte 0xff\)"),
         ("t.json", '[\n{"image": 1, "score": 1},\n{"image": tru}]', "t.json:3: not JSON that can be read"),
         ("t.json", '[{"image": 1, "score": 1},', "t.json' ends before its list does"),
-        ("t.json", '[{"image": 1, "score": 1}, "b"]', "t.json:1: str instead of an object"),
+        ("t.json", '[{"image": 1, "score": 1}, "b"]', r"t.json:1 \(entry 2\): str instead of an object"),
         ("t.json", "[" * 100_000 + "]", "t.json.*(not JSON|instead of an object)"),
         ("t.json", '{"a":' * 100_000 + "]", "t.json:1: not JSON that can be read"),
     ],
