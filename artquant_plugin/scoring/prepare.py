@@ -102,7 +102,7 @@ class Preparer:
 
     def _make_part(
         self,
-        held: list[tuple[Image.Image | ArtQuantError, ImageSource]],
+        held: Sequence[tuple[Image.Image | ArtQuantError, ImageSource]],
         parts: list[PreparedPart],
         errors: list[ArtQuantError | None],
     ) -> None:
