@@ -9,6 +9,7 @@ from typing import Any, get_args
 import fsspec
 import numpy as np
 import torch
+from PIL import Image
 from torch.utils.data import Dataset as TorchDataset
 from torch.utils.data import Sampler
 
@@ -17,8 +18,10 @@ from artquant_plugin.common.machine import is_machine_fault, machine_error
 from artquant_plugin.common.text import one_line
 from artquant_plugin.data.dataset import Dataset, Painting
 from artquant_plugin.data.find import find_dataset
+from artquant_plugin.data.image_memory import is_full
 from artquant_plugin.data.images import ImageError, ImageSource, open_image
 from artquant_plugin.prompting.questions import DESCRIPTION_LEVELS, WHOLE_TEXT, join_description
+from artquant_plugin.scoring.prepare import picture_pixels
 from artquant_plugin.train.config import TrainConfig
 from artquant_plugin.train.sections import DataSection, LevelsSection, SampleKind
 
@@ -250,8 +253,31 @@ def _no_descriptions(dataset: Dataset, paintings: Sequence[Painting], chosen: Se
     )
 
 
+@dataclass(frozen=True, slots=True)
+class ClosedPicture:
+    """A picture that can be read, and was closed again because memory holds enough others.
+
+    Args:
+        image: Where it is, as `Sample.image` has it.
+    """
+
+    image: ImageSource | TableImage
+
+    def open(self) -> Image.Image:
+        """Open the picture.
+
+        Raises:
+            ArtQuantError: It cannot be read any more.
+            MachineError: This machine does not let it be read.
+        """
+        return open_image(image_source(self.image))
+
+
 class SampleDataset(TorchDataset[dict[str, Any]]):
     """Samples whose images are opened when a batch asks for them; within a batch, each image is opened once.
+
+    Where the pictures of a batch have more pixels than memory holds at one time, the rest of them are opened to see
+    that they can be read, and closed again: each is then a `ClosedPicture`, which the collator opens anew.
 
     An item is ``{"sample": Sample, "image": PIL image}``, or ``{"sample": Sample, "error": message}`` where the image
     cannot be read, and ``"fault"`` with the same message where this machine is at fault, as `opened_or_error` has it:
@@ -273,7 +299,14 @@ class SampleDataset(TorchDataset[dict[str, Any]]):
     def __getitems__(self, indices: Sequence[int]) -> list[dict[str, Any]]:
         """The items of a batch; torch's loader asks for them in one call."""
         samples = [self.samples[index] for index in indices]
-        opened = {image: opened_or_error(image) for image in dict.fromkeys(sample.image for sample in samples)}
+        opened: dict[Any, dict[str, Any]] = {}
+        held = 0
+        for image in dict.fromkeys(sample.image for sample in samples):
+            found = opened_or_error(image)
+            if is_full(held) and "image" in found:
+                found = {"image": ClosedPicture(image)}
+            held += picture_pixels(found.get("image"))
+            opened[image] = found
         return [{"sample": sample, **opened[sample.image]} for sample in samples]
 
 

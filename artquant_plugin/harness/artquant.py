@@ -12,12 +12,14 @@ from artquant_plugin import __version__
 from artquant_plugin.checkpoint import OWN, Identity
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.progress import ProgressBar
+from artquant_plugin.data.image_memory import is_full
 from artquant_plugin.harness.base import HarnessModel
 from artquant_plugin.harness.plugin import DESCRIBE_REQUEST, REQUEST, SCORE_REQUEST
 from artquant_plugin.prompting.descriptions import Description
 from artquant_plugin.replies import Measurement
 from artquant_plugin.scoring.batching import halving
 from artquant_plugin.scoring.generation import generate_batch
+from artquant_plugin.scoring.prepare import picture_pixels
 from artquant_plugin.scoring.scorer import DESCRIPTION_TOKENS, ArtQuantScorer, Score
 
 REQUEST_FAILED = "[LMMS_EVAL_REQUEST_FAILED]"  # lmms-eval's own mark of a request without an answer
@@ -155,14 +157,18 @@ class ArtQuant(HarnessModel):
         return spec.name, spec.scale.high != high or spec.scale.low < low
 
     def _texts(self, requests: Sequence[Instance], indices: Sequence[int]) -> Iterator[tuple[int, str]]:
-        """Index and generated answer of requests with equal options, with and without images in separate batches."""
+        """Index and generated answer of requests with equal options, with and without images in separate batches.
+
+        A batch is no larger than memory holds opened pictures at one time, because a chat comes with its pictures.
+        """
         options = requests[indices[0]].args[2]
         waiting: dict[bool, list[tuple[int, Any]]] = {False: [], True: []}
         for index in indices:
             chat = self._chat(requests[index])
             queue = waiting[_has_images(chat)]
             queue.append((index, chat))
-            if len(queue) >= self.batch_size:
+            del chat
+            if len(queue) >= self.batch_size or is_full(sum(_pixels(held) for _, held in queue)):
                 yield from self._generated(queue, options)
                 queue.clear()
         for queue in waiting.values():
@@ -234,3 +240,10 @@ def _new_tokens(request: Instance) -> int:
 
 def _has_images(chat: Any) -> bool:
     return not isinstance(chat, str) and any(part["type"] == "image" for turn in chat for part in turn["content"])
+
+
+def _pixels(chat: Any) -> int:
+    """The pixels of the opened pictures in a chat."""
+    if isinstance(chat, str):
+        return 0
+    return sum(picture_pixels(part["url"]) for turn in chat for part in turn["content"] if part["type"] == "image")
