@@ -75,7 +75,7 @@ def add_parser(subparsers: Any) -> None:
         help="checkpoint; with --endpoint, the server's name of the model",
     )
     parser.add_argument("--out", help=OUT)
-    parser.add_argument("--overwrite", action="store_true", help="drop what --out holds and compute it again")
+    parser.add_argument("--overwrite", action="store_true", help="compute what --out holds again, and replace it when the new one is whole")
     parser.add_argument("--strict", action="store_true", help="exit with 2 when an image could not be scored")
     _add_ranking_options(parser.add_argument_group("ranking and scripts"))
     _add_table_options(parser.add_argument_group("tables and datasets"))
