@@ -6,8 +6,8 @@ fraction of this machine's matrix-product peak (2048³, or 8192³ on a GPU; best
 model are. A formula counts those of mPLUG-Owl2; torch's counter counts those of Qwen3.5, in which the operations of
 linear attention are missing where flash-linear-attention computes them.
 
-With `--attributes PAIRS`, each row says what a score and APDD's ten attributes cost together, in scores: the median of so
-many pairs of runs in one process, one with the attributes and one without.
+With `--attributes PAIRS`, each row says what a score and APDD's ten attributes cost together, in scores: the median of
+so many pairs of runs in one process, one with the attributes and one without.
 """
 
 import argparse
@@ -74,8 +74,7 @@ def table_row(row: dict[str, Any]) -> str:
     return (
         f"{row['shape']:<13}{row['batch']:>6}{row['rate']:>10.2f}{row['work'] / 1e9:>13.1f}{fraction:>9.1%}"
         f"{row['peak'] / 1e9:>14,.0f}{row['waiting']:>9.1%}{row['vision']:>8.1%}{row['language']:>10.1%}{rest:>6.1%}"
-        f"{row['memory'] / 2**20:>12,.0f}"
-        + (f"{row['attributes']:>16.2f}x" if "attributes" in row else "")
+        f"{row['memory'] / 2**20:>12,.0f}" + (f"{row['attributes']:>16.2f}x" if "attributes" in row else "")
     )
 
 

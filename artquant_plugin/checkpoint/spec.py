@@ -165,8 +165,8 @@ def _attributes(content: Any, path: Path, remedy: str) -> tuple[AttributeSpec, .
     for name, given in content.items():
         if not isinstance(given, dict) or set(given) != set(_ATTRIBUTE_KEYS) or not isinstance(given["values"], list):
             raise ArtQuantError(
-                f"attribute {literal(name)} is {literal(given)}; it needs {', '.join(_ATTRIBUTE_KEYS)}, the last one a "
-                f"list; {remedy}"
+                f"attribute {literal(name)} is {literal(given)}; it needs {', '.join(_ATTRIBUTE_KEYS)}, the last one "
+                f"a list; {remedy}"
             )
         found.append(AttributeSpec(name, given["question"], given["answer_prefix"], tuple(given["values"])))
     return tuple(found)

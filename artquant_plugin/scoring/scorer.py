@@ -372,9 +372,9 @@ class ArtQuantScorer:
 
     @torch.inference_mode()
     def _level_logits(self, inputs: dict[str, Any], questions: FurtherQuestions | None = None) -> Tensor:
-        """Logits of the level tokens, shape (n, questions, K), float32, on the device; behind them the log of their mass.
+        """Logits of the level tokens, shape (n, questions, K), float32, on the device.
 
-        The first question is that of the score.
+        The first question is that of the score. With `level_mass`, the log of the K tokens' mass stands behind them.
         """
         model = self.checkpoint.model
         positions = inputs["positions"]
