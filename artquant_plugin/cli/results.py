@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> None:
     from artquant_plugin.report.model_names import with_variant
     from artquant_plugin.report.results_table import results_table, row_of
     from artquant_plugin.report.run_details import dataset_of
-    from artquant_plugin.report.task_runs import read_runs
+    from artquant_plugin.report.task_runs import read_runs, titled
 
     if args.resamples < 0 or args.seed < 0:
         raise ArtQuantError(
@@ -75,8 +75,8 @@ def run(args: argparse.Namespace) -> None:
         places = [dataset_of(found) for found in runs]
         table = datasets_table(
             [
-                ModelResult(dataset, with_variant(row.model, variant), row.scores)
-                for (dataset, variant), row in zip(places, rows, strict=True)
+                ModelResult(titled(dataset, found.attribute), with_variant(row.model, variant), row.scores)
+                for found, (dataset, variant), row in zip(runs, places, rows, strict=True)
             ]
         )
     else:
@@ -110,7 +110,9 @@ def _notes(runs: "Sequence[TaskRun]", rows: "Sequence[ResultRow]") -> list[str]:
 
     notes = []
     for found, row in zip(runs, rows, strict=True):
-        name = f"{found.model} on {found.task}"
+        name = f"{found.model} on {found.title}"
+        if found.gaps:
+            notes.append(f"{name}: {found.gaps} paintings without a human score of it are left out")
         if found.from_range:
             notes.append(f"{name}: {found.from_range} scores are the mid-point of a range")
         notes += [f"{name}: {caution}" for caution in (row.scores.cautions if row.scores else ())]
@@ -136,8 +138,8 @@ def _plot(path: Path, runs: "Sequence[TaskRun]", rows: "Sequence[ResultRow]") ->
         raise ArtQuantError("--plot has nothing to draw: no painting of these runs has a score; leave --plot out")
     files = [path]
     if len(drawn) > 1:
-        names = file_names([f"{found.task}-{found.model}" for found, _ in drawn])
+        names = file_names([f"{found.title}-{found.model}" for found, _ in drawn])
         files = [path.with_name(f"{path.stem}-{name}{path.suffix}") for name in names]
     for file, (found, scores) in zip(files, drawn, strict=True):
-        draw_scatter(file, found.predictions, found.truths, title=f"{found.model} on {found.task}", agreement=scores)
+        draw_scatter(file, found.predictions, found.truths, title=f"{found.model} on {found.title}", agreement=scores)
     return files

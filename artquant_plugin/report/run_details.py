@@ -9,7 +9,7 @@ from typing import Any
 from artquant_plugin.common.secrets import secret_values, without_keys, without_secrets
 from artquant_plugin.report.task_runs import TaskRun, as_object, full_name_of, results_content
 
-VARIANTS = ("cot", "levels")  # endings of tasks that ask another question about the paintings of the same dataset
+VARIANTS = ("cot", "levels", "attributes")  # endings of tasks that ask something else about a dataset's paintings
 
 
 @dataclass(frozen=True, slots=True)
