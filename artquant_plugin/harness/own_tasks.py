@@ -154,7 +154,7 @@ def _module(task: str, dataset: str) -> str:
 
 
 def _of_dataset(module: str, dataset: str, kind: str) -> Any:
-    """What a task's configuration names: the attribute ``NAME_file``, ``NAME_docs`` or ``NAME_metrics`` of a module of `tasks`."""
+    """The attribute ``NAME_file``, ``NAME_docs`` or ``NAME_metrics`` of a module of `tasks`."""
     from artquant_plugin.tasks import attributes, describing, scoring
 
     modules = {"scoring": scoring, "describing": describing, "attributes": attributes}

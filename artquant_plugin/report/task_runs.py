@@ -277,7 +277,7 @@ def _first_value(file: Path) -> Any:
 
 @dataclass
 class _Reading:
-    """What is known of one attribute's samples, or of all samples where the task asks for none, while they are read."""
+    """What is known of the samples of one attribute, or of a task that asks for none, while they are read."""
 
     samples: dict[str, LoggedSample] = field(default_factory=dict)
     missing: int = 0
