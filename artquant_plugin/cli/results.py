@@ -112,7 +112,7 @@ def _notes(runs: "Sequence[TaskRun]", rows: "Sequence[ResultRow]") -> list[str]:
     for found, row in zip(runs, rows, strict=True):
         name = f"{found.model} on {found.title}"
         if found.gaps:
-            notes.append(f"{name}: {found.gaps} paintings without a human score of it are left out")
+            notes.append(f"{name}: paintings without a human score of it, which are left out: {found.gaps}")
         if found.from_range:
             notes.append(f"{name}: {found.from_range} scores are the mid-point of a range")
         notes += [f"{name}: {caution}" for caution in (row.scores.cautions if row.scores else ())]
