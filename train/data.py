@@ -211,7 +211,7 @@ def check_attributes(names: Sequence[str], samples: Sequence[Sample], known: Col
 
     Args:
         names: Names of the attributes that the configuration asks for.
-        samples: Samples of all datasets.
+        samples: Samples of all datasets that ask about attributes.
         known: Names of the attributes that the paintings have.
         where: What messages call the paintings' source.
 

@@ -145,7 +145,7 @@ def row_attribute_samples(
         columns: Says what messages call each row.
         rows: Values of each row by column.
         images: The image of each row, which knows the row's number in the table.
-        args: Levels and attributes.
+        args: Says which attributes are trained, and their levels.
 
     Raises:
         ArtQuantError: A score is outside the range of the levels' values.

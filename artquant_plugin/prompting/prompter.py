@@ -70,7 +70,7 @@ class _Turn:
     Args:
         chat: the prompt up to the answer.
         lead: what the template puts before an answer.
-        end: what ends the answer.
+        end: what the template puts behind an answer.
         prefix: the assistant's words before the level word.
         level: index in the answer's ids of the token that decides the level.
     """

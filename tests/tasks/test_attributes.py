@@ -121,14 +121,12 @@ def test_our_model_answers_all_questions_about_an_image_at_once(home, checkpoint
     found = scorer.score([home.parent / "pictures" / f"p{index}.png" for index in named], attributes=True)
     expected = [score.attributes["Color"] for score in found]
     samples = [sample["scored"] for sample in results["samples"]["apdd_attributes"]]
-    of = {
-        name: sorted((s for s in samples if s["attribute"] == name), key=lambda s: s["id"])
-        for name in ("Color", "Mood")
-    }
-    assert [s["prediction"] for s in of["Color"]] == pytest.approx(expected, abs=1e-5)
+    color = sorted((s for s in samples if s["attribute"] == "Color"), key=lambda s: s["id"])
+    assert [s["prediction"] for s in color] == pytest.approx(expected, abs=1e-5)
     assert metrics["srocc_color"] == pytest.approx(srocc(expected, [2.0, 6.0, 4.0, 8.0]))
     # The checkpoint was not trained on Mood: its four paintings are unscored, with the reason.
-    assert {s["detail"] for s in of["Mood"]} == {"the checkpoint has no attribute 'Mood'"}
+    mood = {s["detail"] for s in samples if s["attribute"] == "Mood"}
+    assert mood == {"the checkpoint has no attribute 'Mood'"}
     assert metrics["failed_mood"] == 4 and math.isnan(metrics["srocc_mood"])
 
 
@@ -164,7 +162,7 @@ def test_results_has_a_row_for_each_attribute_and_tells_the_gaps(home, tmp_path,
     assert main(["results", str(folder), "--resamples", "0"]) == 0
     out = capsys.readouterr().out
     assert "apdd_attributes: Color" in out and "apdd_attributes: Mood" in out
-    assert "m on apdd_attributes: Mood: 1 paintings without a human score of it are left out" in out
+    assert "m on apdd_attributes: Mood: paintings without a human score of it, which are left out: 1" in out
 
 
 def test_the_report_has_a_board_for_each_attribute_with_its_own_human_scores(home, tmp_path):
