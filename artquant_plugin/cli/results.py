@@ -122,7 +122,7 @@ def _notes(runs: "Sequence[TaskRun]", rows: "Sequence[ResultRow]") -> list[str]:
             notes.append(f"{name}: {seen}")
         if found.older:
             notes.append(f"{name}: {found.older} older runs passed over, {found.date} shown")
-    for name in dict.fromkeys(dataset_of(found)[0] for found in runs):
+    for name in dict.fromkeys(dataset_of(found)[0] for found in runs if not found.attribute):
         dataset = imported_dataset(name)
         note = ceiling_note(name, None if dataset is None else dataset.info)
         notes.append(f"{name}: {note[0].lower()}{note[1:-1]}")

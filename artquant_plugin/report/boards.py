@@ -25,10 +25,9 @@ from artquant_plugin.report.model_predictions import (
 from artquant_plugin.report.painting_pictures import find_pictures
 from artquant_plugin.report.prediction_sources import PredictionSource
 from artquant_plugin.report.run_details import dataset_of, read_descriptions, read_details, without_variant
-from artquant_plugin.report.task_runs import LoggedSample, TaskRun, read_runs, titled
+from artquant_plugin.report.task_runs import ATTRIBUTE, LoggedSample, TaskRun, read_runs, titled
 from artquant_plugin.report.training_data import seen_in_training
 
-ATTRIBUTE = ": "  # stands between dataset and attribute in a board's name; no dataset's own name has it
 SPLIT = "test"  # the split that the tasks evaluate on
 # The name of a dataset that, joined to the path of a folder, leads to no place outside that folder.
 PLAIN_NAME = re.compile(r"\w[\w.-]*")

@@ -14,6 +14,7 @@ from artquant_plugin.common.text import one_line
 from artquant_plugin.harness.plugin import OWN_QUESTION, REQUEST
 from artquant_plugin.report.model_names import full_name, readable_names
 
+ATTRIBUTE = ": "  # stands between a task or dataset and an attribute of it; no dataset's own name has it
 NOT_FINITE = "not_finite"  # the reason of a painting whose logged prediction is NaN, infinite or no number
 OWN_PROMPT = "own"  # the prompt of a model that asks its own question
 UNKNOWN = "unknown"  # the reason of a painting that has neither a prediction nor a reason
@@ -170,7 +171,7 @@ def titled(name: str, attribute: str) -> str:
         >>> titled("apdd", "Light and shadow"), titled("apdd", "")
         ('apdd: Light and shadow', 'apdd')
     """
-    return f"{name}: {attribute}" if attribute else name
+    return f"{name}{ATTRIBUTE}{attribute}" if attribute else name
 
 
 def _task(file: Path) -> str:
