@@ -159,13 +159,14 @@ class FurtherQuestions:
             if name != "attention_mask"
         }
         last = torch.tensor([len(tail["input_ids"]) - 1 for tail in self.tails], device=device)
+        filled: list[Any] = cache.layers
         found: dict[int, Tensor] = {}
         for length in lengths.unique().tolist():
             rows = (lengths == length).nonzero()[:, 0]
             chosen = rows.to(device)
             layers = [
                 tuple(each[chosen, :, :length].repeat_interleave(count, dim=0) for each in (layer.keys, layer.values))
-                for layer in cache.layers
+                for layer in filled
             ]
             given = {name: value.repeat(len(rows), 1) for name, value in tails.items()}
             output = core(model).base_model(**given, cache=DynamicCache(layers), use_cache=True, return_dict=True)
