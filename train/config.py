@@ -13,6 +13,7 @@ from pydantic import ConfigDict, Field, ValidationError, create_model, field_val
 from transformers import SchedulerType, TrainingArguments
 
 from artquant_plugin.checkpoint import ScoringSpec
+from artquant_plugin.checkpoint.attention import check_attention
 from artquant_plugin.common.config import explain, read_config
 from artquant_plugin.common.device import default_device
 from artquant_plugin.common.errors import ArtQuantError
@@ -208,6 +209,19 @@ class ArtQuantConfig(TrainingArguments):
             prompt=PromptSection.model_validate(self.prompt).spec(),
             attributes=self.attributes_section().specs(levels),
         )
+
+    def check_attention(self, attn: str, dtype: str) -> None:
+        """Refuse an implementation of attention that cannot run where, and in the type in which, training computes.
+
+        Args:
+            attn: The implementation, as `artquant_plugin.checkpoint.load_checkpoint` takes it.
+            dtype: The type of the weights that are not trained: float32, bfloat16 or float16.
+
+        Raises:
+            ArtQuantError: The implementation is unknown, or has no code for the device or the type, or no package.
+        """
+        computed = "bfloat16" if self.bf16 else "float16" if self.fp16 else dtype
+        check_attention(attn, device=self.device.type, dtype=computed)
 
     def get_warmup_steps(self, num_training_steps: int) -> int:
         """Steps over which the learning rate rises: `warmup_steps` where given, else a rounded share of all steps.

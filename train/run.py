@@ -332,7 +332,10 @@ def prepare(config: TrainConfig) -> tuple[PreparedRun, Any]:
     check_trackers(config)
     check_push(config)
     for stage in config.stages:  # before the minutes that loading a model may take
-        stage_arguments(config, stage, RunFolder(config.output).stage(stage.name).path, validated=True, push=False)
+        arguments = stage_arguments(
+            config, stage, RunFolder(config.output).stage(stage.name).path, validated=True, push=False
+        )
+        arguments.check_attention(config.model.attn, config.model.dtype)
     check_start(config)
     data = load_training_data(config)
     attributes = config.attributes.specs(config.levels)
@@ -392,6 +395,7 @@ def _begin_model(config: TrainConfig, spec: ScoringSpec, data: TrainingData) -> 
             attn=section.attn,
             quantization=section.quantization,
             trust_remote_code=section.trust_remote_code,
+            moved_later=True,
         )
         model, processor = checkpoint.model, checkpoint.processor
     else:

@@ -66,7 +66,7 @@ class ModelSection(Section):
         base: Folder or Hub id of the adapter's base model. When None, the adapter itself names it.
         tiny: Sizes of a model with random weights; it stands in the place of `pretrained`.
         dtype: Floating type of the weights that are not trained. Trained weights are always float32.
-        attn: Attention implementation that transformers uses.
+        attn: Attention implementation, a name or a kernel of the Hub that `check_attention` knows.
         quantization: Width to which bitsandbytes quantises the weights that are not trained (QLoRA). None for none.
         trust_remote_code: Whether Python code of the checkpoint's repository may run.
     """
@@ -75,7 +75,7 @@ class ModelSection(Section):
     base: str | None = None
     tiny: TinyModel | None = None
     dtype: Literal["float32", "bfloat16"] = "float32"
-    attn: Literal["sdpa", "eager", "flash_attention_2", "flash_attention_3"] = "sdpa"
+    attn: str = "sdpa"
     quantization: Literal["4bit", "8bit"] | None = None
     trust_remote_code: bool = False
 

@@ -22,6 +22,7 @@ from transformers.trainer_utils import TrainOutput
 from transformers.utils import PushInProgress
 
 from artquant_plugin.backbones.interface import core, damaged_weights, takes_encoded_images
+from artquant_plugin.backbones.linear_attention import warn_of_missing_packages
 from artquant_plugin.checkpoint import Checkpoint, load_checkpoint, restore_weights, save_checkpoint
 from artquant_plugin.common.device import synchronize
 from artquant_plugin.common.errors import ArtQuantError, ArtQuantWarning, MachineError
@@ -104,12 +105,14 @@ class ArtQuantTrainer(Trainer):
         in_run: bool = False,
     ) -> None:
         if isinstance(model, str):
+            args.check_attention(args.attn_implementation, args.model_dtype)
             checkpoint = load_checkpoint(
                 model,
                 scoring=args.scoring_spec(),
                 dtype=args.model_dtype,
                 attn=args.attn_implementation,
                 trust_remote_code=args.trust_remote_code,
+                moved_later=True,
             )
             model, processing_class = checkpoint.model, processing_class or checkpoint.processor
         elif processing_class is None and prompter is None:
@@ -138,6 +141,7 @@ class ArtQuantTrainer(Trainer):
             callbacks=[*callbacks],
             optimizers=optimizers,
         )
+        warn_of_missing_packages(self.model)
         if args.share_images and not takes_encoded_images(self.model):
             raise ArtQuantError(
                 f"{type(core(self.model)).__name__} does not take images that are encoded already; "

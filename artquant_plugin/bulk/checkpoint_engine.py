@@ -22,7 +22,7 @@ class CheckpointEngine:
         model: a checkpoint's folder or Hub id. `ArtQuantScorer.from_pretrained` takes it, and all that follows.
         scoring: the name of a preset or a scoring file; None for what the checkpoint itself says.
         dtype: of the weights: auto, float32, bfloat16 or float16.
-        attn: the implementation of attention: sdpa, eager or flash_attention_2.
+        attn: the implementation of attention, as `load_checkpoint` takes it.
         device: such as cuda:1; None takes a GPU where there is one.
         base: the base model of an adapter, where it is not the one that the adapter names.
         batch_size: images per forward pass, from 1; or auto, which finds what fits into memory.

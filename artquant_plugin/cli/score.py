@@ -51,6 +51,13 @@ IDLE = (
         "with --endpoint, whose server holds the model",
         "set it where the server is started",
     ),
+    IdleOptions(
+        ("--attn", "--base", "--workers", "--quantization"),
+        lambda args: args.engine == "vllm" and not args.endpoint,
+        "with --engine vllm, which loads and runs the model itself",
+        "leave --engine out",
+    ),
+    IdleOptions(("--vllm-python",), lambda args: args.engine != "vllm", "without --engine vllm", "pass --engine vllm"),
     IdleOptions(("--actors",), lambda args: args.engine != "ray", "without --engine ray", "pass --engine ray"),
     IdleOptions(
         ("--shard-size",), lambda args: not _writes_shards(args), "without a folder of shards", "pass --out FOLDER/"
@@ -127,8 +134,11 @@ def _add_scale_options(group: Any) -> None:
     group.add_argument(
         "--engine",
         default="local",
-        choices=("local", "ray"),
-        help="ray spreads shards over a Ray cluster ([ray] extra)",
+        choices=("local", "ray", "vllm"),
+        help="ray spreads shards over a Ray cluster ([ray] extra); vllm runs the model through vLLM (docs/scoring.md)",
+    )
+    group.add_argument(
+        "--vllm-python", metavar="PATH", help="Python of the environment that has vLLM (default: this one)"
     )
     group.add_argument("--actors", type=positive, help="scorers on the cluster (default: one per GPU, else one)")
 
@@ -360,6 +370,8 @@ def _engine(args: argparse.Namespace, world: int) -> "ScoringEngine":
     if args.endpoint:
         if args.engine == "ray":
             raise ArtQuantError("--endpoint and --engine ray exclude each other; a server needs no cluster here")
+        if args.engine == "vllm":
+            raise ArtQuantError("--endpoint and --engine vllm exclude each other; the server runs the model already")
         return _endpoint_engine(args)
     from artquant_plugin.bulk.checkpoint_engine import CheckpointEngine
 
@@ -369,6 +381,18 @@ def _engine(args: argparse.Namespace, world: int) -> "ScoringEngine":
 
         if default_device() == "cuda":
             device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+    if args.engine == "vllm":
+        from artquant_plugin.bulk.vllm_engine import VllmEngine
+
+        return VllmEngine(
+            args.model,
+            scoring=args.scoring,
+            dtype=args.dtype,
+            device=device,
+            python=args.vllm_python,
+            batch_size=args.batch_size,
+            compile=args.compile,
+        )
     return CheckpointEngine(
         args.model,
         scoring=args.scoring,

@@ -35,8 +35,7 @@ class ArtQuant(HarnessModel):
         device: torch's name of a device, such as ``cuda``, ``cuda:1``, ``mps`` or ``cpu``; None for the process's own
             GPU, or the CPU where there is none. It is ignored where there are several processes.
         dtype: ``auto`` (the checkpoint's own), ``float32``, ``bfloat16`` or ``float16``.
-        attn: attention implementation: ``sdpa``, ``eager``, ``flash_attention_2`` or another that `load_checkpoint`
-            names.
+        attn: attention implementation, one of those that `load_checkpoint` names.
         base: folder or Hub id of an adapter's base model; None for the one that the adapter names.
         workers: processes that open and process images ahead of the model; 0 for threads of this process, None for
             the number that suits the device.
