@@ -144,7 +144,7 @@ class AnswerCollator:
         if sample.label is None:
             assert sample.description is not None
             return self.prompter.describe_answer(sample.description)
-        return self.prompter.score_answer(int(np.argmax(sample.label)))
+        return self.prompter.score_answer(int(np.argmax(sample.label)), sample.attribute)
 
 
 class GuardedCollator:
@@ -218,7 +218,8 @@ def _opened(picture: Image.Image | ClosedPicture) -> Image.Image:
 
 
 def _name(item: dict[str, Any]) -> str:
-    return f"{item['sample'].kind} {item['sample'].painting_id}"
+    sample = item["sample"]
+    return f"{sample.attribute or sample.kind} {sample.painting_id}"
 
 
 def groups_that_share_images(parts: Sequence[Part]) -> list[list[Part]]:
@@ -304,7 +305,11 @@ def count_tokens(batch: dict[str, Any]) -> int:
 
 
 def _twins(items: Sequence[Item]) -> list[tuple[Item, Item]]:
-    """Score and description sample of each painting that has both among the items."""
-    scores = {item["sample"].image: item for item in items if item["sample"].kind == "score"}
+    """Score and description sample of each painting that has both among the items; attributes' samples stay alone."""
+    scores = {
+        item["sample"].image: item
+        for item in items
+        if item["sample"].kind == "score" and item["sample"].attribute is None
+    }
     describes = {item["sample"].image: item for item in items if item["sample"].kind == "describe"}
     return [(item, describes[image]) for image, item in scores.items() if image in describes]
