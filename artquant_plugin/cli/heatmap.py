@@ -90,7 +90,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 class _Mapped(NamedTuple):
-    """An image, how a checkpoint opens image files, and its maps by that checkpoint or the reason why there are none."""
+    """An image, how a checkpoint opens files, and the maps by that checkpoint or the reason why there are none."""
 
     image: "NamedImage"
     handling: "Handling"

@@ -27,7 +27,7 @@ class AttentionCall:
     Args:
         module: the attention module that made the call. One with windows makes a call for each of them.
         query: queries with their graph, shape (n, heads, L, head_dim).
-        key: keys, shape (n, heads or fewer, L, head_dim).
+        key: keys with their graph, shape (n, heads or fewer, L, head_dim).
         mask: True or 0 where a token may attend, False or a large negative number where not, shape
             (n or 1, heads or 1, L, L); None where every token attends to every other one.
         scaling: the factor of the products of queries and keys.

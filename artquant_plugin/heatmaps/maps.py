@@ -1,10 +1,10 @@
 """Heat maps of paintings: what a checkpoint's vision encoder attends to, and what its score depends on.
 
 Attention is known by token, and the maps are over the picture. Which values of the input a token is made of is
-measured: the queries of the tower's first layer, multiplied by random numbers, are differentiated with respect to the
-input, once with each token weighted by its attention and once unweighted. Each value of the input belongs to one
-token, so that the ratio of its two derivatives is the attention of that token, whatever order the tower has put them
-in. Tokens without a place, such as a class token, drop out.
+measured: the queries and keys of the tower's first layer, multiplied by random numbers, are differentiated with
+respect to the input, once with each token weighted by its attention and once unweighted. Each value of the input
+belongs to one token, so that the ratio of its two derivatives is the attention of that token, whatever order the tower
+has put them in. Tokens without a place, such as a class token, drop out.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -116,8 +116,8 @@ def _usable(scorer: ArtQuantScorer, methods: Sequence[Method] | None) -> tuple[M
     model = scorer.checkpoint.model
     if methods is not None and set(methods) <= {"gradient"}:
         return ("gradient",)
-    with _differentiable(model), recorded_attention(model) as calls:
-        probe = _Pass(scorer, Image.new("RGB", PROBE, (127, 127, 127)))
+    with differentiable(model), recorded_attention(model) as calls:
+        probe = ScoringPass(scorer, Image.new("RGB", PROBE, (127, 127, 127)))
         _, gradients = probe.gradients(calls)
         has_attention = attended(layers_of(calls), gradients, rollout=True) is not None
     if has_attention:
@@ -126,23 +126,27 @@ def _usable(scorer: ArtQuantScorer, methods: Sequence[Method] | None) -> tuple[M
         return ("gradient",)
     named = listed([method for method in methods if method != "gradient"], 2)
     raise ArtQuantError(
-        f"the vision tower of {scorer.checkpoint.name!r} ({type(vision_tower(model)).__name__}) shows no attention, so "
-        f"that there is no map for the method {named}; use --method gradient"
+        f"the vision tower of {scorer.checkpoint.name!r} ({type(vision_tower(model)).__name__}) shows no attention, "
+        f"so that there is no map for the method {named}; use --method gradient"
     )
 
 
 def _maps(scorer: ArtQuantScorer, image: Image.Image, methods: Sequence[Method]) -> PaintingMaps:
     model = scorer.checkpoint.model
     try:
-        with _differentiable(model), recorded_attention(model) as calls:
-            done = _Pass(scorer, image)
+        with differentiable(model), recorded_attention(model) as calls:
+            done = ScoringPass(scorer, image)
             by_input, by_call = done.gradients(calls)
-            masses = {
-                method: done.by_value(by_input)
-                if method == "gradient"
-                else done.by_token(calls, by_call, rollout=method == "rollout")
-                for method in methods
-            }
+            layers = layers_of(calls)
+            masses = {}
+            for method in methods:
+                if method == "gradient":
+                    masses[method] = done.by_value(by_input)
+                    continue
+                weights = attended(layers, by_call, rollout=method == "rollout")
+                if weights is None:
+                    raise ArtQuantError("the score depends on no layer of the vision tower for this picture")
+                masses[method] = done.by_token(layers[0], weights)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
@@ -150,15 +154,18 @@ def _maps(scorer: ArtQuantScorer, image: Image.Image, methods: Sequence[Method])
             f"a picture of {image.width} x {image.height} does not fit into memory together with its gradient; scale "
             "it down, or load the checkpoint with --dtype bfloat16"
         ) from error
-    return PaintingMaps(done.score, {method: _map(done.places, masses[method], method) for method in methods})
+    return PaintingMaps(done.score, {method: heat_map(done.places, masses[method], method) for method in methods})
 
 
-class _Pass:
+class ScoringPass:
     """One forward pass of a scoring request, with its graph.
 
     Args:
-        scorer: the loaded checkpoint.
+        scorer: the loaded checkpoint; the pass is made within `differentiable`.
         image: the painting, as it was opened.
+
+    Raises:
+        ArtQuantError: the model's logits are not finite.
     """
 
     def __init__(self, scorer: ArtQuantScorer, image: Image.Image) -> None:
@@ -193,26 +200,25 @@ class _Pass:
             for (name, value), gradient in zip(self.values.items(), gradients, strict=True)
         }
 
-    def by_token(
-        self, calls: Sequence[AttentionCall], read: Sequence[Tensor | None], *, rollout: bool
-    ) -> dict[str, FloatArray]:
-        """The attention of the token that each value of the inputs belongs to, flattened, by the input's name."""
-        layers = layers_of(calls)
-        weights = attended(layers, read, rollout=rollout)
-        if weights is None:
-            raise ArtQuantError("the score depends on no layer of the vision tower for this picture")
+    def by_token(self, first: Sequence[AttentionCall], weights: Sequence[Tensor]) -> dict[str, FloatArray]:
+        """Give each value of the inputs the weight of the token that it belongs to.
+
+        Args:
+            first: the calls of the tower's first layer.
+            weights: for each of them the weights of its tokens, shape (n, L), none negative.
+
+        Returns:
+            The weights, flattened, by the input's name; 0 for values that belong to no token.
+        """
         largest = max(float(part.max()) for part in weights)
         generator = torch.Generator().manual_seed(0)
-        queries = [call.query for call in layers[0]]
-        random = [torch.randn(query.shape, generator=generator).to(query) for query in queries]
-        weighted = [
-            numbers * part[:, None, :, None].to(numbers) for numbers, part in zip(random, weights, strict=True)
-        ]
+        tensors = [tensor for call in first for tensor in (call.query, call.key)]
+        factors = [part[:, None, :, None] for part in weights for _ in ("query", "key")]
+        random = [torch.randn(tensor.shape, generator=generator).to(tensor) for tensor in tensors]
+        weighted = [numbers * factor.to(numbers) for numbers, factor in zip(random, factors, strict=True)]
         above, below = (
-            torch.autograd.grad(
-                queries, list(self.values.values()), numbers, retain_graph=True, allow_unused=True
-            )
-            for numbers in (weighted, random)
+            torch.autograd.grad(tensors, list(self.values.values()), vectors, retain_graph=True, allow_unused=True)
+            for vectors in (weighted, random)
         )
         masses = {}
         for (name, value), numerator, denominator in zip(self.values.items(), above, below, strict=True):
@@ -230,7 +236,17 @@ def _ordered(calls: Sequence[AttentionCall]) -> list[AttentionCall]:
     return [call for layer in layers_of(calls) for call in layer]
 
 
-def _map(places: Mapping[str, Places], masses: Mapping[str, FloatArray], method: Method) -> HeatMap:
+def heat_map(places: Mapping[str, Places], masses: Mapping[str, FloatArray], method: Method) -> HeatMap:
+    """The map over the painting of weights of the input's values.
+
+    Args:
+        places: where each value comes from, by the input's name.
+        masses: the weight of each value, none negative, by the input's name.
+        method: how the weights were found, for the error.
+
+    Raises:
+        ArtQuantError: no value that shows the picture weighs anything.
+    """
     cells, padding = picture_map(places, masses)
     if not cells.sum() > 0:
         raise ArtQuantError(f"the map {method!r} is empty: the score does not depend on what the picture shows")
@@ -238,8 +254,12 @@ def _map(places: Mapping[str, Places], masses: Mapping[str, FloatArray], method:
 
 
 @contextmanager
-def _differentiable(model: Any) -> Iterator[None]:
-    """Differentiate with respect to the inputs alone: the weights' gradients would take the memory of the weights."""
+def differentiable(model: Any) -> Iterator[None]:
+    """Differentiate with respect to the inputs alone: the weights' gradients would take the memory of the weights.
+
+    Args:
+        model: a model of `AutoModelForImageTextToText`, in a peft wrapper or without one.
+    """
     trained = [parameter for parameter in core(model).parameters() if parameter.requires_grad]
     try:
         for parameter in trained:

@@ -126,8 +126,8 @@ def caption(models: Sequence[MappedBy], methods: Sequence[Method]) -> str:
             if found is not None and found.padding >= 0.005:
                 of = f" of {one_line(model.name, 40)}" if len(models) > 1 else ""
                 said.append(
-                    f"{found.padding:.0%} of the map of the {HEADINGS[method]}{of} lies on padding around the painting "
-                    "and is left out."
+                    f"{found.padding:.0%} of the map of the {HEADINGS[method]}{of} lies on padding around the "
+                    "painting and is left out."
                 )
     return " ".join(said)
 
