@@ -88,7 +88,7 @@ def heat_maps(
     - ``gradient``: gradient × input of the expected score, its absolute values.
 
     Args:
-        scorer: the loaded checkpoint.
+        scorer: the loaded checkpoint that scores the paintings.
         images: paintings as `open_image` takes them: paths, PIL images, arrays, or a file's bytes.
         methods: the methods by which maps are made, at least one; None for ``rollout``, where the vision encoder has
             attention, and ``gradient``.
