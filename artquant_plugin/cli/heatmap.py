@@ -115,8 +115,8 @@ def _mapped(name: str, inputs: "Inputs", args: argparse.Namespace) -> Iterator[_
     )
     images = (image for image in inputs.images() if not image.name.endswith(ENDING))
     for image, result in answered(images, partial(heat_maps, engine.scorer, methods=args.method)):
-        reason = reason_of(image, result) if isinstance(result, ArtQuantError) else None
-        yield _Mapped(image, engine.spec.images, result if reason is None else reason)
+        found = reason_of(image, result) if isinstance(result, ArtQuantError) else result
+        yield _Mapped(image, engine.spec.images, found)
 
 
 def _draw(path: Path, found: Sequence[_Mapped], names: Sequence[str]) -> list[str]:

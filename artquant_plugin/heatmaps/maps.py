@@ -138,7 +138,7 @@ def _maps(scorer: ArtQuantScorer, image: Image.Image, methods: Sequence[Method])
             done = ScoringPass(scorer, image)
             by_input, by_call = done.gradients(calls)
             layers = layers_of(calls)
-            masses = {}
+            masses: dict[Method, dict[str, FloatArray]] = {}
             for method in methods:
                 if method == "gradient":
                     masses[method] = done.by_value(by_input)

@@ -88,25 +88,25 @@ def picture_map(places: Mapping[str, Places], masses: Mapping[str, FloatArray]) 
         cell = place.row[place.inside] * LEVELS + place.column[place.inside]
         mass = masses[name][place.inside]
         whole += np.bincount(cell, mass, minlength=LEVELS**2).reshape(LEVELS, LEVELS)
-        seen |= np.bincount(cell, minlength=LEVELS**2).reshape(LEVELS, LEVELS) > 0
+        seen[place.row[place.inside], place.column[place.inside]] = True
         total += float(masses[name].sum())
-    down, across = _shares(seen.any(axis=1)), _shares(seen.any(axis=0))
+    down, across = (_shares(np.flatnonzero(seen.any(axis=axis))) for axis in (1, 0))
     outside = max(0.0, 1 - float(whole.sum()) / total) if total > 0 else 0.0
     return down.T @ whole @ across, outside
 
 
-def _shares(seen: NDArray[np.bool_]) -> FloatArray:
+def _shares(levels: NDArray[np.int64]) -> FloatArray:
     """How a side's grey levels are shared among its cells, each level between the two cells whose centres are next.
 
     A cell has at least two places of the input, so that none stays empty between them.
 
     Args:
-        seen: which of the levels any value has, shape (256,).
+        levels: the levels that values have, rising.
 
     Returns:
         Shares of shape (256, cells), whose rows sum to 1.
     """
-    spacing = np.diff(np.flatnonzero(seen)).max(initial=1)
+    spacing = np.diff(levels).max(initial=1)
     cells = int(np.clip(round(LEVELS / (2 * spacing)), 1, MOST_CELLS))
     centre = ((np.arange(LEVELS) + 0.5) / LEVELS * cells - 0.5).clip(0, cells - 1)
     return np.maximum(0.0, 1 - np.abs(centre[:, None] - np.arange(cells)))

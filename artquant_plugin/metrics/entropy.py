@@ -33,7 +33,7 @@ class Estimate:
     """A mean over paintings.
 
     Args:
-        nats: the mean, in nats.
+        nats: the mean over the paintings, in nats.
         error: its standard error, in nats; NaN for fewer than two paintings.
         paintings: the number of paintings that it is the mean of.
     """
@@ -78,7 +78,7 @@ class Bounds:
     Args:
         y_given_z: H(Y|Z) in nats, what is to be bounded.
         d_given_z: H(D|Z) in nats, of a whole description.
-        y_given_d: H(Y|D) in nats.
+        y_given_d: H(Y|D) in nats, for one who reads the description alone.
         levels: the number K of levels, at least 2.
         epsilon: the probability from 0 to 1 that a description is wrong about its painting.
         y_given_dz: H(Y|D,Z) in nats; None where it was not estimated.
@@ -117,7 +117,7 @@ def exact_bounds(joint: ArrayLike, epsilon: float = 0.0) -> Bounds:
 
     Args:
         joint: probabilities of shape (descriptions, levels, representations), none negative, with the sum 1.
-        epsilon: as `Bounds` takes it.
+        epsilon: the probability from 0 to 1 that a description is wrong about its painting.
 
     Raises:
         ArtQuantError: the array has another shape, is no distribution, or has fewer than two levels.
