@@ -9,9 +9,14 @@ import torch
 from artquant_plugin.checkpoint import Checkpoint, ScoringSpec
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.metrics.entropy import level_cross_entropy
-from artquant_plugin.scoring.reading import read_levels
+from artquant_plugin.prompting.levels import LevelScale
+from artquant_plugin.prompting.prompter import Prompter, PromptSpec
+from artquant_plugin.scoring.reading import description_nats, read_levels
+from artquant_plugin.train.collate import AnswerCollator
+from artquant_plugin.train.data import Sample
+from artquant_plugin.train.losses import per_token
 from tests.backbones.families import FAMILIES, family
-from tests.tiny import tiny_checkpoint
+from tests.tiny import pictures, tiny_checkpoint
 
 TEXTS = ["Warm reds and a calm harbour.", "Coarse blotches; it leaves one cold.", ""]
 
@@ -53,3 +58,20 @@ def test_a_processor_without_a_request_without_an_image_is_refused():
     model, processor = family("paligemma")
     with pytest.raises(ArtQuantError, match="PaliGemmaProcessor of 'p' has no chat template"):
         read_levels(Checkpoint(model, processor, ScoringSpec(), "p"), TEXTS)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_descriptions_likelihood_is_that_which_is_trained(name):
+    """The trainer's own loss of the same painting, summed over its tokens."""
+    if name == "smolvlm":
+        pytest.importorskip("num2words", reason="SmolVLM's processor needs num2words")
+    model, processor = family(name)
+    image, text = pictures(1, size=(40, 56))[0], TEXTS[0]
+    ((nats, tokens),) = description_nats(Checkpoint(model, processor, ScoringSpec(), name), [(image, text)])
+    collator = AnswerCollator(Prompter(processor, PromptSpec(), LevelScale()))
+    part = collator.part([{"sample": Sample("describe", "a", None, description=text), "image": image}])
+    with torch.inference_mode():
+        logits = model(**part["inputs"], use_cache=False).logits[part["supervised"]]
+    losses = per_token(logits, part["next_ids"])
+    assert tokens == len(losses)
+    assert nats == pytest.approx(losses.double().sum().item(), rel=1e-5)
