@@ -42,6 +42,7 @@ PAGE_OF_COMMAND = {
     "artquant convert": "mplug-owl2.md",
     "artquant score": "scoring.md",
     "artquant describe": "scoring.md",
+    "artquant heatmap": "heatmaps.md",
     "artquant results": "evaluating.md",
     "artquant metrics": "baselines.md",
     "artquant compare": "report.md",
