@@ -13,12 +13,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from artquant_plugin.backbones.interface import core, last_hidden_states, logit_transform
+from artquant_plugin.backbones.interface import core, last_hidden_states, logit_transform, token_logits
 from artquant_plugin.prompting.prompter import Prompter
 from artquant_plugin.train.collate import AnswerCollator
 from artquant_plugin.train.data import MixedSamples
+from artquant_plugin.train.output_head import add_to_rows, head_obstacle, shares_embedding
 
 SCORES, DESCRIPTIONS, BATCH = 256, 64, 16  # samples that are looked at, and how many at once
 REACHED = 0.95  # share of the score samples at which the level words have at least the probability that is wanted
@@ -97,7 +98,7 @@ def _raise(model: Any, level_ids: Sequence[int], level: Tensor, other: Tensor, w
         other: Hidden states at the other positions of answers, shape (m, hidden), float64, on the CPU.
         wanted: Probability in (0, 1) that the level words are to have together.
     """
-    head, ids = core(model).get_output_embeddings(), list(level_ids)
+    ids = list(level_ids)
     before = _logits(model, level)
     odds = _odds(before, ids)
     if torch.quantile(odds.sigmoid(), 1 - REACHED) >= wanted:
@@ -110,16 +111,20 @@ def _raise(model: Any, level_ids: Sequence[int], level: Tensor, other: Tensor, w
     along = logit_transform(model).scale * (level @ direction)
     needed = ((np.log(wanted / (1 - wanted)) - odds) / along)[along > 0]
     vector = torch.quantile(needed, REACHED) * direction
-    rows = head.weight.detach()[ids].clone()
-    with torch.no_grad():
-        head.weight[ids] += vector.to(head.weight)
-    changed = _logits(model, level)
-    shares = [logits[:, ids].softmax(dim=-1) for logits in (before, changed)]
-    if float((shares[0] - shares[1]).abs().max()) > _SAME:
-        with torch.no_grad():
-            head.weight[ids] = rows
+    shares = _shares(model, level, ids)
+    undo = add_to_rows(model, ids, vector)
+    if float((shares - _shares(model, level, ids)).abs().max()) > _SAME:
+        undo()
         return _unchanged(odds, "scores would change by rounding")
-    return MassChange(float(odds.sigmoid().mean()), float(_odds(changed, ids).sigmoid().mean()))
+    return MassChange(float(odds.sigmoid().mean()), float(_odds(_logits(model, level), ids).sigmoid().mean()))
+
+
+def _shares(model: Any, hidden: Tensor, ids: Sequence[int]) -> Tensor:
+    """Probabilities among the level words as a score is made of them, shape (n, K), on the CPU."""
+    head = core(model).get_output_embeddings()
+    with torch.no_grad():
+        index = torch.tensor(ids, device=head.weight.device)
+        return token_logits(model, hidden.to(head.weight), index).double().softmax(dim=-1).cpu()
 
 
 def _logits(model: Any, hidden: Tensor) -> Tensor:
@@ -138,16 +143,13 @@ def _types_mixed(model: Any) -> Any:
 
 def _obstacle(model: Any, prompter: Prompter) -> str | None:
     """Why the level words' rows must not be changed; None where they may."""
-    head = core(model).get_output_embeddings()
-    if type(head) is not nn.Linear:
-        return "its output head is adapted or quantised"
-    if not head.weight.requires_grad:
-        return "its output head is not trained"
+    if (obstacle := head_obstacle(model, prompter.level_ids)) is not None:
+        return obstacle
     if logit_transform(model).cap is not None:
         return "it bends its logits, so that equal additions would change scores"
     request = prompter.score_request
     read = prompter.processor.tokenizer(request.text, add_special_tokens=False)["input_ids"][: -len(request.ids)]
-    if head.weight is core(model).get_input_embeddings().weight and set(prompter.level_ids) & set(read):
+    if shares_embedding(model) and set(prompter.level_ids) & set(read):
         return "its output head is its embedding, and the question holds a level word"
     return None
 
