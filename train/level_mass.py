@@ -6,10 +6,11 @@ well cost 0.04 to 0.06 of SROCC on the demo. Adding one vector to the output hea
 nothing: their logits grow by the same amount, so that the probabilities among them, and with these the scores, stay.
 """
 
+import itertools
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -25,6 +26,16 @@ SCORES, DESCRIPTIONS, BATCH = 256, 64, 16  # samples that are looked at, and how
 REACHED = 0.95  # share of the score samples at which the level words have at least the probability that is wanted
 _RIDGE = 1e-4  # in units of the hidden states' mean square: how far the vector may be turned away from other positions
 _SAME = 1e-4  # largest change of a probability among the levels that counts as rounding
+
+
+class Samples(Protocol):
+    """Samples that can be read by their indices, as `SampleDataset` and a list of what a stream gave."""
+
+    def __len__(self) -> int:
+        """The number of samples."""
+
+    def __getitems__(self, indices: Sequence[int]) -> list[dict[str, Any]]:
+        """The samples with these indices, each with its image or the error in its place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +64,7 @@ class MassChange:
 
 
 def raise_level_mass(
-    model: Any, prompter: Prompter, scores: MixedSamples, descriptions: MixedSamples | None, *, wanted: float
+    model: Any, prompter: Prompter, scores: Samples, descriptions: Samples | None, *, wanted: float
 ) -> MassChange:
     """Add one vector to the level words' rows of a model's output head, so that a server lists the words.
 
@@ -68,8 +79,8 @@ def raise_level_mass(
         wanted: Probability in (0, 1) that the level words are to have together.
 
     Returns:
-        The probability before and after. Nothing is changed where the words have it already, where the head is not
-        trained or quantised, so that the change would not be saved, and where scores would change.
+        The probability before and after. Nothing is changed where the words have it already, where a checkpoint would
+        not hold the change, as with a head that is quantised or adapted otherwise, and where scores would change.
     """
     was_training = model.training
     model.eval()
@@ -86,6 +97,43 @@ def raise_level_mass(
         return _raise(model, prompter.level_ids, level, other, wanted)
     finally:
         model.train(was_training)
+
+
+def raise_after_training(trainer: Any) -> MassChange:
+    """Raise the level words of a model that an `ArtQuantTrainer` has trained, as `artquant train` does at its end.
+
+    Args:
+        trainer: The trainer after `train()`. Its `loss` says which probability the words are to have, and its samples
+            are looked at; of a stream, those that come first. With several processes, each one calls this function.
+
+    Returns:
+        The probability before and after; nothing is changed where the weights are spread over processes.
+    """
+    wanted, samples = trainer.loss_section.level_mass, trainer.train_dataset
+    if trainer.is_sharded:
+        return MassChange(None, None, "the weights are spread over processes; load the saved checkpoint and raise it")
+    if not wanted or samples is None:
+        return MassChange(None, None, "loss.level_mass is 0, or there is no train_dataset")
+    if isinstance(samples, MixedSamples):
+        of_kind = {
+            kind: MixedSamples([([sample for sample in samples.samples if sample.kind == kind], 1.0)], seed=0)
+            for kind in ("score", "describe")
+        }
+    else:
+        of_kind = {"score": _FirstItems(), "describe": _FirstItems()}
+        for item in itertools.islice(samples, SCORES + DESCRIPTIONS):
+            of_kind[item["sample"].kind].append(item)
+    model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
+    descriptions = of_kind["describe"] if len(of_kind["describe"]) else None
+    return raise_level_mass(model, trainer.prompter, of_kind["score"], descriptions, wanted=wanted)
+
+
+class _FirstItems(list[dict[str, Any]]):
+    """Items that were read from a stream, as a dataset of samples gives them."""
+
+    def __getitems__(self, indices: Sequence[int]) -> list[dict[str, Any]]:
+        """The items with these indices."""
+        return [self[index] for index in indices]
 
 
 def _raise(model: Any, level_ids: Sequence[int], level: Tensor, other: Tensor, wanted: float) -> MassChange:
@@ -166,7 +214,7 @@ def _odds(logits: Tensor, ids: Sequence[int]) -> Tensor:
     return logits[:, index].logsumexp(dim=-1) - others.logsumexp(dim=-1)
 
 
-def _hidden_states(model: Any, prompter: Prompter, samples: MixedSamples, count: int) -> tuple[Tensor, Tensor]:
+def _hidden_states(model: Any, prompter: Prompter, samples: Samples, count: int) -> tuple[Tensor, Tensor]:
     """Hidden states of evenly spaced samples, where a level is decided and at the other positions of their answers.
 
     Args:
@@ -178,7 +226,7 @@ def _hidden_states(model: Any, prompter: Prompter, samples: MixedSamples, count:
     Returns:
         Shapes (n, hidden) and (m, hidden), float64, on the CPU.
     """
-    chosen = np.unique(np.linspace(0, len(samples) - 1, count).round().astype(int)).tolist()
+    chosen = np.unique(np.linspace(0, len(samples) - 1, count).round().astype(int)).tolist() if len(samples) else []
     level, other = [], []
     for part in _parts(prompter, samples, chosen):
         inputs = {
@@ -196,7 +244,7 @@ def _hidden_states(model: Any, prompter: Prompter, samples: MixedSamples, count:
     return torch.cat([nothing, *level]), torch.cat([nothing, *other])
 
 
-def _parts(prompter: Prompter, samples: MixedSamples, chosen: Sequence[int]) -> Iterable[dict[str, Any]]:
+def _parts(prompter: Prompter, samples: Samples, chosen: Sequence[int]) -> Iterable[dict[str, Any]]:
     """Batches of the chosen samples as the trainer's model gets them, all answers supervised."""
     collator = AnswerCollator(prompter)
     for start in range(0, len(chosen), BATCH):

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import datasets
 import pytest
 import torch
 from peft import IA3Config, LoraConfig, PeftModel, get_peft_model
@@ -15,15 +16,15 @@ from artquant_plugin.prompting.prompter import Prompter, PromptSpec
 from artquant_plugin.publish.merge import merge_checkpoint
 from artquant_plugin.scoring.scorer import ArtQuantScorer
 from artquant_plugin.train.data import MixedSamples
-from artquant_plugin.train.level_mass import raise_level_mass
+from artquant_plugin.train.level_mass import raise_after_training, raise_level_mass
 from artquant_plugin.train.output_head import add_to_rows
 from artquant_plugin.train.parts import choose_trained
-from artquant_plugin.train.sections import LoraSection, PartSection, TrainedSection
+from artquant_plugin.train.sections import LoraSection, LossSection, PartSection, TrainedSection
 from artquant_plugin.train.tiny import build_tiny_model
 from tests.bulk.test_inputs import encoded
 from tests.peers.logprob_server import LogprobServer, checkpoint_answer
 from tests.tiny import SIZES, pictures, tiny_texts
-from tests.train.trainers import samples, tiny_trainer
+from tests.train.trainers import pairs, samples, tiny_trainer
 
 
 def mixed(folder: Path, kind: str) -> MixedSamples:
@@ -296,3 +297,30 @@ def test_what_was_added_is_taken_away_again(targets):
     assert wrapped.peft_config["default"].to_dict() == config
     assert wrapped.state_dict().keys() == before.keys()
     assert all(torch.equal(value, before[name]) for name, value in wrapped.state_dict().items())
+
+
+@pytest.mark.parametrize("kind", ["samples", "stream"])
+def test_a_trainers_model_is_raised_with_its_own_samples(kind, tmp_path):
+    given = pairs(tmp_path / "images", 8) if kind == "samples" else stream()
+    trainer = tiny_trainer(tmp_path, given, batch=4, max_steps=2)
+    trainer.train()
+    checkpoint = Checkpoint(trainer.model, trainer.processing_class, trainer.spec, name="trained")
+    before = scored(checkpoint)
+    change = raise_after_training(trainer)
+    assert change.reason is None and change.after >= 0.95
+    raised_and_unchanged(scored(checkpoint), before)
+
+
+def test_a_trainers_model_stays_where_the_loss_asks_for_no_mass(tmp_path):
+    chosen = samples(tmp_path / "images", ["score"] * 4)
+    trainer = tiny_trainer(tmp_path, chosen, batch=4, loss=LossSection(level_mass=0))
+    assert "loss.level_mass is 0" in raise_after_training(trainer).line
+
+
+def stream() -> datasets.IterableDataset:
+    """Eight paintings with scores and descriptions."""
+    rows = [
+        {"image": picture, "score": 1.5 + number, "description": "warm reds"}
+        for number, picture in enumerate(pictures(8))
+    ]
+    return datasets.Dataset.from_list(rows).to_iterable_dataset()
