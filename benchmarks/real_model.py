@@ -132,13 +132,13 @@ def _on_rated(commands: Commands, source: Path, epochs: int, seed: int) -> list[
 def _train_and_evaluate(
     commands: Commands, config: Path, dataset: str, checkpoint: str, seed: int
 ) -> list[dict[str, Any]]:
-    """Train, score, describe and evaluate on the test split; the figures of the dataset."""
+    """Train, score and evaluate on the test split, and describe the validation split; the figures of the dataset."""
     what = DATASETS[dataset]
     commands.run(f"artquant train, {what}", "artquant", "train", str(config), "--overwrite", "--set", f"seed={seed}")
     data = str(commands.folder / "data" / dataset)
     score = ("artquant", "score", data, "--model", checkpoint, "--out", f"{checkpoint}.csv", "--overwrite")
     commands.run(f"artquant score, {what}", *score)
-    describe = ("artquant", "describe", data, "--model", checkpoint, "--max-new-tokens", "60")
+    describe = ("artquant", "describe", data, "--split", "validation", "--model", checkpoint, "--max-new-tokens", "60")
     commands.run(f"artquant describe, {what}", *describe, "--out", f"{checkpoint}.jsonl", "--overwrite")
     evaluate = ("lmms-eval", "--model", "artquant", "--model_args", f"pretrained={checkpoint}", "--tasks", dataset)
     output = ("--log_samples", "--output_path", f"results/{dataset}")
