@@ -1,6 +1,7 @@
 """`artquant data`: make, import and show datasets."""
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +119,14 @@ def _add_import(commands: Any) -> None:
             help="import although a picture stands under several names in two splits, or with two scores: it stays "
             "only in the strictest split, test before validation before train; the numbers are kept and shown",
         )
+        command.add_argument(
+            "--match",
+            nargs="+",
+            default=[],
+            metavar="stem|FILE",
+            help="join names with files that differ in more than spelling: 'stem' where only case, ending and leading "
+            "zeros differ, a table with the columns name and file for the others; import-report.csv lists them",
+        )
         command.add_argument("--workers", type=positive, help="processes that open images (default: one per core)")
         if kind != "rad":
             command.add_argument(
@@ -146,7 +155,27 @@ def _add_import(commands: Any) -> None:
 def _add_table_options(command: Any) -> None:
     command.add_argument("--name", required=True, help="name of the dataset, and of its task in lmms-eval")
     command.add_argument("--image-column", default="image", help="column of the images' names (default: %(default)s)")
-    command.add_argument("--score-column", default="score", help="column of the human scores (default: %(default)s)")
+    scores = command.add_mutually_exclusive_group()
+    scores.add_argument("--score-column", default="score", help="column of the human scores (default: %(default)s)")
+    scores.add_argument(
+        "--score-columns",
+        nargs="+",
+        default=[],
+        metavar="COLUMN",
+        help="a column for each rater, empty where that rater gave no score: the score is their mean",
+    )
+    scores.add_argument(
+        "--count-columns",
+        nargs="+",
+        default=[],
+        metavar="COLUMN",
+        help="a column for each possible rating, the lowest first, with the number of people who gave it",
+    )
+    command.add_argument(
+        "--rater-column",
+        help="column that says who gave the score, of a table with one row per rater and painting: the score is the "
+        "mean",
+    )
     command.add_argument(
         "--score-range",
         type=float,
@@ -201,6 +230,7 @@ def _add_rad_options(command: Any) -> None:
 def _import(args: argparse.Namespace) -> None:
     from artquant_plugin.data.dataset import data_home
     from artquant_plugin.data.importers.importing import import_dataset
+    from artquant_plugin.data.importers.picture_names import read_match
 
     annotations = _annotations(args)
     if args.kind != "rad" and args.descriptions:
@@ -214,6 +244,7 @@ def _import(args: argparse.Namespace) -> None:
         out,
         allow_missing=args.allow_missing,
         allow_copies=args.allow_copies,
+        match=read_match(args.match),
         workers=args.workers,
     )
     for note in imported.notes:
@@ -247,7 +278,14 @@ def _annotations(args: argparse.Namespace) -> Any:
     return read_csv(
         args.annotations,
         AnnotationColumns(
-            args.image_column, args.score_column, args.split_column, args.category_column, args.comment_column
+            args.image_column,
+            args.score_column,
+            args.split_column,
+            args.category_column,
+            args.comment_column,
+            args.rater_column,
+            tuple(args.score_columns),
+            tuple(args.count_columns),
         ),
         name=args.name,
         score_range=tuple(args.score_range),
@@ -296,3 +334,21 @@ def _print_dataset(dataset: Any) -> None:
         values = (split.mean, split.median, deviation)
         cells = "".join(f"{'-' if value is None else format(value, '.3f'):>8}" for value in values)
         print(f"{name:<12}{split.n:>8,}{cells}  {left_out}")
+    if info.rater_agreement is not None:
+        _print_rater_agreement(info.rater_agreement)
+
+
+def _print_rater_agreement(agreements: Mapping[str, Any]) -> None:
+    print(
+        f"{'raters':<12}{'n':>8}{'ratings':>10}{'each':>7}  {'reliability':>13}{'ceiling':>15}{'one rater':>15}"
+        "  (PLCC SROCC)"
+    )
+    for name, found in agreements.items():
+        pairs = (
+            (found.plcc_reliability, found.srocc_reliability),
+            (found.plcc_ceiling, found.srocc_ceiling),
+            (found.one_rater_plcc, found.one_rater_srocc),
+        )
+        cells = "".join(f"{' '.join('-' if x is None else format(x, '.3f') for x in pair):>15}" for pair in pairs)
+        people = "-" if found.raters is None else f"{found.raters:,}"
+        print(f"{name:<12}{people:>8}{found.ratings:>10,}{found.ratings / found.paintings:>7.1f}{cells}")
