@@ -1,7 +1,7 @@
 """`artquant data`: make, import and show datasets."""
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,11 +66,17 @@ def _add_import(commands: Any) -> None:
         help="import a dataset from its authors' annotation files and a folder of images",
         description="Import a dataset: read the annotations, check every image, write the dataset form.",
     )
+    parser.add_argument(
+        "--list", action=_ListDatasets, help="show the datasets that have an importer: size, scale, license, origin"
+    )
     kinds = parser.add_subparsers(title="datasets", metavar="DATASET", required=True)
     described = {
         "apdd": ("APDDv2: folder with train.csv, valid.csv, test.csv and APDDv2-10023.csv", "APDDv2/csvfiles"),
         "baid": ("BAID: folder with train_set.csv, val_set.csv and test_set.csv", "BAID/dataset"),
         "vaps": ("VAPS: vaps_dataset.csv", "vaps_dataset.csv"),
+        "lapis": ("LAPIS: folder with annotation/ and imageset/", "LAPIS"),
+        "sidhu": ("Sidhu and others 2018: folder with the tables of beauty and liking, or one of them", "abstract"),
+        "ava": ("AVA: AVA.txt", "AVA.txt"),
         "csv": ("any table of image names and scores", "scores.csv"),
         "rad": ("RAD's label files as its authors publish them, scores and descriptions", "score.json texts.json"),
     }
@@ -136,7 +142,7 @@ def _add_import(commands: Any) -> None:
                 metavar="FILE",
                 help="label files of RAD; paintings of the same names get their descriptions",
             )
-        if kind in ("apdd", "vaps", "csv"):
+        if kind in ("apdd", "vaps", "sidhu", "ava", "csv"):
             command.add_argument(
                 "--seed",
                 action=Noted,
@@ -145,11 +151,36 @@ def _add_import(commands: Any) -> None:
                 help="seed of a split that has to be made (default: 0)",
             )
         command.set_defaults(run=_import, kind=kind)
+        if kind == "sidhu":
+            command.add_argument(
+                "--rating",
+                choices=("beauty", "liking"),
+                default="beauty",
+                help="which of the two ratings is the score (default: %(default)s)",
+            )
         if kind == "vaps":
             command.add_argument("--fold", type=whole_number, help="take this fold of 5 (0 to 4) as the test split")
         if kind == "csv":
             _add_table_options(command)
             add_idle_options(command, MADE_SPLIT)
+
+
+class _ListDatasets(argparse.Action):
+    """Prints the table of datasets and ends the command, as `--help` does."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, help: str | None = None) -> None:
+        super().__init__(option_strings, dest, nargs=0, help=help)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        from artquant_plugin.data.importers.known_datasets import KNOWN_DATASETS
+
+        rows = [("dataset", "size", "scale", "license", "annotations from")]
+        rows += [(known.name, known.size, known.scale, known.license, known.origin) for known in KNOWN_DATASETS]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        for row in rows:
+            print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        print("any other: artquant data import csv")
+        parser.exit()
 
 
 def _add_table_options(command: Any) -> None:
@@ -265,6 +296,18 @@ def _annotations(args: argparse.Namespace) -> Any:
         from artquant_plugin.data.importers.vaps import read_vaps
 
         return read_vaps(args.annotations, seed=args.seed, fold=args.fold)
+    if args.kind == "lapis":
+        from artquant_plugin.data.importers.lapis import read_lapis
+
+        return read_lapis(args.annotations)
+    if args.kind == "sidhu":
+        from artquant_plugin.data.importers.sidhu import read_sidhu
+
+        return read_sidhu(args.annotations, rating=args.rating, seed=args.seed)
+    if args.kind == "ava":
+        from artquant_plugin.data.importers.ava import read_ava
+
+        return read_ava(args.annotations, seed=args.seed)
     if args.kind == "rad":
         from artquant_plugin.data.importers.rad import read_rad
 

@@ -53,6 +53,8 @@ class Annotations:
         split_seed: the seed of such a split; None for a published one.
         folds: the cross-validation fold of each painting, by its id, from 0; None where there are no folds.
         ratings: the single ratings of each painting, by its id; None where there are scores alone.
+        match: how the authors' names are joined with their files, where these differ; what the user asks for comes
+            before it. None where they do not differ.
         official: whether the annotations are those that a dataset's authors publish, which the user cannot mend.
         notes: sentences for the user about what was noticed in the files.
     """
@@ -66,6 +68,7 @@ class Annotations:
     split_seed: int | None = None
     folds: Mapping[str, int] | None = None
     ratings: Mapping[str, PaintingRatings] | None = None
+    match: Match | None = None
     official: bool = False
     notes: tuple[str, ...] = field(default=())
 
@@ -138,7 +141,15 @@ def import_dataset(
     if is_in_data_home(out):
         check_task_name(out.absolute().name)
     with only_dataset_writer(out):
-        return _import(annotations, images, out, allow_missing, allow_copies or annotations.official, match, workers)
+        return _import(
+            annotations,
+            images,
+            out,
+            allow_missing,
+            allow_copies or annotations.official,
+            match or annotations.match,
+            workers,
+        )
 
 
 def _import(

@@ -47,11 +47,12 @@ class Match:
     files: Mapping[str, str] = field(default_factory=dict)
 
 
-def read_match(given: Sequence[str]) -> Match:
+def read_match(given: Sequence[str]) -> Match | None:
     """Read what the user passes as ``--match``.
 
     Args:
-        given: the word ``stem``, and paths of tables with the columns ``name`` and ``file``, in any order.
+        given: the word ``stem``, and paths of tables with the columns ``name`` and ``file``, in any order; None is
+            returned for nothing.
 
     Raises:
         ArtQuantError: a table cannot be read, has an empty cell, or names an annotation twice.
@@ -68,7 +69,7 @@ def read_match(given: Sequence[str]) -> Match:
                 raise ArtQuantError(
                     f"{row.place}: {name!r} is mapped to {files[name]!r} already; remove one of the two"
                 )
-    return Match(STEM in given, files)
+    return Match(STEM in given, files) if given else None
 
 
 def find_pictures(
