@@ -5,14 +5,11 @@ The language model is SmolLM2-135M-Instruct (Apache-2.0) with its own tokenizer 
 encoder in a form that LLaVA takes, so that vision tower and projector begin with random weights.
 """
 
-import csv
 import hashlib
 import importlib.util
-import re
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import yaml
 from transformers import (
@@ -125,13 +122,21 @@ def _processor(tokenizer: Any, image_size: int, patch_size: int) -> LlavaProcess
 
 
 def write_config(
-    path: Path, *, data: str, base: Path, output: Path, stages: list[dict[str, Any]], learning_rate: float = 1e-3
+    path: Path,
+    *,
+    data: str,
+    values: list[float],
+    base: Path,
+    output: Path,
+    stages: list[dict[str, Any]],
+    learning_rate: float = 1e-3,
 ) -> Path:
     """Write a configuration of `artquant train`: LoRA on the language model, vision tower and projector in full.
 
     Args:
         path: The YAML file to write.
-        data: The name of an imported dataset whose scores lie in [0, 10].
+        data: The name or folder of an imported dataset.
+        values: The scores that the five level words stand for, the best first; they reach the ends of the data's.
         base: The folder that training starts from.
         output: The folder of the trained checkpoint.
         stages: The stages as the configuration has them.
@@ -144,7 +149,7 @@ def write_config(
         "data": [data],
         "output": str(output),
         "model": {"pretrained": str(base)},
-        "levels": {"values": [10, 7.5, 5, 2.5, 0]},
+        "levels": {"values": values},
         "trained": {
             "language": {"method": "lora", "learning_rate": learning_rate / 3},
             "vision": {"method": "full"},
@@ -161,39 +166,3 @@ def write_config(
     }
     path.write_text(yaml.safe_dump(content, sort_keys=False))
     return path
-
-
-def rated_table(source: Path, table: Path, *, seed: int = 0) -> tuple[int, int]:
-    """Write a table of abstract paintings with the mean beauty that their raters gave, from 1 to 9, and a split.
-
-    Args:
-        source: A folder with `Abstract_All_Raters.csv` (a row per rater and painting) and `images/`, as published with
-            doi 10.1371/journal.pone.0200431. A picture's name begins with the number that the table calls it by.
-        table: The CSV file to write, with the columns image, score and split.
-        seed: Seed of the split; a fifth is for testing and a tenth for validation.
-
-    Returns:
-        The number of paintings in the table, and the number of those without a picture, which are left out.
-    """
-    ratings: dict[int, list[float]] = {}
-    with (source / "Abstract_All_Raters.csv").open(newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            if row["Beauty"].strip():
-                ratings.setdefault(_number(row["Painting"]), []).append(float(row["Beauty"]))
-    pictures = {_number(path.name): path.name for path in sorted((source / "images").iterdir())}
-    known = sorted(ratings.keys() & pictures.keys())
-    ranks = np.random.default_rng(seed).permutation(len(known)) / len(known)
-    with table.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(("image", "score", "split"))
-        for number, rank in zip(known, ranks, strict=True):
-            split = "test" if rank < 0.2 else "validation" if rank < 0.3 else "train"
-            writer.writerow((pictures[number], np.mean(ratings[number]), split))
-    return len(known), len(ratings) - len(known)
-
-
-def _number(name: str) -> int:
-    found = re.match(r"\d+", name)
-    if found is None:
-        raise ValueError(f"{name!r} begins with no number; name pictures as the table of ratings does")
-    return int(found.group())

@@ -21,9 +21,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from _real_model import build_real_model, language_model_file, rated_table, write_config
+from _real_model import build_real_model, language_model_file, write_config
 
-DATASETS = {"artquant_demo": "demo", "rated_abstract": "real paintings"}
+DATASETS = {"artquant_demo": "demo", "sidhu_beauty": "real paintings"}
 
 
 @dataclass
@@ -51,18 +51,17 @@ class Commands:
         program = str(Path(sys.executable).with_name(command[0]))
         environment = os.environ | {"ARTQUANT_DATA": str(self.folder / "data"), "HF_HUB_OFFLINE": "1"}
         started = time.perf_counter()
-        with (self.folder / "output.txt").open("w+b") as output:
+        printed, log = self.folder / "stdout.txt", self.folder / "stderr.txt"
+        with printed.open("wb") as output, log.open("wb") as errors:
             process = subprocess.Popen(
-                [program, *command[1:]], cwd=self.folder, env=environment, stdout=output, stderr=subprocess.STDOUT
+                [program, *command[1:]], cwd=self.folder, env=environment, stdout=output, stderr=errors
             )
             _, status, usage = os.wait4(process.pid, 0)
-            output.seek(0)
-            said = output.read().decode(errors="replace")
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
-            sys.exit(f"{' '.join(command)} ended with {process.returncode}:\n{said}")
+            sys.exit(f"{' '.join(command)} ended with {process.returncode}:\n{log.read_text(errors='replace')}")
         self.rows.append((what, time.perf_counter() - started, usage.ru_maxrss / 2**20))
-        return said
+        return printed.read_text(errors="replace")
 
 
 def main() -> None:
@@ -95,7 +94,7 @@ def _on_demo(commands: Commands, paintings: int, epochs: int, seed: int) -> list
     started = time.perf_counter()
     build_real_model(commands.folder / "base", seed=seed)
     commands.rows.append(("build the model (in this process)", time.perf_counter() - started, float("nan")))
-    counts = ("--train", str(paintings), "--validation", "40", "--test", "100")
+    counts = ("--train", str(paintings), "--validation", "40", "--test", "40")
     commands.run("artquant data demo", "artquant", "data", "demo", "--seed", str(seed), *counts)
     stages: list[dict[str, Any]] = [
         {"name": "mat", "samples": ["describe", "score"], "epochs": epochs},
@@ -104,6 +103,7 @@ def _on_demo(commands: Commands, paintings: int, epochs: int, seed: int) -> list
     config = write_config(
         commands.folder / "demo.yaml",
         data="artquant_demo",
+        values=[10, 7.5, 5, 2.5, 0],
         base=commands.folder / "base",
         output=commands.folder / "trained-demo",
         stages=stages,
@@ -113,39 +113,37 @@ def _on_demo(commands: Commands, paintings: int, epochs: int, seed: int) -> list
 
 def _on_rated(commands: Commands, source: Path, epochs: int, seed: int) -> list[dict[str, Any]]:
     """Train on from the demo's checkpoint with the real paintings, which have no descriptions."""
-    table = commands.folder / "rated.csv"
-    rated_table(source, table, seed=seed)
-    form = ("--name", "rated_abstract", "--score-range", "0", "10", "--split-column", "split")
-    where = ("--annotations", str(table), "--images", str(source / "images"))
-    commands.run("artquant data import csv", "artquant", "data", "import", "csv", *where, *form)
+    where = ("--annotations", str(source), "--images", str(source / "images"), "--allow-missing")
+    commands.run("artquant data import sidhu", "artquant", "data", "import", "sidhu", *where, "--seed", str(seed))
     config = write_config(
         commands.folder / "rated.yaml",
-        data="rated_abstract",
+        data="sidhu_beauty",
+        values=[9, 7, 5, 3, 1],
         base=commands.folder / "trained-demo",
         output=commands.folder / "trained-rated",
         stages=[{"name": "sot", "samples": ["score"], "epochs": 2 * epochs}],
         learning_rate=5e-4,
     )
-    return _train_and_evaluate(commands, config, "rated_abstract", "trained-rated", seed)
+    return _train_and_evaluate(commands, config, "sidhu_beauty", "trained-rated", seed)
 
 
 def _train_and_evaluate(
     commands: Commands, config: Path, dataset: str, checkpoint: str, seed: int
 ) -> list[dict[str, Any]]:
-    """Train, score and evaluate on the test split, and describe the validation split; the figures of the dataset."""
+    """Train, score, describe and evaluate the test split; the figures of the dataset."""
     what = DATASETS[dataset]
     commands.run(f"artquant train, {what}", "artquant", "train", str(config), "--overwrite", "--set", f"seed={seed}")
     data = str(commands.folder / "data" / dataset)
     score = ("artquant", "score", data, "--model", checkpoint, "--out", f"{checkpoint}.csv", "--overwrite")
     commands.run(f"artquant score, {what}", *score)
-    describe = ("artquant", "describe", data, "--split", "validation", "--model", checkpoint, "--max-new-tokens", "60")
+    describe = ("artquant", "describe", data, "--model", checkpoint, "--max-new-tokens", "60")
     commands.run(f"artquant describe, {what}", *describe, "--out", f"{checkpoint}.jsonl", "--overwrite")
     evaluate = ("lmms-eval", "--model", "artquant", "--model_args", f"pretrained={checkpoint}", "--tasks", dataset)
     output = ("--log_samples", "--output_path", f"results/{dataset}")
     commands.run(f"lmms-eval, {what}", *evaluate, "--batch_size", "16", *output)
     table = commands.run(f"artquant results, {what}", "artquant", "results", f"results/{dataset}", "--format", "json")
     mass = json.loads((commands.folder / checkpoint / "training.json").read_text())["level_mass"]
-    return [row | {"data": what, "mass": mass} for row in json.loads(table[table.index("[") :])]
+    return [row | {"data": what, "mass": mass} for row in json.loads(table)["rows"]]
 
 
 def _print(rows: list[tuple[str, float, float]], figures: list[dict[str, Any]]) -> None:

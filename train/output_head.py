@@ -19,7 +19,7 @@ def head_obstacle(model: Any, ids: Sequence[int]) -> str | None:
 
     Args:
         model: The model, in a peft wrapper or without one.
-        ids: Indices of the rows.
+        ids: Indices of the rows, which are token ids of the level words.
     """
     head = core(model).get_output_embeddings()
     config = _adapter_config(model)
@@ -64,7 +64,7 @@ def add_to_rows(model: Any, ids: Sequence[int], vector: Tensor) -> Callable[[], 
 
     Args:
         model: The model, in a peft wrapper or without one, which is changed in place.
-        ids: Indices of the rows.
+        ids: Indices of the rows, which are token ids of the level words.
         vector: What is added to each of them, shape (hidden,).
 
     Returns:

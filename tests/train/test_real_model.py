@@ -21,6 +21,7 @@ from tests.paths import shared
 from tests.real_model import real_model
 
 pytestmark = [pytest.mark.slow(seconds=150), pytest.mark.xdist_group("real_model")]
+VALUES = [10, 7.5, 5, 2.5, 0]
 STAGES = [
     {"name": "mat", "samples": ["describe", "score"], "epochs": 1},
     {"name": "sot", "samples": ["score"], "epochs": 1},
@@ -37,7 +38,12 @@ def folder(tmp_path_factory) -> Path:
     counts = ("--train", "16", "--validation", "10", "--test", "10")
     assert main(("data", "demo", "--out", str(demo), *counts, "--workers", "1")) == 0
     config = built.write_config(
-        folder / "demo.yaml", data=str(demo), base=folder / "base", output=folder / "trained", stages=STAGES
+        folder / "demo.yaml",
+        data=str(demo),
+        values=VALUES,
+        base=folder / "base",
+        output=folder / "trained",
+        stages=STAGES,
     )
     assert main(("train", str(config), "--set", "train.report_to=none")) == 0
     return folder
@@ -66,7 +72,7 @@ def test_scores_are_those_of_transformers_and_peft_and_the_levels_have_the_proba
             chances = plain(**inputs).logits[0, -1].softmax(dim=-1)[words]
         assert result.level_mass == pytest.approx(chances.sum().item(), abs=1e-4)
         assert result.level_mass >= 0.9
-        expected = (chances / chances.sum()) @ torch.tensor([10, 7.5, 5, 2.5, 0])
+        expected = (chances / chances.sum()) @ torch.tensor(VALUES)
         assert result.score == pytest.approx(expected.item(), abs=1e-4)
 
 
@@ -90,24 +96,21 @@ def test_it_describes_and_lmms_eval_gives_the_correlation_of_its_scores(folder, 
 
 
 def test_training_goes_on_with_real_paintings_that_people_rated(folder, monkeypatch):
-    """239 abstract paintings with the ratings of 49 people; a few of them train one step."""
+    """Abstract paintings with the ratings of 49 people, which train one step from the adapter of the demo."""
     source = shared("data/sidhu2018/abstract")
-    built, table = real_model(), folder / "rated.csv"
-    assert built.rated_table(source, table) == (239, 1)  # the table has a painting without a picture
-    lines = table.read_text().splitlines()
-    table.write_text("\n".join([lines[0], *lines[1:41]]) + "\n")
     monkeypatch.setenv("ARTQUANT_DATA", str(folder / "data"))
-    form = ("--name", "rated_abstract", "--score-range", "0", "10", "--split-column", "split")
-    where = ("--annotations", str(table), "--images", str(source / "images"), "--workers", "1")
-    assert main(("data", "import", "csv", *where, *form)) == 0
-    config = built.write_config(
+    where = ("--annotations", str(source), "--images", str(source / "images"), "--allow-missing", "--workers", "1")
+    assert main(("data", "import", "sidhu", *where)) == 0
+    config = real_model().write_config(
         folder / "rated.yaml",
-        data="rated_abstract",
+        data="sidhu_beauty",
+        values=[9, 7, 5, 3, 1],
         base=folder / "trained",
         output=folder / "trained-rated",
         stages=[{"name": "sot", "samples": ["score"], "epochs": 1}],
         learning_rate=5e-4,
     )
-    assert main(("train", str(config), "--set", "train.report_to=none", "--set", "train.max_steps=1")) == 0
+    options = ("train.report_to=none", "train.max_steps=1", "data=[{name: sidhu_beauty, weight: 0.1}]")
+    assert main(("train", str(config), *(word for option in options for word in ("--set", option)))) == 0
     record = json.loads((folder / "trained-rated" / "training.json").read_text())
     assert record["level_mass"]["after"] >= 0.9
