@@ -114,18 +114,19 @@ def raise_after_training(trainer: Any) -> MassChange:
         return MassChange(None, None, "the weights are spread over processes; load the saved checkpoint and raise it")
     if not wanted or samples is None:
         return MassChange(None, None, "loss.level_mass is 0, or there is no train_dataset")
-    if isinstance(samples, MixedSamples):
-        of_kind = {
-            kind: MixedSamples([([sample for sample in samples.samples if sample.kind == kind], 1.0)], seed=0)
-            for kind in ("score", "describe")
-        }
-    else:
-        of_kind = {"score": _FirstItems(), "describe": _FirstItems()}
-        for item in itertools.islice(samples, SCORES + DESCRIPTIONS):
-            of_kind[item["sample"].kind].append(item)
+    scores, descriptions = _samples_of(samples, "score"), _samples_of(samples, "describe")
     model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
-    descriptions = of_kind["describe"] if len(of_kind["describe"]) else None
-    return raise_level_mass(model, trainer.prompter, of_kind["score"], descriptions, wanted=wanted)
+    return raise_level_mass(
+        model, trainer.prompter, scores, descriptions if len(descriptions) else None, wanted=wanted
+    )
+
+
+def _samples_of(samples: Any, kind: str) -> Samples:
+    """The samples of one kind; of a stream, those among the first that it gives."""
+    if isinstance(samples, MixedSamples):
+        return MixedSamples([([sample for sample in samples.samples if sample.kind == kind], 1.0)], seed=0)
+    first = itertools.islice(samples, SCORES + DESCRIPTIONS)
+    return _FirstItems(item for item in first if item["sample"].kind == kind)
 
 
 class _FirstItems(list[dict[str, Any]]):
