@@ -128,7 +128,8 @@ def _add_matrix(model: Any, ids: Sequence[int], vector: Tensor) -> None:
     model.base_model.peft_config[adapter] = config  # in whose place peft put that of the new matrix alone
     head = core(model).get_output_embeddings()
     with torch.no_grad():
-        matrices = head.lora_A[adapter].weight, head.lora_B[adapter].weight
+        # float32, as all weights of an adapter are saved, also beside a head in bfloat16.
+        matrices = head.lora_A[adapter].float().weight, head.lora_B[adapter].float().weight
         matrices[0].copy_(vector[None])
         matrices[1].zero_()[list(ids)] = 1.0
     for parameter in model.parameters():
