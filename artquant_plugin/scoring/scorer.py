@@ -19,7 +19,7 @@ from artquant_plugin.backbones.interface import (
 )
 from artquant_plugin.backbones.prefix import SharedPrefix, shared_prefix
 from artquant_plugin.checkpoint import OWN, Checkpoint, ScoringSpec, load_checkpoint
-from artquant_plugin.common.device import check_compile, default_device
+from artquant_plugin.common.device import check_compile, default_device, start_threads
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.text import one_line
 from artquant_plugin.data.images import ImageSource, source_name
@@ -158,6 +158,7 @@ class ArtQuantScorer:
         BatchSize(batch_size, device=device)  # a wrong size is an error before minutes of loading
         if compile:
             check_compile(device)
+        start_threads(device)
         checkpoint = load_checkpoint(
             pretrained,
             scoring=scoring,
