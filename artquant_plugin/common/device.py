@@ -75,10 +75,10 @@ def cpu_computes_bfloat16() -> bool:
 
 @contextmanager
 def subnormals_as_zero(device: torch.device) -> Iterator[None]:
-    """Have a CPU take numbers below 1.2e-38 as zero in the block, in this thread and in threads that torch starts there.
+    """Have a CPU take numbers below 1.2e-38 as zero in this thread, and in threads that torch starts in the block.
 
-    A CPU computes slowly with such numbers. The decays of linear attention are full of them, so that a Qwen3.5 of random
-    weights takes 1.5 times as long with them; no score depends on them.
+    A CPU computes slowly with such numbers. The decays of linear attention are full of them, so that a Qwen3.5 of
+    random weights takes 1.5 times as long with them; no score depends on them.
 
     Args:
         device: the device that computes in the block. For another one than a CPU, nothing is done.

@@ -140,7 +140,8 @@ class ArtQuantScorer:
                 scoring file, a folder with one, or a ready spec; None for the checkpoint's own scoring file, or the
                 preset of a well-known Hub id.
             base: folder or Hub id of an adapter's base model; None for the one that the adapter names.
-            dtype: ``auto`` (the checkpoint's own), ``float32``, ``bfloat16`` or ``float16``.
+            dtype: ``auto``, ``float32``, ``bfloat16`` or ``float16``. ``auto`` is the checkpoint's own type; on a CPU,
+                it is float32 where that is float16, or bfloat16 that the CPU has no instructions for.
             device: torch's name of a device, such as ``cuda:1`` or ``cpu``; None for a GPU where there is one.
             attn: attention implementation, as `artquant_plugin.checkpoint.load_checkpoint` takes it.
             batch_size: images per forward pass, ``auto`` or ``auto:N``, as for the class.
