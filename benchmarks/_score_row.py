@@ -13,6 +13,7 @@ from _models import SHAPES, arithmetic, random_checkpoint
 from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 
+from artquant_plugin.common.device import start_threads
 from artquant_plugin.scoring.scorer import ArtQuantScorer
 from artquant_plugin.scoring.timings import Timings
 
@@ -30,6 +31,7 @@ def main() -> None:
     parser.add_argument("--attributes", type=int, default=0)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
+    start_threads(args.device)
     device, dtype = torch.device(args.device), getattr(torch, args.dtype)
     checkpoint = random_checkpoint(args.shape, device=args.device, dtype=dtype)
     scorer = ArtQuantScorer(checkpoint, batch_size=args.batch_size, workers=args.workers)

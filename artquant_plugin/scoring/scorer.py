@@ -19,7 +19,7 @@ from artquant_plugin.backbones.interface import (
 )
 from artquant_plugin.backbones.prefix import FurtherQuestions, SharedPrefix, find_shared_keys, shared_prefix
 from artquant_plugin.checkpoint import OWN, Checkpoint, ScoringSpec, load_checkpoint
-from artquant_plugin.common.device import check_compile, default_device
+from artquant_plugin.common.device import check_compile, default_device, start_threads
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.text import one_line
 from artquant_plugin.data.images import ImageSource, source_name
@@ -145,7 +145,8 @@ class ArtQuantScorer:
                 scoring file, a folder with one, or a ready spec; None for the checkpoint's own scoring file, or the
                 preset of a well-known Hub id.
             base: folder or Hub id of an adapter's base model; None for the one that the adapter names.
-            dtype: ``auto`` (the checkpoint's own), ``float32``, ``bfloat16`` or ``float16``.
+            dtype: ``auto``, ``float32``, ``bfloat16`` or ``float16``. ``auto`` is the checkpoint's own type; on a CPU,
+                it is float32 where that is float16, or bfloat16 that the CPU has no instructions for.
             device: torch's name of a device, such as ``cuda:1`` or ``cpu``; None for a GPU where there is one.
             attn: attention implementation, as `artquant_plugin.checkpoint.load_checkpoint` takes it.
             batch_size: images per forward pass, ``auto`` or ``auto:N``, as for the class.
@@ -163,6 +164,7 @@ class ArtQuantScorer:
         BatchSize(batch_size, device=device)  # a wrong size is an error before minutes of loading
         if compile:
             check_compile(device)
+        start_threads(device)
         checkpoint = load_checkpoint(
             pretrained,
             scoring=scoring,
