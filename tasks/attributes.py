@@ -17,10 +17,9 @@ from artquant_plugin.data.find import find_dataset
 from artquant_plugin.data.paintings import Painting
 from artquant_plugin.data.task_names import TEST_SPLIT
 from artquant_plugin.prompting.attributes import in_a_sentence
-from artquant_plugin.replies import REASONS
 from artquant_plugin.tasks import scoring
 from artquant_plugin.tasks.documents import Columns, Document, Documents, manifest
-from artquant_plugin.tasks.scoring import count, doc_to_target, doc_to_visual, failed, missing, scored
+from artquant_plugin.tasks.scoring import doc_to_target, doc_to_visual, failed, missing, scored
 
 __all__ = ["doc_to_target", "doc_to_visual"]  # the YAMLs name them here, with the rest
 
@@ -108,9 +107,9 @@ def process_results(doc: Document, results: Sequence[str | None]) -> dict[str, A
     found = scoring.process_results(doc, results)
     record = {**found["scored"], "attribute": doc["attribute"], "gaps": doc["gaps"]}
     asked = [doc["attribute"], doc["id"], record["prediction"], doc["score"], doc["gaps"]]
-    kept = ("n", "failed", *(f"n_{reason}" for reason in REASONS), "missing")
     of_attribute = {f"{kind}_{key(name)}": asked for name in doc["attributes"] for kind in _KINDS}
-    return {**{name: found[name] for name in kept}, "scored": record, "srocc": asked, "plcc": asked, **of_attribute}
+    kept = {"failed": found["failed"], "missing": found["missing"]}
+    return {**kept, "scored": record, "srocc": asked, "plcc": asked, **of_attribute}
 
 
 def key(name: str) -> str:
@@ -134,18 +133,21 @@ def metrics(attributes: Sequence[str]) -> list[dict[str, Any]]:
 
     Returns:
         ``srocc`` and ``plcc``, the means over the attributes; for each of these ``srocc_NAME``, ``plcc_NAME``, and the
-        numbers of paintings that were asked about, that have no prediction and that have no human score, ``n_NAME``,
-        ``failed_NAME`` and ``gaps_NAME``; and the counts over all of them, as other tasks have them.
+        numbers of paintings that have no prediction and that have no human score, ``failed_NAME`` and ``gaps_NAME``;
+        and the counts over all of them, as other tasks have them.
     """
     listed = [_metric(kind, _mean(kind), higher=True) for kind in ("srocc", "plcc")]
     for name in attributes:
         listed += [
-            _metric(f"{kind}_{key(name)}", make(name), higher=kind in ("srocc", "plcc", "n"))
+            _metric(f"{kind}_{key(name)}", make(name), higher=kind in ("srocc", "plcc"))
             for kind, make in _KINDS.items()
         ]
-    listed += [_metric("n", count, higher=True), _metric("scored", scored, higher=True)]
-    listed += [_metric(name, failed, higher=False) for name in ("failed", *(f"n_{reason}" for reason in REASONS))]
-    return [*listed, _metric("missing", missing, higher=False)]
+    return [
+        *listed,
+        _metric("scored", scored, higher=True),
+        _metric("failed", failed, higher=False),
+        _metric("missing", missing, higher=False),
+    ]
 
 
 def _metric(name: str, aggregation: Callable[..., float], *, higher: bool) -> dict[str, Any]:
@@ -183,7 +185,6 @@ def _mean(kind: str) -> Callable[[Sequence[Asked]], float]:
 _KINDS: dict[str, Callable[[str], Callable[[Sequence[Asked]], float]]] = {
     "srocc": _correlation("srocc"),
     "plcc": _correlation("plcc"),
-    "n": lambda attribute: lambda records: len(_of(records, attribute)),
     "failed": lambda attribute: lambda records: sum(record[2] is None for record in _of(records, attribute)),
     "gaps": lambda attribute: lambda records: max((record[4] for record in _of(records, attribute)), default=0),
 }

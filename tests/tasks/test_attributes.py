@@ -98,9 +98,9 @@ def test_replies_are_read_as_scores_are_and_figures_follow_by_hand(home):
     # Mood: p0 has no score; people 3, 5, 1, model 4, 2, 9: ranks 2, 3, 1 and 2, 1, 3, so the order is the reverse.
     assert value["srocc_mood"] == pytest.approx(-1)
     assert value["srocc"] == pytest.approx((0.8 - 1) / 2)
-    assert (value["n"], value["scored"], value["failed"]) == (8, 7, 1)
-    assert (value["n_mood"], value["failed_mood"], value["gaps_mood"]) == (4, 1, 1)
-    assert (value["n_color"], value["failed_color"], value["gaps_color"]) == (4, 0, 1)
+    assert (value["scored"], value["failed"]) == (7, 1)
+    assert (value["failed_mood"], value["gaps_mood"]) == (1, 1)
+    assert (value["failed_color"], value["gaps_color"]) == (0, 1)
 
 
 def test_a_dataset_without_attributes_is_one_line_and_has_no_such_task(home):
