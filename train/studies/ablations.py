@@ -93,8 +93,8 @@ def hierarchy_rows(grid: Grid, dataset: StudyDataset) -> tuple[list[AblationRow]
         reference = AblationRow("scores alone", _scores_in_all_stages(grid, dataset))
     levels = [
         AblationRow("perception", _levels_variant(1)),
-        AblationRow("+ cognition", _levels_variant(2)),
-        AblationRow("++ emotion", BASE),
+        AblationRow("perception + cognition", _levels_variant(2)),
+        AblationRow("all three levels", BASE),
     ]
     return [reference, *levels], 0
 
