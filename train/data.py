@@ -23,6 +23,7 @@ from artquant_plugin.train.config import TrainConfig
 from artquant_plugin.train.sections import DataSection, LevelsSection, SampleKind
 
 KINDS: tuple[SampleKind, ...] = get_args(SampleKind)
+OF_RATINGS = "rating_sd"  # value of `levels.deviation` for the standard deviation of each painting's ratings
 COMMENT = "comment"  # value of `RunSections.descriptions` for a rater's words
 WINDOW = 32  # batches over which answers are sorted by length
 
@@ -148,21 +149,40 @@ def folder_score_samples(dataset: Dataset, paintings: Sequence[Painting], levels
     Args:
         dataset: The dataset that the paintings are of.
         paintings: Paintings of the dataset, one sample for each.
-        levels: The levels, and how a score becomes a soft label; `deviation` may name an attribute of the paintings.
+        levels: The levels, and how a score becomes a soft label; `deviation` may name an attribute of the paintings,
+            or ``rating_sd``, the standard deviation of each painting's ratings.
 
     Raises:
-        ArtQuantError: A score is outside the levels' range, or a painting lacks the attribute.
+        ArtQuantError: A score is outside the levels' range, or a painting lacks the attribute or the ratings.
     """
     return score_samples(
         [painting.id for painting in paintings],
         [dataset.image_path(painting) for painting in paintings],
         [painting.score for painting in paintings],
         levels,
-        deviation_of=lambda number, name: (paintings[number].attributes or {}).get(name),
-        missing=lambda number: (
-            f"painting {paintings[number].id!r} has no attribute {levels.deviation!r}; set levels.deviation to a "
-            "number or to an attribute that all paintings have"
-        ),
+        deviation_of=lambda number, name: _deviation(paintings[number], name),
+        missing=lambda number: _no_deviation(paintings[number], levels),
+    )
+
+
+def _deviation(painting: Painting, name: str) -> float | None:
+    return painting.rating_sd if name == OF_RATINGS else (painting.attributes or {}).get(name)
+
+
+def _no_deviation(painting: Painting, levels: LevelsSection) -> str:
+    if levels.deviation != OF_RATINGS:
+        return (
+            f"painting {painting.id!r} has no attribute {levels.deviation!r}; set levels.deviation to a number or to "
+            f"an attribute that all paintings have, or to {OF_RATINGS} where the dataset was imported with its raters"
+        )
+    if painting.raters is None:
+        return (
+            f"painting {painting.id!r} has a score but no ratings of single people, so no {OF_RATINGS}; import them "
+            "with --rater-column, --score-columns or --count-columns, or set levels.deviation to a number"
+        )
+    return (
+        f"painting {painting.id!r} has one rating alone, which has no standard deviation; set levels.deviation to a "
+        "number, or leave paintings with one rating out"
     )
 
 

@@ -144,7 +144,8 @@ class LevelsSection(Section):
         sigma: Width of ``sbde``, above 0, in the unit of the values. None for the method's own; an error with another
             method.
         deviation: For ``gaussian`` alone, which needs it: the raters' standard deviation in the unit of the values, or
-            the name of the attribute that holds each painting's own.
+            the name of the attribute that holds each painting's own, or ``rating_sd`` for that of its ratings, where
+            the dataset was imported with them.
     """
 
     names: tuple[str, ...] = LEVEL_NAMES

@@ -1,6 +1,7 @@
 """`artquant data`: make, import and show datasets."""
 
 import argparse
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,11 +66,17 @@ def _add_import(commands: Any) -> None:
         help="import a dataset from its authors' annotation files and a folder of images",
         description="Import a dataset: read the annotations, check every image, write the dataset form.",
     )
+    parser.add_argument(
+        "--list", action=_ListDatasets, help="show the datasets that have an importer: size, scale, license, origin"
+    )
     kinds = parser.add_subparsers(title="datasets", metavar="DATASET", required=True)
     described = {
         "apdd": ("APDDv2: folder with train.csv, valid.csv, test.csv and APDDv2-10023.csv", "APDDv2/csvfiles"),
         "baid": ("BAID: folder with train_set.csv, val_set.csv and test_set.csv", "BAID/dataset"),
         "vaps": ("VAPS: vaps_dataset.csv", "vaps_dataset.csv"),
+        "lapis": ("LAPIS: folder with annotation/ and imageset/", "LAPIS"),
+        "sidhu": ("Sidhu and others 2018: folder with the tables of beauty and liking, or one of them", "abstract"),
+        "ava": ("AVA: AVA.txt", "AVA.txt"),
         "csv": ("any table of image names and scores", "scores.csv"),
         "rad": ("RAD's label files as its authors publish them, scores and descriptions", "score.json texts.json"),
     }
@@ -118,6 +125,14 @@ def _add_import(commands: Any) -> None:
             help="import although a picture stands under several names in two splits, or with two scores: it stays "
             "only in the strictest split, test before validation before train; the numbers are kept and shown",
         )
+        command.add_argument(
+            "--match",
+            nargs="+",
+            default=[],
+            metavar="stem|FILE",
+            help="join names with files that differ in more than spelling: 'stem' where only case, ending and leading "
+            "zeros differ, a table with the columns name and file for the others; import-report.csv lists them",
+        )
         command.add_argument("--workers", type=positive, help="processes that open images (default: one per core)")
         if kind != "rad":
             command.add_argument(
@@ -127,7 +142,7 @@ def _add_import(commands: Any) -> None:
                 metavar="FILE",
                 help="label files of RAD; paintings of the same names get their descriptions",
             )
-        if kind in ("apdd", "vaps", "csv"):
+        if kind in ("apdd", "vaps", "sidhu", "ava", "csv"):
             command.add_argument(
                 "--seed",
                 action=Noted,
@@ -136,6 +151,13 @@ def _add_import(commands: Any) -> None:
                 help="seed of a split that has to be made (default: 0)",
             )
         command.set_defaults(run=_import, kind=kind)
+        if kind == "sidhu":
+            command.add_argument(
+                "--rating",
+                choices=("beauty", "liking"),
+                default="beauty",
+                help="which of the two ratings is the score (default: %(default)s)",
+            )
         if kind == "vaps":
             command.add_argument("--fold", type=whole_number, help="take this fold of 5 (0 to 4) as the test split")
         if kind == "csv":
@@ -143,10 +165,48 @@ def _add_import(commands: Any) -> None:
             add_idle_options(command, MADE_SPLIT)
 
 
+class _ListDatasets(argparse.Action):
+    """Prints the table of datasets and ends the command, as `--help` does."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, help: str | None = None) -> None:
+        super().__init__(option_strings, dest, nargs=0, help=help)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        from artquant_plugin.data.importers.known_datasets import KNOWN_DATASETS
+
+        rows = [("dataset", "size", "scale", "license", "annotations from")]
+        rows += [(known.name, known.size, known.scale, known.license, known.origin) for known in KNOWN_DATASETS]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        for row in rows:
+            print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        print("any other: artquant data import csv")
+        parser.exit()
+
+
 def _add_table_options(command: Any) -> None:
     command.add_argument("--name", required=True, help="name of the dataset, and of its task in lmms-eval")
     command.add_argument("--image-column", default="image", help="column of the images' names (default: %(default)s)")
-    command.add_argument("--score-column", default="score", help="column of the human scores (default: %(default)s)")
+    scores = command.add_mutually_exclusive_group()
+    scores.add_argument("--score-column", default="score", help="column of the human scores (default: %(default)s)")
+    scores.add_argument(
+        "--score-columns",
+        nargs="+",
+        default=[],
+        metavar="COLUMN",
+        help="a column for each rater, empty where that rater gave no score: the score is their mean",
+    )
+    scores.add_argument(
+        "--count-columns",
+        nargs="+",
+        default=[],
+        metavar="COLUMN",
+        help="a column for each possible rating, the lowest first, with the number of people who gave it",
+    )
+    command.add_argument(
+        "--rater-column",
+        help="column that says who gave the score, of a table with one row per rater and painting: the score is the "
+        "mean",
+    )
     command.add_argument(
         "--score-range",
         type=float,
@@ -201,6 +261,7 @@ def _add_rad_options(command: Any) -> None:
 def _import(args: argparse.Namespace) -> None:
     from artquant_plugin.data.dataset import data_home
     from artquant_plugin.data.importers.importing import import_dataset
+    from artquant_plugin.data.importers.picture_names import read_match
 
     annotations = _annotations(args)
     if args.kind != "rad" and args.descriptions:
@@ -214,6 +275,7 @@ def _import(args: argparse.Namespace) -> None:
         out,
         allow_missing=args.allow_missing,
         allow_copies=args.allow_copies,
+        match=read_match(args.match),
         workers=args.workers,
     )
     for note in imported.notes:
@@ -234,6 +296,18 @@ def _annotations(args: argparse.Namespace) -> Any:
         from artquant_plugin.data.importers.vaps import read_vaps
 
         return read_vaps(args.annotations, seed=args.seed, fold=args.fold)
+    if args.kind == "lapis":
+        from artquant_plugin.data.importers.lapis import read_lapis
+
+        return read_lapis(args.annotations)
+    if args.kind == "sidhu":
+        from artquant_plugin.data.importers.sidhu import read_sidhu
+
+        return read_sidhu(args.annotations, rating=args.rating, seed=args.seed)
+    if args.kind == "ava":
+        from artquant_plugin.data.importers.ava import read_ava
+
+        return read_ava(args.annotations, seed=args.seed)
     if args.kind == "rad":
         from artquant_plugin.data.importers.rad import read_rad
 
@@ -247,7 +321,14 @@ def _annotations(args: argparse.Namespace) -> Any:
     return read_csv(
         args.annotations,
         AnnotationColumns(
-            args.image_column, args.score_column, args.split_column, args.category_column, args.comment_column
+            args.image_column,
+            args.score_column,
+            args.split_column,
+            args.category_column,
+            args.comment_column,
+            args.rater_column,
+            tuple(args.score_columns),
+            tuple(args.count_columns),
         ),
         name=args.name,
         score_range=tuple(args.score_range),
@@ -296,3 +377,21 @@ def _print_dataset(dataset: Any) -> None:
         values = (split.mean, split.median, deviation)
         cells = "".join(f"{'-' if value is None else format(value, '.3f'):>8}" for value in values)
         print(f"{name:<12}{split.n:>8,}{cells}  {left_out}")
+    if info.rater_agreement is not None:
+        _print_rater_agreement(info.rater_agreement)
+
+
+def _print_rater_agreement(agreements: Mapping[str, Any]) -> None:
+    print(
+        f"{'raters':<12}{'n':>8}{'ratings':>10}{'each':>7}  {'reliability':>13}{'ceiling':>15}{'one rater':>15}"
+        "  (PLCC SROCC)"
+    )
+    for name, found in agreements.items():
+        pairs = (
+            (found.plcc_reliability, found.srocc_reliability),
+            (found.plcc_ceiling, found.srocc_ceiling),
+            (found.one_rater_plcc, found.one_rater_srocc),
+        )
+        cells = "".join(f"{' '.join('-' if x is None else format(x, '.3f') for x in pair):>15}" for pair in pairs)
+        people = "-" if found.raters is None else f"{found.raters:,}"
+        print(f"{name:<12}{people:>8}{found.ratings:>10,}{found.ratings / found.paintings:>7.1f}{cells}")

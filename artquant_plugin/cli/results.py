@@ -105,6 +105,8 @@ def _of_tasks(runs: "list[TaskRun]", tasks: Sequence[str]) -> "list[TaskRun]":
 
 def _notes(runs: "Sequence[TaskRun]", rows: "Sequence[ResultRow]") -> list[str]:
     """What a reader of the table has to know about single runs."""
+    from artquant_plugin.report.boards import imported_dataset
+    from artquant_plugin.report.human_ceiling import ceiling_note
     from artquant_plugin.report.run_details import dataset_of
     from artquant_plugin.report.training_data import seen_in_training
 
@@ -118,6 +120,10 @@ def _notes(runs: "Sequence[TaskRun]", rows: "Sequence[ResultRow]") -> list[str]:
             notes.append(f"{name}: {seen}")
         if found.older:
             notes.append(f"{name}: {found.older} older runs passed over, {found.date} shown")
+    for name in dict.fromkeys(dataset_of(found)[0] for found in runs):
+        dataset = imported_dataset(name)
+        note = ceiling_note(name, None if dataset is None else dataset.info)
+        notes.append(f"{name}: {note[0].lower()}{note[1:-1]}")
     return notes
 
 

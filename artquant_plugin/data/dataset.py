@@ -33,10 +33,13 @@ from artquant_plugin.common.run_record import only_writer
 from artquant_plugin.common.text import one_line
 from artquant_plugin.data.images import resolve_inside
 from artquant_plugin.data.paintings import Painting, plain_name, read_paintings, row_files
+from artquant_plugin.data.rater_agreement import RaterAgreement, agreement_by_split
+from artquant_plugin.data.ratings import RATINGS_FILE, PaintingRatings
 from artquant_plugin.prompting.levels import LEVEL_VALUES
 
 FORM_VERSION = 1
 INFO_FILE, FOLDS_FILE = "dataset.json", "folds.json"
+RATERS = ("rating_sd", "raters")  # fields of a painting that rows have where the dataset knows its raters
 PLAIN_NAME = re.compile(r"\w[\w.-]*")  # of a dataset: it becomes a folder's name under $ARTQUANT_DATA
 DEMO = "artquant_demo"  # name of the dataset that `artquant data demo` paints
 NEW = ".new"  # ends the name of a file that takes the place of an older one once dataset.json describes it
@@ -83,8 +86,11 @@ class DatasetInfo:
         split_method: how a split was made that its authors do not publish; None for a published one.
         split_seed: the seed of such a split; None for a published one.
         folds: number of cross-validation folds in folds.json; None where there are none.
-        files: SHA-256 of each split's ``.jsonl`` file and of folds.json, by their names; empty where rows are Parquet.
+        files: SHA-256 of each split's ``.jsonl`` file, of folds.json and of ratings.jsonl, by their names; empty where
+            rows are Parquet.
         form_version: version of this form; another release may write another.
+        rater_agreement: how well the raters agree on each split and on ``all`` paintings; None where the dataset holds
+            no single ratings.
     """
 
     name: str
@@ -99,6 +105,7 @@ class DatasetInfo:
     folds: int | None = None
     files: dict[str, str] = field(default_factory=dict)
     form_version: int = FORM_VERSION
+    rater_agreement: dict[str, RaterAgreement] | None = None
 
 
 class Dataset:
@@ -138,6 +145,10 @@ class Dataset:
                 raise TypeError(f"one of {', '.join(texts)} is no text")
             if content["level_values"] is not None:
                 content["level_values"] = tuple(content["level_values"])
+            if content.get("rater_agreement") is not None:
+                content["rater_agreement"] = {
+                    name: RaterAgreement(**agreement) for name, agreement in content["rater_agreement"].items()
+                }
             return cls(folder, DatasetInfo(**content))
         except ArtQuantError:
             raise
@@ -242,6 +253,7 @@ def write_dataset(
     split_method: str | None = None,
     split_seed: int | None = None,
     folds: Mapping[str, int] | None = None,
+    ratings: Mapping[str, PaintingRatings] | None = None,
 ) -> Dataset:
     """Write a dataset folder. A dataset that is there already stays readable until the new one is whole.
 
@@ -260,6 +272,8 @@ def write_dataset(
         split_method: how a split was made that the authors do not publish; None for a published one.
         split_seed: the seed of such a split; None for a published one.
         folds: fold of each painting's id, for cross-validation; written to folds.json.
+        ratings: the single ratings of each painting, by its id; written to ratings.jsonl, for the paintings of the
+            splits alone.
 
     Raises:
         ArtQuantError: nothing to write, a split of another name, a painting twice, a score outside the range.
@@ -297,18 +311,29 @@ def write_dataset(
         split_method=split_method,
         split_seed=split_seed,
         folds=None if folds is None else len(set(folds.values())),
+        rater_agreement=agreement_by_split({name: [row.id for row in rows] for name, rows in splits.items()}, ratings)
+        if ratings
+        else None,
     )
     contents: dict[str, Iterable[str]] = {
         f"{split}.jsonl": (
-            json.dumps(_row(row, attributes), ensure_ascii=False, allow_nan=False) + "\n" for row in rows
+            json.dumps(_row(row, attributes, rated=bool(ratings)), ensure_ascii=False, allow_nan=False) + "\n"
+            for row in rows
         )
         for split, rows in splits.items()
     }
     if folds is not None:
         content = {"seed": split_seed, "method": split_method, "folds": dict(folds)}
         contents[FOLDS_FILE] = [json.dumps(content, indent=1, ensure_ascii=False) + "\n"]
+    if ratings:
+        contents[RATINGS_FILE] = (
+            json.dumps(ratings[row.id].row(row.id), ensure_ascii=False) + "\n"
+            for rows in splits.values()
+            for row in rows
+            if row.id in ratings
+        )
     folder.mkdir(parents=True, exist_ok=True)
-    names = (*(f"{split}.jsonl" for split in SPLITS), FOLDS_FILE)
+    names = (*(f"{split}.jsonl" for split in SPLITS), FOLDS_FILE, RATINGS_FILE)
     for name in (*names, INFO_FILE):
         remove_leftovers(folder / name)
     files = {name: _write_lines(folder / f"{name}{NEW}", lines) for name, lines in contents.items()}
@@ -363,8 +388,11 @@ def write_info(folder: Path, info: DatasetInfo) -> None:
         file.write(json.dumps(asdict(info), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def _row(painting: Painting, attributes: Sequence[str]) -> dict[str, Any]:
+def _row(painting: Painting, attributes: Sequence[str], *, rated: bool) -> dict[str, Any]:
     row = asdict(painting)
+    if not rated:
+        for key in RATERS:
+            del row[key]
     if attributes:
         given = painting.attributes or {}
         row["attributes"] = {

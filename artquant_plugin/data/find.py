@@ -8,7 +8,8 @@ from artquant_plugin.common.paths import expanded
 from artquant_plugin.data.dataset import DEMO, INFO_FILE, data_home
 from artquant_plugin.data.hub_rad import fetch_dataset, is_published_name
 
-PUBLISHED = ("apdd", "baid", "vaps")  # datasets with an importer of their own in artquant_plugin.data.importers
+PUBLISHED = ("apdd", "baid", "vaps")  # datasets with tasks of their own, on which papers publish figures
+IMPORTERS = (*PUBLISHED, "lapis", "sidhu", "ava")  # what has an importer of its own in artquant_plugin.data.importers
 
 
 def find_dataset(name_or_path: str) -> Path:
@@ -42,5 +43,6 @@ def import_command(name_or_path: str) -> str:
     """
     if name_or_path == DEMO:
         return "artquant data demo"
-    kind = name_or_path if name_or_path in PUBLISHED else f"csv --name {Path(name_or_path).name}"
+    known = [kind for kind in IMPORTERS if name_or_path in (kind, f"{kind}_beauty", f"{kind}_liking")]
+    kind = known[0] if known else f"csv --name {Path(name_or_path).name}"
     return f"artquant data import {kind} --annotations FILE_OR_FOLDER --images FOLDER"

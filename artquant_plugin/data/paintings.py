@@ -27,6 +27,9 @@ class Painting:
         attributes: scores of single aspects; None where raters gave none.
         comment: a rater's words; None where there are none.
         description: texts for perception, cognition and emotion; or one ``text``, where levels cannot be told apart.
+        rating_sd: standard deviation of the ratings whose mean the score is, in the unit of the score and divided by
+            their number less one; None where there are fewer than two, or where the dataset has the mean alone.
+        raters: how many people rated the painting; None where the dataset does not say.
     """
 
     id: str
@@ -37,6 +40,8 @@ class Painting:
     attributes: dict[str, float | None] | None = None
     comment: str | None = None
     description: dict[str, str] | None = None
+    rating_sd: float | None = None
+    raters: int | None = None
 
 
 def plain_name(name: str) -> str:

@@ -115,7 +115,7 @@ class LevelScale:
             method: the name of a method in the list above.
             sigma: standard deviation of the Gaussian of ``sbde``, positive, in the unit of `values`; None for the
                 default. The other methods do not use it.
-            deviations: the raters' n standard deviations, positive, in the unit of `values`; ``gaussian`` alone uses
+            deviations: the raters' n standard deviations, from 0, in the unit of `values`; ``gaussian`` alone uses
                 them, and needs them.
 
         Returns:
@@ -123,8 +123,8 @@ class LevelScale:
             ``sbde`` have |expectation - score| <= 1e-9.
 
         Raises:
-            ArtQuantError: a score is not finite or outside [low, high]; sigma or a deviation is not positive, or the
-                deviations are missing; a score has no solution; the method is unknown.
+            ArtQuantError: a score is not finite or outside [low, high]; sigma is not positive; a deviation is
+                negative, or all are missing; a score has no solution; the method is unknown.
 
         Example:
             >>> LevelScale().soft_labels([10.0, 5.0]).round(3).tolist()

@@ -91,7 +91,8 @@ def gaussian(values: FloatArray, scores: FloatArray, deviations: FloatArray) -> 
     Args:
         values: the levels' values, shape (K,), strictly descending.
         scores: scores of shape (n,), within the values' range.
-        deviations: standard deviations of the raters' scores, shape (n,), positive, in the unit of the values.
+        deviations: standard deviations of the raters' scores, shape (n,), in the unit of the values; 0 where all
+            raters agree.
 
     Returns:
         Labels of shape (n, K), none negative, whose rows sum to at least 1 and at most 1.1. Without regard to the sum,
@@ -104,7 +105,8 @@ def gaussian(values: FloatArray, scores: FloatArray, deviations: FloatArray) -> 
     centres, widths = (scores - values[-1]) / spacing + 1, deviations / spacing
     gaps = -np.diff(levels)
     edges = np.concatenate([[levels[0] + gaps[0] / 2], levels[1:] + gaps / 2, [levels[-1] - gaps[-1] / 2]])
-    mass = -np.diff(norm.cdf(edges, centres[:, None], widths[:, None]), axis=1)
+    # A width of 0 has no Gaussian; labels of widths below the smallest one are replaced at the end.
+    mass = -np.diff(norm.cdf(edges, centres[:, None], np.maximum(widths, SMALLEST_DEVIATION)[:, None]), axis=1)
     total, mean, count = mass.sum(axis=1), mass @ levels, values.size
     # Solve for alpha and beta. Where the mass has the mean of the levels as its own expectation, the equations are
     # singular and beta is 0. A Gaussian so wide that the mass underflows has no solution: NaN compares as False.
@@ -208,7 +210,7 @@ def check_deviations(deviations: FloatArray | None, scores: FloatArray) -> Float
         The deviations as they were given.
 
     Raises:
-        ArtQuantError: they are missing, of another number than the scores, not finite, or not positive.
+        ArtQuantError: they are missing, of another number than the scores, not finite, or negative.
     """
     if deviations is None:
         raise ArtQuantError(
@@ -216,9 +218,9 @@ def check_deviations(deviations: FloatArray | None, scores: FloatArray) -> Float
         )
     if deviations.shape != scores.shape:
         raise ArtQuantError(f"{deviations.size} standard deviations for {scores.size} scores; give one per score")
-    bad = ~(np.isfinite(deviations) & (deviations > 0))
+    bad = ~(np.isfinite(deviations) & (deviations >= 0))
     if bad.any():
         raise ArtQuantError(
-            f"standard deviation {deviations[bad][0]:g} of score {scores[bad][0]:g} is not positive; use 'sbde'"
+            f"standard deviation {deviations[bad][0]:g} of score {scores[bad][0]:g} is no number from 0; use 'sbde'"
         )
     return deviations

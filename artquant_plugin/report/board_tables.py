@@ -8,6 +8,7 @@ from artquant_plugin.metrics.pairwise_comparisons import Comparison, Difference
 from artquant_plugin.metrics.resampling import LARGEST
 from artquant_plugin.report.analysis import Analysis, Breakdown, Evaluation, split_shift
 from artquant_plugin.report.datasets_table import ModelResult, datasets_table
+from artquant_plugin.report.human_ceiling import ceiling_note, human_figures
 from artquant_plugin.report.published_figures import PublishedFigures, dataset_note, published_figures, same_method
 from artquant_plugin.report.results_table import PLCC, SROCC, TOO_FEW, figure
 from artquant_plugin.report.table_cells import (
@@ -95,6 +96,8 @@ def leaderboard(analysis: Analysis) -> Table:
     for evaluation in ordered(analysis.evaluations):
         printed = own.get(evaluation.model.name)
         rows.append((*measured_cells(evaluation), *_published_cells(printed)))
+    for people in human_figures(analysis.board.info):
+        rows.append((people.name, None, None, _figure(people.srocc), _figure(people.plcc), *[None] * 9))
     rows += [(row.method, *[None] * 11, *_published_cells(row)) for row in others]
     thresholds = {
         evaluation.accuracy.threshold for evaluation in analysis.evaluations if evaluation.accuracy is not None
@@ -314,6 +317,10 @@ def p_value(p: float) -> str:
     return number_text(p, P_VALUE)
 
 
+def _figure(value: float | None) -> Cell:
+    return None if value is None else Figure(value)
+
+
 def _published_cells(row: PublishedFigures | None) -> tuple[Cell, Cell]:
     if row is None:
         return None, None
@@ -323,7 +330,8 @@ def _published_cells(row: PublishedFigures | None) -> tuple[Cell, Cell]:
 
 def _leaderboard_notes(analysis: Analysis) -> list[str]:
     """What is to be said about the measured figures."""
-    notes = [split_shift(analysis.board.info), *model_cautions(analysis)]
+    board = analysis.board
+    notes = [split_shift(board.info), ceiling_note(board.dataset, board.info), *model_cautions(analysis)]
     off = [evaluation.model.name for evaluation in analysis.evaluations if not evaluation.on_scale]
     if off:
         notes.append(f"Predictions on another scale than the dataset's, so errors mean nothing: {', '.join(off)}.")

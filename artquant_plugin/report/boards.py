@@ -215,10 +215,25 @@ def _find_imported(name: str, named_by_user: bool) -> Dataset | None:
     made that folder, and put a dataset beside it or at the place that it names whose pictures are private files of
     this machine; a published page would show them.
     """
+    if not named_by_user:
+        return imported_dataset(name)
     try:
-        if named_by_user:
-            return Dataset.load(find_dataset(name))
-        folder = data_home() / name
+        return Dataset.load(find_dataset(name))
+    except ArtQuantError:
+        return None
+
+
+def imported_dataset(name: str) -> Dataset | None:
+    """The dataset of a name that somebody else may have written, such as that in a results folder.
+
+    Args:
+        name: the name of the dataset; it is looked for under `data_home` alone.
+
+    Returns:
+        The dataset; None where none of that name was imported, or where its dataset.json cannot be read.
+    """
+    folder = data_home() / name
+    try:
         return Dataset.load(folder) if PLAIN_NAME.fullmatch(name) and (folder / INFO_FILE).is_file() else None
     except ArtQuantError:
         return None

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.data.images import ImageError
-from artquant_plugin.data.importers.picture_names import find_pictures
+from artquant_plugin.data.importers.picture_names import Match, find_pictures, read_match
 
 
 @pytest.fixture
@@ -44,7 +45,7 @@ def root(tmp_path) -> Path:
     ],
 )
 def test_the_one_file_that_is_meant(root, name, file, told):
-    found, notes = find_pictures(root, [name])
+    found, notes, _ = find_pictures(root, [name])
     assert found == [file]
     assert [told in note for note in notes] == ([] if told is None else [True])
 
@@ -84,13 +85,75 @@ def test_the_one_file_that_is_meant(root, name, file, told):
     ],
 )
 def test_what_cannot_be_told_is_an_error_with_its_cause(root, name, reason, message):
-    (found,), notes = find_pictures(root, [name])
+    (found,), notes, _ = find_pictures(root, [name])
     assert isinstance(found, ImageError) and found.reason == reason and not notes
     with pytest.raises(ImageError, match=message):
         raise found
 
 
 def test_many_names_are_told_in_one_sentence(root):
-    found, notes = find_pictures(root, ["00", "gone", "01"])
+    found, notes, _ = find_pictures(root, ["00", "gone", "01"])
     assert found[::2] == ["00.jpg", "01.JPG"]
     assert notes == ["2 names without an ending were read as the only file of that name, '00' as '00.jpg' the first"]
+
+
+@pytest.fixture
+def numbered(tmp_path):
+    folder = tmp_path / "scans"
+    folder.mkdir()
+    for name in ("01.jpg", "Plate_007.PNG", "22cropped.jpg", "5.png", "05.gif", "152.jpeg"):
+        (folder / name).touch()
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [("1.jpg", "01.jpg"), ("plate_7.jpg", "Plate_007.PNG"), ("0152.JPG", "152.jpeg"), ("5.png", "5.png")],
+)
+def test_names_are_joined_by_their_stem_where_the_user_asks_for_it(numbered, name, file):
+    found, notes, joined = find_pictures(numbered, [name], Match(stem=True))
+    assert found == [file]
+    assert joined == ({} if name == file else {name: file})
+    told = "1 names were joined by --match stem with the only file that differs in case, ending and leading zeros"
+    assert notes == ([] if name == file else [f"{told}, {name!r} as '{file}' the first"])
+
+
+@pytest.mark.parametrize(
+    ("name", "match", "message"),
+    [
+        ("1.jpg", Match(), "image '1.jpg' is not in '.*scans', but 01.jpg is; pass --match stem to join them"),
+        ("005.jpg", Match(stem=True), "but 05.gif, 5.png are; name the right one in a mapping, --match MAPPING.csv"),
+        ("22.jpg", Match(stem=True), "but 22cropped.jpg begins alike; if that is it, name both in a mapping"),
+        ("2.jpg", Match(stem=True), "image '2.jpg' does not exist in"),
+        ("x.jpg", Match(files={"x.jpg": "gone.jpg"}), "image 'x.jpg' is mapped to 'gone.jpg', which is not in"),
+        ("x.jpg", Match(files={"x.jpg": "../../x.jpg"}), "without '..'"),
+    ],
+)
+def test_what_cannot_be_joined_says_how_it_could(numbered, name, match, message):
+    (found,), _, joined = find_pictures(numbered, [name], match)
+    assert not joined
+    with pytest.raises(ImageError, match=message):
+        raise found
+
+
+def test_a_mapping_comes_before_everything_else(numbered, tmp_path):
+    table = tmp_path / "map.csv"
+    table.write_text("name,file\n22.jpg,22cropped.jpg\n01.jpg,5.png\n")
+    match = read_match(["stem", str(table)])
+    found, _, joined = find_pictures(numbered, ["22.jpg", "01.jpg", "7.jpg"], match)
+    assert found[:2] == ["22cropped.jpg", "5.png"] and isinstance(found[2], ImageError)
+    assert joined == {"22.jpg": "22cropped.jpg", "01.jpg": "5.png"}
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ("name,file\na.jpg,\n", "map.csv:2: file is empty; write it or remove the row"),
+        ("name,file\na.jpg,b.jpg\na.jpg,c.jpg\n", "map.csv:3: 'a.jpg' is mapped to 'b.jpg' already; remove one"),
+        ("from,to\na.jpg,b.jpg\n", "give a mapping the columns name and file"),
+    ],
+)
+def test_a_faulty_mapping_is_named_by_file_and_line(tmp_path, table, message):
+    (tmp_path / "map.csv").write_text(table)
+    with pytest.raises(ArtQuantError, match=message):
+        read_match([str(tmp_path / "map.csv")])

@@ -101,7 +101,7 @@ def test_gaussian_labels_are_never_the_gaussian_upside_down():
 
 
 def test_a_score_on_which_raters_agree_is_shared_by_the_levels_next_to_it():
-    found = ONE_TO_FIVE.soft_labels([3.25, 4.0, 1.0, 5.0], "gaussian", deviations=[0.1] * 4)
+    found = ONE_TO_FIVE.soft_labels([3.25, 4.0, 1.0, 5.0], "gaussian", deviations=[0.1, 0.0, 0.1, 0.0])
     np.testing.assert_allclose(
         found, [[0, 0.25, 0.75, 0, 0], [0, 1, 0, 0, 0], [0, 0, 0, 0, 1], [1, 0, 0, 0, 0]], atol=1e-12
     )
@@ -112,8 +112,8 @@ def test_a_score_on_which_raters_agree_is_shared_by_the_levels_next_to_it():
     [
         (None, "needs the raters' standard deviations, which the dataset lacks; use 'sbde'"),
         ([1.0], "1 standard deviations for 2 scores"),
-        ([1.0, 0.0], "standard deviation 0 of score 4 is not positive"),
-        ([1.0, math.nan], "standard deviation nan of score 4 is not positive"),
+        ([1.0, -0.5], "standard deviation -0.5 of score 4 is no number from 0"),
+        ([1.0, math.nan], "standard deviation nan of score 4 is no number from 0"),
     ],
 )
 def test_gaussian_labels_need_deviations(deviations, message):

@@ -9,6 +9,7 @@ import torch
 
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.data.dataset import Painting, write_dataset
+from artquant_plugin.data.ratings import PaintingRatings
 from artquant_plugin.prompting.levels import LevelScale
 from artquant_plugin.train.config import load_config
 from artquant_plugin.train.data import EpochSampler, MixedSamples, Sample, load_training_data
@@ -149,3 +150,43 @@ def test_deviations_may_be_an_attribute_of_the_paintings(tmp_path):
     rows[1] = Painting("1", "1.png", "", 5.0, attributes={"std": None})
     with pytest.raises(ArtQuantError, match="painting '1' has no attribute 'std'; set levels.deviation"):
         made(rows, method="gaussian", deviation="std")
+
+
+def test_deviations_may_be_those_of_each_paintings_ratings(tmp_path):
+    folder = write_small(tmp_path / "data", count=2, validation=0)
+    ratings = [PaintingRatings((3.0, 5.0), (0, 1)), PaintingRatings((5.0, 5.0), (0, 1))]
+
+    def made(ratings) -> np.ndarray:
+        rows = [
+            Painting(str(i), f"{i}.png", "", given.mean, rating_sd=given.deviation, raters=given.number)
+            for i, given in enumerate(ratings)
+        ]
+        write_dataset(
+            folder,
+            name="d",
+            score_range=(0, 10),
+            splits={"train": rows},
+            image_root=".",
+            source="",
+            license="",
+            ratings={str(i): given for i, given in enumerate(ratings)},
+        )
+        levels = {"method": "gaussian", "deviation": "rating_sd"}
+        stages = [{"name": "s", "samples": ["score"], "epochs": 1}]
+        material = load_training_data(load_config(write_config(tmp_path, folder, levels=levels, stages=stages)))
+        return np.array([sample.label for sample in material.samples["score"][0]])
+
+    expected = LevelScale().soft_labels([4.0, 5.0], "gaussian", deviations=[2**0.5, 0.0])
+    assert np.array_equal(made(ratings), expected)
+    with pytest.raises(ArtQuantError, match="painting '1' has one rating alone, which has no standard deviation"):
+        made([ratings[0], PaintingRatings((5.0,), (0,))])
+
+
+def test_a_dataset_without_raters_has_no_deviations_of_ratings(tmp_path):
+    data = write_small(tmp_path / "data", count=2, validation=0)
+    levels = {"method": "gaussian", "deviation": "rating_sd"}
+    stages = [{"name": "s", "samples": ["score"], "epochs": 1}]
+    with pytest.raises(
+        ArtQuantError, match="'0' has a score but no ratings of single people, so no rating_sd; import"
+    ):
+        load_training_data(load_config(write_config(tmp_path, data, levels=levels, stages=stages)))

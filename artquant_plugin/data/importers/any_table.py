@@ -1,4 +1,4 @@
-"""Any dataset that is one table of image names and scores."""
+"""Any dataset that is one table of image names and scores, or of what single raters gave."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +8,14 @@ from artquant_plugin.common.tables import UTF8, TableRow
 from artquant_plugin.data.dataset import SPLITS, Painting
 from artquant_plugin.data.importers.annotations import check_once, read_annotations, read_rows, tell_together
 from artquant_plugin.data.importers.importing import Annotations, check_range, seeded_split
+from artquant_plugin.data.importers.raters import (
+    NUMBER,
+    OUTSIDE,
+    rated_in_columns,
+    rated_in_counts,
+    rated_in_rows,
+)
+from artquant_plugin.data.ratings import PaintingRatings
 from artquant_plugin.data.task_names import check_task_name
 
 SPLIT_WORDS = {"train": "train", "training": "train", "val": "validation", "valid": "validation"}
@@ -20,10 +28,14 @@ class AnnotationColumns:
 
     Args:
         image: paths relative to the image folder.
-        score: the name of the column with the human scores.
+        score: the name of the column with the human scores; with `rater`, with the ratings of single people.
         split: the split's name, one of `SPLIT_WORDS` in any case; None has a split made.
         category: of the painting, as a text; None where the table has none.
-        comment: a rater's words; None where the table has none.
+        comment: a rater's words; None where the table has none. Of several rows of a painting, the first one's count.
+        rater: who gave the rating, of a table with one row per rater and painting; None for one row per painting.
+        scores: a column for each rater, in the place of `score`.
+        counts: a column for each possible rating that says how many people gave it, in the place of `score`;
+            `rated_in_counts` says in which order.
     """
 
     image: str
@@ -31,6 +43,16 @@ class AnnotationColumns:
     split: str | None = None
     category: str | None = None
     comment: str | None = None
+    rater: str | None = None
+    scores: tuple[str, ...] = ()
+    counts: tuple[str, ...] = ()
+
+    @property
+    def needed(self) -> list[str]:
+        """The columns that the table must have."""
+        scores = self.scores or self.counts or (self.score,)
+        named = (self.image, *scores, self.rater, self.split, self.category, self.comment)
+        return [column for column in named if column is not None]
 
 
 def read_csv(
@@ -68,16 +90,21 @@ def read_csv(
     """
     check_task_name(name)
     check_range(score_range)
+    if columns.rater is not None and (columns.scores or columns.counts):
+        other = "--score-columns" if columns.scores else "--count-columns"
+        raise ArtQuantError(
+            f"--rater-column is for a table with one row per rater and painting, {other} for one with a row per "
+            "painting; pass one of the two"
+        )
+    if len(columns.counts) == 1:
+        raise ArtQuantError(
+            f"--count-columns has one column, {columns.counts[0]!r}; give one for each possible rating"
+        )
     if not 0 < test_fraction < 1:
         raise ArtQuantError(f"test fraction {test_fraction:g} is not between 0 and 1; pass one such as 0.2")
-    needed = [
-        column
-        for column in (columns.image, columns.score, columns.split, columns.category, columns.comment)
-        if column is not None
-    ]
     rows = read_annotations(
         path,
-        needed,
+        columns.needed,
         encoding=encoding,
         delimiter=delimiter,
         remedy="pass the right --image-column, --score-column …",
@@ -85,18 +112,31 @@ def read_csv(
         header=header,
         header_option="--no-header --image-column {image} --score-column {score}",
     )
-    _, paintings, split_of_each = tell_together(
+    given: dict[str, PaintingRatings] = {}
+    if columns.rater is not None:
+        grouped = rated_in_rows(
+            rows,
+            image=columns.image,
+            rater=columns.rater,
+            score=columns.score,
+            score_range=score_range,
+            alike=[column for column in (columns.split, columns.category) if column is not None],
+        )
+        rows, given = [row for row, _ in grouped], {row.place: ratings for row, ratings in grouped}
+    _, rated, split_of_each = tell_together(
         lambda: check_once([rows], columns.image),
-        lambda: read_rows(rows, lambda row: _painting(row, columns, score_range)),
+        lambda: read_rows(rows, lambda row: _painting(row, columns, score_range, given.get(row.place))),
         lambda: read_rows(rows, lambda row: _split(row, columns.split) if columns.split else None),
     )
+    paintings = [painting for painting, _ in rated]
+    ratings = {painting.id: found for painting, found in rated if found is not None} or None
     source = source or path.name
     if columns.split is not None:
         splits: dict[str, list[Painting]] = {}
         for split, painting in zip(split_of_each, paintings, strict=True):
             splits.setdefault(split, []).append(painting)
         ordered = {split: splits[split] for split in SPLITS if split in splits}
-        return Annotations(name, score_range, ordered, source, license)
+        return Annotations(name, score_range, ordered, source, license, ratings=ratings)
     parts = seeded_split([p.image for p in paintings], {"train": 1 - test_fraction, "test": test_fraction}, seed)
     for split, indices in parts.items():
         if not indices:
@@ -112,23 +152,33 @@ def read_csv(
         license,
         split_method=f"random, {test_fraction:g} for test, by image name (numpy default_rng permutation)",
         split_seed=seed,
+        ratings=ratings,
     )
 
 
-def _painting(row: TableRow, columns: AnnotationColumns, score_range: tuple[float, float]) -> Painting:
-    return Painting(
+def _painting(
+    row: TableRow, columns: AnnotationColumns, score_range: tuple[float, float], ratings: PaintingRatings | None
+) -> tuple[Painting, PaintingRatings | None]:
+    """The painting of a row and its ratings; `ratings` are those that several rows of the painting hold."""
+    if columns.scores:
+        ratings = rated_in_columns(row, columns.scores, score_range)
+    elif columns.counts:
+        ratings = rated_in_counts(row, columns.counts, score_range)
+    if ratings is not None:
+        score = ratings.mean
+    else:
+        score = row.number(columns.score, *score_range, NUMBER, range_remedy=OUTSIDE)
+    painting = Painting(
         id=_image(row, columns.image),  # with its ending: a folder may hold a.jpg and a.png
         image=_image(row, columns.image),
         sha256="",
-        score=row.number(
-            columns.score,
-            *score_range,
-            "write a number",
-            range_remedy="mend the table or pass another --score-range",
-        ),
+        score=score,
         category=row.text(columns.category) or None if columns.category else None,
         comment=row.text(columns.comment) or None if columns.comment else None,
+        rating_sd=None if ratings is None else ratings.deviation,
+        raters=None if ratings is None else ratings.number,
     )
+    return painting, ratings
 
 
 def _image(row: TableRow, column: str) -> str:

@@ -28,11 +28,13 @@ from artquant_plugin.data.dataset import (
 )
 from artquant_plugin.data.find import PUBLISHED, import_command
 from artquant_plugin.data.images import ImageError, open_image, resolve_inside
-from artquant_plugin.data.importers.picture_names import find_pictures
+from artquant_plugin.data.importers.picture_names import Match, find_pictures
+from artquant_plugin.data.ratings import PaintingRatings
 from artquant_plugin.data.task_names import ENDINGS, check_task_name, is_in_data_home
 
 REPORT_FILE = "import-report.csv"
-COPY, COPY_KEPT = "copy", "copy_kept"  # reasons in the report, beside those of images that cannot be used
+# Reasons in the report, beside those of images that cannot be used.
+COPY, COPY_KEPT, JOINED = "copy", "copy_kept", "joined"
 SHOWN_REMEDIES = 4
 MANY_FILES = 64  # below it, starting processes costs more than they save
 
@@ -50,6 +52,9 @@ class Annotations:
         split_method: how a split was made that the authors do not publish; None for a published one.
         split_seed: the seed of such a split; None for a published one.
         folds: the cross-validation fold of each painting, by its id, from 0; None where there are no folds.
+        ratings: the single ratings of each painting, by its id; None where there are scores alone.
+        match: how the authors' names are joined with their files, where these differ; what the user asks for comes
+            before it. None where they do not differ.
         official: whether the annotations are those that a dataset's authors publish, which the user cannot mend.
         notes: sentences for the user about what was noticed in the files.
     """
@@ -62,20 +67,22 @@ class Annotations:
     split_method: str | None = None
     split_seed: int | None = None
     folds: Mapping[str, int] | None = None
+    ratings: Mapping[str, PaintingRatings] | None = None
+    match: Match | None = None
     official: bool = False
     notes: tuple[str, ...] = field(default=())
 
 
 @dataclass(frozen=True, slots=True)
 class ReportRow:
-    """A row of import-report.csv: a painting that was left out, or that shares its picture with another one.
+    """A row of import-report.csv: a painting that was left out, shares its picture, or has a file of another name.
 
     Args:
         split: the split that the annotations give it, or that was made.
         image: its image's name, as the annotations spell it.
         reason: the kind of failure of `ImageError`, ``copy`` for a copy that was left out, ``copy_kept`` for one that
-            stayed.
-        detail: what is wrong with the image, or which other paintings have the same picture.
+            stayed, ``joined`` for a name that the user had joined with a file.
+        detail: what is wrong with the image, which other paintings have the same picture, or which file it is.
     """
 
     split: str
@@ -104,6 +111,7 @@ def import_dataset(
     *,
     allow_missing: bool = False,
     allow_copies: bool = False,
+    match: Match | None = None,
     workers: int | None = None,
 ) -> ImportResult:
     """Check every image and write the dataset. A dataset that is there already is replaced in one step, at the end.
@@ -120,6 +128,8 @@ def import_dataset(
             otherwise one such image stops the import.
         allow_copies: import although a picture stands in two splits, or has two scores. Otherwise such a picture stops
             the import, except where the annotations are official: then there is nothing that the user could mend.
+        match: how names may be joined with files that differ by more than their spelling; None for not at all. Each
+            painting that is joined is listed in import-report.csv.
         workers: number of processes that open images, from 1; None takes one per core. Fewer than `MANY_FILES` images
             are opened in this process.
 
@@ -131,18 +141,32 @@ def import_dataset(
     if is_in_data_home(out):
         check_task_name(out.absolute().name)
     with only_dataset_writer(out):
-        return _import(annotations, images, out, allow_missing, allow_copies or annotations.official, workers)
+        return _import(
+            annotations,
+            images,
+            out,
+            allow_missing,
+            allow_copies or annotations.official,
+            match or annotations.match,
+            workers,
+        )
 
 
 def _import(
-    annotations: Annotations, images: Path, out: Path, allow_missing: bool, allow_copies: bool, workers: int | None
+    annotations: Annotations,
+    images: Path,
+    out: Path,
+    allow_missing: bool,
+    allow_copies: bool,
+    match: Match | None,
+    workers: int | None,
 ) -> ImportResult:
     if not images.is_dir():
         raise ArtQuantError(
             f"image folder '{images}' {'is a file' if images.exists() else 'does not exist'}; mend --images"
         )
     check_unique(annotations.splits)  # first, since opening all images may take an hour
-    readable, unreadable, notes = _look_at_images(annotations, images, workers)
+    readable, unreadable, joined, notes = _look_at_images(annotations, images, match, workers)
     found = same_pictures(readable)
     folds = annotations.folds
     if annotations.split_method is None:
@@ -153,7 +177,7 @@ def _import(
             folds = _folds_together(folds, found)
         found = same_pictures(kept)
     report = out / REPORT_FILE
-    rows = [*unreadable, *_copy_rows(found, left_out)]
+    rows = [*unreadable, *_copy_rows(found, left_out), *joined]
     if rows:
         _write_report(report, rows)
     else:
@@ -206,6 +230,7 @@ def _import(
         split_method=annotations.split_method,
         split_seed=annotations.split_seed,
         folds=folds,
+        ratings=annotations.ratings,
     )
     if is_in_data_home(out) and out.absolute().name in PUBLISHED and not annotations.official:
         name = out.absolute().name
@@ -218,11 +243,20 @@ def _import(
 
 
 def _look_at_images(
-    annotations: Annotations, images: Path, workers: int | None
-) -> tuple[dict[str, list[Painting]], list[ReportRow], list[str]]:
-    """Find and open every image: the paintings with their hashes by split, those left out, sentences for the user."""
+    annotations: Annotations, images: Path, match: Match | None, workers: int | None
+) -> tuple[dict[str, list[Painting]], list[ReportRow], list[ReportRow], list[str]]:
+    """Find and open every image.
+
+    Returns the paintings with their hashes by split, those left out, those with a file of another name that the user
+    had joined, and sentences for the user.
+    """
     places = [(split, painting) for split, rows in annotations.splits.items() for painting in rows]
-    names, notes = find_pictures(images, [painting.image for _, painting in places])
+    names, notes, files = find_pictures(images, [painting.image for _, painting in places], match)
+    joined = [
+        ReportRow(split, painting.image, JOINED, f"read as '{files[painting.image]}'")
+        for split, painting in places
+        if painting.image in files
+    ]
     check_unique(
         {
             split: [
@@ -242,7 +276,7 @@ def _look_at_images(
             unreadable.append(ReportRow(split, painting.image, result.reason, str(result)))
         else:
             readable[split].append(replace(painting, image=str(name), sha256=result))
-    return readable, unreadable, notes
+    return readable, unreadable, joined, notes
 
 
 def _unreadable(rows: Sequence[ReportRow], total: int, report: Path) -> str:

@@ -20,6 +20,7 @@ from artquant_plugin.report.board_tables import (
     published_rows,
 )
 from artquant_plugin.report.boards import Board
+from artquant_plugin.report.human_ceiling import HumanFigures, human_figures
 from artquant_plugin.report.published_figures import PublishedFigures
 from artquant_plugin.report.results_table import number
 from artquant_plugin.report.site.page_cells import Cell, axis, count_cell, figure_cell, metric_cell, published_cell
@@ -40,7 +41,7 @@ def board_view(analysis: Analysis, slug: str) -> dict[str, Any]:
     own, others = published_rows(analysis)
     evaluations = ordered(analysis.evaluations)
     notes = leaderboard(analysis).all_notes
-    columns, rows = _without_empty_columns(_leaderboard_rows(evaluations, own, others))
+    columns, rows = _without_empty_columns(_leaderboard_rows(evaluations, own, others, human_figures(board.info)))
     return {
         "slug": slug,
         "dataset": board.dataset,
@@ -100,10 +101,14 @@ COLUMNS = (
     ("logistic", "PLCC after logistic", "num extra"),
     ("accuracy", "Accuracy, majority class", "num extra"),
 )
+SROCC, PLCC = 3, 4  # places of these columns
 
 
 def _leaderboard_rows(
-    evaluations: Sequence[Evaluation], own: dict[str, PublishedFigures], others: Sequence[PublishedFigures]
+    evaluations: Sequence[Evaluation],
+    own: dict[str, PublishedFigures],
+    others: Sequence[PublishedFigures],
+    people: Sequence[HumanFigures],
 ) -> list[dict[str, Any]]:
     low, high = axis(
         [evaluation.agreement.srocc for evaluation in evaluations if evaluation.agreement],
@@ -149,6 +154,10 @@ def _leaderboard_rows(
                 ],
             }
         )
+    for human in people:
+        line = [Cell(human.name, human.name), *(Cell(NONE, "", "num") for _ in COLUMNS[1:])]
+        line[SROCC], line[PLCC] = figure_cell(human.srocc), figure_cell(human.plcc)
+        rows.append({"kind": "human", "cells": line})
     for row in others:
         empty = [Cell(NONE, "", "num") for _ in range(6)]
         line = [Cell(row.method, row.method.casefold(), title=f"{row.reference}; {row.group}"), *empty]
