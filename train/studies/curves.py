@@ -166,7 +166,7 @@ def collect_generation(grid: Grid) -> Outcome:
         trials = _generation_trials(grid, dataset)
         found = measured_points(grid, dataset, trials, percents)
         each_loss = np.reshape([_loss(trial) for trial in trials], (len(percents), -1))
-        loss = [spread(row) for row in each_loss]
+        loss = [spread(row.tolist()) for row in each_loss]
         line = fit_line([each.mean for each in loss], [each.mean for each in found.agreement], found.draws)
         points.append(found)
         losses.append(loss)
