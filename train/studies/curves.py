@@ -50,7 +50,7 @@ class PointsOfDataset:
     """The points of a study on one dataset, measured.
 
     Args:
-        dataset: The dataset.
+        dataset: The dataset that was trained on and is tested.
         percents: The place of each point.
         srocc: SROCC of each point over the seeds.
         plcc: PLCC of each point over the seeds.
