@@ -203,7 +203,7 @@ def ablation_table(name: str, title: str, found: Sequence[Ablation], *, notes: S
                 if difference is None:
                     cells += [None, None, None]
                     continue
-                gain = 100 * difference.value / difference.b if difference.b else math.nan
+                gain = 100 * difference.value / difference.b if difference.b > 0 else math.nan
                 cells += [
                     Figure(difference.value, difference.low, difference.high),
                     Figure(gain),

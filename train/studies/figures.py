@@ -117,7 +117,7 @@ def curves_figure(curves: Sequence[MeasuredCurve], *, title: str, caption: str, 
             other.spines["right"].set_visible(True)
             more = other.get_legend_handles_labels()
             handles, labels = handles + more[0], labels + more[1]
-            axes.legend(handles, labels, loc="center right")
+            axes.legend(handles, labels, loc="lower right", bbox_to_anchor=(1, 1), ncols=2, borderaxespad=0.2)
     grid[-1, 0].set_xlabel(x_label)
     return figure
 
