@@ -179,6 +179,7 @@ def steps(device: str, tiny: bool, scratch: Path) -> list[Step]:
         train("train 7B, activations kept", large, "plain", pairs, 50, 110),
         tests("tests: kernels", "tests/gpu/test_kernels.py", 60, 120, *(("-k", "eager") if tiny else ())),
         tests("tests: quantised", "tests/gpu/test_quantized.py", 30, 60, *(("-k", "4bit") if tiny else ())),
+        tests("tests: vLLM", "tests/gpu/test_vllm.py", 20, 120),
         score("score Qwen3.5 0.8B, batch 128", small, 2 if tiny else 128, count(1024), 60, 90),
         score("score 7B, batch 8", large, 2 if tiny else 8, count(256), 45, 90),
     ]

@@ -33,11 +33,11 @@ def __getattr__(name: str) -> Any:
     if dataset and kind == "file":
         return manifest(dataset)
     if dataset and kind == "docs":
-        return Documents(dataset, _columns)
+        return Documents(dataset, columns)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-def _columns(dataset: Dataset, paintings: Sequence[Painting]) -> Columns:
+def columns(dataset: Dataset, paintings: Sequence[Painting]) -> Columns:
     """The columns of tasks that ask for a score.
 
     They are the human `score`, the dataset's `score_range` (lowest and highest) and `level_values` (one per level

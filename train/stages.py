@@ -23,6 +23,7 @@ from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.files import atomic_write
 from artquant_plugin.common.hub import is_hub_id, split_revision
 from artquant_plugin.common.run_record import only_writer, read_record, refuse_changes, write_record
+from artquant_plugin.common.text import one_line
 from artquant_plugin.train.config import TrainConfig
 
 WHOLE_FILE = "whole"  # written last into a checkpoint; without it, the writing was cut off
@@ -92,11 +93,20 @@ class StageFolder:
         return self.best if self.best.is_dir() else self.final
 
     def result(self) -> StageResult | None:
-        """The result of a stage that is finished, else None."""
+        """The result of a stage that is finished, else None.
+
+        Raises:
+            ArtQuantError: The file of the result is there and holds none, as after a fault of the disk.
+        """
         path = self.path / "done.json"
         if not path.is_file():
             return None
-        return StageResult(**json.loads(path.read_text(encoding="utf-8")))
+        try:
+            return StageResult(**json.loads(path.read_text(encoding="utf-8")))
+        except (ValueError, TypeError) as error:
+            raise ArtQuantError(
+                f"'{path}' is no result of a stage ({one_line(error)}); begin anew with --overwrite"
+            ) from error
 
     def keep_newest(self, count: int) -> None:
         """Remove all checkpoints but the newest ones that were written whole.
@@ -261,4 +271,6 @@ def _deciding(content: dict[str, Any]) -> dict[str, Any]:
     train = {key: value for key, value in content["train"].items() if key not in _FREE_TRAIN}
     # Earlier releases wrote 1 where it was not given.
     train["gradient_accumulation_steps"] = train.get("gradient_accumulation_steps") or 1
+    if not (kept.get("attributes") or {}).get("names"):
+        kept.pop("attributes", None)  # a key that earlier releases did not know
     return kept | {"model": model, "train": train}

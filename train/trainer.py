@@ -22,6 +22,7 @@ from transformers.trainer_utils import TrainOutput
 from transformers.utils import PushInProgress
 
 from artquant_plugin.backbones.interface import core, damaged_weights, takes_encoded_images
+from artquant_plugin.backbones.linear_attention import warn_of_missing_packages
 from artquant_plugin.checkpoint import Checkpoint, load_checkpoint, restore_weights, save_checkpoint
 from artquant_plugin.common.device import synchronize
 from artquant_plugin.common.errors import ArtQuantError, ArtQuantWarning, MachineError
@@ -42,11 +43,12 @@ from artquant_plugin.train.collate import (
     with_passes,
 )
 from artquant_plugin.train.config import ArtQuantConfig
-from artquant_plugin.train.data import EpochSampler, MixedSamples, ScoredPainting
+from artquant_plugin.train.data import MixedSamples, ScoredPainting
 from artquant_plugin.train.evaluation import agreement_metrics, score_paintings
 from artquant_plugin.train.faults import SettingNames, checkpoint_unwritten, loss_not_finite, raise_if_memory
 from artquant_plugin.train.log_line import LossMeans, Speed
 from artquant_plugin.train.losses import TERMS, LossTerms, batch_terms
+from artquant_plugin.train.order import EpochSampler
 from artquant_plugin.train.parts import add_adapter, checkpoint_activations, grouped_by_part, processor_of
 from artquant_plugin.train.pushing import push_checkpoint
 from artquant_plugin.train.stages import WHOLE_FILE, StageFolder, remove_checkpoint
@@ -103,19 +105,21 @@ class ArtQuantTrainer(Trainer):
         in_run: bool = False,
     ) -> None:
         if isinstance(model, str):
+            args.check_attention(args.attn_implementation, args.model_dtype)
             checkpoint = load_checkpoint(
                 model,
                 scoring=args.scoring_spec(),
                 dtype=args.model_dtype,
                 attn=args.attn_implementation,
                 trust_remote_code=args.trust_remote_code,
+                moved_later=True,
             )
             model, processing_class = checkpoint.model, processing_class or checkpoint.processor
         elif processing_class is None and prompter is None:
             processing_class = processor_of(model, trust_remote_code=args.trust_remote_code)
         model = add_adapter(model, peft_config, args.full_parts, seed=args.seed)
-        self.spec = args.scoring_spec()
-        prompter = prompter or Prompter(processing_class, self.spec.prompt, self.spec.scale)
+        self.spec = spec = args.scoring_spec()
+        prompter = prompter or Prompter(processing_class, spec.prompt, spec.scale, spec.attributes)
         self.prompter = prompter
         self.level_ids = torch.tensor(prompter.level_ids)
         self.loss_section = args.loss_section()
@@ -137,6 +141,7 @@ class ArtQuantTrainer(Trainer):
             callbacks=[*callbacks],
             optimizers=optimizers,
         )
+        warn_of_missing_packages(self.model)
         if args.share_images and not takes_encoded_images(self.model):
             raise ArtQuantError(
                 f"{type(core(self.model)).__name__} does not take images that are encoded already; "

@@ -22,10 +22,10 @@ class ScoreColumns:
 
     Args:
         levels: the level words, best first; their columns hold probabilities in [0, 1] that sum to 1.
-        extras: names of further numbers that an engine gives, such as ``level_mass`` of a server.
+        extras: names of further numbers that an engine gives, such as ``level_mass`` of a server, or attributes.
 
     Raises:
-        ArtQuantError: a level word is the name of another column.
+        ArtQuantError: a level word or an attribute is the name of another column.
 
     Example:
         >>> ScoreColumns(("good", "bad")).failed("a.jpg", "it is broken")
@@ -39,6 +39,10 @@ class ScoreColumns:
         taken = set(self.levels) & {*FIXED, *self.extras}
         if taken:
             raise ArtQuantError(f"level word {sorted(taken)[0]!r} is a column's name; choose other level words")
+        if taken := set(self.extras) & set(FIXED):
+            raise ArtQuantError(
+                f"attribute {sorted(taken)[0]!r} is a column's name; ask for the others by their names"
+            )
 
     @property
     def numbers(self) -> tuple[str, ...]:
@@ -182,5 +186,13 @@ def answered(
 
 
 def utf8(text: str) -> str:
-    """The same text with ? for what UTF-8 cannot hold, since the names of files may be any bytes."""
-    return text.encode("utf-8", "replace").decode()
+    r"""A text with escapes for what UTF-8 cannot hold, since the names of files may be any bytes.
+
+    Two names never become one: a sign such as ``?`` in the place of a byte would give ``caf\xe9.png`` and
+    ``caf\xe8.png``, as a disk with names in Latin-1 has them, the same row.
+
+    Example:
+        >>> utf8("caf\udce9.png")  # as Python reads the name whose fourth byte is E9
+        'caf\\udce9.png'
+    """
+    return text.encode("utf-8", "backslashreplace").decode()

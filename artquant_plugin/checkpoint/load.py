@@ -14,6 +14,7 @@ from artquant_plugin.checkpoint.adapter import (
     load_extra_weights,
     mark_trained,
 )
+from artquant_plugin.checkpoint.attention import attention_errors_in_one_line, check_attention, check_loaded_type
 from artquant_plugin.checkpoint.files import WEIGHTS, check_files, check_size
 from artquant_plugin.checkpoint.identity import Identity, files_hash, identify
 from artquant_plugin.checkpoint.library_errors import library_errors_in_one_line
@@ -27,7 +28,6 @@ from artquant_plugin.common.hub import commit_of, split_revision
 from artquant_plugin.common.text import listed
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
-ATTENTION = ("sdpa", "eager", "flash_attention_2", "flash_attention_3", "flex_attention")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +83,7 @@ def load_checkpoint(
     attn: str = "sdpa",
     quantization: str | None = None,
     trust_remote_code: bool = False,
+    moved_later: bool = False,
 ) -> Checkpoint:
     """Load weights and processor, and find out what the model is asked.
 
@@ -97,11 +98,13 @@ def load_checkpoint(
         dtype: torch's name of the weights' type, one of `DTYPES`. ``auto`` keeps the checkpoint's own, but float16
             becomes float32 on a CPU.
         device: torch's name of the device that the model goes to, such as ``cuda:1``.
-        attn: attention implementation, one of `ATTENTION`. With ``sdpa``, parts of a model that have no sdpa use
-            ``eager``.
+        attn: attention implementation, one of `artquant_plugin.checkpoint.attention.ATTENTION` or a kernel of the Hub
+            such as ``kernels-community/flash-attn2``. With ``sdpa``, parts of a model that have no sdpa use ``eager``.
         quantization: ``4bit`` or ``8bit`` to load the (base) model's linear layers through bitsandbytes; None to
             load them as they are stored.
         trust_remote_code: whether Python code of the checkpoint's repository may run.
+        moved_later: whether the caller moves the model to another device before it computes, as training does. Then
+            the caller has called `check_attention` for that device, and here `attn` is not checked.
 
     Returns:
         The checkpoint, with the model in evaluation mode on the device.
@@ -111,10 +114,11 @@ def load_checkpoint(
             found, weights are missing, parts do not fit together, or nothing says what the model is asked.
     """
     from artquant_plugin.backbones import register_architecture
+    from artquant_plugin.backbones.linear_attention import warn_of_missing_packages
     from artquant_plugin.backbones.mplug_owl2.layout import is_original
     from artquant_plugin.checkpoint.quantization import check_layers
 
-    _check_options(dtype, device, attn, quantization)
+    _check_options(dtype, device, None if moved_later else attn, quantization)
     folder = locate(pretrained)
     _check_files(folder, pretrained)
     if is_original(folder):
@@ -143,7 +147,9 @@ def load_checkpoint(
         processor = load_processor(folder, base_folder, pretrained, trust_remote_code)
         if quantization is not None:
             options |= _quantization_options(quantization, dtype, device, base, base_folder, extra, trust_remote_code)
-        model = _load_model(base_folder, base, options, trust_remote_code)
+        model = _load_model(base_folder, base, options, attn, trust_remote_code)
+        if not moved_later:
+            check_loaded_type(attn, str(model.dtype).removeprefix("torch."))
         if getattr(model, "is_quantized", False):  # as it is stored, or as the user asks
             check_layers(model, base)
     load_extra_weights(model, folder)
@@ -155,6 +161,7 @@ def load_checkpoint(
             model = _place(model, dtype, device)
     base_of_adapter = base_folder if is_adapter else None
     _set_template(processor, spec)
+    warn_of_missing_packages(model)
     return Checkpoint(model.eval(), processor, spec, name=pretrained, folder=folder, base_folder=base_of_adapter)
 
 
@@ -216,8 +223,11 @@ def _check_files(folder: Path, name: str) -> None:
             raise ArtQuantError(f"checkpoint {name!r} cannot be loaded: {error}") from error
 
 
-def _check_options(dtype: str, device: str, attn: str, quantization: str | None) -> None:
-    """Refuse options that are unknown or impossible on this machine, before anything is fetched or read."""
+def _check_options(dtype: str, device: str, attn: str | None, quantization: str | None) -> None:
+    """Refuse options that are unknown or impossible on this machine, before anything is fetched or read.
+
+    `attn` is None where the caller has checked it.
+    """
     from artquant_plugin.checkpoint.quantization import check_quantization
     from artquant_plugin.common.device import check_device
 
@@ -226,8 +236,8 @@ def _check_options(dtype: str, device: str, attn: str, quantization: str | None)
         raise ArtQuantError(f"dtype {dtype!r} is unknown; use {', '.join(DTYPES[:-1])} or {DTYPES[-1]}")
     if dtype == "float16" and kind == "cpu":
         raise ArtQuantError("dtype float16 needs a GPU; use float32 or bfloat16 on the CPU")
-    if attn not in ATTENTION:
-        raise ArtQuantError(f"attn {attn!r} is unknown; use {', '.join(ATTENTION[:-1])} or {ATTENTION[-1]}")
+    if attn is not None:
+        check_attention(attn, device=kind, dtype=dtype)
     if quantization is not None:
         check_quantization(quantization, device)
 
@@ -285,16 +295,21 @@ def _quantization_options(
     return {"quantization_config": config, "device_map": {"": device}}
 
 
-def _load_model(folder: Path, name: str, options: dict[str, Any], trust_remote_code: bool) -> Any:
+def _load_model(folder: Path, name: str, options: dict[str, Any], attn: str, trust_remote_code: bool) -> Any:
     """Load a full model, and refuse one of which a weight is missing or has another shape."""
     from transformers import AutoModelForImageTextToText
+
+    from artquant_plugin.backbones.linear_attention import use_kernels_by_device
 
     loader: Any = AutoModelForImageTextToText
     if (folder / ADAPTER_FILE).is_file():
         raise ArtQuantError(f"{name!r} holds {ADAPTER_FILE} without {ADAPTER_CONFIG_FILE}; save the adapter again")
     if not any(folder.glob("*.safetensors")):
         check_other_forms(folder, name, WEIGHTS)
-    with library_errors_in_one_line(f"checkpoint {name!r}", "save or fetch it again"):
+    with (
+        library_errors_in_one_line(f"checkpoint {name!r}", "save or fetch it again"),
+        attention_errors_in_one_line(attn),
+    ):
         model, info = loader.from_pretrained(
             folder,
             use_safetensors=True,
@@ -310,6 +325,7 @@ def _load_model(folder: Path, name: str, options: dict[str, Any], trust_remote_c
         )
     _check_weights(info, name)
     _set_origin(model, name, folder)
+    use_kernels_by_device(model)
     return model
 
 

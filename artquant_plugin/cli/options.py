@@ -96,7 +96,12 @@ def add_loading_options(group: Any, *, scoring: str | None = None) -> None:
         help="type of the weights (default: %(default)s)",
     )
     group.add_argument(
-        "--attn", action=Noted, default="sdpa", help="sdpa, eager or flash_attention_2 (default: %(default)s)"
+        "--attn",
+        action=Noted,
+        default="sdpa",
+        metavar="NAME",
+        help="sdpa, eager, flash_attention_2, flash_attention_3, flex_attention or a kernel of the Hub such as "
+        "kernels-community/flash-attn2 (default: %(default)s)",
     )
     group.add_argument("--base", metavar="PATH_OR_ID", help="base model of an adapter, if not the one that it names")
     group.add_argument("--device", help="cuda, cuda:1, mps, cpu (default: a GPU where there is one)")

@@ -30,6 +30,7 @@ one path per line, webdataset archive (.tar, .tar.gz), imported dataset NAME[:SP
 a location such as hf://datasets/OWNER/NAME/*.parquet"""
 OUT = """.parquet, .csv or .jsonl file, or a folder of Parquet shards (ends with /); without it, a table is printed"""
 
+ALL = ""  # what --attributes holds where it names none: all that the checkpoint has
 SHEET_PICTURES = 1000  # on a contact sheet without --top; each takes about 10 KB of the page
 IDLE = (
     IdleOptions(
@@ -39,11 +40,24 @@ IDLE = (
         "pass --endpoint URL to score through a server",
     ),
     IdleOptions(
+        ("--attributes",),
+        lambda args: args.endpoint,
+        "with --endpoint, since a server is asked for the score alone",
+        "score with the checkpoint on this machine",
+    ),
+    IdleOptions(
         ("--batch-size", "--dtype", "--attn", "--base", "--workers", "--compile", "--quantization", "--device"),
         lambda args: args.endpoint,
         "with --endpoint, whose server holds the model",
         "set it where the server is started",
     ),
+    IdleOptions(
+        ("--attn", "--base", "--workers", "--quantization"),
+        lambda args: args.engine == "vllm" and not args.endpoint,
+        "with --engine vllm, which loads and runs the model itself",
+        "leave --engine out",
+    ),
+    IdleOptions(("--vllm-python",), lambda args: args.engine != "vllm", "without --engine vllm", "pass --engine vllm"),
     IdleOptions(("--actors",), lambda args: args.engine != "ray", "without --engine ray", "pass --engine ray"),
     IdleOptions(
         ("--shard-size",), lambda args: not _writes_shards(args), "without a folder of shards", "pass --out FOLDER/"
@@ -68,7 +82,18 @@ def add_parser(subparsers: Any) -> None:
         help="checkpoint; with --endpoint, the server's name of the model",
     )
     parser.add_argument("--out", help=OUT)
-    parser.add_argument("--overwrite", action="store_true", help="drop what --out holds and compute it again")
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="compute what --out holds again, and replace it when the new one is whole",
+    )
+    parser.add_argument(
+        "--attributes",
+        nargs="?",
+        const=ALL,
+        metavar="A,B,…",
+        help="add columns for the checkpoint's attributes: all of them, or those named",
+    )
     parser.add_argument("--strict", action="store_true", help="exit with 2 when an image could not be scored")
     _add_ranking_options(parser.add_argument_group("ranking and scripts"))
     _add_table_options(parser.add_argument_group("tables and datasets"))
@@ -113,8 +138,11 @@ def _add_scale_options(group: Any) -> None:
     group.add_argument(
         "--engine",
         default="local",
-        choices=("local", "ray"),
-        help="ray spreads shards over a Ray cluster ([ray] extra)",
+        choices=("local", "ray", "vllm"),
+        help="ray spreads shards over a Ray cluster ([ray] extra); vllm runs the model through vLLM (docs/scoring.md)",
+    )
+    group.add_argument(
+        "--vllm-python", metavar="PATH", help="Python of the environment that has vLLM (default: this one)"
     )
     group.add_argument("--actors", type=positive, help="scorers on the cluster (default: one per GPU, else one)")
 
@@ -346,6 +374,8 @@ def _engine(args: argparse.Namespace, world: int) -> "ScoringEngine":
     if args.endpoint:
         if args.engine == "ray":
             raise ArtQuantError("--endpoint and --engine ray exclude each other; a server needs no cluster here")
+        if args.engine == "vllm":
+            raise ArtQuantError("--endpoint and --engine vllm exclude each other; the server runs the model already")
         return _endpoint_engine(args)
     from artquant_plugin.bulk.checkpoint_engine import CheckpointEngine
 
@@ -355,6 +385,18 @@ def _engine(args: argparse.Namespace, world: int) -> "ScoringEngine":
 
         if default_device() == "cuda":
             device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+    if args.engine == "vllm":
+        from artquant_plugin.bulk.vllm_engine import VllmEngine
+
+        return VllmEngine(
+            args.model,
+            scoring=args.scoring,
+            dtype=args.dtype,
+            device=device,
+            python=args.vllm_python,
+            batch_size=args.batch_size,
+            compile=args.compile,
+        )
     return CheckpointEngine(
         args.model,
         scoring=args.scoring,
@@ -366,7 +408,15 @@ def _engine(args: argparse.Namespace, world: int) -> "ScoringEngine":
         workers=args.workers,
         compile=args.compile,
         quantization=args.quantization,
+        attributes=_attributes(args.attributes),
     )
+
+
+def _attributes(given: str | None) -> bool | tuple[str, ...]:
+    """The attributes that --attributes asks for, as `CheckpointEngine` takes them."""
+    if given is None:
+        return False
+    return True if given == ALL else tuple(name.strip() for name in given.split(","))
 
 
 def _endpoint_engine(args: argparse.Namespace) -> "ScoringEngine":

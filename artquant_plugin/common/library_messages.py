@@ -15,6 +15,13 @@ _BEGINNINGS = {
     # deepspeed 0.19.8, accelerator/real_accelerator.py: accelerate imports it wherever it is installed, also for a
     # training that does not use it.
     "DeepSpeed": ("Setting ds_accelerator to", "Setting accelerator to CPU."),
+    # transformers 5.24, integrations/hub_kernels.py: `warn_of_missing_packages` says it with the remedy.
+    "transformers.integrations.hub_kernels": (
+        "`chunk_gated_delta_rule` is falling back",
+        "`fused_recurrent_gated_delta_rule` is falling back",
+        "`causal_conv1d_fn` is falling back",
+        "`causal_conv1d_update` is falling back",
+    ),
 }
 # transformers 5.24: peft 0.21.2 reads the attribute, under its old name, of every model that it puts an adapter on.
 _DEPRECATED = "`is_gradient_checkpointing` is deprecated"

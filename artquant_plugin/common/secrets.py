@@ -45,9 +45,10 @@ _HEADER = re.compile(
 _PASSWORD = re.compile(r"((?<![\w+.-])[a-z][a-z0-9+.-]{0,30}://)[^\s/'\"]{1,500}@", re.IGNORECASE)
 # Names that no prose has in front of a value, and the parameters of an address: they count in a model's text as well.
 _UNMISTAKABLE = re.compile(
-    r"""((?:(?<![A-Za-z0-9])(?:api|access|secret|private|account)[_-]?keys?(?:[_-]id)?|client[_-]secret|passwd
-    |(?:access|auth|bearer|api|refresh)[_-]token)["']?\s?[=:]\s?["']?
-    |[?&](?:key|token|sig|signature|password|auth|secret|x-amz-(?:signature|credential|security-token))=)
+    r"""((?:(?:(?<![A-Za-z0-9])|(?-i:(?<=[a-z0-9])(?=[A-Z])))
+    (?:api|access|secret|private|account|openai|subscription)[_-]?keys?(?:[_-]id)?|client[_-]?secret|passwd
+    |(?:access|auth|bearer|api|refresh|session|hf|hub)[_-]?token)["']?\s?[=:]\s?["']?
+    |[?&](?:[a-z0-9_-]{1,40}[_-])?(?:key|token|sig|signature|password|auth|secret|credential|code)=)
     (?!(?:none|null|true|false|empty)\b)[^\s"',;&<>()\[\]{}]{4,}""",
     re.IGNORECASE | re.VERBOSE,
 )
@@ -58,13 +59,15 @@ _IN_HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&apos;"
 # `tokenizer=t` and the like are no secrets.
 # A name in the plural has several values, with blanks or commas between them; a cookie ends with its line.
 _NAMED = re.compile(
-    r"""(?P<name>(?<![A-Za-z0-9_-])(?:[A-Za-z0-9_-]{0,60}[_-])?
+    r"""(?P<name>(?<![A-Za-z0-9_-])(?:[A-Za-z0-9_-]{0,60}(?:[_-]|(?-i:(?<=[a-z0-9])(?=[A-Z]))))?
     (?:(?P<several>(?:api|access|secret|private|account|auth)?[_-]?keys|secrets|passwords|credentials)
     |(?P<cookie>cookies?)
     |(?:api|access|secret|private|account|auth)?[_-]?key(?:[_-](?:id|env))?
-    |(?:\w{0,60}token)|secret|(?:\w{0,60}password)|passwd|pass|passphrase|pwd|credential|auth|authorization
-    |signature|sig)
+    |(?:\w{0,60}token)|secret|(?:\w{0,60}password)|passwd|pass|passphrase|passcode|pwd|credential|auth|authorization
+    |signature|sig|bearer|jwt|pat|session[_-]?id)
     ["']?\s*[=:]\s*
+    |(?<!\S)(?:-u|--(?:proxy-)?user)[\s=]+(?=[^\s:]+:[^\s/])
+    |[?&]code=
     |(?<!\S)--?(?:[a-z]{1,20}[_-])?(?:(?P<several_options>api[_-]?keys|passwords|secrets)
     |api[_-]?key|token|password|secret)\s+(?!-))
     (?P<value>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|\[[^\[\]]*\]|\{[^{}]*\}|\([^()]*\)
@@ -79,8 +82,9 @@ _NAMED = re.compile(
 
 # Settings whose value is a secret. Names such as `eos_token` and `image_token` are those of a tokenizer's words.
 _SECRET_SETTING = re.compile(
-    r"(?:.*[_-])?(?:(?:api|access|secret|private|account)[_-]?keys?(?:[_-]id)?|(?:auth|access|bearer|api|refresh|hub|hf)"
-    r"[_-]token|password|passwd|passphrase|secrets?|credentials?|authorization|cookie)",
+    r"(?:.*(?:[_-]|(?-i:(?<=[a-z0-9])(?=[A-Z]))))?(?:(?:api|access|secret|private|account)[_-]?keys?(?:[_-]id)?"
+    r"|(?:auth|access|bearer|api|refresh|session|hub|hf)[_-]?token|password|passwd|passphrase|secrets?|credentials?"
+    r"|authorization|cookie|bearer|pwd)",
     re.IGNORECASE,
 )
 

@@ -25,6 +25,7 @@ from artquant_plugin.common.json_text import KEYS_ONCE, json_values
 from artquant_plugin.common.locations import open_binary, suffix
 from artquant_plugin.common.machine import is_machine_fault, machine_error
 from artquant_plugin.common.number_text import DECIMAL_COMMA, decimal_remedy, parse_number
+from artquant_plugin.common.table_header import TextTable, header_remedy, lacks_header, no_header
 from artquant_plugin.common.text import first_line, listed, one_line
 
 UTF8 = "utf-8-sig"  # UTF-8, with a byte-order mark at the beginning or without
@@ -34,7 +35,6 @@ SHOWN_COLUMNS = 20  # of those that a table has, when one is missing
 SEPARATOR_LINE = re.compile(r"sep=(.)\s*", re.IGNORECASE)  # Excel's own first line, which names the delimiter
 WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # the first bytes of .xlsx and .ods files, and of .xls files
 PARQUET = b"PAR1"  # the first bytes of a Parquet file
-PICTURE_NAME = re.compile(r".+\.(jpe?g|jfif|jpe|png|webp|gif|bmp|tiff?|avif|heic|jp2|jxl)", re.IGNORECASE)
 COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "Zstandard"}
 DECIMAL_COMMA_DELIMITERS = (";", "\t")  # with which spreadsheets write tables where people write 4,5
 UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
@@ -223,7 +223,8 @@ def read_json_values(
         remedy: what the user can do about such a line, the end of the message.
 
     Yields:
-        ``file:line`` at which the value begins, and the value.
+        ``file:line`` at which the value begins, with the value's number behind it where an earlier one begins in the
+        same line; and the value.
 
     Raises:
         ArtQuantError: the file is absent, is not UTF-8, is no JSON, or ends inside a list; an object has a key twice.
@@ -243,11 +244,12 @@ def read_json_values(
         text = _utf8(file.read(), location, 1)
     if text.lstrip().startswith("[") and not text.rstrip().endswith("]"):
         raise ArtQuantError(f"'{location}' ends before its list does; fetch or write it again")
-    line, counted = 1, 0
+    line, counted, before = 1, 0, 0
     try:
-        for position, value in json_values(text, strict=True, decoder=KEYS_ONCE):
+        for number, (position, value) in enumerate(json_values(text, strict=True, decoder=KEYS_ONCE), start=1):
             line, counted = line + text.count("\n", counted, position), position
-            yield f"{location}:{line}", value
+            yield f"{location}:{line}" + (f" (entry {number:,})" if line == before else ""), value
+            before = line
     except json.JSONDecodeError as error:
         raise _json_error(f"{location}:{error.lineno}", error, expected, remedy) from error
 
@@ -326,27 +328,6 @@ def _positions(
     return chosen
 
 
-@dataclass
-class _TextTable:
-    """A text table whose header line was read.
-
-    Args:
-        header: the names of the columns.
-        delimiter: what sets the fields apart.
-        rows: the fields of the lines behind the header.
-        passed: 1 where a line before the header named the delimiter, else 0.
-        first: the header line as it stands in the file.
-        begins: the line at which the next row begins; whoever takes a row moves it on.
-    """
-
-    header: list[str]
-    delimiter: str
-    rows: Any
-    passed: int
-    first: str
-    begins: int
-
-
 @contextmanager
 def _text_table(
     location: str,
@@ -356,7 +337,7 @@ def _text_table(
     columns: Sequence[str] = (),
     *,
     has_header: bool = True,
-) -> Iterator[_TextTable]:
+) -> Iterator[TextTable]:
     """Open a text table; what goes wrong while its rows are taken within the block is named here, too."""
     if delimiter == "\\t":  # as people type it
         delimiter = "\t"
@@ -366,7 +347,7 @@ def _text_table(
         io.TextIOWrapper(io.BytesIO(b"a"), encoding=encoding)  # refuses codecs that are no encodings of text, too
     except (LookupError, ValueError) as error:  # a name with a NUL byte is a ValueError
         raise ArtQuantError(f"encoding {encoding!r} is unknown; use one such as utf-8, cp1252 or gbk") from error
-    table = _TextTable([], "", iter(()), 0, "", 1)
+    table = TextTable([], "", iter(()), 0, "", 1)
     with open_binary(location) as raw:
         _refuse_other_formats(location, raw, encoding, has_options)
         file = io.TextIOWrapper(raw, encoding=encoding, newline="")
@@ -374,6 +355,8 @@ def _text_table(
             first = file.readline()
             if named := SEPARATOR_LINE.fullmatch(first):
                 delimiter, first, table.passed = named[1], file.readline(), 1
+            while first.isspace():  # blank lines before the header
+                first, table.passed = file.readline(), table.passed + 1
             table.first, table.delimiter = first, delimiter or _delimiter(first)
             if delimiter is None and not has_header and ";" in first and "\t" not in first:
                 table.delimiter = ";"  # the commas are decimal ones
@@ -409,11 +392,11 @@ def _text_rows(
     header_option: str,
 ) -> Iterator[TableRow]:
     with _text_table(location, delimiter, encoding, has_options, columns, has_header=has_header) as table:
-        header, other = table.header, _delimiter(table.first)
-        if has_header and _lacks_header(header, table.first, columns):
-            raise _no_header(location, table, columns, header_option)
-        if has_options and len(header) == 1 and other != table.delimiter and header[0] not in columns:
-            remedy = f"its fields are set apart by {other!r}: pass --delimiter {other!r}"
+        header = table.header
+        if has_header and lacks_header(header, table.first, columns):
+            raise no_header(location, table, columns, header_option)
+        if any(column not in header for column in columns):
+            remedy = header_remedy(table, columns, has_options, delimiter) or remedy
         positions = _positions(location, header, columns, optional, remedy)
         signs: dict[str, tuple[str, str]] | None = {} if table.delimiter in DECIMAL_COMMA_DELIMITERS else None
         for fields in table.rows:
@@ -421,7 +404,7 @@ def _text_rows(
             if not any(map(str.strip, fields)):
                 continue
             if len(fields) != len(header):
-                raise _other_length(place, len(fields), len(header), table.delimiter)
+                raise _other_length(place, len(fields), len(header), table.delimiter, not fields[-1].strip())
             values = {column: original(fields[position].strip()) for column, position in positions.items()}
             if any("\0" in value for value in values.values()):
                 raise ArtQuantError(f"{place}: the line holds a NUL byte, which no text has; write the file again")
@@ -436,8 +419,8 @@ def _workbook_rows(
     header = [str(cell) for cell in first]
     if has_header:
         line = "\t".join(header)
-        if _lacks_header(header, line, columns):
-            raise _no_header(location, _TextTable(header, "\t", iter(()), 0, line, 1), columns, header_option)
+        if lacks_header(header, line, columns):
+            raise no_header(location, TextTable(header, "\t", iter(()), 0, line, 1), columns, header_option)
     else:
         header, rows = [str(place) for place, _ in enumerate(first, start=1)], chain([(number, first)], rows)
     positions = _positions(location, header, columns, optional, remedy)
@@ -450,56 +433,13 @@ def _workbook_rows(
         yield TableRow(place, {column: row[position] for column, position in positions.items()}, signs)
 
 
-def _other_length(place: str, fields: int, columns: int, delimiter: str) -> ArtQuantError:
+def _other_length(place: str, fields: int, columns: int, delimiter: str, ends_empty: bool) -> ArtQuantError:
     remedy = "mend the line"
     if fields > columns:
         remedy = f"put a field that holds {delimiter!r}, such as a decimal comma, in quotes"
+        if ends_empty:
+            remedy += f", or remove the {delimiter!r} behind the last field"
     return ArtQuantError(f"{place}: {fields} fields for {columns} columns; {remedy}")
-
-
-def _lacks_header(header: Sequence[str], first: str, columns: Sequence[str]) -> bool:
-    """Whether the first line of a table is a row: a column is missing, or is named after a cell of that row."""
-    fields = _first_cells(header, first)
-    numbered = [str(number) for number in range(len(fields) + 1)]
-    if fields in (numbered[:-1], numbered[1:]):  # names that tools give to columns that have none
-        return False
-    if columns and all(column in header for column in columns) and not all(map(_is_cell, columns)):
-        return False
-    if any(map(PICTURE_NAME.fullmatch, fields)):
-        return True
-    numbers = [field for field in fields if _is_number(field)]
-    return bool(numbers) and (len(numbers) == len(fields) or any(not number.isdigit() for number in numbers))
-
-
-def _first_cells(header: Sequence[str], first: str) -> list[str]:
-    """The cells of a first line that is a row, also with decimal commas between semicolons, or between spaces."""
-    if ";" in first:
-        return [cell.strip() for cell in first.split(";")]
-    return list(header) if len(header) > 1 else first.split()
-
-
-def _is_cell(name: str) -> bool:
-    return _is_number(name) or PICTURE_NAME.fullmatch(name) is not None
-
-
-def _is_number(text: str) -> bool:
-    return parse_number(text) is not None or DECIMAL_COMMA.fullmatch(text) is not None
-
-
-def _no_header(location: str, table: "_TextTable", columns: Sequence[str], option: str) -> ArtQuantError:
-    """The error of a table whose first line is a row, with the option that reads it, its columns guessed."""
-    fields = _first_cells(table.header, table.first)
-    numbers = [place for place, field in enumerate(fields, start=1) if _is_number(field)]
-    others = [place for place, _ in enumerate(fields, start=1) if place not in numbers]
-    known = len(others) == len(numbers) == 1
-    names = ("image", "score") if all(map(_is_cell, columns)) else columns
-    delimiter = ";" if ";" in table.first else table.delimiter
-    ways = [f"put a line with the names of its columns before the first one, such as {delimiter.join(names)!r}"]
-    if option:
-        told = {"image": others[0], "score": numbers[0]} if known else {"image": "N", "score": "M"}
-        ways.insert(0, f"pass {option.format(**told)}" + ("" if known else ", the numbers of its columns from 1"))
-    row = one_line(table.first.strip())
-    return ArtQuantError(f"'{location}' has no header line: it begins with the row {row!r}; {', or '.join(ways)}")
 
 
 def _delimiter(header: str) -> str:

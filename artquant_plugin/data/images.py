@@ -416,7 +416,11 @@ def _top(image: Image.Image) -> float:
 
 
 def _values(part: Image.Image) -> np.ndarray:
-    return np.nan_to_num(np.asarray(part, dtype=np.float64))
+    """The grey values of a picture, which are its brightness: one that is infinite would make all others black."""
+    values = np.asarray(part, dtype=np.float64)
+    if not np.isfinite(values).all():
+        raise ValueError("it holds NaN or infinite values")
+    return values
 
 
 def _eight_bits(part: Image.Image, top: float) -> Image.Image:

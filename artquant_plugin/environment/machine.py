@@ -5,45 +5,20 @@ import json
 import os
 import platform
 import shutil
-from dataclasses import dataclass
 from typing import Any
 
+from artquant_plugin.common.kernel_packages import (
+    CAUSAL_CONV1D,
+    FLASH_ATTENTION,
+    FLASH_LINEAR_ATTENTION,
+    TRITON,
+    KernelPackage,
+)
 from artquant_plugin.environment.findings import Finding
 from artquant_plugin.environment.probes import ProbeError, probe
 from artquant_plugin.environment.requirements import installed_version, reinstall_command
 
-
-@dataclass(frozen=True, slots=True)
-class Kernel:
-    """A package with fast GPU code.
-
-    Args:
-        package: the name by which pip installs it.
-        module: the name by which Python imports it.
-        cost: what is slower or impossible without it, to stand behind a colon in a sentence.
-        remedy: the command that installs it on this machine.
-    """
-
-    package: str
-    module: str
-    cost: str
-    remedy: str
-
-
-_LINEAR_ATTENTION = (
-    "Qwen3.5's linear attention runs through transformers' plain PyTorch code, with the same results, slower"
-)
-KERNELS = (
-    Kernel(
-        "flash-attn",
-        "flash_attn",
-        "attn=flash_attention_2 fails; the default, attn=sdpa, does without",
-        "pip install flash-attn --no-build-isolation",
-    ),
-    Kernel("flash-linear-attention", "fla", _LINEAR_ATTENTION, "pip install flash-linear-attention"),
-    Kernel("causal-conv1d", "causal_conv1d", _LINEAR_ATTENTION, "pip install causal-conv1d --no-build-isolation"),
-    Kernel("triton", "triton", "compile=True and flash-linear-attention fail on a GPU", "pip install triton"),
-)
+KERNELS = (FLASH_ATTENTION, FLASH_LINEAR_ATTENTION, CAUSAL_CONV1D, TRITON)
 
 
 def check_machine() -> list[Finding]:
@@ -99,7 +74,7 @@ def no_device_finding(cuda_build: str | None) -> Finding:
     return Finding("note", "gpu", "none", "CPU", "", message, remedy)
 
 
-def kernel_finding(kernel: Kernel, cuda: bool) -> Finding:
+def kernel_finding(kernel: KernelPackage, cuda: bool) -> Finding:
     """The finding about a kernel: a note where it is absent and would be of use.
 
     Args:

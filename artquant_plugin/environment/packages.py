@@ -22,6 +22,7 @@ from artquant_plugin.environment.requirements import (
 _INDIRECT = ("numpy", "torchvision", "safetensors", "tokenizers")
 _PURPOSES = {
     "quantized": "quantization=4bit and 8bit, and QLoRA",
+    "kernels": "the fast linear attention of Qwen3.5 on GPUs",
     "ray": "artquant score --engine ray",
     "deepspeed": "training with configs/accelerate/deepspeed.yaml",
     "pyiqa": "lmms-eval --model pyiqa; for non-commercial use only",

@@ -13,7 +13,8 @@ from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.number_text import decimal_remedy
 from artquant_plugin.common.paths import expanded
 from artquant_plugin.common.progress import progress
-from artquant_plugin.common.tables import PICTURE_NAME, UTF8, TableRow, read_table, table_columns
+from artquant_plugin.common.table_header import PICTURE_NAME
+from artquant_plugin.common.tables import UTF8, TableRow, read_table, table_columns
 from artquant_plugin.common.text import one_line
 from artquant_plugin.data.dataset import Dataset
 from artquant_plugin.data.find import find_dataset

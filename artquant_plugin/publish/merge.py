@@ -1,10 +1,45 @@
 """Merging an adapter, and the weights that were trained beside it, into one whole model."""
 
+import hashlib
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from artquant_plugin.checkpoint import load_checkpoint, save_checkpoint
 from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.files import private_folder
+from artquant_plugin.common.run_record import only_writer
+
+
+@contextmanager
+def merged_checkpoint(folder: Path, *, base: str | None = None) -> Iterator[Path]:
+    """Merge an adapter into a temporary folder, which exists while the block runs.
+
+    A model that is merged takes many gigabytes. The folder has the same name for every process that merges the same
+    checkpoint, so that what a killed one left is removed by the next one.
+
+    Args:
+        folder: the checkpoint's folder, as `merge_checkpoint` takes it.
+        base: the base model, as `merge_checkpoint` takes it; None to take the one that the adapter names.
+
+    Yields:
+        The folder of the merged model.
+
+    Raises:
+        ArtQuantError: the checkpoint cannot be merged, another process is merging it, or temporary files cannot be
+            written.
+    """
+    place = private_folder()
+    merged = place / f"merged-{hashlib.sha256(bytes(folder.resolve())).hexdigest()[:16]}"
+    with only_writer(merged.with_suffix(".lock"), merged, elsewhere="another folder as TMPDIR"):
+        shutil.rmtree(merged, ignore_errors=True)
+        try:
+            merge_checkpoint(folder, merged, base=base)
+            yield merged
+        finally:
+            shutil.rmtree(merged, ignore_errors=True)
 
 
 def merge_checkpoint(folder: Path, destination: Path, *, base: str | None = None) -> None:

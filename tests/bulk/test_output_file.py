@@ -6,6 +6,7 @@ import json
 import os
 import resource
 from contextlib import contextmanager
+from pathlib import Path
 
 import pyarrow
 import pytest
@@ -14,7 +15,7 @@ from pyarrow import parquet
 
 from artquant_plugin.bulk.inputs import find_inputs
 from artquant_plugin.bulk.manifests import Manifest
-from artquant_plugin.bulk.output_file import describe_to_file, made_from, score_to_file
+from artquant_plugin.bulk.output_file import describe_to_file, made_from, read_rows, score_to_file
 from artquant_plugin.bulk.rows import score_rows
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.tables import read_table
@@ -296,8 +297,11 @@ def test_names_that_are_no_text_are_rows_too(tmp_path, paintings, form):
         (paintings / os.fsdecode(name)).write_bytes(
             (paintings / "early" / "1.png").read_bytes()[: 40 + name[0] % 2 * 999]
         )
-    summary = run(paintings, tmp_path / f"s.{form}")
+    out = tmp_path / f"s.{form}"
+    summary = run(paintings, out)
     assert (summary.rows, summary.failed) == (12, 1)
+    names = {Path(row["path"]).name for row in read_rows(out, Brightness().columns)}
+    assert {r"\udcff.png", r"\udcfe.png"} < names and len(names) == 12  # none of them is that of another picture
 
 
 def test_images_that_never_reach_the_engine_keep_their_place(tmp_path, paintings):

@@ -66,6 +66,18 @@ def test_a_shard_that_is_lost_is_made_again(paintings, tmp_path):
     assert parquet.read_table(shard_path(out, 1))["score"].to_pylist() == [40.0, 50.0, 60.0, 70.0]
 
 
+@pytest.mark.parametrize("content", ["", "{}", "[]", '{"shards": "3", "rows": 10, "failed": 0}'])
+def test_a_broken_mark_of_the_end_is_written_anew_and_no_row_is_computed_again(paintings, tmp_path, content):
+    out = tmp_path / "out"
+    run(paintings, out)
+    whole = (out / "_done.json").read_bytes()
+    (out / "_done.json").write_text(content)
+    engine = Brightness()
+    summary = run(paintings, out, engine)
+    assert (engine.asked, summary.rows, summary.computed) == (0, 10, 0)
+    assert (out / "_done.json").read_bytes() == whole
+
+
 @pytest.mark.parametrize("world", [2, 3, 5])
 def test_processes_share_the_shards_without_talking(paintings, tmp_path, world):
     run(paintings, tmp_path / "one", size=3)

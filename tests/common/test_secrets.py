@@ -45,6 +45,10 @@ KEY = "sk/very+secret-77"
         ("Cookie: session=a1b2; id=c3", "Cookie: [key]"),
         ("Authorization: AWS4-HMAC-SHA256 Credential=a1/b2, Signature=c3", "Authorization: AWS4-HMAC-SHA256 [key]"),
         ("AWS_SECRET_ACCESS_KEY=a1b2c3", "AWS_SECRET_ACCESS_KEY=[key]"),
+        ("secretAccessKey: a1b2c3", "secretAccessKey: [key]"),
+        ("AWS_SESSION_TOKEN=a1b2c3 HF_TOKEN=d4e5f6", "AWS_SESSION_TOKEN=[key] HF_TOKEN=[key]"),
+        ("https://h/v1?api-version=1&subscription-key=a1b2", "https://h/v1?api-version=1&subscription-key=[key]"),
+        ("https://h/b?X-Goog-Signature=a1b2&code=c3d4", "https://h/b?X-Goog-Signature=[key]&code=[key]"),
     ],
 )
 def test_a_secret_is_replaced(text, shown):
@@ -122,6 +126,14 @@ def test_a_short_key_is_replaced_as_a_word_of_its_own_and_a_shorter_one_never():
         ("auth=('ann', 'b2'),n=1", "auth=***,n=1"),
         ("https://host/v1?sig=abc&n=1", "https://host/v1?sig=***&n=1"),
         ("--api-key a1b2 --n 1", "--api-key *** --n 1"),
+        ("openaiApiKey=a1b2,secretAccessKey=c3,hfToken=d4", "openaiApiKey=***,secretAccessKey=***,hfToken=***"),
+        (
+            "bearer=a1,jwt=b2,pat=c3,session_id=d4,passcode=e5",
+            "bearer=***,jwt=***,pat=***,session_id=***,passcode=***",
+        ),
+        ("https://h/v1?code=a1&n=1", "https://h/v1?code=***&n=1"),
+        ("curl -u ann:a1b2 --proxy-user bob:c3 https://h/", "curl -u *** --proxy-user *** https://h/"),
+        ("pattern=a,path=b,sessions=c,patch=d,code=e", "pattern=a,path=b,sessions=c,patch=d,code=e"),
         ("--hf_token a1b2 --tokens 3", "--hf_token *** --tokens 3"),
         (
             "monkey=1,keyboard=2,bypass=3,author=4,n_tokens=5,tokens=6",
@@ -158,5 +170,10 @@ def test_settings_are_hidden_by_their_names_at_any_depth_and_a_tokenizers_words_
     settings = {"train": [{"hub_token": "a1", "push_to_hub_token": None, "use_auth_token": True}], "API_KEY": ["b2"]}
     hidden = {"train": [{"hub_token": "***", "push_to_hub_token": None, "use_auth_token": True}], "API_KEY": "***"}
     assert without_secret_settings(settings) == hidden
+    assert without_secret_settings({"hubToken": "a", "openaiApiKey": "b", "session_token": "c"}) == {
+        "hubToken": "***",
+        "openaiApiKey": "***",
+        "session_token": "***",
+    }
     words = {"eos_token": "</s>", "image_token_id": 3, "max_tokens": 5, "key": "c major", "passage": "x"}
     assert without_secret_settings(words) == words

@@ -55,8 +55,19 @@ def test_rows_name_the_line_at_which_they_begin(tmp_path):
     assert [row.place for row in read_table(path, ("image",))] == [f"{path}:3"]
     path = write(tmp_path, "t.json", '[\n{"image": 1},\n\n{"image":\n2}]')
     assert [place for place, _ in read_json_values(path)] == [f"{path}:2", f"{path}:4"]
+    path = write(tmp_path, "t.json", '[{"image": 1}, {"image": 2},\n{"image": 3}]')
+    assert [place for place, _ in read_json_values(path)] == [f"{path}:1", f"{path}:1 (entry 2)", f"{path}:2"]
     path = write(tmp_path, "t.parquet", parquet_bytes(pyarrow.Table.from_pylist(ROWS)))
     assert [row.place for row in read_table(path, ("image",))] == [f"{path}, row 1", f"{path}, row 2"]
+
+
+@pytest.mark.parametrize("before", ["\n", "\r\n \r\n", "sep=,\n\n"])
+def test_blank_lines_before_the_header_are_passed_over_and_counted(tmp_path, before):
+    path = write(tmp_path, "t.csv", f"{before}image,score\na.jpg,1\n")
+    (row,) = read_table(path, ("image", "score"))
+    assert (row.values, row.place) == ({"image": "a.jpg", "score": "1"}, f"{path}:{before.count(chr(10)) + 2}")
+    (row,) = read_table(write(tmp_path, "n.csv", f"{before}a.jpg,1\n"), ("1", "2"), header=False)
+    assert row.values == {"1": "a.jpg", "2": "1"}
 
 
 def test_only_asked_columns_are_read_and_others_may_stand_twice(tmp_path):
@@ -68,6 +79,11 @@ def test_only_asked_columns_are_read_and_others_may_stand_twice(tmp_path):
     ("name", "content", "message"),
     [
         ("t.csv", "image,score\na.jpg,1\nb.jpg,4,5\n", r"t.csv:3: 3 fields for 2 columns; put a field that holds ','"),
+        ("t.csv", "image,score\na.jpg,1,\n", "t.csv:2: 3 fields.* in quotes, or remove the ',' behind the last field"),
+        ("t.csv", "\n\nimage,score\na,1\nb\n", "t.csv:5: 1 fields for 2 columns; mend the line"),
+        ("t.csv", "image|score\na|1\n", r"only image\|score; its fields are set apart by '\|': set them apart by ','"),
+        ("t.csv", "# made by x\n\nimage,score\na,1\n", "line 3 has the names of the columns: remove the lines before"),
+        ("t.csv", "My list,\nscore, image\n1,a\n", "line 2 has the names of the columns: remove the lines before it"),
         ("t.csv", "image,score\n\na.jpg\n", "t.csv:3: 1 fields for 2 columns; mend the line"),
         ("t.csv", "image,score,score\na,1,2\n", "t.csv' has 2 columns 'score'; rename all but one"),
         ("t.csv", "image,mos\na,1\n", "t.csv' has no column 'score', only image, mos; pass --x"),
@@ -91,7 +107,7 @@ def test_only_asked_columns_are_read_and_others_may_stand_twice(tmp_path):
         ("t.jsonl", b'{"image": 1, "score": 1}\n"\xff"\n', r"t.jsonl:2: the line is not UTF-8 \(byte 0xff\)"),
         ("t.json", '[\n{"image": 1, "score": 1},\n{"image": tru}]', "t.json:3: not JSON that can be read"),
         ("t.json", '[{"image": 1, "score": 1},', "t.json' ends before its list does"),
-        ("t.json", '[{"image": 1, "score": 1}, "b"]', "t.json:1: str instead of an object"),
+        ("t.json", '[{"image": 1, "score": 1}, "b"]', r"t.json:1 \(entry 2\): str instead of an object"),
         ("t.json", "[" * 100_000 + "]", "t.json.*(not JSON|instead of an object)"),
         ("t.json", '{"a":' * 100_000 + "]", "t.json:1: not JSON that can be read"),
     ],
@@ -113,6 +129,16 @@ def test_options_of_the_command_are_named_where_they_would_help(tmp_path):
     path = write(tmp_path, "t.csv", "image;score\na.jpg;4,5\n")
     with pytest.raises(ArtQuantError, match="no column 'image', only image;score; .*: pass --delimiter ';'"):
         next(read_table(path, ("image",), delimiter=",", has_options=True))
+    path = write(tmp_path, "p.csv", 'image|score\na.jpg|"4.5"\n')
+    with pytest.raises(ArtQuantError, match=r"set apart by '\|': pass --delimiter '\|'$"):
+        next(read_table(path, ("image",), has_options=True))
+    assert [row.values for row in read_table(path, ("image", "score"), delimiter="|")] == [
+        {"image": "a.jpg", "score": "4.5"}
+    ]
+    with pytest.raises(
+        ArtQuantError, match=r"pass --delimiter '\|', and write tables of the same command alike, .* ';'"
+    ):
+        next(read_table(path, ("image",), delimiter=";", has_options=True))
     quoted = write(tmp_path, "q.csv", 'image,score\na.jpg,"4,5"\n')
     (row,) = read_table(quoted, ("image", "score"))
     with pytest.raises(

@@ -70,6 +70,17 @@ def test_every_mode_of_pillow_is_shown_as_rgb(mode, tmp_path):
     assert (shown.mode, shown.size) == ("RGB", (5, 3))
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_value_that_is_no_number_does_not_turn_a_picture_black(value, tmp_path):
+    values = np.full((5, 3), 0.5, dtype=np.float32)
+    assert open_image(saved(tmp_path, Image.fromarray(values), "a.tiff")).getpixel((1, 1)) == (128, 128, 128)
+    values[0, 0] = value
+    path = saved(tmp_path, Image.fromarray(values), "b.tiff")
+    assert failure(path) == "broken"
+    with pytest.raises(ImageError, match="it holds NaN or infinite values"):
+        open_image(path)
+
+
 @pytest.mark.parametrize("tolerant", [False, True])
 def test_a_truncated_jpeg_is_broken_whatever_others_told_pillow(tolerant, tmp_path, monkeypatch):
     monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", tolerant)

@@ -1,8 +1,8 @@
 """GPUs, kernels, compiler."""
 
+from artquant_plugin.common.kernel_packages import KernelPackage
 from artquant_plugin.environment.machine import (
     KERNELS,
-    Kernel,
     check_compiler,
     check_machine,
     device_finding,
@@ -45,7 +45,7 @@ def test_a_gpu_that_torch_cannot_compute_on_is_a_problem():
 
 
 def test_a_missing_kernel_is_missed_on_a_gpu_alone():
-    kernel = Kernel("no-such-kernel", "no_such_kernel", "all is slow", "pip install no-such-kernel")
+    kernel = KernelPackage("no-such-kernel", "no_such_kernel", "all is slow", "pip install no-such-kernel")
     assert kernel_finding(kernel, cuda=False).state == "ok"
     finding = kernel_finding(kernel, cuda=True)
     assert (finding.state, finding.remedy) == ("note", "pip install no-such-kernel")

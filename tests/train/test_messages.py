@@ -26,6 +26,7 @@ from artquant_plugin.train.data import TableImage, opened_or_error
 from artquant_plugin.train.faults import SettingNames, raise_if_memory
 from artquant_plugin.train.run import train
 from artquant_plugin.train.sections import ORDINARY_TRAIN_KEYS
+from artquant_plugin.train.stages import StageFolder
 from tests.tiny import pictures
 from tests.train.runs import LORA, write_config, write_small
 
@@ -243,3 +244,12 @@ def test_a_fault_of_the_machine_ends_training_although_bad_images_are_left_out(b
 def test_an_image_that_is_not_there_is_its_own_fault(tmp_path):
     found = opened_or_error(TableImage([{"image": {"bytes": None, "path": (tmp_path / "no").as_uri()}}], 0))
     assert "fault" not in found and "cannot be read" in found["error"]
+
+
+@pytest.mark.parametrize("content", ["", "[1]", '{"metrics": {}}'])
+def test_a_stage_whose_result_cannot_be_read_is_one_line(tmp_path, content):
+    (tmp_path / "done.json").write_text(content)
+    with pytest.raises(
+        ArtQuantError, match=r"done\.json' is no result of a stage \(.*\); begin anew with --overwrite"
+    ):
+        StageFolder(tmp_path).result()

@@ -33,9 +33,16 @@ _REJECTS = re.compile(
     r"""\binconsisten(?:t|tly|cy|cies)\b
     | \b(?:not|never|hardly|isn['’]t|aren['’]t)\s+(?:\w+\s+){0,2}consistent\b
     | \breject(?:s|ed|ion)?\b
-    | \b(?:doesn['’]t|don['’]t|does\s+not|do\s+not)\s+(?:\w+\s+)?(?:agree|match|fit|align|correspond)\s+
-      (?:with\s+|to\s+)?(?:the|this|its)\s+(?:\w+\s+){0,2}(?:rating|score)\b
+    | \b(?:doesn['’]t|don['’]t|does\s+not|do\s+not|fail(?:s|ed)?\s+to)\s+(?:\w+\s+)?
+      (?:agree|match|fit|align|correspond)\s+(?:with\s+|to\s+)?(?:the|this|its)\s+(?:\w+\s+){0,2}(?:rating|score)\b
+    | \b(?:description|text|praise|tone|wording)\s+(?:doesn['’]t|does\s+not|fail(?:s|ed)?\s+to)\s+(?:\w+\s+)?
+      (?:agree|match|fit|align|correspond)\s*(?:(?:with\s+|to\s+)?it\b|[.!]|\Z)
+    | \bcontradict(?:s|ed|ing)?\s+(?:the|this|its)\s+(?:\w+\s+){0,2}(?:rating|score)\b
+    | \bmismatch(?:es|ed)?\b | \b(?:it|text|description)\s+disagrees?\b
+    | \btoo\s+\w+\s+for\s+(?:the|this|its|a)\s+(?:\w+\s+){0,2}(?:rating|score)\b
+    | \b(?:over|under)(?:rates?|states?|sells?)\s+(?:the|this|its)\s+(?:painting|picture|image|work|piece)\b
     | \bconsistent\W{1,6}(?:false|no)\b
+    | \A\W*(?:no|false)\s*(?:[.:!\n]|\Z) | \bactually,?\s+no\b
     """,
     re.IGNORECASE | re.VERBOSE,
 )
@@ -43,6 +50,8 @@ _NEGATED = re.compile(r"\b(?:no|not|nothing|without|never|neither|nor|\w+n['’]
 # Words by which a judge accepts a description. "Consistent in tone" and the like accept only a part, and do not count.
 _ACCEPTS = re.compile(
     r"""\b(?:description|text|verdict|answer|it)(?:\s+is|\s*:)\W*(?:\w+ly\s+)?consistent\b(?!\s+in\b)
+    | \b(?:it|text|description)\s+(?:\w+ly\s+)?(?:agrees|matches|fits|aligns|corresponds)\s+(?:\w+ly\s+|well\s+)?
+      (?:with\s+|to\s+)?(?:the|this|its)\s+(?:\w+\s+){0,2}(?:rating|score)\b
     | \b(?:i|we)\s+accept\b | \b(?:is|verdict\W+)\s*accepted\b
     | \bconsistent\W{1,6}(?:true|yes)\b
     """,
@@ -140,12 +149,16 @@ def read_verdict(reply: Reply, shown: Sequence[str] = ()) -> Verdict:
     nested = [value for value in content.values() if isinstance(value, dict | list)]
     if any(inner == "consistent" for value in nested for inner in _all_keys(value)):
         raise ReplyError("malformed", "it gives more than one verdict")
+    texts = (prose, *_all_texts(content))
     if consistent:
-        rejecting = next((found for text in (prose, *_all_texts(content)) if (found := _rejection(text))), None)
+        rejecting = next((found for text in texts if (found := _rejection(text))), None)
         if rejecting:
             raise ReplyError("malformed", f"'consistent' is true, and the words around it say {rejecting!r}")
-    elif not _rejection(prose) and (accepting := _ACCEPTS.search(prose)):
-        raise ReplyError("malformed", f"'consistent' is false, and the words around it say {one_line(accepting[0])!r}")
+    elif not any(map(_rejection, texts)):
+        accepting = next(filter(None, map(_ACCEPTS.search, texts)), None)
+        if accepting:
+            said = one_line(accepting[0])
+            raise ReplyError("malformed", f"'consistent' is false, and the words around it say {said!r}")
     return Verdict(consistent, None, reason)
 
 

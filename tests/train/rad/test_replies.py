@@ -123,6 +123,27 @@ def test_a_judges_own_words_are_a_reason(reason):
     assert read_verdict(Reply(verdict(True, reason)), SHOWN).reason == reason
 
 
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "No mismatch, no inconsistency found.",
+        "It does not contradict the rating.",
+        "The text says that the colours do not match and the light does not fit the scene, as a low rating asks.",
+        "No objections: the praise is as faint as the rating is low.",
+    ],
+)
+def test_a_painting_that_is_criticised_is_no_rejection_of_its_description(reason):
+    assert read_verdict(Reply(verdict(True, reason)), SHOWN).consistent is True
+
+
+@pytest.mark.parametrize("reason", ["The text matches the score.", "It agrees well with the low rating."])
+def test_a_rejection_whose_reason_accepts_is_malformed(reason):
+    with pytest.raises(ReplyError, match="'consistent' is false, and the words around it say"):
+        read_verdict(Reply(verdict(False, reason)), SHOWN)
+    told = f"{reason} But the second level is inconsistent with it."
+    assert read_verdict(Reply(verdict(False, told)), SHOWN).consistent is False
+
+
 @pytest.mark.parametrize("prompt", ["consistency", "blind"])
 def test_no_example_of_the_shipped_prompts_can_be_an_acceptance(prompt):
     """Every way to fill the placeholders with what stands in them."""
@@ -159,6 +180,15 @@ def test_an_example_of_ones_own_cannot_be_copied_either():
         "consistent: false\n{}",
         'First "consistent" = no, then {}',
         "There is an inconsistency between the levels. {}",
+        "The description fails to match. {}",
+        "The score is 7.2 and the description does not match it.\n{}",
+        "Its praise contradicts the low score. {}",
+        "Mismatch! {}",
+        "FALSE. {}",
+        "No.\n{}",
+        "{} Actually, no.",
+        "The text is too positive for this score. {}",
+        "It overrates the painting. {}",
     ],
 )
 def test_a_verdict_that_contradicts_its_prose_is_malformed(text):
