@@ -7,6 +7,7 @@ from typing import Literal
 from accelerate import PartialState
 
 from artquant_plugin.bulk.shards import Share
+from artquant_plugin.common.device import default_device
 from artquant_plugin.common.drawing import write_png
 from artquant_plugin.common.files import atomic_write
 from artquant_plugin.report.site.studies_page import StudyView, write_studies_page
@@ -59,7 +60,7 @@ def run_studies(
         for line in plan_lines(trials, config.run_gigabytes):
             say(line)
         return []
-    state = PartialState()
+    state = PartialState(cpu=default_device() == "cpu")
     with state.main_process_first():
         check(trials, config.run_gigabytes, write=True)
     quiet = say if state.is_main_process else _nobody
