@@ -12,7 +12,7 @@ SEED ?= 0
 TYPED := build/typed
 WHEELS := build/wheels
 
-.PHONY: help install lock fresh demo reproduce-dry test test-slow lint format typecheck benchmarks gpu gpu-wheels clean
+.PHONY: help install lock fresh demo reproduce-dry studies test test-slow lint format typecheck benchmarks gpu gpu-wheels clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -69,6 +69,17 @@ reproduce-dry: $(INSTALLED)  ## run the lines of docs/reproduce.md on small made
 	$(BIN)/python -m tests.reproduce
 
 # As many test processes as cores: further threads of torch in each of them would wait for one another.
+# Two processes of one thread each take less time than one process of two; the last command finds all runs finished.
+studies: export OMP_NUM_THREADS ?= 1
+studies: $(INSTALLED)  ## repeat the paper's experiments at the demo's size, and write their figures into docs/studies.md
+	$(BIN)/artquant data demo
+	$(BIN)/artquant study all --config configs/studies/demo.yaml --shard 1/2 & first=$$!; \
+		$(BIN)/artquant study all --config configs/studies/demo.yaml --shard 2/2 && wait $$first
+	$(BIN)/artquant study all --config configs/studies/demo.yaml
+	mkdir -p docs/studies && cp runs/studies/demo/*.png docs/studies/
+	sed -i '/^<!-- results/q' docs/studies.md
+	sed 's|](\([a-z]*\).png)|](studies/\1.png)|' runs/studies/demo/studies.md >> docs/studies.md
+
 test test-slow: export OMP_NUM_THREADS ?= 1
 
 test: lint typecheck  ## lint, check types, run the tests that take minutes at most

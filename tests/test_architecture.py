@@ -1,8 +1,8 @@
 """The rooms of the package, and which room may import which.
 
-A room is a folder of `artquant_plugin`, or one of the folders `tasks`, `train` and `train/rad`. The table below lists,
-for each room, the rooms that its modules may import. An import that the table does not list fails the first test; an
-entry that no import uses fails it as well, so that the table stays true.
+A room is a folder of `artquant_plugin`, or one of the folders `tasks`, `train`, `train/rad` and `train/studies`. The
+table below lists, for each room, the rooms that its modules may import. An import that the table does not list fails
+the first test; an entry that no import uses fails it as well, so that the table stays true.
 """
 
 import ast
@@ -46,6 +46,17 @@ ALLOWED = {
     "publish": {"backbones", "checkpoint", "common", "data", "metrics", "prompting", "report"},
     "train": {"backbones", "checkpoint", "common", "data", "metrics", "prompting", "publish", "scoring"},
     "train.rad": {"artquant_plugin", "common", "data", "metrics", "prompting", "publish", "replies"},
+    "train.studies": {
+        "bulk",
+        "checkpoint",
+        "common",
+        "data",
+        "metrics",
+        "prompting",
+        "report",
+        "scoring",
+        "train",
+    },
     "cli": {
         "artquant_plugin",
         "bulk",
@@ -60,6 +71,7 @@ ALLOWED = {
         "report",
         "train",
         "train.rad",
+        "train.studies",
     },
 }
 
@@ -84,8 +96,8 @@ MODULES = modules()
 def room(module: str) -> str:
     """The room of a module: `data` of `artquant_plugin.data.importers.baid`; the package's own name at its root."""
     parts = module.split(".")[1:]
-    if parts[:2] == ["train", "rad"]:
-        return "train.rad"
+    if parts[:1] == ["train"] and tuple(parts[1:2]) in {("rad",), ("studies",)}:
+        return ".".join(parts[:2])
     is_folder = MODULES[module].name == "__init__.py"
     return parts[0] if len(parts) > 1 or (parts and is_folder) else "artquant_plugin"
 
@@ -157,7 +169,7 @@ def test_only_the_command_line_imports_the_training_module():
     found = {
         module
         for module, imported in IMPORTS.items()
-        if module.startswith("artquant_plugin.") and room(module) not in ("train", "train.rad", "cli")
+        if module.startswith("artquant_plugin.") and room(module) not in ("train", "train.rad", "train.studies", "cli")
         if any(room(other).startswith("train") for other in imported)
     }
     assert not found

@@ -39,6 +39,7 @@ PAGE_OF_COMMAND = {
     "artquant data": "datasets.md",
     "artquant rad": "rad.md",
     "artquant train": "training.md",
+    "artquant study": "studies.md",
     "artquant convert": "mplug-owl2.md",
     "artquant score": "scoring.md",
     "artquant describe": "scoring.md",
@@ -53,10 +54,12 @@ PAGE_OF_COMMAND = {
     "artquant prompt-search": "models.md",
 }
 TRAINING, RAD = "training configuration", "RAD configuration"
+STUDIES = "configuration of studies"
 PROMPTS = "prompt-search.yaml"
 PAGE_OF_OTHER = {
     TRAINING: "training.md",
     RAD: "rad.md",
+    STUDIES: "studies.md",
     "artquant.json": "models.md",
     PROMPTS: "models.md",
     "ArtQuantConfig": "training.md",
@@ -128,6 +131,12 @@ def test_a_help_text_tells_the_default_that_the_parser_has():
 
 def test_the_keys_of_a_rad_configuration_are_those_of_its_table():
     check(RAD, PAGE_OF_OTHER[RAD], "key", dict(keys(RadConfig)))
+
+
+def test_the_keys_of_a_configuration_of_studies_are_those_of_its_table():
+    from artquant_plugin.train.studies.config import StudiesConfig
+
+    check(STUDIES, PAGE_OF_OTHER[STUDIES], "key", dict(keys(StudiesConfig)))
 
 
 def test_the_keys_of_a_list_of_prompts_are_those_of_its_table():

@@ -106,14 +106,7 @@ def score_on_ray(
         ArtQuantError: Ray is not installed, or whatever stops
             `artquant_plugin.bulk.shards.score_to_folder`.
     """
-    try:
-        import ray
-        import ray.data
-    except ImportError as error:
-        raise ArtQuantError(
-            f"--engine ray needs Ray ({error}); install it with `pip install 'artquant-plugin[ray]'`"
-        ) from error
-
+    ray = import_ray()
     out = out.absolute()
     now = made_from(inputs, engine, layout(inputs, shard_size))
     finished = begin(out, now, overwrite=overwrite, share=Share())
@@ -131,9 +124,7 @@ def score_on_ray(
         else:
             open_shards.append(index)
     if open_shards:
-        if not ray.is_initialized():
-            ray.init(log_to_driver=False, logging_level=logging.WARNING)
-        gpus = int(ray.cluster_resources().get("GPU", 0))
+        gpus = join_cluster(ray)
         actors = min(actors or max(gpus, 1), len(open_shards))
         logging.getLogger("ray.data").setLevel(logging.WARNING)  # our own bar shows the progress
         ray.data.DataContext.get_current().enable_progress_bars = False
@@ -151,6 +142,36 @@ def score_on_ray(
             meter.computed(*parquet_counts(shard_path(out, row["index"])))
     finish(out, shards)
     return meter.close()
+
+
+def import_ray() -> Any:
+    """The module `ray`, with `ray.data` imported.
+
+    Raises:
+        ArtQuantError: Ray is not installed.
+    """
+    try:
+        import ray
+        import ray.data
+    except ImportError as error:
+        raise ArtQuantError(
+            f"--engine ray needs Ray ({error}); install it with `pip install 'artquant-plugin[ray]'`"
+        ) from error
+    return ray
+
+
+def join_cluster(ray: Any) -> int:
+    """Join the Ray cluster that this machine belongs to, or begin one of this machine alone.
+
+    Args:
+        ray: the module, from `import_ray`.
+
+    Returns:
+        The number of the cluster's GPUs, 0 where it has none.
+    """
+    if not ray.is_initialized():
+        ray.init(log_to_driver=False, logging_level=logging.WARNING)
+    return int(ray.cluster_resources().get("GPU", 0))
 
 
 def count_shards(inputs: Inputs, shard_size: int) -> int:

@@ -27,6 +27,7 @@ from artquant_plugin.cli import (
     report,
     results,
     score,
+    study,
     train,
 )
 from artquant_plugin.cli.idle_options import refuse_idle_options
@@ -39,6 +40,7 @@ COMMANDS = (
     data,
     rad,
     train,
+    study,
     convert,
     score,
     describe,

@@ -20,7 +20,7 @@ class Section(BaseModel):
 Config = TypeVar("Config", bound=BaseModel)
 KNOWN_KEYS = 25  # how many known keys a message names
 _MERGE = "tag:yaml.org,2002:merge"  # the tag of the key <<, which may stand more than once
-_NOT_ALONE = ("accelerate", "rad", "scoring")  # folders of files that are no configurations by themselves
+_NOT_ALONE = ("accelerate", "rad", "scoring", "studies")  # folders of files that are no configurations by themselves
 
 
 def read_config(kind: type[Config], paths: Path | Sequence[Path], overrides: Sequence[str] = ()) -> Config:

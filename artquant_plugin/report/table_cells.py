@@ -28,6 +28,7 @@ class Column:
         bounds: what becomes of the ends of an interval. ``shown`` writes them everywhere, ``hidden`` into CSV and JSON
             alone, ``only`` writes them without a value, and an empty text writes none.
         reasons: whether the cells are counts by reason (`Count`).
+        spread: whether the figures have a standard deviation, which CSV and JSON write as a number of its own.
         ranked: whether the best and the second best figure are marked, and CSV and JSON have their ranks.
         narrow: whether LaTeX has the column where the user chooses none.
         notes: lines of text below a table that shows the column.
@@ -42,6 +43,7 @@ class Column:
     form: str = ".3f"
     bounds: Literal["", "shown", "hidden", "only"] = ""
     reasons: bool = False
+    spread: bool = False
     ranked: bool = False
     narrow: bool = True
     notes: tuple[str, ...] = ()
@@ -62,6 +64,7 @@ class Figure:
         high: the upper end; NaN where `low` is.
         mark: what text, Markdown and LaTeX write behind the number, such as ``(too few)``.
         rank: `BEST` or `SECOND` among the figures of its column, or 0.
+        sd: its standard deviation, which text, Markdown and LaTeX write behind the number; NaN where there is none.
     """
 
     value: float
@@ -69,6 +72,7 @@ class Figure:
     high: float = math.nan
     mark: str = ""
     rank: int = 0
+    sd: float = math.nan
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +137,8 @@ def cell_text(cell: Cell, column: Column) -> str:
         '0.867 [0.838, 0.890]'
         >>> cell_text(Count({"empty": 1, "refusal": 2}), Column("failed", "failed"))
         '3 (1 empty, 2 refusal)'
+        >>> cell_text(Figure(0.8667, sd=0.0049), Column("srocc", "SROCC", spread=True))
+        '0.867 ± 0.005'
     """
     if cell is None or cell == "":
         return NONE
@@ -143,6 +149,8 @@ def cell_text(cell: Cell, column: Column) -> str:
     if isinstance(cell, Count):
         return f"{cell.total:,}" + (f" ({cell.listed()})" if cell.total else "")
     text = NONE if column.bounds == "only" else number_text(cell.value, column.form)
+    if column.spread and not math.isnan(cell.sd):
+        text = f"{text} ± {number_text(cell.sd, column.form)}"
     if column.bounds in ("shown", "only") and not math.isnan(cell.low):
         ends = f"[{number_text(cell.low, column.form)}, {number_text(cell.high, column.form)}]"
         text = ends if column.bounds == "only" else f"{text} {ends}"

@@ -95,8 +95,8 @@ def json_object(table: Table) -> dict[str, Any]:
     """The content of a table for JSON.
 
     Each row is an object by the keys of the columns. Numbers have their full precision; where there is none, the value
-    is null. The ends of an interval are ``KEY_low`` and ``KEY_high``, a rank is ``KEY_rank``, and the reasons of a
-    count are ``KEY_reasons``.
+    is null. The ends of an interval are ``KEY_low`` and ``KEY_high``, a standard deviation is ``KEY_sd``, a rank is
+    ``KEY_rank``, and the reasons of a count are ``KEY_reasons``.
     """
     rows = []
     for row in table.rows:
@@ -149,6 +149,8 @@ def _values(column: Column, cell: Cell) -> dict[str, Any]:
     if column.bounds:
         values[f"{column.key}_low"] = None if figure is None else _finite(figure.low)
         values[f"{column.key}_high"] = None if figure is None else _finite(figure.high)
+    if column.spread:
+        values[f"{column.key}_sd"] = None if figure is None else _finite(figure.sd)
     if column.ranked:
         values[f"{column.key}_rank"] = (figure.rank or None) if figure else None
     if column.reasons:
