@@ -164,7 +164,7 @@ def join_cluster(ray: Any) -> int:
     """Join the Ray cluster that this machine belongs to, or begin one of this machine alone.
 
     Args:
-        ray: the module, from `import_ray`.
+        ray: the imported module, as `import_ray` returns it.
 
     Returns:
         The number of the cluster's GPUs, 0 where it has none.

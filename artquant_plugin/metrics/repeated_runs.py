@@ -39,8 +39,8 @@ class RepeatedModel:
     """One model's figures over its runs, and their differences from a reference model.
 
     Args:
-        srocc: SROCC over the runs.
-        plcc: PLCC over the runs.
+        srocc: SROCC of the runs, in the order of the seeds.
+        plcc: PLCC of the runs, in the order of the seeds.
         srocc_difference: Difference of the mean SROCC from the reference's; None for the reference itself.
         plcc_difference: Difference of the mean PLCC from the reference's; None for the reference itself.
     """
@@ -73,7 +73,7 @@ def mean_correlations(runs: ArrayLike, truth: ArrayLike, *, resamples: int = RES
         runs: Predictions of M models with S runs each on the same n images, all finite; shape (M, S, n).
         truth: The n human scores, all finite; shape (n,).
         resamples: Number R of resamples, at least 1.
-        seed: Seed of the resampling.
+        seed: Seed from which the resamples are drawn.
 
     Returns:
         Means over the runs in each resample; shape (R, M, 2), SROCC first.
@@ -99,7 +99,7 @@ def compare_with_reference(
         truth: The n human scores, all finite; shape (n,).
         reference: Number of the reference model, from 0 to M - 1.
         resamples: Number of resamples, at least 1.
-        seed: Seed of the resampling.
+        seed: Seed from which the resamples are drawn.
 
     Returns:
         One entry per model, with p-values before Holm's correction. Where there are fewer than `FEWEST` images, or a
@@ -180,7 +180,7 @@ def fit_line(x: ArrayLike, y: ArrayLike, draws: ArrayLike | None = None) -> Line
 
     Args:
         x: Places of the k points, at least two of them different; shape (k,).
-        y: Their heights; shape (k,).
+        y: Heights of the points, in any unit; shape (k,).
         draws: Their heights in R resamples of the images, for the interval; shape (R, k). None for no interval.
 
     Example:
@@ -197,4 +197,4 @@ def fit_line(x: ArrayLike, y: ArrayLike, draws: ArrayLike | None = None) -> Line
     if draws is not None:
         drawn = np.asarray(draws, dtype=np.float64) @ weights
         low, high = map(float, around(np.array([slope]), percentile_bounds(drawn[:, None]))[:, 0])
-    return Line(slope, low, high, max(-1.0, min(1.0, r)))
+    return Line(slope, low, high, float(np.clip(r, -1, 1)))

@@ -49,7 +49,7 @@ class AblationRow:
     """A row of a table.
 
     Args:
-        label: Words for the table.
+        label: Words that name the row in the table.
         variant: What the runs of the row differ in.
     """
 
@@ -62,7 +62,7 @@ class Ablation:
     """The rows of a study on one dataset, measured.
 
     Args:
-        dataset: The dataset.
+        dataset: The dataset that was trained on and is tested.
         rows: The rows, as they stand in the table.
         reference: Number of the reference row.
         models: The figures of each row.
@@ -187,7 +187,7 @@ def ablation_table(name: str, title: str, found: Sequence[Ablation], *, notes: S
     Args:
         name: Name of the study, which names its files.
         title: One line above the table.
-        found: The measured rows.
+        found: The measured rows, one entry per dataset.
         notes: Further lines below the table.
     """
     rows: list[tuple[Cell, ...]] = []

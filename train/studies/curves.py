@@ -50,7 +50,7 @@ class PointsOfDataset:
     """The points of a study on one dataset, measured.
 
     Args:
-        dataset: The dataset.
+        dataset: The dataset that was trained on and is tested.
         percents: The place of each point.
         srocc: SROCC of each point over the seeds.
         plcc: PLCC of each point over the seeds.
@@ -166,7 +166,7 @@ def collect_generation(grid: Grid) -> Outcome:
         trials = _generation_trials(grid, dataset)
         found = measured_points(grid, dataset, trials, percents)
         each_loss = np.reshape([_loss(trial) for trial in trials], (len(percents), -1))
-        loss = [spread(row) for row in each_loss]
+        loss = [spread(row.tolist()) for row in each_loss]
         line = fit_line([each.mean for each in loss], [each.mean for each in found.agreement], found.draws)
         points.append(found)
         losses.append(loss)

@@ -19,7 +19,7 @@ class DerivedDataset:
 
     Args:
         source: Folder of the dataset whose rows are taken.
-        folder: Folder that is made.
+        folder: Folder that the dataset is written to.
         category: Category whose paintings are taken; None for all paintings.
         length: Share of each description's words that is kept, from its beginning, in percent from 1 to 100.
     """

@@ -21,7 +21,7 @@ def description_loss(checkpoint: Path, data: Path, split: str, *, batch_size: in
     """The mean negative log-likelihood of a description's token, the paper's L_CE (Eq. 2) on held-out paintings.
 
     Args:
-        checkpoint: Folder of the checkpoint.
+        checkpoint: Folder of the checkpoint that is measured.
         data: Folder of the dataset, whose split has descriptions.
         split: The split, which should not be one that was trained on.
         batch_size: Paintings per forward pass, from 1; it changes nothing but memory and time.
@@ -75,8 +75,8 @@ def kept_description_loss(path: Path, checkpoint: Path, data: Path, split: str, 
 
     Args:
         path: The file, which is written when it is not there.
-        checkpoint: Folder of the checkpoint.
-        data: Folder of the dataset.
+        checkpoint: Folder of the checkpoint that is measured.
+        data: Folder of the dataset with the descriptions.
         split: The split whose descriptions are read.
         batch_size: Paintings per forward pass, from 1.
 

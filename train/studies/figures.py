@@ -23,10 +23,10 @@ class MeasuredRow:
     """A row of a table, for its figure.
 
     Args:
-        dataset: Name of the dataset.
+        dataset: Name of the dataset, as in the table.
         label: What the row was trained on.
-        srocc: SROCC over the seeds.
-        plcc: PLCC over the seeds.
+        srocc: SROCC of the runs, one per seed.
+        plcc: PLCC of the runs, one per seed.
     """
 
     dataset: str
@@ -42,7 +42,7 @@ def rows_figure(rows: Sequence[MeasuredRow], *, title: str, caption: str) -> Fig
     Args:
         rows: The rows of all datasets, those of a dataset together.
         title: One line above the figure.
-        caption: Whole sentences below it.
+        caption: Whole sentences that stand below the figure.
     """
     datasets = list(dict.fromkeys(row.dataset for row in rows))
     figure = new_figure(7.5, 1.6 + 0.42 * len(rows) + 0.5 * len(datasets), title=title, caption=caption)
@@ -79,7 +79,7 @@ class MeasuredCurve:
     """Points of one dataset.
 
     Args:
-        dataset: Name of the dataset.
+        dataset: Name of the dataset, as in the table.
         x: Place of each point, in percent.
         agreement: Mean of SROCC and PLCC at each point, over the seeds.
         loss: Generation loss at each point, over the seeds; None where the figure has none.
@@ -98,7 +98,7 @@ def curves_figure(curves: Sequence[MeasuredCurve], *, title: str, caption: str, 
     Args:
         curves: A curve for each dataset.
         title: One line above the figure.
-        caption: Whole sentences below it.
+        caption: Whole sentences that stand below the figure.
         x_label: What the share is of.
     """
     figure = new_figure(7.5, 1.3 + 2.9 * len(curves), title=title, caption=caption)
@@ -145,7 +145,7 @@ def matrix_figure(
         names: Names of the rows (trained on) and of the columns (tested on).
         values: The values; shape (rows, columns), NaN where there is none.
         title: One line above the figure.
-        caption: Whole sentences below it.
+        caption: Whole sentences that stand below the figure.
     """
     rows, columns = names
     figure = new_figure(2.6 + 1.1 * len(columns), 2.4 + 0.8 * len(rows), title=title, caption=caption)

@@ -54,7 +54,7 @@ def scores_of(trials: Sequence[Trial], test: ScoredSplit) -> tuple[FloatArray, F
 
     Args:
         trials: S finished trials that scored the test set.
-        test: The test set.
+        test: The test set, which all of the trials scored.
 
     Returns:
         Predictions of shape (S, n) and human scores of shape (n,), sorted by the paintings' names, and the number of

@@ -26,8 +26,8 @@ class ScoredSplit:
 
     Args:
         name: Name of the dataset in the configuration of the studies.
-        folder: Folder of the dataset.
-        split: Split that is scored.
+        folder: Folder of the dataset with the split.
+        split: Name of the split that is scored.
     """
 
     name: str
@@ -219,7 +219,7 @@ def score_stages(base: TrainConfig, dataset: StudyDataset, study: str) -> list[S
     """The stages of a configuration that train on scores alone: the paper's second stage.
 
     Args:
-        base: The dataset's training configuration.
+        base: The training configuration that runs on the dataset begin from.
         dataset: The dataset, named in the message.
         study: Name of the study that needs such a stage, for the message.
 
@@ -234,7 +234,7 @@ def described_stages(base: TrainConfig, dataset: StudyDataset, study: str) -> li
     """The stages of a configuration that train on descriptions: the paper's first stage.
 
     Args:
-        base: The dataset's training configuration.
+        base: The training configuration that runs on the dataset begin from.
         dataset: The dataset, named in the message.
         study: Name of the study that needs such a stage, for the message.
 

@@ -114,7 +114,7 @@ def write_outcomes(found: Sequence[tuple[Study, Outcome]], folder: Path) -> list
 
     Args:
         found: The studies and what they found.
-        folder: Folder of the studies.
+        folder: Folder that the files are written to.
 
     Returns:
         The written files, the page last.
