@@ -54,7 +54,7 @@ class MeasuredEntropies:
         d_given_z: Mean negative log-likelihood of a description, in nats.
         per_token: The same for a token, in nats.
         y_given_d: Cross-entropy of the levels that the checkpoint predicts from the description alone, in nats.
-        levels: Number of levels.
+        levels: Number of levels that a score is one of.
         paintings: Number of paintings with a description, on which all of this was measured.
     """
 
@@ -71,7 +71,7 @@ def measured_entropies(trial: Trial, test: ScoredSplit) -> MeasuredEntropies:
     """The entropies of a trial's checkpoint, measured once and kept in a file of the trial.
 
     Args:
-        trial: A finished trial.
+        trial: A finished trial, whose last training's checkpoint is measured.
         test: The test set; its paintings without a description are left out.
 
     Raises:

@@ -170,7 +170,7 @@ class MeasuredBound:
     """Both sides of Theorem 3 on one dataset, as means over the seeds.
 
     Args:
-        dataset: Name of the dataset.
+        dataset: Name of the dataset in the configuration.
         y_given_z: H(Y|Z) in nats, the left side.
         d_given_z: H(D|Z) in nats, a term of the right side.
         y_given_d: H(Y|D) in nats, a term of the right side.
@@ -191,7 +191,7 @@ def bounds_figure(found: Sequence[MeasuredBound], *, title: str, caption: str) -
     Args:
         found: The sides for each dataset.
         title: One line above the figure.
-        caption: Whole sentences below it.
+        caption: Whole sentences that stand below the figure.
     """
     figure = new_figure(7.5, 2.6 + 0.9 * len(found), title=title, caption=caption)
     axes = figure.subplots()
