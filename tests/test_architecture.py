@@ -54,6 +54,7 @@ ALLOWED = {
         "metrics",
         "prompting",
         "report",
+        "scoring",
         "train",
     },
     "cli": {

@@ -91,6 +91,24 @@ class GenerationSection(StudySection):
         return _checked_shares(given, "progress")
 
 
+class EntropySection(StudySection):
+    """The study `entropy`.
+
+    Args:
+        rejected: Descriptions that a judge rejected, from 0 to `judged`.
+        judged: Descriptions that a judge decided on, from 0; 0 where nobody judged, which leaves epsilon at 0.
+    """
+
+    rejected: int = Field(0, ge=0)
+    judged: int = Field(0, ge=0)
+
+    @model_validator(mode="after")
+    def _counted(self) -> "EntropySection":
+        if self.rejected > self.judged:
+            raise ValueError(f"{self.rejected} descriptions rejected of {self.judged} judged; swap or mend the counts")
+        return self
+
+
 class StudiesConfig(Section):
     """All studies of one folder.
 
@@ -105,6 +123,7 @@ class StudiesConfig(Section):
         labels: How scores become soft labels.
         sufficiency: The length of descriptions against the agreement with people (Figure 4, left).
         generation: The loss of descriptions against the agreement with people (Figure 4, right).
+        entropy: The entropies of Theorems 1 to 3.
         transfer: Every training set against every test set.
     """
 
@@ -117,6 +136,7 @@ class StudiesConfig(Section):
     labels: LabelsSection = LabelsSection()
     sufficiency: SufficiencySection = SufficiencySection()
     generation: GenerationSection = GenerationSection()
+    entropy: EntropySection = EntropySection()
     transfer: StudySection = StudySection()
 
     @model_validator(mode="after")
@@ -129,7 +149,7 @@ class StudiesConfig(Section):
         names = [dataset.name for dataset in self.datasets]
         if len(set(names)) < len(names):
             raise ValueError(f"datasets {', '.join(names)} repeat a name, which names a folder; rename one of them")
-        sections = ("hierarchy", "mat", "labels", "sufficiency", "generation", "transfer")
+        sections = ("hierarchy", "mat", "labels", "sufficiency", "generation", "entropy", "transfer")
         for section in sections:
             for name in getattr(self, section).datasets or ():
                 if name not in names:

@@ -163,3 +163,53 @@ def matrix_figure(
     axes.grid(visible=False)
     figure.colorbar(shown, ax=axes, label="SROCC, mean over seeds", ticks=MaxNLocator(5))
     return figure
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredBound:
+    """Both sides of Theorem 3 on one dataset, as means over the seeds.
+
+    Args:
+        dataset: Name of the dataset in the configuration.
+        y_given_z: H(Y|Z) in nats, the left side.
+        d_given_z: H(D|Z) in nats, a term of the right side.
+        y_given_d: H(Y|D) in nats, a term of the right side.
+        looser_by: What epsilon adds to the right side, in nats.
+    """
+
+    dataset: str
+    y_given_z: float
+    d_given_z: float
+    y_given_d: float
+    looser_by: float
+
+
+@in_our_style
+def bounds_figure(found: Sequence[MeasuredBound], *, title: str, caption: str) -> Figure:
+    """The two sides as bars below each other, the right one in its terms.
+
+    Args:
+        found: The sides for each dataset.
+        title: One line above the figure.
+        caption: Whole sentences that stand below the figure.
+    """
+    figure = new_figure(7.5, 2.6 + 0.9 * len(found), title=title, caption=caption)
+    axes = figure.subplots()
+    places = np.arange(len(found)) * 2.5
+    axes.barh(places, [each.y_given_z for each in found], color=LIGHT_SERIES[0], label="H(Y|Z)")
+    start = np.zeros(len(found))
+    terms = {
+        "H(Y|D)": [each.y_given_d for each in found],
+        "epsilon log K + H2(epsilon)": [each.looser_by for each in found],
+        "H(D|Z)": [each.d_given_z for each in found],
+    }
+    for (label, values), colour in zip(terms.items(), LIGHT_SERIES[1:], strict=False):
+        axes.barh(places + 1, values, left=start, color=colour, label=label)
+        start = start + np.array(values)
+    ticks = [place for each in places for place in (each, each + 1)]
+    axes.set_yticks(ticks, [f"{each.dataset}: {side}" for each in found for side in ("left side", "right side")])
+    axes.set_ylim(ticks[-1] + 0.6, -0.6)
+    axes.set_xlabel("nats")
+    axes.grid(axis="y", visible=False)
+    axes.legend(loc="upper left", bbox_to_anchor=(1, 1.02))
+    return figure

@@ -4,10 +4,11 @@ from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.text import did_you_mean, listed
 from artquant_plugin.train.studies.ablations import HIERARCHY, LABELS, MAT
 from artquant_plugin.train.studies.curves import GENERATION, SUFFICIENCY
+from artquant_plugin.train.studies.entropy import ENTROPY
 from artquant_plugin.train.studies.outcome import Study
 from artquant_plugin.train.studies.transfer import TRANSFER
 
-STUDIES = {study.name: study for study in (HIERARCHY, MAT, LABELS, SUFFICIENCY, GENERATION, TRANSFER)}
+STUDIES = {study.name: study for study in (HIERARCHY, MAT, LABELS, SUFFICIENCY, GENERATION, ENTROPY, TRANSFER)}
 ALL = "all"
 
 

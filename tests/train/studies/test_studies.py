@@ -1,6 +1,7 @@
 """Whole studies of tiny models: carried out, killed and resumed, divided into shares, drawn."""
 
 import csv
+import math
 import os
 import signal
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from artquant_plugin.cli import main
+from artquant_plugin.metrics.entropy import binary_entropy, error_rate
 from tests.paths import ROOT
 from tests.train.runs import same
 from tests.train.studies.made import write_paintings, write_studies
@@ -74,6 +76,26 @@ def test_the_figure_4_studies_end_with_a_line(whole):
     (line,) = csv.DictReader((folder / "sufficiency-line.csv").open())
     lengths = [float(row["agreement"]) for row in csv.DictReader((folder / "sufficiency.csv").open())]
     assert float(line["slope"]) == pytest.approx((lengths[1] - lengths[0]) / 50)
+
+
+def test_entropies_end_with_both_sides_of_the_bounds(whole, capsys):
+    counts = ["--set", "entropy.rejected=3", "--set", "entropy.judged=10"]
+    assert main(["study", "entropy", str(whole), *counts]) == 0
+    assert "run 1 of" not in capsys.readouterr().out  # the runs are those of the other studies
+    folder = whole.parent / "studies"
+    (row,) = csv.DictReader((folder / "entropy.csv").open())
+    found = {name: float(value) for name, value in row.items() if value and name != "dataset"}
+    assert found["theorem_2"] == pytest.approx(found["d_given_z"] + found["y_given_d"])
+    epsilon = error_rate(3, 10)[1]
+    assert found["theorem_3"] == pytest.approx(found["theorem_2"] + epsilon * math.log(5) + binary_entropy(epsilon))
+    assert 0 < found["y_given_z"]
+    assert 0 < found["per_token"] < found["d_given_z"]
+    kept = sorted(folder.rglob("entropy-small.json"))
+    assert len(kept) == 2
+    before = [path.stat().st_mtime_ns for path in kept]
+    assert main(["study", "entropy", str(whole), *counts]) == 0
+    assert [path.stat().st_mtime_ns for path in kept] == before
+    assert "holds as measured" in (folder / "entropy.md").read_text() + (folder / "studies.md").read_text()
 
 
 def test_table_2_and_transfer(data, tmp_path):
