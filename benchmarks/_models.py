@@ -19,11 +19,16 @@ from artquant_plugin.backbones.mplug_owl2.configuration import MPLUGOwl2Config
 from artquant_plugin.backbones.mplug_owl2.modeling import MPLUGOwl2ForConditionalGeneration
 from artquant_plugin.backbones.mplug_owl2.processing import IMAGE_TOKEN, MPLUGOwl2ImageProcessor, MPLUGOwl2Processor
 from artquant_plugin.checkpoint import Checkpoint, ScoringSpec
-from artquant_plugin.prompting.levels import LEVEL_NAMES
+from artquant_plugin.data.importers.apdd import ATTRIBUTES
+from artquant_plugin.prompting.attributes import attribute_spec
+from artquant_plugin.prompting.levels import LEVEL_NAMES, LEVEL_VALUES
 from artquant_plugin.prompting.prompter import PromptSpec
 
 PROMPT_TOKENS = 28  # tokens of the paper's scoring prompt in LLaMA-2's vocabulary, with the image as one of them
 VOCABULARY = 32000
+ATTRIBUTE_SPECS = tuple(attribute_spec(name, LEVEL_VALUES) for name in ATTRIBUTES)
+QUESTIONS = [f" {each.question}" for each in ATTRIBUTE_SPECS]
+PREFIXES = [each.answer_prefix for each in ATTRIBUTE_SPECS]
 SPACE = "\u2581"  # SentencePiece's sign for a space
 # The chat template of Qwen's models, shortened to what a score request needs.
 QWEN_TEMPLATE = (
@@ -185,7 +190,7 @@ def training_arithmetic(sizes: Owl, images: int, lengths: Sequence[int], supervi
 def _owl(sizes: Owl) -> tuple[Any, Any, ScoringSpec]:
     """Model, processor and scoring file of an mPLUG-Owl2."""
     config = sizes.config()
-    spec = ScoringSpec(prompt=PromptSpec(image_first=False), images="as_stored")
+    spec = ScoringSpec(prompt=PromptSpec(image_first=False), images="as_stored", attributes=ATTRIBUTE_SPECS)
     tokenizer = _tokenizer_of_length(spec.prompt, PROMPT_TOKENS)
     config.image_token_index = tokenizer.convert_tokens_to_ids(IMAGE_TOKEN)
     processor = MPLUGOwl2Processor(MPLUGOwl2ImageProcessor(), tokenizer, tokens_per_image=config.tokens_per_image)
@@ -210,9 +215,9 @@ def _tokenizer(prompt: PromptSpec, size: int, image_token: str) -> PreTrainedTok
         [pre_tokenizers.Split(SPACE, "merged_with_next"), pre_tokenizers.Split(".", "isolated")]
     )
     tokenizer.decoder = decoders.Replace(SPACE, " ")
-    answers = [f"{prompt.answer_prefix} {name}." for name in LEVEL_NAMES]
+    answers = [f"{prefix} {name}." for prefix in (prompt.answer_prefix, *PREFIXES) for name in LEVEL_NAMES]
     tokenizer.train_from_iterator(
-        [f"USER: {prompt.question}\n", " ASSISTANT:", *answers, *LEVEL_NAMES],
+        [f"USER: {prompt.question}\n", " ASSISTANT:", *QUESTIONS, *answers, *LEVEL_NAMES],
         trainers.BpeTrainer(vocab_size=size, special_tokens=["<unk>", "<s>", "</s>"], show_progress=False),
     )
     tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
@@ -261,4 +266,4 @@ def _qwen(sizes: Qwen) -> tuple[Any, Any, ScoringSpec]:
     )
     images = Qwen2VLImageProcessor(patch_size=16, size={"shortest_edge": 448 * 448, "longest_edge": 448 * 448})
     processor = Qwen3VLProcessor(images, tokenizer, Qwen3VLVideoProcessor(), chat_template=QWEN_TEMPLATE)
-    return Qwen3_5ForConditionalGeneration(config), processor, ScoringSpec(prompt=prompt)
+    return Qwen3_5ForConditionalGeneration(config), processor, ScoringSpec(prompt=prompt, attributes=ATTRIBUTE_SPECS)

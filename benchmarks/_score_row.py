@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ from _models import SHAPES, arithmetic, random_checkpoint
 from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 
+from artquant_plugin.common.device import start_threads
 from artquant_plugin.scoring.scorer import ArtQuantScorer
 from artquant_plugin.scoring.timings import Timings
 
@@ -26,8 +28,10 @@ def main() -> None:
     parser.add_argument("--device", required=True)
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--workers", type=int)
+    parser.add_argument("--attributes", type=int, default=0)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
+    start_threads(args.device)
     device, dtype = torch.device(args.device), getattr(torch, args.dtype)
     checkpoint = random_checkpoint(args.shape, device=args.device, dtype=dtype)
     scorer = ArtQuantScorer(checkpoint, batch_size=args.batch_size, workers=args.workers)
@@ -49,14 +53,31 @@ def main() -> None:
         "language": (timings.model - timings.vision) / seconds,
         "memory": used,
     }
+    if args.attributes:
+        row["attributes"] = cost_with_attributes(scorer, files, args.attributes)
     print(json.dumps(row))
 
 
-def time_of(run: Callable[[], object]) -> float:
-    """The seconds that a function takes."""
-    started = time.perf_counter()
+def cost_with_attributes(scorer: ArtQuantScorer, files: list[Path], pairs: int) -> float:
+    """The time of a score with all attributes in times of one without, the median of several pairs of runs.
+
+    On a CPU, the process's own time counts, so that other programs of a busy machine change little.
+    """
+    on_cpu = torch.device(scorer.checkpoint.model.device).type == "cpu"
+    clock = time.process_time if on_cpu else time.perf_counter
+    list(scorer.score_each(files[: scorer.batch_size], attributes=True))
+    ratios = []
+    for _ in range(pairs):
+        alone = time_of(lambda: list(scorer.score_each(files)), clock)
+        ratios.append(time_of(lambda: list(scorer.score_each(files, attributes=True)), clock) / alone)
+    return statistics.median(ratios)
+
+
+def time_of(run: Callable[[], object], clock: Callable[[], float] = time.perf_counter) -> float:
+    """The seconds that a function takes by some clock."""
+    started = clock()
     run()
-    return time.perf_counter() - started
+    return clock() - started
 
 
 def work(shape: str, scorer: ArtQuantScorer) -> float:

@@ -5,6 +5,9 @@ to waiting for images, to the vision encoder, to the rest of the model, and to e
 fraction of this machine's matrix-product peak (2048³, or 8192³ on a GPU; best of the same run) the operations of the
 model are. A formula counts those of mPLUG-Owl2; torch's counter counts those of Qwen3.5, in which the operations of
 linear attention are missing where flash-linear-attention computes them.
+
+With `--attributes PAIRS`, each row says what a score and APDD's ten attributes cost together, in scores: the median of
+so many pairs of runs in one process, one with the attributes and one without.
 """
 
 import argparse
@@ -38,10 +41,11 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if on_gpu else "cpu")
     parser.add_argument("--threads", type=int, default=2, help="of the CPU (default: %(default)s)")
     parser.add_argument("--workers", type=int, help="processes that prepare images (default: the engine's own)")
+    parser.add_argument("--attributes", type=int, default=0, metavar="PAIRS", help="pairs of runs (default: none)")
     parser.add_argument("--json", action="store_true", help="print each row as a JSON object, without the table")
     args = parser.parse_args()
     if not args.json:
-        print(HEADER, flush=True)
+        print(HEADER + (f"{'with attributes':>17}" if args.attributes else ""), flush=True)
     with tempfile.TemporaryDirectory() as name:
         images = Path(name) / "images"
         paintings(images, args.images, args.side)
@@ -55,7 +59,7 @@ def measure(args: argparse.Namespace, shape: str, images: Path, batch_size: int)
     """Measure one row in a fresh process, so that its peak memory is that of the row."""
     command = [sys.executable, str(Path(__file__).with_name("_score_row.py")), shape, str(images)]
     command += ["--batch-size", str(batch_size)]
-    for name in ("dtype", "device", "threads"):
+    for name in ("dtype", "device", "threads", "attributes"):
         command += [f"--{name}", str(getattr(args, name))]
     if args.workers is not None:
         command += ["--workers", str(args.workers)]
@@ -70,7 +74,7 @@ def table_row(row: dict[str, Any]) -> str:
     return (
         f"{row['shape']:<13}{row['batch']:>6}{row['rate']:>10.2f}{row['work'] / 1e9:>13.1f}{fraction:>9.1%}"
         f"{row['peak'] / 1e9:>14,.0f}{row['waiting']:>9.1%}{row['vision']:>8.1%}{row['language']:>10.1%}{rest:>6.1%}"
-        f"{row['memory'] / 2**20:>12,.0f}"
+        f"{row['memory'] / 2**20:>12,.0f}" + (f"{row['attributes']:>16.2f}x" if "attributes" in row else "")
     )
 
 

@@ -54,11 +54,18 @@ class Documents:
     Args:
         dataset: the dataset's name, or the path of its folder.
         further: gives the columns that a kind of task needs beside those of every task.
+        rows: makes the rows that have a document each of the split's paintings; None for one row per painting.
     """
 
-    def __init__(self, dataset: str, further: Callable[[Dataset, Sequence[Painting]], Columns]) -> None:
+    def __init__(
+        self,
+        dataset: str,
+        further: Callable[[Dataset, Sequence[Painting]], Columns],
+        rows: Callable[[Sequence[Painting]], Sequence[Painting]] | None = None,
+    ) -> None:
         self._dataset = dataset
         self._further = further
+        self._rows = rows
 
     def __call__(self, rows: Any) -> Any:
         """The documents, as a table of the library `datasets`.
@@ -109,6 +116,7 @@ class Documents:
         return states
 
     @cached_property
-    def _loaded(self) -> tuple[Dataset, list[Painting]]:
+    def _loaded(self) -> tuple[Dataset, Sequence[Painting]]:
         loaded = Dataset.load(find_dataset(self._dataset))
-        return loaded, loaded.split(TEST_SPLIT)
+        paintings = loaded.split(TEST_SPLIT)
+        return loaded, paintings if self._rows is None else self._rows(paintings)

@@ -17,11 +17,10 @@ from artquant_plugin.common.errors import ArtQuantWarning
 from artquant_plugin.data.dataset import Dataset
 from artquant_plugin.data.images import open_image
 from artquant_plugin.data.paintings import Painting
-from artquant_plugin.metrics.agreement import RESAMPLES, Agreement, evaluate
-from artquant_plugin.metrics.unscored import at_median
+from artquant_plugin.metrics.agreement import Agreement, evaluate
 from artquant_plugin.prompting.levels import LEVEL_NAMES, LEVEL_VALUES
 from artquant_plugin.prompting.questions import one_level
-from artquant_plugin.replies import REASONS, Measurement, ParsedReply, parse_reply
+from artquant_plugin.replies import Measurement, ParsedReply, parse_reply
 from artquant_plugin.tasks.documents import Columns, Document, Documents, manifest
 
 Scored = dict[str, Any]  # one painting's result, as the samples file keeps it: `scored` of `process_results`
@@ -33,11 +32,11 @@ def __getattr__(name: str) -> Any:
     if dataset and kind == "file":
         return manifest(dataset)
     if dataset and kind == "docs":
-        return Documents(dataset, _columns)
+        return Documents(dataset, columns)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-def _columns(dataset: Dataset, paintings: Sequence[Painting]) -> Columns:
+def columns(dataset: Dataset, paintings: Sequence[Painting]) -> Columns:
     """The columns of tasks that ask for a score.
 
     They are the human `score`, the dataset's `score_range` (lowest and highest) and `level_values` (one per level
@@ -117,74 +116,39 @@ def process_results(doc: Document, results: Sequence[str | None]) -> dict[str, A
             "category": doc["category"],
             "checkpoint": reply.checkpoint,
         },
-        "n": 1,
         "failed": reply.score is None,
-        **{f"n_{reason}": reply.reason == reason for reason in REASONS},
-        "from_range": reply.from_range,
         "missing": doc["missing"],
-        "spearman_low": pair,
-        "spearman_high": pair,
-        "pearson_low": pair,
-        "pearson_high": pair,
-        "spearman_filled": pair,
-        "pearson_filled": pair,
     }
 
 
-def _scores(pairs: Sequence[Sequence[Any]], *, intervals: bool = False) -> Agreement | None:
+def _scores(pairs: Sequence[Sequence[Any]]) -> Agreement | None:
     """The metrics over the scored paintings; None where no painting is scored."""
     known = tuple((name, prediction, truth) for name, prediction, truth in pairs if prediction is not None)
-    if not known:
-        return None
-    return _evaluate(known, RESAMPLES if intervals else 0)
+    return _evaluate(known) if known else None
 
 
 @functools.lru_cache(maxsize=4)  # the harness asks for each metric of a task by itself
-def _evaluate(pairs: tuple[tuple[str, float, float], ...], resamples: int) -> Agreement:
+def _evaluate(pairs: tuple[tuple[str, float, float], ...]) -> Agreement:
     ids, predictions, truths = zip(*pairs, strict=True)
-    scores = evaluate(ids, predictions, truths, resamples=resamples)
-    for caution in scores.cautions if resamples else ():  # once for all the metrics
+    scores = evaluate(ids, predictions, truths, resamples=0)
+    for caution in scores.cautions:  # once for all the metrics
         warnings.warn(caution, ArtQuantWarning, stacklevel=2)
     return scores
 
 
-def _filled(metric: str) -> Callable[[Sequence[Sequence[Any]]], float]:
+def _aggregation(metric: str) -> Callable[[Sequence[Sequence[Any]]], float]:
     def aggregate(pairs: Sequence[Sequence[Any]]) -> float:
-        predictions = at_median([prediction for _, prediction, _ in pairs])
-        if not predictions:
-            return math.nan
-        known = zip((name for name, _, _ in pairs), predictions, (truth for _, _, truth in pairs), strict=True)
-        return getattr(_evaluate(tuple(known), 0), metric).value
+        scores = _scores(pairs)
+        return math.nan if scores is None else getattr(scores, metric).value
 
-    aggregate.__doc__ = f"{metric.upper()} over all paintings; the unscored count at the median of the predictions."
+    aggregate.__doc__ = f"{metric.upper()} over the scored paintings; NaN where no painting is scored."
     return aggregate
 
 
-def _aggregation(metric: str, bound: str) -> Callable[[Sequence[Sequence[Any]]], float]:
-    def aggregate(pairs: Sequence[Sequence[Any]]) -> float:
-        scores = _scores(pairs, intervals=bound != "value")
-        return math.nan if scores is None else getattr(getattr(scores, metric), bound)
-
-    aggregate.__doc__ = f"The {bound} of {metric.upper()} over the scored paintings; NaN where no painting is scored."
-    return aggregate
-
-
-srocc = _aggregation("srocc", "value")
-plcc = _aggregation("plcc", "value")
-mae = _aggregation("mae", "value")
-rmse = _aggregation("rmse", "value")
-# lmms-eval matches a group's metrics by substring: these names must not hold those above.
-spearman_low = _aggregation("srocc", "low")
-spearman_high = _aggregation("srocc", "high")
-pearson_low = _aggregation("plcc", "low")
-pearson_high = _aggregation("plcc", "high")
-spearman_filled = _filled("srocc")
-pearson_filled = _filled("plcc")
-
-
-def count(ones: Sequence[int]) -> int:
-    """How many paintings were asked about."""
-    return len(ones)
+srocc = _aggregation("srocc")
+plcc = _aggregation("plcc")
+mae = _aggregation("mae")
+rmse = _aggregation("rmse")
 
 
 def scored(records: Sequence[Scored]) -> int:
@@ -193,10 +157,10 @@ def scored(records: Sequence[Scored]) -> int:
 
 
 def failed(flags: Sequence[bool]) -> int:
-    """How many paintings have no prediction, in all or for one reason.
+    """How many paintings have no prediction.
 
     Args:
-        flags: for each painting, whether it has none (for that reason).
+        flags: for each painting, whether it has none.
     """
     return sum(flags)
 

@@ -4,7 +4,8 @@ An action runs in a forked process, where Python's audit events report each oper
 below the watched one: opening for writing, renaming, removing, linking, making and removing of folders. At the chosen
 operation the process ends at once, as ``kill -9`` ends it: no ``finally`` runs, and what was not flushed is lost.
 Libraries that write without Python (safetensors, pyarrow, SQLite) raise no events of their own. What they wrote counts
-as done at the next event, and as not begun right after the event before it.
+as done at the next event, and as not begun right after the event before it. A client that talks to a server can raise
+the event `REQUEST` where it sends a request and where it gets the answer.
 """
 
 import os
@@ -22,6 +23,9 @@ from typing import Any, Literal
 KILLED = 137
 """Exit status of a process that was ended at the chosen operation."""
 
+REQUEST = "tests.request"
+"""Audit event of a client, with one text that says which request it sends or which answer it has got."""
+
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _CHANGES = ("os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.link", "os.symlink", "os.truncate")
 
@@ -36,7 +40,8 @@ class Operation:
     Attributes:
         number: its place among the operations of the action, from 0.
         name: the audit event, for example ``os.rename``.
-        paths: the files or folders that it names, relative to the watched folder where they lie in it.
+        paths: the files or folders that it names, relative to the watched folder where they lie in it; of a request,
+            the text that it is described by.
     """
 
     number: int
@@ -173,6 +178,9 @@ class _Watch:
     def __call__(self, event: str, arguments: tuple[Any, ...]) -> None:
         if self.copying:
             return
+        if event == REQUEST:
+            self._meet(event, tuple(arguments))
+            return
         if event == "open":
             path, _, flags = arguments
             if not isinstance(flags, int) or not flags & _WRITES:
@@ -190,7 +198,11 @@ class _Watch:
         named = [self._relative(path, at) for path, at in paths]
         if all(name is None for name in named):
             return
-        operation = Operation(len(self.seen), event, tuple(name or "elsewhere" for name in named))
+        self._meet(event, tuple(name or "elsewhere" for name in named))
+
+    def _meet(self, event: str, names: tuple[str, ...]) -> None:
+        """Note an operation; copy the folder around it, or end the process on the chosen side of it."""
+        operation = Operation(len(self.seen), event, names)
         self.seen.append(operation)
         if self.copies is not None:
             self._copy(2 * operation.number, "before")
@@ -203,7 +215,7 @@ class _Watch:
         sys.setprofile(self._ended)
 
     def _copy_after(self, frame: Any, event: str, argument: Any) -> None:
-        if frame.f_code is not _Watch.__call__.__code__ and not self.copying:
+        if frame.f_code not in _HOOK and not self.copying:
             sys.setprofile(None)
             self._copy(2 * len(self.seen) - 1, "after")
 
@@ -240,7 +252,7 @@ class _Watch:
             data = data[os.write(self.writer, data) :]
 
     def _ended(self, frame: Any, event: str, argument: Any) -> None:
-        if frame.f_code is not _Watch.__call__.__code__:
+        if frame.f_code not in _HOOK:
             self._end()
 
     def _end(self) -> None:
@@ -256,3 +268,6 @@ class _Watch:
             name = os.path.join(os.readlink(f"/proc/self/fd/{folder}"), name)
         name = os.path.abspath(name)
         return os.path.relpath(name, self.folder) if name.startswith(self.folder + os.sep) else None
+
+
+_HOOK = (_Watch.__call__.__code__, _Watch._meet.__code__)  # which run before the operation takes place

@@ -29,6 +29,7 @@ ALLOWED = {
     "tasks": {"common", "data", "metrics", "prompting", "replies"},
     "artquant_plugin": {"prompting", "scoring"},
     "bulk": {"checkpoint", "common", "data", "prompting", "scoring"},
+    "heatmaps": {"backbones", "common", "data", "scoring"},
     "prompt_search": {"checkpoint", "common", "data", "metrics", "prompting", "scoring"},
     "harness": {
         "artquant_plugin",
@@ -52,6 +53,7 @@ ALLOWED = {
         "common",
         "data",
         "environment",
+        "heatmaps",
         "metrics",
         "prompt_search",
         "publish",

@@ -42,6 +42,7 @@ PAGE_OF_COMMAND = {
     "artquant convert": "mplug-owl2.md",
     "artquant score": "scoring.md",
     "artquant describe": "scoring.md",
+    "artquant heatmap": "heatmaps.md",
     "artquant results": "evaluating.md",
     "artquant metrics": "baselines.md",
     "artquant compare": "report.md",
@@ -68,13 +69,13 @@ PAGE_OF_OTHER = {
 FOREIGN_OPTIONS = {
     "lmms-eval": "batch_size gen_kwargs include_path limit log_samples model model_args output_path tasks use_cache",
     "torchrun and accelerate": "config_file cpu mixed_precision multi_gpu num_processes nproc_per_node",
-    "pip, hf and make": "constraint index-url no-build-isolation local-dir repo-type",
+    "pip, hf and make": "constraint index-url local-dir no-build-isolation no-deps repo-type",
     "vllm": "limit-mm-per-prompt logprobs-mode max-logprobs port",
     "SGLang": "model-path port",
     "pyiqa": "save_file",
     "DeepSpeed's zero_to_fp32.py": "exclude_frozen_parameters safe_serialization",
     "ms-swift": "merge_lora",
-    "benchmarks/": "budget device only out shapes tiny wheels",
+    "benchmarks/": "budget device only out rated shapes tiny wheels",
 }
 
 

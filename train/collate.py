@@ -9,9 +9,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.errors import ArtQuantError, MachineError
+from artquant_plugin.data.image_memory import held_together
 from artquant_plugin.prompting.prompter import Answer, Prompter
-from artquant_plugin.train.data import Sample
+from artquant_plugin.scoring.prepare import picture_pixels
+from artquant_plugin.train.data import ClosedPicture, Sample
 
 Item = dict[str, Any]
 Part = dict[str, Any]
@@ -97,7 +99,7 @@ class AnswerCollator:
         """
         samples = [item["sample"] for item in items]
         answers = [self.answer(sample) for sample in samples]
-        inputs = self.prompter.inputs([answer.text for answer in answers], [item["image"] for item in items])
+        inputs = self._inputs([answer.text for answer in answers], [item["image"] for item in items])
         if reuses_images:
             del inputs["pixel_values"]  # the other image inputs, such as the grid, are still needed
         ids = inputs["input_ids"]
@@ -127,12 +129,22 @@ class AnswerCollator:
             "reuses_images": reuses_images,
         }
 
+    def _inputs(self, texts: Sequence[str], pictures: Sequence[Image.Image | ClosedPicture]) -> dict[str, Any]:
+        """What the prompter makes of texts and pictures, of which closed ones are opened as memory allows."""
+        if not any(isinstance(picture, ClosedPicture) for picture in pictures):
+            return self.prompter.inputs(texts, pictures)
+        opened = ((text, _opened(picture)) for text, picture in zip(texts, pictures, strict=True))
+        made = []
+        for group in held_together(opened, lambda pair: picture_pixels(pair[1])):
+            made.append(self.prompter.inputs([text for text, _ in group], [picture for _, picture in group]))
+        return joined_inputs(made, self.prompter.processor.tokenizer.pad_token_id)
+
     def answer(self, sample: Sample) -> Answer:
         """The assistant's turn of a sample; a score sample names the level of the largest probability."""
         if sample.label is None:
             assert sample.description is not None
             return self.prompter.describe_answer(sample.description)
-        return self.prompter.score_answer(int(np.argmax(sample.label)))
+        return self.prompter.score_answer(int(np.argmax(sample.label)), sample.attribute)
 
 
 class GuardedCollator:
@@ -163,6 +175,8 @@ class GuardedCollator:
             batch = self.collator(readable) if readable else self._empty(items[0])
         except ArtQuantError as error:
             return {REPORT: BatchReport(names, unreadable=unreadable, failure=str(error))}
+        except MachineError as error:
+            return {REPORT: BatchReport(fault=str(error))}
         return {**batch, REPORT: BatchReport(names, count_tokens(batch) if readable else 0, unreadable)}
 
     def _empty(self, item: dict[str, Any]) -> dict[str, Any]:
@@ -170,8 +184,42 @@ class GuardedCollator:
         return {"parts": [without_supervision(part)], "paintings": []}
 
 
+def joined_inputs(made: Sequence[dict[str, Any]], pad_token: int) -> dict[str, Any]:
+    """Model inputs of several groups of samples as one batch, as the processor would have made them together.
+
+    Processors pad what differs in size among the samples of a batch behind its end: token ids with the padding token,
+    masks and pixels with zeros.
+
+    Args:
+        made: What the prompter made of each group: for each name a tensor whose first dimension counts samples,
+            pictures or patches, with the same number of dimensions in each group.
+        pad_token: Id of the tokenizer's padding token.
+
+    Example:
+        >>> groups = [{"input_ids": torch.tensor([[5, 6]])}, {"input_ids": torch.tensor([[7]])}]
+        >>> joined_inputs(groups, 0)["input_ids"].tolist()
+        [[5, 6], [7, 0]]
+    """
+    joined = {}
+    for name in made[0]:
+        tensors = [inputs[name] for inputs in made]
+        shape = [max(sizes) for sizes in zip(*(tensor.shape[1:] for tensor in tensors), strict=True)]
+        padded = []
+        for tensor in tensors:
+            whole = tensor.new_full((len(tensor), *shape), pad_token if name == "input_ids" else 0)
+            whole[tuple(slice(size) for size in tensor.shape)] = tensor
+            padded.append(whole)
+        joined[name] = torch.cat(padded)
+    return joined
+
+
+def _opened(picture: Image.Image | ClosedPicture) -> Image.Image:
+    return picture.open() if isinstance(picture, ClosedPicture) else picture
+
+
 def _name(item: dict[str, Any]) -> str:
-    return f"{item['sample'].kind} {item['sample'].painting_id}"
+    sample = item["sample"]
+    return f"{sample.attribute or sample.kind} {sample.painting_id}"
 
 
 def groups_that_share_images(parts: Sequence[Part]) -> list[list[Part]]:
@@ -257,7 +305,11 @@ def count_tokens(batch: dict[str, Any]) -> int:
 
 
 def _twins(items: Sequence[Item]) -> list[tuple[Item, Item]]:
-    """Score and description sample of each painting that has both among the items."""
-    scores = {item["sample"].image: item for item in items if item["sample"].kind == "score"}
+    """Score and description sample of each painting that has both among the items; attributes' samples stay alone."""
+    scores = {
+        item["sample"].image: item
+        for item in items
+        if item["sample"].kind == "score" and item["sample"].attribute is None
+    }
     describes = {item["sample"].image: item for item in items if item["sample"].kind == "describe"}
     return [(item, describes[image]) for image, item in scores.items() if image in describes]

@@ -19,6 +19,7 @@ from artquant_plugin.common.device import default_device
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.text import did_you_mean
 from artquant_plugin.train.sections import (
+    AttributesSection,
     LevelsSection,
     LossSection,
     PartName,
@@ -61,6 +62,7 @@ class ArtQuantConfig(TrainingArguments):
         levels: Level words, their values, and how a score becomes a soft label: the keys of `LevelsSection`. None for
             the paper's, whose values reach from 1 to 10; scores outside the values are an error.
         prompt: Questions and answer prefix: the keys of `PromptSection`. None for the paper's.
+        attributes: Attributes that are trained beside the score: the keys of `AttributesSection`. None for none.
 
     Loss:
         loss: Weights and forms of the loss's terms: the keys of `LossSection`. None for the paper's loss.
@@ -100,6 +102,7 @@ class ArtQuantConfig(TrainingArguments):
         "part_learning_rates",
         "levels",
         "prompt",
+        "attributes",
         "loss",
     ]
 
@@ -129,6 +132,7 @@ class ArtQuantConfig(TrainingArguments):
     on_bad_sample: Literal["stop", "skip"] = "stop"
     levels: dict[str, Any] | str | None = None
     prompt: dict[str, Any] | str | None = None
+    attributes: dict[str, Any] | str | None = None
     loss: dict[str, Any] | str | None = None
     global_batch_size: int | None = None
     warmup_ratio: float = 0.03
@@ -168,6 +172,9 @@ class ArtQuantConfig(TrainingArguments):
         self.levels = self._section("levels", LevelsSection)
         self.prompt = self._section("prompt", PromptSection)
         self.loss = self._section("loss", LossSection)
+        self.attributes = self._section("attributes", AttributesSection)
+        if problem := self.attributes_section().problem(self.levels_section(), self.loss_section()):
+            raise ArtQuantError(problem)
 
     def _check_names(self, field_name: str, given: Sequence[str] | Mapping[str, Any], known: Sequence[str]) -> None:
         for name in given:
@@ -190,10 +197,17 @@ class ArtQuantConfig(TrainingArguments):
         """The levels and the labels' method as a checked section."""
         return LevelsSection.model_validate(self.levels)
 
+    def attributes_section(self) -> AttributesSection:
+        """The attributes as a checked section."""
+        return AttributesSection.model_validate(self.attributes)
+
     def scoring_spec(self) -> ScoringSpec:
-        """The scoring file that checkpoints of this configuration carry: its levels and its prompts."""
+        """The scoring file that checkpoints of this configuration carry: its levels, its prompts, its attributes."""
+        levels = self.levels_section()
         return ScoringSpec(
-            scale=self.levels_section().scale(), prompt=PromptSection.model_validate(self.prompt).spec()
+            scale=levels.scale(),
+            prompt=PromptSection.model_validate(self.prompt).spec(),
+            attributes=self.attributes_section().specs(levels),
         )
 
     def check_attention(self, attn: str, dtype: str) -> None:
@@ -344,6 +358,7 @@ OWNED_BY_RUN = {
     "levels": "it is a section of its own, beside `train`",
     "prompt": "it is a section of its own, beside `train`",
     "loss": "it is a section of its own, beside `train`",
+    "attributes": "it is a section of its own, beside `train`",
     "resume_from_checkpoint": "`--resume` finds the checkpoint",
     "save_only_model": "a run goes on from its checkpoints, which need the optimizer",
     "do_train": "a run always trains",
@@ -522,6 +537,7 @@ def stage_arguments(
         "levels": config.levels.model_dump(mode="json"),
         "prompt": config.prompt.model_dump(mode="json"),
         "loss": config.loss.model_dump(mode="json"),
+        "attributes": config.attributes.model_dump(mode="json"),
         # TensorBoard's log of all stages stands in one folder, so that the run hands it to the trainer.
         "report_to": [name for name in config.train.report_to if name != "tensorboard"],
         "push_to_hub": push and config.repository is not None,

@@ -1,31 +1,32 @@
-"""What is trained on: the samples of paintings, how datasets are mixed, and the order of an epoch."""
+"""What is trained on: the samples of paintings, and how datasets are mixed."""
 
+import math
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
 import fsspec
 import numpy as np
-import torch
+from PIL import Image
 from torch.utils.data import Dataset as TorchDataset
-from torch.utils.data import Sampler
 
 from artquant_plugin.common.errors import ArtQuantError, ArtQuantWarning, MachineError
 from artquant_plugin.common.machine import is_machine_fault, machine_error
-from artquant_plugin.common.text import one_line
+from artquant_plugin.common.text import did_you_mean, one_line
 from artquant_plugin.data.dataset import Dataset, Painting
 from artquant_plugin.data.find import find_dataset
+from artquant_plugin.data.image_memory import is_full
 from artquant_plugin.data.images import ImageError, ImageSource, open_image
 from artquant_plugin.prompting.questions import DESCRIPTION_LEVELS, WHOLE_TEXT, join_description
+from artquant_plugin.scoring.prepare import picture_pixels
 from artquant_plugin.train.config import TrainConfig
-from artquant_plugin.train.sections import DataSection, LevelsSection, SampleKind
+from artquant_plugin.train.sections import AttributesSection, DataSection, LevelsSection, SampleKind
 
 KINDS: tuple[SampleKind, ...] = get_args(SampleKind)
 OF_RATINGS = "rating_sd"  # value of `levels.deviation` for the standard deviation of each painting's ratings
 COMMENT = "comment"  # value of `RunSections.descriptions` for a rater's words
-WINDOW = 32  # batches over which answers are sorted by length
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +99,7 @@ class Sample:
         image: Absolute path, or the row that holds the image.
         label: Soft label over the K levels, float64, shape (K,), summing to 1; None in a description sample.
         description: The text that answers; None in a score sample.
+        attribute: Name of the attribute that a score sample asks about; None for the whole painting.
     """
 
     kind: SampleKind
@@ -105,6 +107,7 @@ class Sample:
     image: Path | TableImage
     label: np.ndarray | None = None
     description: str | None = None
+    attribute: str | None = None
 
 
 def score_samples(
@@ -141,6 +144,91 @@ def score_samples(
     return [
         Sample("score", name, image, label=label) for name, image, label in zip(names, images, labels, strict=True)
     ]
+
+
+def attribute_samples(
+    names: Sequence[str],
+    images: Sequence[Path | TableImage],
+    given: Sequence[Mapping[str, float | None] | None],
+    levels: LevelsSection,
+    attributes: AttributesSection,
+) -> list[Sample]:
+    """A score sample for each painting and each attribute that it has a score of.
+
+    Args:
+        names: What messages call each of the n paintings.
+        images: The image of each painting, in the order of the names.
+        given: The scores of each painting's attributes by their names; None, or no number, where it has none.
+        levels: The levels, and how a score becomes a soft label.
+        attributes: The attributes, with the values of the levels in their unit.
+
+    Raises:
+        ArtQuantError: A score is outside the range of the levels' values.
+    """
+    samples = []
+    for spec in attributes.specs(levels):
+        found = [
+            (number, float(value))
+            for number, scores in enumerate(given)
+            if (value := (scores or {}).get(spec.name)) is not None and not math.isnan(value)
+        ]
+        scores = [score for _, score in found]
+        deviations = None if levels.deviation is None else [float(levels.deviation)] * len(scores)
+        try:
+            labels = spec.scale(levels.names).soft_labels(
+                scores, levels.method, sigma=levels.sigma, deviations=deviations
+            )
+        except ArtQuantError as error:
+            raise ArtQuantError(f"attribute {spec.name!r}: {error}; attributes.values are its own") from error
+        samples += [
+            Sample("score", names[number], images[number], label=label, attribute=spec.name)
+            for (number, _), label in zip(found, labels, strict=True)
+        ]
+    return samples
+
+
+def folder_attribute_samples(
+    dataset: Dataset, paintings: Sequence[Painting], levels: LevelsSection, attributes: AttributesSection
+) -> list[Sample]:
+    """The samples of `attribute_samples` for the paintings of a dataset folder.
+
+    Args:
+        dataset: The dataset that the paintings are of.
+        paintings: Paintings of the dataset, with and without scores of attributes.
+        levels: The levels, and how a score becomes a soft label.
+        attributes: The attributes, with the values of the levels in their unit.
+
+    Raises:
+        ArtQuantError: A score is outside the range of the levels' values.
+    """
+    return attribute_samples(
+        [painting.id for painting in paintings],
+        [dataset.image_path(painting) for painting in paintings],
+        [painting.attributes for painting in paintings],
+        levels,
+        attributes,
+    )
+
+
+def check_attributes(names: Sequence[str], samples: Sequence[Sample], known: Collection[str], where: str) -> None:
+    """See that each attribute that is to be trained has samples.
+
+    Args:
+        names: Names of the attributes that the configuration asks for.
+        samples: Samples of all datasets that ask about attributes.
+        known: Names of the attributes that the paintings have.
+        where: What messages call the paintings' source.
+
+    Raises:
+        ArtQuantError: An attribute has no sample.
+    """
+    for name in names:
+        if not any(sample.attribute == name for sample in samples):
+            there = f"it has {', '.join(sorted(known))}" if known else "it has no scores of attributes"
+            raise ArtQuantError(
+                f"no painting of {where} has a score of attribute {name!r}; "
+                + (did_you_mean(name, known) or f"{there}: name others under attributes, or leave the key out")
+            )
 
 
 def folder_score_samples(dataset: Dataset, paintings: Sequence[Painting], levels: LevelsSection) -> list[Sample]:
@@ -250,8 +338,31 @@ def _no_descriptions(dataset: Dataset, paintings: Sequence[Painting], chosen: Se
     )
 
 
+@dataclass(frozen=True, slots=True)
+class ClosedPicture:
+    """A picture that can be read, and was closed again because memory holds enough others.
+
+    Args:
+        image: Where it is, as `Sample.image` has it.
+    """
+
+    image: ImageSource | TableImage
+
+    def open(self) -> Image.Image:
+        """Open the picture.
+
+        Raises:
+            ArtQuantError: It cannot be read any more.
+            MachineError: This machine does not let it be read.
+        """
+        return open_image(image_source(self.image))
+
+
 class SampleDataset(TorchDataset[dict[str, Any]]):
     """Samples whose images are opened when a batch asks for them; within a batch, each image is opened once.
+
+    Where the pictures of a batch have more pixels than memory holds at one time, the rest of them are opened to see
+    that they can be read, and closed again: each is then a `ClosedPicture`, which the collator opens anew.
 
     An item is ``{"sample": Sample, "image": PIL image}``, or ``{"sample": Sample, "error": message}`` where the image
     cannot be read, and ``"fault"`` with the same message where this machine is at fault, as `opened_or_error` has it:
@@ -273,7 +384,14 @@ class SampleDataset(TorchDataset[dict[str, Any]]):
     def __getitems__(self, indices: Sequence[int]) -> list[dict[str, Any]]:
         """The items of a batch; torch's loader asks for them in one call."""
         samples = [self.samples[index] for index in indices]
-        opened = {image: opened_or_error(image) for image in dict.fromkeys(sample.image for sample in samples)}
+        opened: dict[Any, dict[str, Any]] = {}
+        held = 0
+        for image in dict.fromkeys(sample.image for sample in samples):
+            found = opened_or_error(image)
+            if is_full(held) and "image" in found:
+                found = {"image": ClosedPicture(image)}
+            held += picture_pixels(found.get("image"))
+            opened[image] = found
         return [{"sample": sample, **opened[sample.image]} for sample in samples]
 
 
@@ -305,12 +423,16 @@ class TrainingData:
         weights: How often each dataset is seen in an epoch, above 0.
         samples: The samples of each dataset, by their kind.
         validation: The paintings of each dataset's validation split; empty for a dataset without one.
+        attributes: The samples of each dataset that ask about attributes; they go with its score samples.
+        attributes_weight: How often these are seen in an epoch, above 0, times the weight of their dataset.
     """
 
     datasets: tuple[Dataset, ...]
     weights: tuple[float, ...]
     samples: dict[SampleKind, tuple[list[Sample], ...]]
     validation: tuple[list[ScoredPainting], ...]
+    attributes: tuple[list[Sample], ...] = ()
+    attributes_weight: float = 1.0
 
     def mixed(self, kinds: Sequence[SampleKind], seed: int) -> "MixedSamples":
         """What a stage sees.
@@ -324,6 +446,11 @@ class TrainingData:
             for kind in kinds
             for samples, weight in zip(self.samples[kind], self.weights, strict=True)
         ]
+        if "score" in kinds and self.attributes:
+            groups += [
+                (samples, weight * self.attributes_weight)
+                for samples, weight in zip(self.attributes, self.weights, strict=True)
+            ]
         return MixedSamples(groups, seed)
 
 
@@ -348,7 +475,18 @@ def load_training_data(config: TrainConfig) -> TrainingData:
         else:
             made[kind] = tuple(description_samples(dataset, rows, config.descriptions) for dataset, rows in pairs)
     validation = tuple(_validation(dataset) for dataset in datasets)
-    return TrainingData(datasets, tuple(section.weight for section in config.data), made, validation)
+    weights = tuple(section.weight for section in config.data)
+    asked = config.attributes
+    if not asked.names:
+        return TrainingData(datasets, weights, made, validation)
+    attributes = tuple(
+        folder_attribute_samples(dataset, rows, config.levels, asked)
+        for dataset, rows in zip(datasets, training, strict=True)
+    )
+    known = {name for rows in training for painting in rows for name in painting.attributes or ()}
+    where = " and ".join(repr(dataset.info.name) for dataset in datasets)
+    check_attributes(asked.names, [sample for samples in attributes for sample in samples], known, where)
+    return TrainingData(datasets, weights, made, validation, attributes, asked.weight)
 
 
 def _validation(dataset: Dataset) -> list[ScoredPainting]:
@@ -402,123 +540,13 @@ def _drawn(samples: Sequence[Sample], weight: float, rng: np.random.Generator) -
     return [*samples] * times + [samples[index] for index in drawn]
 
 
-class PaintingOrder(Sampler[int]):
-    """A random order that brings the two samples of a painting into one batch of an even size.
-
-    Paintings that have one sample only stand two by two among the pairs, so that no pair is cut by a batch's border.
-    The order of an epoch follows from the seed and the epoch's number alone.
-
-    Args:
-        samples: The samples of all paintings.
-        seed: Seed from which, with the epoch's number, the order follows.
-
-    Example:
-        >>> from pathlib import Path
-        >>> samples = [Sample(kind, name, Path(name)) for kind in ("score", "describe") for name in "abc"]
-        >>> order = list(PaintingOrder(samples, seed=0))
-        >>> [samples[index].painting_id for index in order]
-        ['c', 'c', 'a', 'a', 'b', 'b']
-    """
-
-    def __init__(self, samples: Sequence[Sample], seed: int) -> None:
-        self.seed = seed
-        self.epoch = 0
-        of_image: dict[object, list[int]] = {}
-        for index, sample in enumerate(samples):
-            of_image.setdefault(sample.image, []).append(index)
-        self.pairs: list[tuple[int, ...]] = []
-        self.singles: list[int] = []
-        for indices in of_image.values():
-            if len(indices) == 2 and samples[indices[0]].kind != samples[indices[1]].kind:
-                self.pairs.append(tuple(indices))
-            else:
-                self.singles.extend(indices)
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose order comes next."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return 2 * len(self.pairs) + len(self.singles)
-
-    def __iter__(self) -> Iterator[int]:
-        generator = torch.Generator().manual_seed(self.seed + self.epoch)
-        singles = [self.singles[place] for place in torch.randperm(len(self.singles), generator=generator).tolist()]
-        odd = [singles.pop()] if len(singles) % 2 else []
-        units = [*self.pairs, *zip(singles[::2], singles[1::2], strict=True)]
-        for place in torch.randperm(len(units), generator=generator).tolist():
-            yield from units[place]
-        yield from odd
-
-
-class EpochSampler(Sampler[int]):
-    """The order of a stage's samples; it depends on seed and epoch alone, so that a run that goes on finds it again.
-
-    It is random, unless asked otherwise.
-
-    Args:
-        samples: What is trained on, as drawn for the epoch.
-        seed: Seed from which, with the epoch's number, the order follows.
-        batch_size: Samples of an optimisation step over all processes; it matters when grouping by length alone.
-        length: Length of a sample's answer in tokens; given when the samples of one kind within a batch are to be of
-            like length.
-        share_images: Whether a painting's two samples meet in a batch, in the order of `PaintingOrder`.
-    """
-
-    def __init__(
-        self,
-        samples: MixedSamples,
-        seed: int,
-        *,
-        batch_size: int = 1,
-        length: Callable[[Sample], int] | None = None,
-        share_images: bool = False,
-    ) -> None:
-        self._samples = samples
-        self._seed = seed
-        self._batch_size = batch_size
-        self._length = length
-        self._share_images = share_images
-        self._epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose order is given next."""
-        self._epoch = epoch
-
-    def __len__(self) -> int:
-        return len(self._samples)
-
-    def __iter__(self) -> Iterator[int]:
-        if self._share_images:
-            paired = PaintingOrder(self._samples.samples, self._seed)
-            paired.set_epoch(self._epoch)
-            return iter(paired)
-        generator = torch.Generator().manual_seed(self._seed + self._epoch)
-        order = torch.randperm(len(self), generator=generator).tolist()
-        return iter(order if self._length is None else self._grouped(order, self._length, generator))
-
-    def _grouped(self, order: list[int], length: Callable[[Sample], int], generator: torch.Generator) -> list[int]:
-        batches = []
-        window = WINDOW * self._batch_size
-        samples = self._samples.samples
-        for start in range(0, len(order), window):
-            drawn = order[start : start + window]
-            longest = sorted(drawn, key=lambda index: length(samples[index]), reverse=True)
-            of_kind = {kind: [index for index in longest if samples[index].kind == kind] for kind in KINDS}
-            left = {kind: iter(indices) for kind, indices in of_kind.items()}
-            # A place keeps its kind, or a step would hold scores or descriptions alone, and lack a term of the loss.
-            part = [next(left[samples[index].kind]) for index in drawn]
-            batches += [part[at : at + self._batch_size] for at in range(0, len(part), self._batch_size)]
-        last = [batches.pop()] if len(batches[-1]) < self._batch_size else []  # a short one stays at the end
-        shuffled = torch.randperm(len(batches), generator=generator).tolist()
-        return [index for batch in [*(batches[number] for number in shuffled), *last] for index in batch]
-
-
 def describe_data(sections: Sequence[DataSection], data: TrainingData) -> list[str]:
     """What each dataset holds, in a line each."""
     lines = []
     for number, (section, dataset) in enumerate(zip(sections, data.datasets, strict=True)):
         counts = ", ".join(f"{len(samples[number]):,} {kind}" for kind, samples in data.samples.items())
+        if data.attributes:
+            counts += f", {len(data.attributes[number]):,} attribute"
         weight = "" if section.weight == 1 else f", weight {section.weight:g}"
         validation = len(data.validation[number])
         lines.append(f"{dataset.info.name}: {counts} samples, {validation:,} paintings for validation{weight}")

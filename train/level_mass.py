@@ -6,24 +6,36 @@ well cost 0.04 to 0.06 of SROCC on the demo. Adding one vector to the output hea
 nothing: their logits grow by the same amount, so that the probabilities among them, and with these the scores, stay.
 """
 
+import itertools
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from artquant_plugin.backbones.interface import core, last_hidden_states, logit_transform
+from artquant_plugin.backbones.interface import core, last_hidden_states, logit_transform, token_logits
 from artquant_plugin.prompting.prompter import Prompter
 from artquant_plugin.train.collate import AnswerCollator
 from artquant_plugin.train.data import MixedSamples
+from artquant_plugin.train.output_head import add_to_rows, head_obstacle, shares_embedding
 
 SCORES, DESCRIPTIONS, BATCH = 256, 64, 16  # samples that are looked at, and how many at once
 REACHED = 0.95  # share of the score samples at which the level words have at least the probability that is wanted
 _RIDGE = 1e-4  # in units of the hidden states' mean square: how far the vector may be turned away from other positions
 _SAME = 1e-4  # largest change of a probability among the levels that counts as rounding
+
+
+class Samples(Protocol):
+    """Samples that can be read by their indices, as `SampleDataset` and a list of what a stream gave."""
+
+    def __len__(self) -> int:
+        """The number of samples."""
+
+    def __getitems__(self, indices: Sequence[int]) -> list[dict[str, Any]]:
+        """The samples with these indices, each with its image or the error in its place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +64,7 @@ class MassChange:
 
 
 def raise_level_mass(
-    model: Any, prompter: Prompter, scores: MixedSamples, descriptions: MixedSamples | None, *, wanted: float
+    model: Any, prompter: Prompter, scores: Samples, descriptions: Samples | None, *, wanted: float
 ) -> MassChange:
     """Add one vector to the level words' rows of a model's output head, so that a server lists the words.
 
@@ -67,8 +79,8 @@ def raise_level_mass(
         wanted: Probability in (0, 1) that the level words are to have together.
 
     Returns:
-        The probability before and after. Nothing is changed where the words have it already, where the head is not
-        trained or quantised, so that the change would not be saved, and where scores would change.
+        The probability before and after. Nothing is changed where the words have it already, where a checkpoint would
+        not hold the change, as with a head that is quantised or adapted otherwise, and where scores would change.
     """
     was_training = model.training
     model.eval()
@@ -87,6 +99,44 @@ def raise_level_mass(
         model.train(was_training)
 
 
+def raise_after_training(trainer: Any) -> MassChange:
+    """Raise the level words of a model that an `ArtQuantTrainer` has trained, as `artquant train` does at its end.
+
+    Args:
+        trainer: The trainer after `train()`. Its `loss` says which probability the words are to have, and its samples
+            are looked at; of a stream, those that come first. With several processes, each one calls this function.
+
+    Returns:
+        The probability before and after; nothing is changed where the weights are spread over processes.
+    """
+    wanted, samples = trainer.loss_section.level_mass, trainer.train_dataset
+    if trainer.is_sharded:
+        return MassChange(None, None, "the weights are spread over processes; load the saved checkpoint and raise it")
+    if not wanted or samples is None:
+        return MassChange(None, None, "loss.level_mass is 0, or there is no train_dataset")
+    scores, descriptions = _samples_of(samples, "score"), _samples_of(samples, "describe")
+    model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
+    return raise_level_mass(
+        model, trainer.prompter, scores, descriptions if len(descriptions) else None, wanted=wanted
+    )
+
+
+def _samples_of(samples: Any, kind: str) -> Samples:
+    """The samples of one kind; of a stream, those among the first that it gives."""
+    if isinstance(samples, MixedSamples):
+        return MixedSamples([([sample for sample in samples.samples if sample.kind == kind], 1.0)], seed=0)
+    first = itertools.islice(samples, SCORES + DESCRIPTIONS)
+    return _FirstItems(item for item in first if item["sample"].kind == kind)
+
+
+class _FirstItems(list[dict[str, Any]]):
+    """Items that were read from a stream, as a dataset of samples gives them."""
+
+    def __getitems__(self, indices: Sequence[int]) -> list[dict[str, Any]]:
+        """The items with these indices."""
+        return [self[index] for index in indices]
+
+
 def _raise(model: Any, level_ids: Sequence[int], level: Tensor, other: Tensor, wanted: float) -> MassChange:
     """Find the vector and add it, unless the words have the probability already, or scores would change.
 
@@ -97,7 +147,7 @@ def _raise(model: Any, level_ids: Sequence[int], level: Tensor, other: Tensor, w
         other: Hidden states at the other positions of answers, shape (m, hidden), float64, on the CPU.
         wanted: Probability in (0, 1) that the level words are to have together.
     """
-    head, ids = core(model).get_output_embeddings(), list(level_ids)
+    ids = list(level_ids)
     before = _logits(model, level)
     odds = _odds(before, ids)
     if torch.quantile(odds.sigmoid(), 1 - REACHED) >= wanted:
@@ -110,16 +160,20 @@ def _raise(model: Any, level_ids: Sequence[int], level: Tensor, other: Tensor, w
     along = logit_transform(model).scale * (level @ direction)
     needed = ((np.log(wanted / (1 - wanted)) - odds) / along)[along > 0]
     vector = torch.quantile(needed, REACHED) * direction
-    rows = head.weight.detach()[ids].clone()
-    with torch.no_grad():
-        head.weight[ids] += vector.to(head.weight)
-    changed = _logits(model, level)
-    shares = [logits[:, ids].softmax(dim=-1) for logits in (before, changed)]
-    if float((shares[0] - shares[1]).abs().max()) > _SAME:
-        with torch.no_grad():
-            head.weight[ids] = rows
+    shares = _shares(model, level, ids)
+    undo = add_to_rows(model, ids, vector)
+    if float((shares - _shares(model, level, ids)).abs().max()) > _SAME:
+        undo()
         return _unchanged(odds, "scores would change by rounding")
-    return MassChange(float(odds.sigmoid().mean()), float(_odds(changed, ids).sigmoid().mean()))
+    return MassChange(float(odds.sigmoid().mean()), float(_odds(_logits(model, level), ids).sigmoid().mean()))
+
+
+def _shares(model: Any, hidden: Tensor, ids: Sequence[int]) -> Tensor:
+    """Probabilities among the level words as a score is made of them, shape (n, K), on the CPU."""
+    head = core(model).get_output_embeddings()
+    with torch.no_grad():
+        index = torch.tensor(ids, device=head.weight.device)
+        return token_logits(model, hidden.to(head.weight), index).double().softmax(dim=-1).cpu()
 
 
 def _logits(model: Any, hidden: Tensor) -> Tensor:
@@ -138,16 +192,13 @@ def _types_mixed(model: Any) -> Any:
 
 def _obstacle(model: Any, prompter: Prompter) -> str | None:
     """Why the level words' rows must not be changed; None where they may."""
-    head = core(model).get_output_embeddings()
-    if type(head) is not nn.Linear:
-        return "its output head is adapted or quantised"
-    if not head.weight.requires_grad:
-        return "its output head is not trained"
+    if (obstacle := head_obstacle(model, prompter.level_ids)) is not None:
+        return obstacle
     if logit_transform(model).cap is not None:
         return "it bends its logits, so that equal additions would change scores"
     request = prompter.score_request
     read = prompter.processor.tokenizer(request.text, add_special_tokens=False)["input_ids"][: -len(request.ids)]
-    if head.weight is core(model).get_input_embeddings().weight and set(prompter.level_ids) & set(read):
+    if shares_embedding(model) and set(prompter.level_ids) & set(read):
         return "its output head is its embedding, and the question holds a level word"
     return None
 
@@ -164,7 +215,7 @@ def _odds(logits: Tensor, ids: Sequence[int]) -> Tensor:
     return logits[:, index].logsumexp(dim=-1) - others.logsumexp(dim=-1)
 
 
-def _hidden_states(model: Any, prompter: Prompter, samples: MixedSamples, count: int) -> tuple[Tensor, Tensor]:
+def _hidden_states(model: Any, prompter: Prompter, samples: Samples, count: int) -> tuple[Tensor, Tensor]:
     """Hidden states of evenly spaced samples, where a level is decided and at the other positions of their answers.
 
     Args:
@@ -176,7 +227,7 @@ def _hidden_states(model: Any, prompter: Prompter, samples: MixedSamples, count:
     Returns:
         Shapes (n, hidden) and (m, hidden), float64, on the CPU.
     """
-    chosen = np.unique(np.linspace(0, len(samples) - 1, count).round().astype(int)).tolist()
+    chosen = np.unique(np.linspace(0, len(samples) - 1, count).round().astype(int)).tolist() if len(samples) else []
     level, other = [], []
     for part in _parts(prompter, samples, chosen):
         inputs = {
@@ -194,7 +245,7 @@ def _hidden_states(model: Any, prompter: Prompter, samples: MixedSamples, count:
     return torch.cat([nothing, *level]), torch.cat([nothing, *other])
 
 
-def _parts(prompter: Prompter, samples: MixedSamples, chosen: Sequence[int]) -> Iterable[dict[str, Any]]:
+def _parts(prompter: Prompter, samples: Samples, chosen: Sequence[int]) -> Iterable[dict[str, Any]]:
     """Batches of the chosen samples as the trainer's model gets them, all answers supervised."""
     collator = AnswerCollator(prompter)
     for start in range(0, len(chosen), BATCH):

@@ -12,6 +12,7 @@ from artquant_plugin.backbones.interface import core
 from artquant_plugin.checkpoint.patterns import check_patterns
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.text import did_you_mean
+from artquant_plugin.train.output_head import row_vector
 from artquant_plugin.train.sections import LoraSection, PartName, TrainedSection
 
 Part = PartName | Literal["other"]
@@ -122,10 +123,11 @@ def choose_trained(model: Any, section: TrainedSection) -> Any:
             target_modules=targets,
         )
         model = get_peft_model(model, config, autocast_adapter_dtype=False)
+    fixed = {id(parameter) for parameter in row_vector(model)}  # it adds the same to all levels and trains nothing
     for name, parameter in core(model).named_parameters():
         adapter = ".lora_" in name
         method = methods.get(parts.of(name))
-        if method == ("lora" if adapter else "full"):
+        if method == ("lora" if adapter else "full") and id(parameter) not in fixed:
             parameter.requires_grad_(True)
             parameter.data = parameter.data.float()
     return model
@@ -266,7 +268,12 @@ def _ends(name: str, target: str) -> bool:
 
 def _check_adapter(model: Any, targets: list[str], lora: LoraSection) -> None:
     """Training goes on with an adapter as it is, or not at all."""
-    own = {name.rpartition(".lora_A.")[0] for name, _ in core(model).named_parameters() if ".lora_A." in name}
+    fixed = {id(parameter) for parameter in row_vector(model)}
+    own = {
+        name.rpartition(".lora_A.")[0]
+        for name, parameter in core(model).named_parameters()
+        if ".lora_A." in name and id(parameter) not in fixed
+    }
     config = model.peft_config[model.active_adapter]
     wanted = (set(targets), lora.rank, lora.alpha)
     if (own, config.r, config.lora_alpha) != wanted:

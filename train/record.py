@@ -4,6 +4,7 @@ import csv
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,13 @@ class RunSummary:
         for name, metrics in self.stages:
             values = ", ".join(f"{METRIC_NAMES[key]} {value:.3f}" for key, value in metrics.items())
             lines.append(f"stage {name}: validation {values}" if values else f"stage {name}: no validation split")
+        scored = [(name, metrics["eval_srocc"]) for name, metrics in self.stages if "eval_srocc" in metrics]
+        for (before, earlier), (after, later) in pairwise(scored):
+            if earlier - later >= 0.0005:  # else both print alike
+                lines.append(
+                    f"stage {after} made the validation SROCC worse, by {earlier - later:.3f} against stage {before}; "
+                    "lower its learning_rate, or leave the stage out"
+                )
         if self.level_mass is not None:
             lines.append(self.level_mass.line)
         if self.skipped:

@@ -338,9 +338,10 @@ def prepare(config: TrainConfig) -> tuple[PreparedRun, Any]:
         arguments.check_attention(config.model.attn, config.model.dtype)
     check_start(config)
     data = load_training_data(config)
-    spec = ScoringSpec(scale=config.levels.scale(), prompt=config.prompt.spec())
+    attributes = config.attributes.specs(config.levels)
+    spec = ScoringSpec(scale=config.levels.scale(), prompt=config.prompt.spec(), attributes=attributes)
     model, processor = _begin_model(config, spec, data)
-    prompter = Prompter(processor, spec.prompt, spec.scale)
+    prompter = Prompter(processor, spec.prompt, spec.scale, spec.attributes)
     return PreparedRun(config, data, spec, processor, prompter), model
 
 
@@ -405,11 +406,13 @@ def _begin_model(config: TrainConfig, spec: ScoringSpec, data: TrainingData) -> 
 
 def _texts(spec: ScoringSpec, data: TrainingData) -> list[str]:
     """What the tokenizer of a tiny model learns from."""
-    answers = [f"{spec.prompt.answer_prefix} {name}." for name in spec.scale.names]
+    prefixes = [spec.prompt.answer_prefix, *(each.answer_prefix for each in spec.attributes)]
+    answers = [f"{prefix} {name}." for prefix in prefixes for name in spec.scale.names]
     described = [sample for samples in data.samples.get("describe", ()) for sample in samples]
     descriptions = [sample.description for sample in described if sample.description]
     # Each prompt stands as often as its samples, or the merges would know the descriptions alone.
-    texts = [spec.prompt.question, spec.prompt.describe_question, *answers] * max(len(descriptions), 1)
+    asked = [spec.prompt.question, spec.prompt.describe_question, *(each.question for each in spec.attributes)]
+    texts = [*asked, *answers] * max(len(descriptions), 1)
     return [*texts, *descriptions]
 
 

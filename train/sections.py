@@ -11,6 +11,9 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import Field, model_validator
 
 from artquant_plugin.common.config import Section, read_config
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.text import did_you_mean
+from artquant_plugin.prompting.attributes import AttributeSpec, attribute_spec
 from artquant_plugin.prompting.levels import ANSWER_PREFIX, LEVEL_NAMES, LEVEL_VALUES, LevelScale
 from artquant_plugin.prompting.prompter import PromptSpec
 from artquant_plugin.prompting.questions import DESCRIBE_QUESTION, SCORE_QUESTION
@@ -167,6 +170,78 @@ class LevelsSection(Section):
         return LevelScale(names=self.names, values=self.values)
 
 
+class AttributesSection(Section):
+    """Attributes that are trained beside the score; ``attributes: [Color]`` is short for the names alone.
+
+    A painting has a sample for each of them that its dataset gives it a score of. Their answers have the level words
+    and the labels' method of the score.
+
+    Args:
+        names: Names as the dataset has them, such as ``Light and shadow``, in the order of the results' columns; none
+            to train on total scores alone.
+        values: The score that each level word stands for in an answer about an attribute, in the unit of the
+            attributes' scores. When None, they are those of `levels`.
+        questions: Questions by the attribute's name, where they are not "How would you rate the … of this painting?".
+        weight: How often an attribute's sample is seen in an epoch, above 0, times the weight of its dataset; at 0.1
+            each epoch draws another tenth of them.
+    """
+
+    names: tuple[str, ...] = ()
+    values: tuple[float, ...] | None = None
+    questions: dict[str, str] = {}
+    weight: float = Field(1.0, gt=0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, content: Any) -> Any:
+        return {"names": content} if isinstance(content, list | tuple) else content
+
+    @model_validator(mode="after")
+    def _known(self) -> "AttributesSection":
+        if len(set(self.names)) < len(self.names):
+            raise ValueError(f"attributes {', '.join(self.names)} repeat a name; name each attribute once")
+        for name in self.questions:
+            if name not in self.names:
+                hint = did_you_mean(name, self.names) or "name it under attributes.names, too"
+                raise ValueError(f"attributes.questions has a question for {name!r}, which is not trained; {hint}")
+        return self
+
+    def specs(self, levels: LevelsSection) -> tuple[AttributeSpec, ...]:
+        """The attributes as the checkpoint's scoring file keeps them.
+
+        Args:
+            levels: The levels of the score, whose values count where `values` is None.
+        """
+        values = levels.values if self.values is None else self.values
+        return tuple(attribute_spec(name, values, self.questions.get(name)) for name in self.names)
+
+    def problem(self, levels: LevelsSection, loss: "LossSection") -> str | None:
+        """What of a configuration does not go with these attributes; None when all of it does.
+
+        Args:
+            levels: The levels of the score, and the method of its labels.
+            loss: The forms and weights of the loss.
+        """
+        if not self.names:
+            return None
+        if loss.k_ranking:
+            return (
+                f"loss.k_ranking is {loss.k_ranking:g} with attributes, whose answers cannot be ranked with total "
+                "scores; leave one of the two out"
+            )
+        if isinstance(levels.deviation, str):
+            return (
+                f"levels.deviation names {levels.deviation!r}, which tells nothing of attributes; give a number, or "
+                "leave attributes out"
+            )
+        try:
+            for spec in self.specs(levels):
+                spec.scale(levels.names)
+        except ArtQuantError as error:
+            return f"attributes: {error}"
+        return None
+
+
 class PromptSection(Section):
     """The questions and the beginning of the answer; the defaults are the paper's.
 
@@ -297,6 +372,7 @@ class RunSections(Section):
         levels: Level words and the labels' method.
         prompt: The questions, and the words that an answer begins with.
         loss: Weights and forms of the loss's terms.
+        attributes: Attributes that are trained beside the score, in every stage that has score samples.
         seed: Seed of weights, order and dropout, from 0 to 2**32 - 1.
         score_batch_size: Images per forward pass of an evaluation, at least 1.
     """
@@ -310,6 +386,7 @@ class RunSections(Section):
     levels: LevelsSection = LevelsSection()
     prompt: PromptSection = PromptSection()
     loss: LossSection = LossSection()
+    attributes: AttributesSection = AttributesSection()
     seed: int = Field(0, ge=0, lt=2**32)
     score_batch_size: int = Field(32, gt=0)
 
@@ -318,6 +395,8 @@ class RunSections(Section):
         names = [stage.name for stage in self.stages]
         if len(set(names)) < len(names):
             raise ValueError(f"stages {', '.join(names)} repeat a name; each stage has a folder of its name")
+        if problem := self.attributes.problem(self.levels, self.loss):
+            raise ValueError(problem)
         if self.model.quantization is not None:
             for part in get_args(PartName):
                 if getattr(self.trained, part).method == "full":

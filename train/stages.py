@@ -271,4 +271,6 @@ def _deciding(content: dict[str, Any]) -> dict[str, Any]:
     train = {key: value for key, value in content["train"].items() if key not in _FREE_TRAIN}
     # Earlier releases wrote 1 where it was not given.
     train["gradient_accumulation_steps"] = train.get("gradient_accumulation_steps") or 1
+    if not (kept.get("attributes") or {}).get("names"):
+        kept.pop("attributes", None)  # a key that earlier releases did not know
     return kept | {"model": model, "train": train}

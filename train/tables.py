@@ -19,7 +19,9 @@ from artquant_plugin.train.data import (
     Sample,
     ScoredPainting,
     TableImage,
+    attribute_samples,
     cell_content,
+    check_attributes,
     opened_or_error,
     score_samples,
 )
@@ -35,6 +37,8 @@ class TableColumns:
     - ``score``: a number in the unit of the levels' values.
     - ``description``: a text, or a struct of ``perception``, ``cognition`` and ``emotion``; null or empty for a
       painting without one. Only description samples need it.
+    - ``attributes``: a struct of numbers, null where a painting has no score of an attribute. Only the attributes that
+      `ArtQuantConfig.attributes` names need it.
     - ``id``: what messages call the painting; the number of its row where there is no such column.
 
     Args:
@@ -132,6 +136,25 @@ def row_score_samples(
     )
 
 
+def row_attribute_samples(
+    columns: TableColumns, rows: Sequence[dict[str, Any]], images: Sequence[TableImage], args: ArtQuantConfig
+) -> list[Sample]:
+    """A score sample for each row and each attribute that it has a score of.
+
+    Args:
+        columns: Says what messages call each row.
+        rows: Values of each row by column.
+        images: The image of each row, which knows the row's number in the table.
+        args: Says which attributes are trained, and their levels.
+
+    Raises:
+        ArtQuantError: A score is outside the range of the levels' values.
+    """
+    names = [columns.painting_id(row, image.row) for row, image in zip(rows, images, strict=True)]
+    given = [row.get("attributes") for row in rows]
+    return attribute_samples(names, images, given, args.levels_section(), args.attributes_section())
+
+
 def row_description_samples(
     columns: TableColumns, rows: Sequence[dict[str, Any]], images: Sequence[TableImage]
 ) -> list[Sample]:
@@ -170,6 +193,13 @@ def table_samples(table: datasets.Dataset, args: ArtQuantConfig) -> MixedSamples
             if not made:
                 raise ArtQuantError("no row of train_dataset has a description; set sample_kinds=['score']")
         groups.append((made, 1.0))
+    asked = args.attributes_section()
+    if asked.names and "score" in columns.kinds:
+        made = row_attribute_samples(columns, rows, images, args)
+        check_attributes(
+            asked.names, made, {name for row in rows for name in row.get("attributes") or ()}, columns.name
+        )
+        groups.append((made, asked.weight))
     return MixedSamples(groups, args.seed)
 
 
@@ -189,7 +219,7 @@ class StreamedSamples(IterableDataset[dict[str, Any]]):
 
     def __init__(self, stream: datasets.IterableDataset, args: ArtQuantConfig) -> None:
         self._columns = TableColumns(stream, args.sample_kinds, "train_dataset")
-        self._levels = args.levels_section()
+        self._args, self._levels = args, args.levels_section()
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         for epoch in itertools.count():
@@ -210,6 +240,7 @@ class StreamedSamples(IterableDataset[dict[str, Any]]):
         for kind in self._columns.kinds:
             if kind == "score":
                 made += row_score_samples(self._columns, [row], of_row, self._levels)
+                made += row_attribute_samples(self._columns, [row], of_row, self._args)
             else:
                 made += row_description_samples(self._columns, [row], of_row)
         return [{"sample": sample, **opened} for sample in made]

@@ -43,11 +43,12 @@ from artquant_plugin.train.collate import (
     with_passes,
 )
 from artquant_plugin.train.config import ArtQuantConfig
-from artquant_plugin.train.data import EpochSampler, MixedSamples, ScoredPainting
+from artquant_plugin.train.data import MixedSamples, ScoredPainting
 from artquant_plugin.train.evaluation import agreement_metrics, score_paintings
 from artquant_plugin.train.faults import SettingNames, checkpoint_unwritten, loss_not_finite, raise_if_memory
 from artquant_plugin.train.log_line import LossMeans, Speed
 from artquant_plugin.train.losses import TERMS, LossTerms, batch_terms
+from artquant_plugin.train.order import EpochSampler
 from artquant_plugin.train.parts import add_adapter, checkpoint_activations, grouped_by_part, processor_of
 from artquant_plugin.train.pushing import push_checkpoint
 from artquant_plugin.train.stages import WHOLE_FILE, StageFolder, remove_checkpoint
@@ -117,8 +118,8 @@ class ArtQuantTrainer(Trainer):
         elif processing_class is None and prompter is None:
             processing_class = processor_of(model, trust_remote_code=args.trust_remote_code)
         model = add_adapter(model, peft_config, args.full_parts, seed=args.seed)
-        self.spec = args.scoring_spec()
-        prompter = prompter or Prompter(processing_class, self.spec.prompt, self.spec.scale)
+        self.spec = spec = args.scoring_spec()
+        prompter = prompter or Prompter(processing_class, spec.prompt, spec.scale, spec.attributes)
         self.prompter = prompter
         self.level_ids = torch.tensor(prompter.level_ids)
         self.loss_section = args.loss_section()

@@ -79,11 +79,33 @@ def token_logits(model: Any, hidden: Tensor, token_ids: Tensor) -> Tensor:
     """
     head = core(model).get_output_embeddings()
     if type(head) is nn.Linear:
-        bias = None if head.bias is None else head.bias[token_ids]
-        logits = functional.linear(hidden, head.weight[token_ids], bias)
+        logits = _row_logits(head, hidden, token_ids)
+    elif _is_plain_lora(head):
+        logits = _row_logits(head.base_layer, hidden, token_ids)
+        # In float32, so that what a matrix adds to all tokens alike does not round their differences in bfloat16.
+        for name in head.active_adapters:
+            inner = functional.linear(hidden.float(), head.lora_A[name].weight.float())
+            rows = head.lora_B[name].weight[token_ids].float()
+            logits = logits + head.scaling[name] * functional.linear(inner, rows).float()
     else:
-        logits = head(hidden)[..., token_ids]  # the rows of an adapted or quantised head are not at hand
+        logits = head(hidden)[..., token_ids]  # the rows of a quantised head are not at hand
     return logit_transform(model)(logits.float())
+
+
+def _row_logits(head: nn.Linear, hidden: Tensor, token_ids: Tensor) -> Tensor:
+    """Logits of a few tokens, shape (..., K), float32, computed in the type of the head."""
+    bias = None if head.bias is None else head.bias[token_ids]
+    return functional.linear(hidden, head.weight[token_ids], bias).float()
+
+
+def _is_plain_lora(head: Any) -> bool:
+    """Whether an output head is a linear one with LoRA matrices beside it, and nothing else changes its logits."""
+    peft = sys.modules.get("peft")
+    if peft is None or type(head) is not peft.tuners.lora.Linear or type(head.base_layer) is not nn.Linear:
+        return False
+    names = head.active_adapters
+    plain = all(name in head.lora_A and head.lora_B[name].bias is None for name in names)
+    return plain and not (head.merged or head.disable_adapters or any(name in head.lora_variant for name in names))
 
 
 def log_token_mass(model: Any, hidden: Tensor, token_ids: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """Scores from a checkpoint on this machine. `artquant_plugin.bulk.endpoint` has those from a server."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +11,7 @@ from artquant_plugin.checkpoint import OWN, ScoringSpec, choose_scoring, locate,
 from artquant_plugin.checkpoint.identity import file_keys
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.paths import expanded
+from artquant_plugin.prompting.attributes import chosen_attributes
 
 
 @dataclass
@@ -28,6 +29,7 @@ class CheckpointEngine:
         workers: processes that prepare images, from 0; None takes what suits the device.
         compile: whether to run the model through torch.compile.
         quantization: 4bit or 8bit; None leaves the weights as they are stored.
+        attributes: True for columns of all attributes that the checkpoint has, or the names of some; False for none.
     """
 
     model: str
@@ -40,6 +42,7 @@ class CheckpointEngine:
     workers: int | None = None
     compile: bool = False
     quantization: str | None = None
+    attributes: bool | Sequence[str] = False
 
     @cached_property
     def scorer(self) -> Any:
@@ -74,19 +77,26 @@ class CheckpointEngine:
 
     @cached_property
     def columns(self) -> ScoreColumns:
-        """The columns of its rows, which are named after the levels."""
-        return ScoreColumns(self.spec.scale.names)
+        """The columns of its rows, which are named after the levels and the attributes."""
+        return ScoreColumns(self.spec.scale.names, self._attributes)
+
+    @cached_property
+    def _attributes(self) -> tuple[str, ...]:
+        """The names of the attributes that are asked for; an error where the checkpoint lacks one."""
+        return tuple(each.name for each in chosen_attributes(self.attributes, self.spec.attributes, self.model))
 
     @property
     def options(self) -> dict[str, Any]:
         """What changes scores beyond rounding. Batch size, device and compilation do not."""
-        options = {
+        options: dict[str, Any] = {
             "engine": "checkpoint",
             "dtype": self.dtype,
             "attn": self.attn,
             "base": self.base,
             "quantization": self.quantization,
         }
+        if self._attributes:
+            options["attribute_columns"] = [*self._attributes]
         # The checkpoint's own scoring file is among the files of `identity`.
         return options if self.spec.name == OWN else options | {"scoring": self.spec.name, **self.spec.content}
 
@@ -99,8 +109,8 @@ class CheckpointEngine:
 
     def results(self, images: Iterable[Path | bytes]) -> Iterator[dict[str, Any] | ArtQuantError]:
         """Load the checkpoint, then score the images as they come."""
-        for result in self.scorer.score_each(images):
+        for result in self.scorer.score_each(images, attributes=self._attributes or False):
             if isinstance(result, ArtQuantError):
                 yield result
             else:
-                yield asdict(result) | {"extras": {}}
+                yield asdict(result) | {"extras": result.attributes or {}}

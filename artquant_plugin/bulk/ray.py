@@ -13,6 +13,7 @@ from artquant_plugin.bulk.shards import (
     Share,
     begin,
     finish,
+    folder_to_fill,
     layout,
     parquet_counts,
     score_shard,
@@ -100,7 +101,7 @@ def score_on_ray(
         shard_size: rows per shard, from 1.
         actors: number of scorers, from 1; None takes one per GPU of the cluster, or one where it has no GPU. There are
             never more than shards to make.
-        overwrite: remove earlier results and compute everything again.
+        overwrite: compute everything again, and replace earlier results when all of it is there.
 
     Raises:
         ArtQuantError: Ray is not installed, or whatever stops
@@ -116,41 +117,44 @@ def score_on_ray(
 
     out = out.absolute()
     now = made_from(inputs, engine, layout(inputs, shard_size))
-    finished = begin(out, now, overwrite=overwrite, share=Share())
-    if finished is not None:
-        return finished
-    shards = count_shards(inputs, shard_size)
-    if not shards:
-        raise ArtQuantError(EMPTY)
-    total = inputs.count()
-    meter = ScoreMeter(total, show=True)
-    open_shards = []
-    for index in range(shards):
-        if shard_path(out, index).is_file():
-            meter.earlier(*parquet_counts(shard_path(out, index)))
-        else:
-            open_shards.append(index)
-    if open_shards:
-        if not ray.is_initialized():
-            ray.init(log_to_driver=False, logging_level=logging.WARNING)
-        gpus = int(ray.cluster_resources().get("GPU", 0))
-        actors = min(actors or max(gpus, 1), len(open_shards))
-        logging.getLogger("ray.data").setLevel(logging.WARNING)  # our own bar shows the progress
-        ray.data.DataContext.get_current().enable_progress_bars = False
-        tasks = ray.data.from_items([{"index": index} for index in open_shards], override_num_blocks=len(open_shards))
-        results = tasks.map_batches(
-            ShardScorer,
-            fn_constructor_args=(inputs, engine, str(out), shard_size, now, str(Path.cwd())),
-            batch_size=1,
-            compute=ray.data.ActorPoolStrategy(size=actors),
-            num_gpus=1 if gpus else 0,
-        )
-        for row in results.iter_rows():
-            if row["error"]:
-                raise ArtQuantError(row["error"])
-            meter.computed(*parquet_counts(shard_path(out, row["index"])))
-    finish(out, shards)
-    return meter.close()
+    with folder_to_fill(out, now, overwrite=overwrite, share=Share()) as folder:
+        finished = begin(folder, now)
+        if finished is not None:
+            return finished
+        shards = count_shards(inputs, shard_size)
+        if not shards:
+            raise ArtQuantError(EMPTY)
+        total = inputs.count()
+        meter = ScoreMeter(total, show=True)
+        open_shards = []
+        for index in range(shards):
+            if shard_path(folder, index).is_file():
+                meter.earlier(*parquet_counts(shard_path(folder, index)))
+            else:
+                open_shards.append(index)
+        if open_shards:
+            if not ray.is_initialized():
+                ray.init(log_to_driver=False, logging_level=logging.WARNING)
+            gpus = int(ray.cluster_resources().get("GPU", 0))
+            actors = min(actors or max(gpus, 1), len(open_shards))
+            logging.getLogger("ray.data").setLevel(logging.WARNING)  # our own bar shows the progress
+            ray.data.DataContext.get_current().enable_progress_bars = False
+            tasks = ray.data.from_items(
+                [{"index": index} for index in open_shards], override_num_blocks=len(open_shards)
+            )
+            results = tasks.map_batches(
+                ShardScorer,
+                fn_constructor_args=(inputs, engine, str(folder), shard_size, now, str(Path.cwd())),
+                batch_size=1,
+                compute=ray.data.ActorPoolStrategy(size=actors),
+                num_gpus=1 if gpus else 0,
+            )
+            for row in results.iter_rows():
+                if row["error"]:
+                    raise ArtQuantError(row["error"])
+                meter.computed(*parquet_counts(shard_path(folder, row["index"])))
+        finish(folder, shards)
+        return meter.close()
 
 
 def count_shards(inputs: Inputs, shard_size: int) -> int:

@@ -22,10 +22,10 @@ class ScoreColumns:
 
     Args:
         levels: the level words, best first; their columns hold probabilities in [0, 1] that sum to 1.
-        extras: names of further numbers that an engine gives, such as ``level_mass`` of a server.
+        extras: names of further numbers that an engine gives, such as ``level_mass`` of a server, or attributes.
 
     Raises:
-        ArtQuantError: a level word is the name of another column.
+        ArtQuantError: a level word or an attribute is the name of another column.
 
     Example:
         >>> ScoreColumns(("good", "bad")).failed("a.jpg", "it is broken")
@@ -39,6 +39,10 @@ class ScoreColumns:
         taken = set(self.levels) & {*FIXED, *self.extras}
         if taken:
             raise ArtQuantError(f"level word {sorted(taken)[0]!r} is a column's name; choose other level words")
+        if taken := set(self.extras) & set(FIXED):
+            raise ArtQuantError(
+                f"attribute {sorted(taken)[0]!r} is a column's name; ask for the others by their names"
+            )
 
     @property
     def numbers(self) -> tuple[str, ...]:

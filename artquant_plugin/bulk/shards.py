@@ -1,7 +1,10 @@
 """A run into a folder of shards, shared by any number of processes that need not talk to each other."""
 
 import json
+import os
+import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, count, islice
@@ -36,6 +39,7 @@ from artquant_plugin.common.text import first_line
 RECORD_FILE = "_run.json"  # readers of Parquet folders pass over names that begin with _
 DONE_FILE = "_done.json"
 WORK_FOLDER = ".work"  # journals of shards that are being made, and locks
+NEW_FOLDER = "new"  # in WORK_FOLDER; shards that replace earlier ones, until all of them are there
 LOCK_FILE = "record.lock"  # in WORK_FOLDER; held while _run.json or _done.json is written
 
 
@@ -79,7 +83,8 @@ def score_to_folder(
         out: the folder, which is made when absent.
         shard_size: rows per shard, from 1.
         share: the shards of this process; None takes all of them.
-        overwrite: remove earlier results and compute everything again; only where one process writes the folder.
+        overwrite: compute everything again, and replace earlier results when all of it is there; only where one
+            process writes the folder.
         show: whether to draw a progress bar, where there is a terminal.
 
     Returns:
@@ -91,19 +96,20 @@ def score_to_folder(
     """
     share = share or Share()
     now = made_from(inputs, engine, layout(inputs, shard_size))
-    finished = begin(out, now, overwrite=overwrite, share=share)
-    if finished is not None:
-        return finished
-    meter = ScoreMeter(inputs.count() if share.world == 1 else None, show=show)
-    shards = 0
-    for index, references in shards_of(inputs, shard_size, out, share):
-        shards = index + 1
-        if index in share:
-            score_shard(out, index, now, engine, references, meter)
-    if not shards:
-        raise ArtQuantError(EMPTY)
-    finish(out, shards)
-    return meter.close()
+    with folder_to_fill(out, now, overwrite=overwrite, share=share) as folder:
+        finished = begin(folder, now)
+        if finished is not None:
+            return finished
+        meter = ScoreMeter(inputs.count() if share.world == 1 else None, show=show)
+        shards = 0
+        for index, references in shards_of(inputs, shard_size, folder, share):
+            shards = index + 1
+            if index in share:
+                score_shard(folder, index, now, engine, references, meter)
+        if not shards:
+            raise ArtQuantError(EMPTY)
+        finish(folder, shards)
+        return meter.close()
 
 
 def layout(inputs: Inputs, shard_size: int) -> dict[str, Any]:
@@ -111,14 +117,75 @@ def layout(inputs: Inputs, shard_size: int) -> dict[str, Any]:
     return {"rows_per_shard": "as the input's files" if inputs.file_per_shard else shard_size}
 
 
-def begin(out: Path, now: MadeFrom, *, overwrite: bool, share: Share) -> ScoreSummary | None:
+@contextmanager
+def folder_to_fill(out: Path, now: MadeFrom, *, overwrite: bool, share: Share) -> Iterator[Path]:
+    """Say where the shards of a run are to be made; where they replace others, move them to their place at the end.
+
+    Args:
+        out: the output folder, which is made when absent.
+        now: what this run is about to compute.
+        overwrite: whether earlier results in the folder are replaced, once the new ones are whole.
+        share: the shards of this process.
+
+    Yields:
+        The output folder itself; or a hidden folder in it for new shards that are to replace earlier ones. What an
+        interrupted run that replaces them for the same result has made there is gone on with.
+
+    Raises:
+        ArtQuantError: several processes would replace results, or the folder cannot be written.
+    """
+    if overwrite and share.world > 1:
+        raise ArtQuantError(
+            f"--overwrite with {share.world} processes would let one remove another's shards; remove '{out}' first"
+        )
+    new = out / WORK_FOLDER / NEW_FOLDER
+    try:
+        own_folder(out / WORK_FOLDER)
+    except OSError as error:
+        raise ArtQuantError(f"'{out}' cannot be written ({error}); choose another --out") from error
+    _put_in_place(new, out)  # of a run that was killed while it did so
+    if not overwrite or not (out / RECORD_FILE).is_file():
+        yield out
+        return
+    own_folder(new)
+    try:
+        earlier = read_record(new / RECORD_FILE)
+        if earlier is not None:
+            refuse_other(earlier, now, new)
+    except ArtQuantError:
+        shutil.rmtree(new)
+    yield new
+    _put_in_place(new, out)
+
+
+def _put_in_place(new: Path, out: Path) -> None:
+    """Move new shards that are whole to the place of earlier ones; a run that is killed here is gone on with.
+
+    Args:
+        new: the hidden folder of new shards; nothing happens unless it is complete.
+        out: the output folder. Files in it that are no results stay.
+    """
+    with one_at_a_time(out / WORK_FOLDER / LOCK_FILE):
+        if not (new / DONE_FILE).is_file():
+            return
+        shards = json.loads((new / DONE_FILE).read_text(encoding="utf-8"))["shards"]
+        (out / DONE_FILE).unlink(missing_ok=True)
+        kept = {shard_path(out, index) for index in range(shards)}
+        for path in (*(out / WORK_FOLDER).glob("*.jsonl"), *(set(out.glob("shard-*.parquet")) - kept)):
+            path.unlink(missing_ok=True)
+        for path in (*sorted(new.glob("shard-*.parquet")), new / RECORD_FILE):
+            if path.is_file():  # others were moved by the run that was killed
+                os.replace(path, out / path.name)
+        os.replace(new / DONE_FILE, out / DONE_FILE)
+        shutil.rmtree(new)
+
+
+def begin(out: Path, now: MadeFrom) -> ScoreSummary | None:
     """Check an output folder against its record, or begin it.
 
     Args:
         out: the folder, which is made when absent.
         now: what this run is about to compute.
-        overwrite: remove what earlier runs left in the folder.
-        share: the shards of this process.
 
     Returns:
         The whole folder's counts when it is finished.
@@ -126,19 +193,9 @@ def begin(out: Path, now: MadeFrom, *, overwrite: bool, share: Share) -> ScoreSu
     Raises:
         ArtQuantError: it was made from something else, or holds other files.
     """
-    if overwrite and share.world > 1:
-        raise ArtQuantError(
-            f"--overwrite with {share.world} processes would let one remove another's shards; remove '{out}' first"
-        )
     work = out / WORK_FOLDER
-    try:
-        own_folder(work)
-    except OSError as error:
-        raise ArtQuantError(f"'{out}' cannot be written ({error}); choose another --out") from error
+    own_folder(work)
     with one_at_a_time(work / LOCK_FILE):  # processes of one launch come here together
-        if overwrite:  # the record last, since it is what says whose the shards are
-            for path in (*work.glob("*.jsonl"), *out.glob("shard-*.parquet"), out / DONE_FILE, out / RECORD_FILE):
-                path.unlink(missing_ok=True)
         remove_leftovers(out / RECORD_FILE)
         record = read_record(out / RECORD_FILE)
         others = any(path.name != RECORD_FILE and not path.name.startswith(".") for path in out.iterdir())

@@ -1,6 +1,7 @@
 """peft adapters, and the weights of the base model that were trained beside one (extra weights); safetensors only."""
 
 import json
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -129,7 +130,10 @@ def add_adapter(base: Any, config: Any, folder: Path, pretrained: str) -> Any:
     try:
         use_todays_names(config, base, weights)
         grow_embeddings(base, weights)
-        model: Any = PeftModel(base, config, autocast_adapter_dtype=False)
+        with warnings.catch_warnings():
+            # A matrix on a head that is the embedding as well changes the head alone; merging knows that.
+            warnings.filterwarnings("ignore", message="Model has `tie_word_embeddings=True`")
+            model: Any = PeftModel(base, config, autocast_adapter_dtype=False)
         model.set_requires_grad("default", requires_grad=True)
         own = get_peft_model_state_dict(model, save_embedding_layers=False)
         for name, value in weights.items():

@@ -95,8 +95,8 @@ def load_checkpoint(
             `choose_scoring` finds for the checkpoint.
         base: folder or Hub id of an adapter's base model; None for the one that the adapter names. It is not looked
             at for a full model.
-        dtype: torch's name of the weights' type, one of `DTYPES`. ``auto`` keeps the checkpoint's own, but float16
-            becomes float32 on a CPU.
+        dtype: torch's name of the weights' type, one of `DTYPES`. ``auto`` keeps the checkpoint's own, but on a CPU
+            float16 becomes float32, and so does bfloat16 where the CPU has no instructions for it.
         device: torch's name of the device that the model goes to, such as ``cuda:1``.
         attn: attention implementation, one of `artquant_plugin.checkpoint.attention.ATTENTION` or a kernel of the Hub
             such as ``kernels-community/flash-attn2``. With ``sdpa``, parts of a model that have no sdpa use ``eager``.
@@ -425,9 +425,14 @@ def _set_origin(model: Any, name: str, folder: Path) -> None:
 
 
 def _place(model: Any, dtype: str, device: str) -> Any:
-    """Move a model to its device; a CPU computes with float32 where the weights are stored as float16."""
+    """Move a model to its device; on a CPU, ``auto`` takes float32 in place of a stored type that is slow there."""
     import torch
 
-    if dtype == "auto" and model.dtype == torch.float16 and torch.device(device).type == "cpu":
-        model = model.float()
+    from artquant_plugin.common.device import cpu_computes_bfloat16
+
+    if dtype == "auto" and torch.device(device).type == "cpu":
+        # bfloat16 would take 3 of the 11 significant bits that float16 has.
+        slow = model.dtype == torch.float16 or (model.dtype == torch.bfloat16 and not cpu_computes_bfloat16())
+        if slow:
+            model = model.float()
     return model.to(device)

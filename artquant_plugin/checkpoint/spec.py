@@ -11,14 +11,17 @@ from artquant_plugin.common.files import atomic_write
 from artquant_plugin.common.json_text import read_object
 from artquant_plugin.common.text import did_you_mean, literal
 from artquant_plugin.data.images import Handling
+from artquant_plugin.prompting.attributes import AttributeSpec
 from artquant_plugin.prompting.levels import LevelScale
 from artquant_plugin.prompting.prompter import PromptSpec
 from artquant_plugin.prompting.texts import check_text
 
 SCORING_FILE = "artquant.json"
-FORM_VERSION = 1
+FORM_VERSION = 1  # of a file without attributes, which every release reads
+ATTRIBUTES_VERSION = 2  # of a file with attributes, which releases that know none refuse
 OWN = "own"  # the name of what a checkpoint's own scoring file says
-KEYS = ("form_version", "levels", "prompt", "images", "chat_template")
+KEYS = ("form_version", "levels", "prompt", "images", "chat_template", "attributes")
+_ATTRIBUTE_KEYS = ("question", "answer_prefix", "values")
 _REMEDY = "save the checkpoint again, or mend the file"
 _LONGEST_TEMPLATE = 100_000  # characters
 
@@ -36,9 +39,12 @@ class ScoringSpec:
             processor's own; None to leave the processor's.
         name: what results call it: ``own`` for the checkpoint's own scoring file, otherwise the name of the preset or
             of the user's file. Two specs that differ in it alone are equal.
+        attributes: what the model was trained to score beside the whole painting, in the order of the results'
+            columns; empty for a model that knows no attributes.
 
     Raises:
-        ArtQuantError: `images` is neither ``as_shown`` nor ``as_stored``.
+        ArtQuantError: `images` is neither ``as_shown`` nor ``as_stored``, or an attribute's values do not fit the
+            level words.
     """
 
     scale: LevelScale = field(default_factory=LevelScale)
@@ -46,21 +52,31 @@ class ScoringSpec:
     images: Handling = "as_shown"
     chat_template: str | None = None
     name: str = field(default=OWN, compare=False)
+    attributes: tuple[AttributeSpec, ...] = ()
 
     def __post_init__(self) -> None:
+        for attribute in self.attributes:
+            attribute.scale(self.scale.names)
         if self.images not in get_args(Handling):
             raise ArtQuantError(f"it has images {literal(self.images)}; use one of {', '.join(get_args(Handling))}")
 
     @property
     def content(self) -> dict[str, Any]:
-        """What the scoring file holds, as JSON's types; without ``chat_template`` where that is None."""
+        """What the scoring file holds, as JSON's types; without ``chat_template`` and ``attributes`` where none is."""
         content: dict[str, Any] = {
-            "form_version": FORM_VERSION,
+            "form_version": ATTRIBUTES_VERSION if self.attributes else FORM_VERSION,
             "levels": dict(zip(self.scale.names, self.scale.values, strict=True)),
             "prompt": dataclasses.asdict(self.prompt),
             "images": self.images,
         }
-        return content if self.chat_template is None else content | {"chat_template": self.chat_template}
+        if self.chat_template is not None:
+            content["chat_template"] = self.chat_template
+        if self.attributes:
+            content["attributes"] = {
+                each.name: {"question": each.question, "answer_prefix": each.answer_prefix, "values": [*each.values]}
+                for each in self.attributes
+            }
+        return content
 
     def save(self, folder: Path) -> None:
         """Write the scoring file into a checkpoint's folder, which must exist, and replace an earlier one."""
@@ -113,9 +129,10 @@ class ScoringSpec:
             ArtQuantError: the content is not that of a scoring file, as for `load`.
         """
         version = content.get("form_version")
-        if version != FORM_VERSION or isinstance(version, bool):
+        if version not in (FORM_VERSION, ATTRIBUTES_VERSION) or isinstance(version, bool):
             raise ArtQuantError(
-                f"{path} has form version {literal(version)}, this release reads {FORM_VERSION}; "
+                f"{path} has form version {literal(version)}, this release reads {FORM_VERSION} and "
+                f"{ATTRIBUTES_VERSION}; "
                 "update artquant-plugin"
                 if "form_version" in content
                 else f"{path} is not a scoring file (it has no form_version); {remedy}"
@@ -133,9 +150,26 @@ class ScoringSpec:
         try:
             if template is not None:
                 check_text(template, "chat_template", _LONGEST_TEMPLATE, line_breaks=True)
-            return cls(LevelScale(tuple(levels), tuple(levels.values())), PromptSpec(**prompt), images, template)
+            scale = LevelScale(tuple(levels), tuple(levels.values()))
+            attributes = _attributes(content.get("attributes", {}), path, remedy)
+            return cls(scale, PromptSpec(**prompt), images, template, attributes=attributes)
         except ArtQuantError as error:
             raise ArtQuantError(f"{path}: {error}") from error
+
+
+def _attributes(content: Any, path: Path, remedy: str) -> tuple[AttributeSpec, ...]:
+    """The attributes of a scoring file; an error without its name where one is none."""
+    if not isinstance(content, dict):
+        raise ArtQuantError(f"attributes is {literal(content)}, not an object of attributes by their names; {remedy}")
+    found = []
+    for name, given in content.items():
+        if not isinstance(given, dict) or set(given) != set(_ATTRIBUTE_KEYS) or not isinstance(given["values"], list):
+            raise ArtQuantError(
+                f"attribute {literal(name)} is {literal(given)}; it needs {', '.join(_ATTRIBUTE_KEYS)}, the last one "
+                f"a list; {remedy}"
+            )
+        found.append(AttributeSpec(name, given["question"], given["answer_prefix"], tuple(given["values"])))
+    return tuple(found)
 
 
 def has_scoring_file(folder: Path) -> bool:

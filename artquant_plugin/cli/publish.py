@@ -1,7 +1,6 @@
 """`artquant publish` puts checkpoints and descriptions on the Hugging Face Hub."""
 
 import argparse
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -131,13 +130,12 @@ def _merged(args: argparse.Namespace, license: Any) -> Iterator[Path | None]:
         return
     from artquant_plugin.publish.base_model import find_base
     from artquant_plugin.publish.checkpoint_files import chosen_license, source_files
-    from artquant_plugin.publish.merge import merge_checkpoint
+    from artquant_plugin.publish.merge import merged_checkpoint
 
     base = find_base(args.folder, source_files(args.folder), args.base, needed=False)
     chosen_license(args.folder, license, base)
-    with tempfile.TemporaryDirectory(prefix="artquant-merged-") as folder:
-        merge_checkpoint(args.folder, Path(folder) / "merged", base=args.base)
-        yield Path(folder) / "merged"
+    with merged_checkpoint(args.folder, base=args.base) as folder:
+        yield folder
 
 
 def _finish(args: argparse.Namespace, publication: Any, next_command: str) -> None:

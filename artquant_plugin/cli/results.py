@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> None:
     from artquant_plugin.report.model_names import with_variant
     from artquant_plugin.report.results_table import results_table, row_of
     from artquant_plugin.report.run_details import dataset_of
-    from artquant_plugin.report.task_runs import read_runs
+    from artquant_plugin.report.task_runs import read_runs, titled
 
     if args.resamples < 0 or args.seed < 0:
         raise ArtQuantError(
@@ -75,8 +75,8 @@ def run(args: argparse.Namespace) -> None:
         places = [dataset_of(found) for found in runs]
         table = datasets_table(
             [
-                ModelResult(dataset, with_variant(row.model, variant), row.scores)
-                for (dataset, variant), row in zip(places, rows, strict=True)
+                ModelResult(titled(dataset, found.attribute), with_variant(row.model, variant), row.scores)
+                for found, (dataset, variant), row in zip(runs, places, rows, strict=True)
             ]
         )
     else:
@@ -112,7 +112,9 @@ def _notes(runs: "Sequence[TaskRun]", rows: "Sequence[ResultRow]") -> list[str]:
 
     notes = []
     for found, row in zip(runs, rows, strict=True):
-        name = f"{found.model} on {found.task}"
+        name = f"{found.model} on {found.title}"
+        if found.gaps:
+            notes.append(f"{name}: paintings without a human score of it, which are left out: {found.gaps}")
         if found.from_range:
             notes.append(f"{name}: {found.from_range} scores are the mid-point of a range")
         notes += [f"{name}: {caution}" for caution in (row.scores.cautions if row.scores else ())]
@@ -120,7 +122,7 @@ def _notes(runs: "Sequence[TaskRun]", rows: "Sequence[ResultRow]") -> list[str]:
             notes.append(f"{name}: {seen}")
         if found.older:
             notes.append(f"{name}: {found.older} older runs passed over, {found.date} shown")
-    for name in dict.fromkeys(dataset_of(found)[0] for found in runs):
+    for name in dict.fromkeys(dataset_of(found)[0] for found in runs if not found.attribute):
         dataset = imported_dataset(name)
         note = ceiling_note(name, None if dataset is None else dataset.info)
         notes.append(f"{name}: {note[0].lower()}{note[1:-1]}")
@@ -142,8 +144,8 @@ def _plot(path: Path, runs: "Sequence[TaskRun]", rows: "Sequence[ResultRow]") ->
         raise ArtQuantError("--plot has nothing to draw: no painting of these runs has a score; leave --plot out")
     files = [path]
     if len(drawn) > 1:
-        names = file_names([f"{found.task}-{found.model}" for found, _ in drawn])
+        names = file_names([f"{found.title}-{found.model}" for found, _ in drawn])
         files = [path.with_name(f"{path.stem}-{name}{path.suffix}") for name in names]
     for file, (found, scores) in zip(files, drawn, strict=True):
-        draw_scatter(file, found.predictions, found.truths, title=f"{found.model} on {found.task}", agreement=scores)
+        draw_scatter(file, found.predictions, found.truths, title=f"{found.model} on {found.title}", agreement=scores)
     return files

@@ -30,6 +30,7 @@ one path per line, webdataset archive (.tar, .tar.gz), imported dataset NAME[:SP
 a location such as hf://datasets/OWNER/NAME/*.parquet"""
 OUT = """.parquet, .csv or .jsonl file, or a folder of Parquet shards (ends with /); without it, a table is printed"""
 
+ALL = ""  # what --attributes holds where it names none: all that the checkpoint has
 SHEET_PICTURES = 1000  # on a contact sheet without --top; each takes about 10 KB of the page
 IDLE = (
     IdleOptions(
@@ -37,6 +38,12 @@ IDLE = (
         lambda args: not args.endpoint,
         "without --endpoint",
         "pass --endpoint URL to score through a server",
+    ),
+    IdleOptions(
+        ("--attributes",),
+        lambda args: args.endpoint,
+        "with --endpoint, since a server is asked for the score alone",
+        "score with the checkpoint on this machine",
     ),
     IdleOptions(
         ("--batch-size", "--dtype", "--attn", "--base", "--workers", "--compile", "--quantization", "--device"),
@@ -75,7 +82,18 @@ def add_parser(subparsers: Any) -> None:
         help="checkpoint; with --endpoint, the server's name of the model",
     )
     parser.add_argument("--out", help=OUT)
-    parser.add_argument("--overwrite", action="store_true", help="drop what --out holds and compute it again")
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="compute what --out holds again, and replace it when the new one is whole",
+    )
+    parser.add_argument(
+        "--attributes",
+        nargs="?",
+        const=ALL,
+        metavar="A,B,…",
+        help="add columns for the checkpoint's attributes: all of them, or those named",
+    )
     parser.add_argument("--strict", action="store_true", help="exit with 2 when an image could not be scored")
     _add_ranking_options(parser.add_argument_group("ranking and scripts"))
     _add_table_options(parser.add_argument_group("tables and datasets"))
@@ -390,7 +408,15 @@ def _engine(args: argparse.Namespace, world: int) -> "ScoringEngine":
         workers=args.workers,
         compile=args.compile,
         quantization=args.quantization,
+        attributes=_attributes(args.attributes),
     )
+
+
+def _attributes(given: str | None) -> bool | tuple[str, ...]:
+    """The attributes that --attributes asks for, as `CheckpointEngine` takes them."""
+    if given is None:
+        return False
+    return True if given == ALL else tuple(name.strip() for name in given.split(","))
 
 
 def _endpoint_engine(args: argparse.Namespace) -> "ScoringEngine":

@@ -151,7 +151,8 @@ def explain(kind: type[BaseModel], error: ValidationError) -> str:
     if problem["type"] == "missing":
         return f"key {place!r} is missing; add it"
     message = problem["msg"].removeprefix("Value error, ")
-    return f"{place}: {message}" + ("" if problem["type"] == "value_error" else f", not {problem['input']!r}")
+    at = f"{place}: " if place else ""  # what is wrong between two sections has no place of its own
+    return f"{at}{message}" + ("" if problem["type"] == "value_error" else f", not {problem['input']!r}")
 
 
 def _keys_at(kind: type[BaseModel], location: Sequence[int | str]) -> list[str]:

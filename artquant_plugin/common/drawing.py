@@ -77,7 +77,16 @@ def write_png(path: Path, figure: Figure) -> None:
         path: the PNG file to write; an existing file is replaced, and missing folders are made.
         figure: the figure, whose size in pixels is its size in inches times 150.
     """
+    with atomic_write(path, "wb") as file:
+        file.write(png_bytes(figure))
+
+
+def png_bytes(figure: Figure) -> bytes:
+    """Draw a figure and return the bytes of its PNG file.
+
+    Args:
+        figure: the figure, whose size in pixels is its size in inches times 150.
+    """
     buffer = BytesIO()
     figure.savefig(buffer, format="png")
-    with atomic_write(path, "wb") as file:
-        file.write(buffer.getvalue())
+    return buffer.getvalue()

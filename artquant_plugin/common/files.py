@@ -121,6 +121,29 @@ def own_folder(path: Path) -> None:
     path.mkdir(parents=True, exist_ok=True)
 
 
+def private_folder() -> Path:
+    """The folder for temporary files that other users can neither read nor put a link into; it is made when absent.
+
+    It lies where `tempfile` puts its files, has the same name for every process of the user, and stays there, so that
+    a process finds and removes what a killed one left.
+
+    Raises:
+        ArtQuantError: a folder, link or file of somebody else is in its place, or others may write to it.
+        OSError: it cannot be made.
+    """
+    user = os.getuid() if sys.platform != "win32" else "own"  # on Windows, each user has a folder of their own anyway
+    path = Path(tempfile.gettempdir()) / f"artquant-{user}"
+    refuse_link(path)
+    path.mkdir(mode=0o700, exist_ok=True)
+    found = path.stat()
+    if sys.platform != "win32" and (found.st_uid != user or stat.S_IMODE(found.st_mode) & 0o077):
+        raise ArtQuantError(
+            f"'{path}' is not a folder that you alone can read and write; remove it, or set TMPDIR to a folder of "
+            "your own"
+        )
+    return path
+
+
 def refuse_link(path: Path) -> None:
     """Stop when a symbolic link is in the place of a file or folder that this product makes.
 

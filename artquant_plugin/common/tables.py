@@ -223,7 +223,8 @@ def read_json_values(
         remedy: what the user can do about such a line, the end of the message.
 
     Yields:
-        ``file:line`` at which the value begins, and the value.
+        ``file:line`` at which the value begins, with the value's number behind it where an earlier one begins in the
+        same line; and the value.
 
     Raises:
         ArtQuantError: the file is absent, is not UTF-8, is no JSON, or ends inside a list; an object has a key twice.
@@ -243,11 +244,12 @@ def read_json_values(
         text = _utf8(file.read(), location, 1)
     if text.lstrip().startswith("[") and not text.rstrip().endswith("]"):
         raise ArtQuantError(f"'{location}' ends before its list does; fetch or write it again")
-    line, counted = 1, 0
+    line, counted, before = 1, 0, 0
     try:
-        for position, value in json_values(text, strict=True, decoder=KEYS_ONCE):
+        for number, (position, value) in enumerate(json_values(text, strict=True, decoder=KEYS_ONCE), start=1):
             line, counted = line + text.count("\n", counted, position), position
-            yield f"{location}:{line}", value
+            yield f"{location}:{line}" + (f" (entry {number:,})" if line == before else ""), value
+            before = line
     except json.JSONDecodeError as error:
         raise _json_error(f"{location}:{error.lineno}", error, expected, remedy) from error
 

@@ -2,7 +2,8 @@
 
 import math
 import os
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
 
 from PIL import Image
 
@@ -13,6 +14,9 @@ MEMORY = 1.0  # GiB that one picture may take where the variable names no other 
 # A larger picture is averaged over squares of 2 x 2, 3 x 3, ... pixels until it is not larger. At least a quarter of
 # this is left, which is more than processors keep: Qwen2-VL's, the largest of those tried, keep 12.8 million pixels.
 LARGEST_KEPT = 64_000_000  # pixels
+# Pixels of the opened pictures from which on they are made into inputs before the next one is opened. A processor
+# holds them once more as arrays, so that this is half a gigabyte.
+PIXELS_AT_ONCE = LARGEST_KEPT
 _GIB = 2**30
 
 _TILE_WIDTH, _TILE_HEIGHT, _ROWS_PER_STRIP = 322, 323, 278  # TIFF tags
@@ -20,6 +24,8 @@ _BITS_PER_SAMPLE, _SAMPLES_PER_PIXEL, _PLANAR = 258, 277, 284
 # Bytes per pixel that a decoder needs beside Pillow's pixels, as measured with Pillow 13: its canvases (WebP), its
 # planes (AVIF, HEIC), 32-bit samples (JPEG 2000), its whole output (JPEG XL). TIFF and JPEG are computed.
 _DECODER = {"WEBP": 12.5, "AVIF": 8.0, "HEIF": 4.0, "JPEG2000": 21.0, "JXL": 4.0}
+Item = TypeVar("Item")
+
 _NARROW = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2}  # bytes per pixel in Pillow; 4 in other modes
 
 
@@ -50,6 +56,44 @@ def reduction(width: int, height: int) -> int:
     while math.ceil(width / side) * math.ceil(height / side) > LARGEST_KEPT:
         side += 1
     return side
+
+
+def is_full(pixels: int) -> bool:
+    """Whether opened pictures of so many pixels together are all that memory holds at one time.
+
+    Args:
+        pixels: the sum over the pictures, at least 0.
+    """
+    return pixels >= PIXELS_AT_ONCE
+
+
+def held_together(items: Iterable[Item], pixels: Callable[[Item], int]) -> Iterator[list[Item]]:
+    """Cut a stream of opened pictures into groups that memory holds at one time, each as long as possible.
+
+    Args:
+        items: a stream that opens each picture when it is asked for; it is not asked for more than one group ahead.
+        pixels: the number of pixels of an item that memory holds; 0 for one without a picture.
+
+    Yields:
+        The next items, of which all but the last have fewer than `PIXELS_AT_ONCE` pixels together. The list is emptied
+        when the next one is asked for, so that no picture of it is held any longer.
+
+    Example:
+        >>> [list(group) for group in held_together([60_000_000, 10_000_000, 5, 64_000_000, 1], int)]
+        [[60000000, 10000000], [5, 64000000], [1]]
+    """
+    group: list[Item] = []
+    held = 0
+    for item in items:
+        held += pixels(item)
+        group.append(item)
+        del item
+        if is_full(held):
+            yield group
+            group.clear()
+            held = 0
+    if group:
+        yield group
 
 
 def decoding_bytes(image: Image.Image, head: bytes, stored_pixels: int) -> int:

@@ -15,6 +15,8 @@ from artquant_plugin.data.find import PUBLISHED
 
 TEST_SPLIT = "test"  # the one that the tasks evaluate
 ENDINGS = ("", "_cot", "_levels", "_describe")  # what a task's name adds to that of its dataset
+ATTRIBUTES = "_attributes"  # a further ending, of the task that a dataset with scores of attributes has
+_ALL_ENDINGS = (*ENDINGS, ATTRIBUTES)
 SHIPPED = (*PUBLISHED, DEMO)  # datasets whose tasks stand in YAML files of ours, imported or not
 GROUP = "artquant"  # the group of the published datasets; with an ending, that of their other tasks
 
@@ -32,7 +34,7 @@ def dataset_of(task: str) -> str:
         >>> dataset_of("mine_cot"), dataset_of("my_paintings")
         ('mine', 'my_paintings')
     """
-    return next((task.removesuffix(ending) for ending in ENDINGS if ending and task.endswith(ending)), task)
+    return next((task.removesuffix(ending) for ending in _ALL_ENDINGS if ending and task.endswith(ending)), task)
 
 
 def check_task_name(name: str) -> None:
@@ -49,12 +51,12 @@ def check_task_name(name: str) -> None:
     if dataset_of(name) != name:
         raise ArtQuantError(
             f"dataset name {name!r} ends like a task's, of which every dataset has those that end in "
-            f"{', '.join(ENDINGS[1:])}; choose another name"
+            f"{', '.join(_ALL_ENDINGS[1:])}; choose another name"
         )
     if name == GROUP:
         raise ArtQuantError(f"dataset name {name!r} is that of the group of the published tasks; choose another name")
     if name not in SHIPPED:
-        taken = sorted({f"{name}{ending}" for ending in ENDINGS} & names_of_lmms_eval())
+        taken = sorted({f"{name}{ending}" for ending in _ALL_ENDINGS} & names_of_lmms_eval())
         if taken:
             raise ArtQuantError(
                 f"dataset name {name!r} would make a task {taken[0]!r}, and lmms-eval has one of its own; choose "
@@ -139,3 +141,16 @@ def task_of(dataset: Dataset) -> str | None:
         name = dataset.folder.absolute().name
         return name if name in SHIPPED or own_datasets().get(name, "") is None else None
     return dataset.info.name if dataset.info.name in SHIPPED else None
+
+
+def has_attributes(name: str) -> bool:
+    """Whether the paintings of a dataset in `data_home` have a place for scores of attributes, as its first row tells.
+
+    Args:
+        name: that of the dataset's folder, which `own_datasets` has found to be one that can be evaluated.
+    """
+    try:
+        first = next(Dataset.load(data_home() / name).each(TEST_SPLIT), None)
+    except (ArtQuantError, OSError):
+        return False  # what is wrong with a row is told when the dataset is evaluated
+    return first is not None and bool(first.attributes)

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.errors import ArtQuantError, MachineError
 from artquant_plugin.common.text import one_line
 from artquant_plugin.environment.requirements import requirements, unmet
 
@@ -54,21 +54,27 @@ def check_versions(arguments: Sequence[str]) -> None:
 
 @contextmanager
 def errors_end_evaluation() -> Iterator[None]:
-    """End an evaluation on lmms-eval's command line with one line, where one of our errors is raised in the block.
+    """End an evaluation on lmms-eval's command line with one line, where the block stops by one of our errors.
 
-    Further runs that a file of ``--config`` lists do not take place. A program that imports lmms-eval as a library
-    gets the error as it is.
+    A fault of this machine and Ctrl-C end it in the same way. Further runs that a file of ``--config`` lists do not
+    take place. A program that imports lmms-eval as a library gets the exception as it is.
 
     Raises:
-        SystemExit: with code 1, after the line on stderr.
+        SystemExit: with code 1 for an error, and 130 for Ctrl-C as the `artquant` command has it, after the line on
+            stderr.
     """
     try:
         yield
-    except ArtQuantError as error:
+    except (ArtQuantError, MachineError) as error:
         if not is_evaluation(sys.argv):
             raise
         sys.stderr.write(f"artquant: error: {one_line(error)}\n")
         sys.exit(1)
+    except KeyboardInterrupt:
+        if not is_evaluation(sys.argv):
+            raise
+        sys.stderr.write("artquant: interrupted\n")
+        sys.exit(130)
 
 
 def is_evaluation(arguments: Sequence[str]) -> bool:

@@ -12,12 +12,15 @@ from artquant_plugin import __version__
 from artquant_plugin.checkpoint import OWN, Identity
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.progress import ProgressBar
+from artquant_plugin.data.image_memory import is_full
 from artquant_plugin.harness.base import HarnessModel
-from artquant_plugin.harness.plugin import DESCRIBE_REQUEST, REQUEST, SCORE_REQUEST
+from artquant_plugin.harness.plugin import ATTRIBUTE_REQUEST, DESCRIBE_REQUEST, REQUEST, SCORE_REQUEST
+from artquant_plugin.prompting.attributes import chosen_attributes
 from artquant_plugin.prompting.descriptions import Description
 from artquant_plugin.replies import Measurement
 from artquant_plugin.scoring.batching import halving
 from artquant_plugin.scoring.generation import generate_batch
+from artquant_plugin.scoring.prepare import picture_pixels
 from artquant_plugin.scoring.scorer import DESCRIPTION_TOKENS, ArtQuantScorer, Score
 
 REQUEST_FAILED = "[LMMS_EVAL_REQUEST_FAILED]"  # lmms-eval's own mark of a request without an answer
@@ -120,6 +123,7 @@ class ArtQuant(HarnessModel):
         results = self._scorer.score_each(self._image(requests[index]) for index in scores)
         for index, result in zip(scores, results, strict=True):
             yield index, score_reply(result, self._identity, *self._preset(requests[index]))
+        yield from self._attributes([index for index, kind in enumerate(kinds) if kind == ATTRIBUTE_REQUEST], requests)
         described = [index for index, kind in enumerate(kinds) if kind == DESCRIBE_REQUEST]
         for limit in sorted({_new_tokens(requests[index]) for index in described}):
             of_limit = [index for index in described if _new_tokens(requests[index]) == limit]
@@ -128,12 +132,31 @@ class ArtQuant(HarnessModel):
             )
             for index, description in zip(of_limit, descriptions, strict=True):
                 yield index, description_reply(description)
-        others = [index for index, kind in enumerate(kinds) if kind not in (SCORE_REQUEST, DESCRIBE_REQUEST)]
+        own = (SCORE_REQUEST, ATTRIBUTE_REQUEST, DESCRIBE_REQUEST)
+        others = [index for index, kind in enumerate(kinds) if kind not in own]
         by_options: dict[str, list[int]] = {}
         for index in others:  # requests with different options cannot be generated in the same batch
             by_options.setdefault(json.dumps(requests[index].args[2], sort_keys=True, default=str), []).append(index)
         for indices in by_options.values():
             yield from self._texts(requests, indices)
+
+    def _attributes(self, indices: Sequence[int], requests: Sequence[Instance]) -> Iterator[tuple[int, str]]:
+        """Index and answer of requests for attributes; all that are about one image are answered in one pass."""
+        if not indices:
+            return
+        known = self._scorer.checkpoint.spec.attributes
+        chosen_attributes(True, known, self._scorer.checkpoint.name)
+        wanted = {self._document(requests[index])["attribute"] for index in indices}
+        names = [each.name for each in known if each.name in wanted]
+        by_image: dict[Any, list[int]] = {}
+        for index in indices:
+            by_image.setdefault(self._image(requests[index]), []).append(index)
+        # A checkpoint that has none of them encodes no image.
+        results = self._scorer.score_each(by_image if names else (), attributes=names)
+        for own in by_image.values():
+            result = next(results) if names else None
+            for index in own:
+                yield index, attribute_reply(result, self._document(requests[index])["attribute"], self._identity)
 
     def _document(self, request: Instance) -> Any:
         _, _, _, doc_id, task, split = request.args
@@ -155,14 +178,18 @@ class ArtQuant(HarnessModel):
         return spec.name, spec.scale.high != high or spec.scale.low < low
 
     def _texts(self, requests: Sequence[Instance], indices: Sequence[int]) -> Iterator[tuple[int, str]]:
-        """Index and generated answer of requests with equal options, with and without images in separate batches."""
+        """Index and generated answer of requests with equal options, with and without images in separate batches.
+
+        A batch is no larger than memory holds opened pictures at one time, because a chat comes with its pictures.
+        """
         options = requests[indices[0]].args[2]
         waiting: dict[bool, list[tuple[int, Any]]] = {False: [], True: []}
         for index in indices:
             chat = self._chat(requests[index])
             queue = waiting[_has_images(chat)]
             queue.append((index, chat))
-            if len(queue) >= self.batch_size:
+            del chat
+            if len(queue) >= self.batch_size or is_full(sum(_pixels(held) for _, held in queue)):
                 yield from self._generated(queue, options)
                 queue.clear()
         for queue in waiting.values():
@@ -221,6 +248,23 @@ def score_reply(result: Score | ArtQuantError, identity: Identity, scoring: str 
     return json.dumps({"score": result.score, "levels": result.levels, "checkpoint": checkpoint})
 
 
+def attribute_reply(result: Score | ArtQuantError | None, attribute: str, identity: Identity) -> str:
+    """The reply to a request for an attribute, as JSON in the form of `score_reply`.
+
+    Args:
+        result: the score of the image with those of its attributes, or the error because of which there is none; None
+            where the checkpoint has none of the attributes.
+        attribute: the name of the attribute that is asked for. One that the checkpoint lacks has a null score.
+        identity: the checkpoint that was scored with.
+    """
+    if isinstance(result, ArtQuantError):
+        return json.dumps({"score": None, "reason": str(result)})
+    scores = {} if result is None else result.attributes or {}
+    if attribute not in scores:
+        return json.dumps({"score": None, "reason": f"the checkpoint has no attribute {attribute!r}"})
+    return json.dumps({"score": scores[attribute], "checkpoint": asdict(identity)})
+
+
 def description_reply(result: Description | ArtQuantError) -> str:
     """The reply to a description request: the text, or ``{"description": null, "reason": "…"}`` for an error."""
     if isinstance(result, ArtQuantError):
@@ -234,3 +278,10 @@ def _new_tokens(request: Instance) -> int:
 
 def _has_images(chat: Any) -> bool:
     return not isinstance(chat, str) and any(part["type"] == "image" for turn in chat for part in turn["content"])
+
+
+def _pixels(chat: Any) -> int:
+    """The pixels of the opened pictures in a chat."""
+    if isinstance(chat, str):
+        return 0
+    return sum(picture_pixels(part["url"]) for turn in chat for part in turn["content"] if part["type"] == "image")

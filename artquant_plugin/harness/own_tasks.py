@@ -15,7 +15,7 @@ from typing import Any
 from artquant_plugin.common.errors import ArtQuantError, ArtQuantWarning
 from artquant_plugin.data.dataset import PLAIN_NAME, data_home
 from artquant_plugin.data.find import import_command
-from artquant_plugin.data.task_names import ENDINGS, dataset_of, own_datasets
+from artquant_plugin.data.task_names import ATTRIBUTES, ENDINGS, dataset_of, has_attributes, own_datasets
 
 DATASET = "artquant_dataset"  # key of an index entry: the dataset of a task that stands in no YAML file
 # For each ending of a task's name, the file and the module of `tasks` that its kind shares.
@@ -26,6 +26,7 @@ _FILES = (
     ("_describing_yaml", "describing"),
 )
 KINDS = dict(zip(ENDINGS, _FILES, strict=True))
+_OF_ATTRIBUTES = {ATTRIBUTES: ("_attributes_yaml", "attributes")}  # for datasets that have scores of attributes
 
 
 def index_entries(folder: Path) -> dict[str, dict[str, Any]]:
@@ -41,7 +42,7 @@ def index_entries(folder: Path) -> dict[str, dict[str, Any]]:
         f"{name}{ending}": {"type": "task", "yaml_path": str(folder / file), DATASET: name}
         for name, problem in own_datasets().items()
         if problem is None
-        for ending, (file, _) in KINDS.items()
+        for ending, (file, _) in (KINDS | _OF_ATTRIBUTES if has_attributes(name) else KINDS).items()
     }
 
 
@@ -58,13 +59,14 @@ def task_config(task: str, entry: Mapping[str, Any]) -> dict[str, Any]:
     from lmms_eval.utils import load_yaml_config
 
     dataset = entry[DATASET]
-    _, module = KINDS[task.removeprefix(dataset)]
-    return {
+    module = _module(task, dataset)
+    config = {
         **load_yaml_config(entry["yaml_path"], mode="full"),
         "task": task,
         "dataset_kwargs": {"data_files": {"test": _of_dataset(module, dataset, "file")}},
         "process_docs": _of_dataset(module, dataset, "docs"),
     }
+    return config if module != "attributes" else config | {"metric_list": _of_dataset(module, dataset, "metrics")}
 
 
 def find_data(task: str, entry: Mapping[str, Any]) -> None:
@@ -77,7 +79,7 @@ def find_data(task: str, entry: Mapping[str, Any]) -> None:
     Raises:
         ArtQuantError: the dataset is gone, or cannot be read.
     """
-    _of_dataset(KINDS[task.removeprefix(entry[DATASET])][1], entry[DATASET], "file")
+    _of_dataset(_module(task, entry[DATASET]), entry[DATASET], "file")
 
 
 def explain_absent(wanted: Sequence[str], index: Mapping[str, Mapping[str, Any]]) -> None:
@@ -146,8 +148,14 @@ def _warn(message: str) -> None:
     warnings.warn(message, ArtQuantWarning, stacklevel=3)
 
 
-def _of_dataset(module: str, dataset: str, kind: str) -> Any:
-    """What a task's configuration names: the attribute ``NAME_file`` or ``NAME_docs`` of a module of `tasks`."""
-    from artquant_plugin.tasks import describing, scoring
+def _module(task: str, dataset: str) -> str:
+    """The module of `tasks` that a task of a dataset is made with."""
+    return (KINDS | _OF_ATTRIBUTES)[task.removeprefix(dataset)][1]
 
-    return getattr({"scoring": scoring, "describing": describing}[module], f"{dataset}_{kind}")
+
+def _of_dataset(module: str, dataset: str, kind: str) -> Any:
+    """The attribute ``NAME_file``, ``NAME_docs`` or ``NAME_metrics`` of a module of `tasks`."""
+    from artquant_plugin.tasks import attributes, describing, scoring
+
+    modules = {"scoring": scoring, "describing": describing, "attributes": attributes}
+    return getattr(modules[module], f"{dataset}_{kind}")

@@ -26,7 +26,7 @@ from artquant_plugin.harness.saved_results import patch_evaluation_tracker
 MODEL_ID, PYIQA_ID = "artquant", "pyiqa"
 OWN_QUESTION = (MODEL_ID, PYIQA_ID)  # models that do not read a task's question to score a painting
 # With this key in a task's metadata, these models give a score or a description instead of an answer in words.
-REQUEST, SCORE_REQUEST, DESCRIBE_REQUEST = "artquant", "score", "describe"
+REQUEST, SCORE_REQUEST, DESCRIBE_REQUEST, ATTRIBUTE_REQUEST = "artquant", "score", "describe", "attribute"
 _TASKS_MODULE = "lmms_eval.tasks"
 
 

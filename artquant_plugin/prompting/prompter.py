@@ -4,11 +4,12 @@ Training and scoring both build their ids here, so that the token that is scored
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.text import one_line
+from artquant_plugin.prompting.attributes import AttributeSpec
 from artquant_plugin.prompting.chat import adds_special_tokens, chat_inputs, render_chat, takes_answer_as_suffix
 from artquant_plugin.prompting.levels import ANSWER_PREFIX, LevelScale
 from artquant_plugin.prompting.questions import DESCRIBE_QUESTION, SCORE_QUESTION
@@ -65,53 +66,92 @@ class Answer:
     level: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """A score question as it is rendered, and where the level stands in its answer.
+
+    Args:
+        chat: the prompt up to the answer.
+        lead: what the template puts before an answer.
+        end: what the template puts behind an answer.
+        prefix: the assistant's words before the level word.
+        level: index in the answer's ids of the token that decides the level.
+    """
+
+    chat: str
+    lead: str
+    end: str
+    prefix: str
+    level: int = 0
+
+
 class Prompter:
     """Builds the prompts and answers of one processor.
+
+    A question about an attribute stands behind the image. What stands before it, the image included, is the beginning
+    of the score request as well, so that a model need compute it once: with `image_first` nothing but the template's
+    own words, else the score question.
 
     Args:
         processor: a `transformers` processor with a tokenizer and a chat template. One that takes the answer as a
             suffix (PaliGemma) needs no template.
         spec: the questions, the answer prefix and the order of image and question.
         scale: the level words, one of which follows the answer prefix.
+        attributes: the attributes that are asked for beside the score, whose answers have the same level words.
 
     Raises:
         ArtQuantError: the processor has no chat template, the template does not show an answer or the order of image
             and question, or the tokenizer does not tell the level words apart by one token.
     """
 
-    def __init__(self, processor: Any, spec: PromptSpec, scale: LevelScale) -> None:
+    def __init__(
+        self, processor: Any, spec: PromptSpec, scale: LevelScale, attributes: Sequence[AttributeSpec] = ()
+    ) -> None:
         self.processor = processor
         self.spec = spec
         self.scale = scale
-        self._chat, self._lead, self._end = self._render(spec.question)
-        self._describe_chat, _, _ = self._render(spec.describe_question)
-        prefix = self._lead + spec.answer_prefix
-        self._appended = self._count_appended()
-        tails = [self._before_end(f"{prefix} {name}") for name in scale.names]
-        start = len(self._before_end(prefix))
-        self._level_index, self.level_ids = _first_difference(scale.names, tails, start)
+        self.attributes = tuple(attributes)
+        text, image = {"type": "text", "text": spec.question}, {"type": "image"}
+        turn = _Turn(*self._render(self._ordered(text)), spec.answer_prefix)
+        self._describe_chat, _, _ = self._render(self._ordered({"type": "text", "text": spec.describe_question}))
+        self._appended = self._count_appended(turn.chat)
+        self._turns: dict[str | None, _Turn] = {}
+        self._turns[None], self.level_ids = self._with_level(turn)
+        for attribute in self.attributes:
+            before = [image] if spec.image_first else [text, image]
+            rendered = self._render([*before, {"type": "text", "text": attribute.question}])
+            turn, level_ids = self._with_level(_Turn(*rendered, attribute.answer_prefix))
+            if level_ids != self.level_ids:
+                raise ArtQuantError(
+                    f"the tokenizer splits the level words otherwise behind {attribute.answer_prefix!r} than behind "
+                    f"{spec.answer_prefix!r}; choose another answer prefix for attribute {attribute.name!r}"
+                )
+            self._turns[attribute.name] = turn
 
-    def score_answer(self, level: int) -> Answer:
+    def score_answer(self, level: int, attribute: str | None = None) -> Answer:
         """The answer that names a level: "The quality of the painting is good." and the end of the turn.
 
         Args:
             level: the level's index in the scale's names, 0 for the best.
+            attribute: the name of the attribute that is asked for; None for the score of the whole painting.
 
         Raises:
             ArtQuantError: the tokenizer splits the level word otherwise when a full stop follows.
         """
-        answer = f"{self._lead}{self.spec.answer_prefix} {self.scale.names[level]}.{self._end}"
-        ids = self._tail(self._chat, answer)
-        if ids[self._level_index] != self.level_ids[level]:
+        turn = self._turns[attribute]
+        answer = f"{turn.lead}{turn.prefix} {self.scale.names[level]}.{turn.end}"
+        ids = self._tail(turn.chat, answer)
+        if ids[turn.level] != self.level_ids[level]:
             raise ArtQuantError(
                 f"the tokenizer splits {self.scale.names[level]!r} differently before a full stop, so that its "
                 "score could not be read; choose other level words"
             )
-        return Answer(text=self._chat + answer, ids=ids, level=self._level_index)
+        return Answer(text=turn.chat + answer, ids=ids, level=turn.level)
 
     def describe_answer(self, description: str) -> Answer:
         """The answer that gives a description, with the end of the turn."""
-        answer = self._lead + description + self._end
+        turn = self._turns[None]
+        answer = turn.lead + description + turn.end
         return Answer(text=self._describe_chat + answer, ids=self._tail(self._describe_chat, answer))
 
     @property
@@ -122,6 +162,14 @@ class Prompter:
         see it there, and `until_level` cuts it off. The answers of all levels share the ids before it.
         """
         return self.score_answer(0)
+
+    def attribute_request(self, attribute: str) -> Answer:
+        """The answer that is fed to a model to read the score of an attribute, as `score_request` describes it.
+
+        Args:
+            attribute: the name of one of the attributes.
+        """
+        return self.score_answer(0, attribute)
 
     @property
     def describe_text(self) -> str:
@@ -156,18 +204,29 @@ class Prompter:
         return inputs
 
     @property
-    def chats(self) -> tuple[str, str]:
-        """The prompts of a score request and of a description request, each up to the answer."""
-        return self._chat, self._describe_chat
+    def chats(self) -> tuple[str, ...]:
+        """The prompts of all requests, each up to the answer: the score, the description, and each attribute."""
+        return self._turns[None].chat, self._describe_chat, *(self._turns[each.name].chat for each in self.attributes)
 
-    def _render(self, question: str) -> tuple[str, str, str]:
-        """Render a question: the prompt, what the template puts before an answer, and what ends the answer."""
-        parts = [{"type": "image"}, {"type": "text", "text": question}]
-        user = {"role": "user", "content": parts if self.spec.image_first else parts[::-1]}
+    def _ordered(self, text: dict[str, str]) -> list[dict[str, str]]:
+        """A user's turn of an image and a text, in the order that the spec says."""
+        image = {"type": "image"}
+        return [image, text] if self.spec.image_first else [text, image]
+
+    def _with_level(self, turn: _Turn) -> tuple[_Turn, tuple[int, ...]]:
+        """A turn with the index of the token that decides the level, and the K ids that stand there."""
+        prefix = turn.lead + turn.prefix
+        tails = [self._before_end(turn.chat, f"{prefix} {name}") for name in self.scale.names]
+        index, ids = _first_difference(self.scale.names, tails, len(self._before_end(turn.chat, prefix)))
+        return replace(turn, level=index), ids
+
+    def _render(self, parts: list[dict[str, str]]) -> tuple[str, str, str]:
+        """Render a user's turn: the prompt, what the template puts before an answer, and what ends the answer."""
+        user = {"role": "user", "content": parts}
         prompt = render_chat(self.processor, [user], add_generation_prompt=True)
-        if not self.spec.image_first:
-            first = render_chat(self.processor, [{"role": "user", "content": parts}], add_generation_prompt=True)
-            if prompt == first:
+        if len(parts) == 2 and not self.spec.image_first:
+            swapped = {"role": "user", "content": parts[::-1]}
+            if prompt == render_chat(self.processor, [swapped], add_generation_prompt=True):
                 raise ArtQuantError("the chat template puts the image first, always; set prompt.image_first: true")
         if self.processor.chat_template is None:
             return prompt, "", self.processor.tokenizer.eos_token
@@ -191,18 +250,18 @@ class Prompter:
             return end
         return (end if end.strip() else "") + (tokenizer.eos_token or "")
 
-    def _count_appended(self) -> int:
+    def _count_appended(self, chat: str) -> int:
         """How many ids the tokenizer appends to every text: 1 where it is set to add an end token, else 0."""
         if takes_answer_as_suffix(self.processor):
             return 0
-        tokenizer, special = self.processor.tokenizer, adds_special_tokens(self.processor, self._chat)
-        ids = tokenizer(self._chat, add_special_tokens=special)["input_ids"]
-        plain = tokenizer(self._chat, add_special_tokens=False)["input_ids"]
+        tokenizer, special = self.processor.tokenizer, adds_special_tokens(self.processor, chat)
+        ids = tokenizer(chat, add_special_tokens=special)["input_ids"]
+        plain = tokenizer(chat, add_special_tokens=False)["input_ids"]
         return int(ids[-1] == tokenizer.eos_token_id and ids[-len(plain) :] != plain)
 
-    def _before_end(self, answer: str) -> tuple[int, ...]:
+    def _before_end(self, chat: str, answer: str) -> tuple[int, ...]:
         """Token ids of an unfinished score answer, without the end token that the tokenizer may append."""
-        ids = self._tail(self._chat, answer)
+        ids = self._tail(chat, answer)
         return ids[: len(ids) - self._appended]
 
     def _tail(self, prompt: str, answer: str) -> tuple[int, ...]:

@@ -1,10 +1,46 @@
 """Merging an adapter, and the weights that were trained beside it, into one whole model."""
 
+import hashlib
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from artquant_plugin.backbones.interface import core
 from artquant_plugin.checkpoint import load_checkpoint, save_checkpoint
 from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.files import private_folder
+from artquant_plugin.common.run_record import only_writer
+
+
+@contextmanager
+def merged_checkpoint(folder: Path, *, base: str | None = None) -> Iterator[Path]:
+    """Merge an adapter into a temporary folder, which exists while the block runs.
+
+    A model that is merged takes many gigabytes. The folder has the same name for every process that merges the same
+    checkpoint, so that what a killed one left is removed by the next one.
+
+    Args:
+        folder: the checkpoint's folder, as `merge_checkpoint` takes it.
+        base: the base model, as `merge_checkpoint` takes it; None to take the one that the adapter names.
+
+    Yields:
+        The folder of the merged model.
+
+    Raises:
+        ArtQuantError: the checkpoint cannot be merged, another process is merging it, or temporary files cannot be
+            written.
+    """
+    place = private_folder()
+    merged = place / f"merged-{hashlib.sha256(bytes(folder.resolve())).hexdigest()[:16]}"
+    with only_writer(merged.with_suffix(".lock"), merged, elsewhere="another folder as TMPDIR"):
+        shutil.rmtree(merged, ignore_errors=True)
+        try:
+            merge_checkpoint(folder, merged, base=base)
+            yield merged
+        finally:
+            shutil.rmtree(merged, ignore_errors=True)
 
 
 def merge_checkpoint(folder: Path, destination: Path, *, base: str | None = None) -> None:
@@ -27,6 +63,7 @@ def merge_checkpoint(folder: Path, destination: Path, *, base: str | None = None
     checkpoint = load_checkpoint(str(folder), base=base, dtype="float32")
     if not isinstance(checkpoint.model, PeftModel):
         raise ArtQuantError(f"'{folder}' is a whole model, with no adapter to merge; leave --merge out")
+    _untie(checkpoint.model)
     try:
         model: Any = checkpoint.model.merge_and_unload(safe_merge=True)
     except (AttributeError, NotImplementedError, ValueError) as error:
@@ -43,6 +80,21 @@ def merge_checkpoint(folder: Path, destination: Path, *, base: str | None = None
         {name: _narrowest(value, stored) for name, value in model.state_dict().items()},
     )
     _keep_dtype(destination, stored)
+
+
+def _untie(model: Any) -> None:
+    """Give an output head that the adapter changes weights of its own, where it shares them with the embedding.
+
+    peft would otherwise merge the head's matrices into the embedding, which the adapter leaves as it is.
+    """
+    inner = core(model)
+    head = inner.get_output_embeddings()
+    plain = getattr(head, "base_layer", None)
+    if plain is None or plain.weight is not inner.get_input_embeddings().weight:
+        return
+    plain.weight = type(plain.weight)(plain.weight.detach().clone(), requires_grad=False)
+    for config in (inner.config, inner.config.get_text_config()):
+        config.tie_word_embeddings = False
 
 
 def _narrowest(value: Any, dtype: Any) -> Any:

@@ -2,13 +2,12 @@
 
 import math
 import re
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from artquant_plugin.checkpoint import ScoringSpec
+from artquant_plugin.common.drawing import png_bytes
 from artquant_plugin.common.hub import split_revision
 from artquant_plugin.data.find import PUBLISHED
 from artquant_plugin.data.hub_rad import is_published_name
@@ -16,7 +15,7 @@ from artquant_plugin.publish.hub_errors import Target
 from artquant_plugin.publish.scoring_code import IMAGE_NAME
 from artquant_plugin.publish.task_results import METRICS, TaskResult, result_counts
 from artquant_plugin.report.results_table import ResultRow, results_table
-from artquant_plugin.report.scatter import draw_scatter
+from artquant_plugin.report.scatter import scatter_figure
 from artquant_plugin.report.table_formats import as_markdown
 
 PLOT_FILE = "scatter.png"
@@ -119,12 +118,8 @@ def scatter(results: Sequence[TaskResult]) -> bytes:
         results: the results to choose from, at least one.
     """
     largest = max(results, key=lambda result: result.agreement.n)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / PLOT_FILE
-        draw_scatter(
-            path, largest.run.predictions, largest.run.truths, title=largest.run.task, agreement=largest.agreement
-        )
-        return path.read_bytes()
+    run = largest.run
+    return png_bytes(scatter_figure(run.predictions, run.truths, title=run.task, agreement=largest.agreement))
 
 
 def _datasets(fields: ModelCardFields) -> list[str] | None:

@@ -25,7 +25,7 @@ from artquant_plugin.report.model_predictions import (
 from artquant_plugin.report.painting_pictures import find_pictures
 from artquant_plugin.report.prediction_sources import PredictionSource
 from artquant_plugin.report.run_details import dataset_of, read_descriptions, read_details, without_variant
-from artquant_plugin.report.task_runs import LoggedSample, TaskRun, read_runs
+from artquant_plugin.report.task_runs import ATTRIBUTE, LoggedSample, TaskRun, read_runs, titled
 from artquant_plugin.report.training_data import seen_in_training
 
 SPLIT = "test"  # the split that the tasks evaluate on
@@ -40,12 +40,13 @@ class Board:
     """One dataset and every model that was measured on it.
 
     Args:
-        dataset: name of the dataset, such as ``baid``.
+        dataset: name of the dataset, such as ``baid``, with the attribute where one is scored: ``apdd: Color``.
         ids: the ids of all n paintings with a human score, sorted.
         truth: the human scores of these paintings; shape (n,).
         models: the models with their predictions; those of output folders first, then those of prediction files.
         paintings: the rows of the dataset's test split by id; empty when the dataset's folder is absent.
-        info: the content of the dataset's ``dataset.json``; None when the folder is absent.
+        info: the content of the dataset's ``dataset.json``; None when the folder is absent, or where an attribute is
+            scored, about which it says nothing.
         images: the files of the pictures by id, as `find_pictures` found them.
         missing: number of paintings that the dataset's import could not use.
     """
@@ -103,10 +104,9 @@ def read_boards(
     names = readable_names(run.full_name for source, own in found if source.name is None for run in own)
     for source, its_runs in found:
         for run in its_runs:
-            model = _model_of_run(run, source.name or names[run.full_name])
-            assert model.details is not None
-            runs.setdefault(model.details.dataset, []).append(model)
-            missing[model.details.dataset] = max(run.missing, missing.get(model.details.dataset, 0))
+            board = _board_of(run)
+            runs.setdefault(board, []).append(_model_of_run(run, source.name or names[run.full_name]))
+            missing[board] = max(run.missing, missing.get(board, 0))
     files = [source for source in sources if not source.path.is_dir()]
     for source in files:
         runs.setdefault(_dataset_of(source, dataset, list(runs)), [])
@@ -120,7 +120,7 @@ def read_boards(
 
 def _runs_of_folder(source: PredictionSource, dataset: str | None) -> list[TaskRun]:
     """The runs of a folder that are on the wanted dataset; an error where there is none."""
-    found = [run for run in read_runs([source.path]) if dataset in (None, dataset_of(run)[0], run.task)]
+    found = [run for run in read_runs([source.path]) if dataset in (None, run.task, _board_of(run))]
     if not found:
         raise ArtQuantError(f"'{source.path}' holds no run of {dataset!r}; look at `artquant results {source.path}`")
     names = {run.model for run in found}
@@ -130,6 +130,11 @@ def _runs_of_folder(source: PredictionSource, dataset: str | None) -> list[TaskR
             f"{source.name!r}; name one model's folder"
         )
     return found
+
+
+def _board_of(run: TaskRun) -> str:
+    """The name of the board that a run is on; each attribute of a dataset has one of its own."""
+    return titled(dataset_of(run)[0], run.attribute)
 
 
 def _model_of_run(run: TaskRun, name: str) -> ModelPredictions:
@@ -202,7 +207,7 @@ def _board(
         truth=np.array([truth[painting_id] for painting_id in ids], dtype=np.float64),
         models=read,
         paintings=paintings,
-        info=None if dataset is None else dataset.info,
+        info=None if dataset is None or ATTRIBUTE in name else dataset.info,
         images=find_pictures(ids, dataset, paintings, models, images),
         missing=missing,
     )
@@ -246,10 +251,17 @@ def _matching_dataset(
 
     They are None and empty where the dataset is absent, or where its human scores are not those of the runs.
     """
-    dataset = _find_imported(name, named_by_user)
+    plain, _, attribute = name.partition(ATTRIBUTE)
+    dataset = _find_imported(plain, named_by_user)
     if dataset is None or SPLIT not in dataset.info.splits:
         return None, {}
     paintings = {painting.id: painting for painting in dataset.split(SPLIT)}
+    if attribute:
+        paintings = {
+            painting.id: replace(painting, score=score)
+            for painting in paintings.values()
+            if (score := (painting.attributes or {}).get(attribute)) is not None
+        }
     for painting_id, score in truth.items():
         if painting_id in paintings and abs(paintings[painting_id].score - score) > TOLERANCE:
             warnings.warn(

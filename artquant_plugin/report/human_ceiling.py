@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from artquant_plugin.data.dataset import DatasetInfo
 from artquant_plugin.data.find import PUBLISHED
 from artquant_plugin.data.rater_agreement import RaterAgreement
+from artquant_plugin.report.task_runs import ATTRIBUTE
 
 SPLIT = "test"
 
@@ -44,9 +45,11 @@ def ceiling_note(dataset: str, info: DatasetInfo | None) -> str:
     """A sentence about the correlation that no model can exceed on a dataset's test split, or why it is unknown.
 
     Args:
-        dataset: the name of the dataset.
+        dataset: the name of the dataset, or of one of its attributes, as a board has it.
         info: what dataset.json says of it; None where it is not imported.
     """
+    if ATTRIBUTE in dataset:
+        return "Human ceiling: unknown, single ratings of attributes are not part of a dataset."
     found = _agreement(info)
     if dataset in PUBLISHED and found is None:
         return "Human ceiling: unknown, this dataset publishes means alone."

@@ -34,7 +34,7 @@ class ResultRow:
     """One row of the table.
 
     Args:
-        task: name of the task, such as ``baid_cot``.
+        task: name of the task, such as ``baid_cot``, with the attribute where one was asked for.
         model: name of the model, as `TaskRun.model` has it.
         failures: number of paintings without a prediction, by reason.
         missing: number of paintings that the dataset's import could not use.
@@ -91,7 +91,7 @@ def row_of(run: TaskRun, *, resamples: int = RESAMPLES, seed: int = 0) -> Result
             [*run.truths, *run.unscored.values()],
             resamples=0,
         )
-    return ResultRow(run.task, run.model, run.failures, run.missing, scores, filled, run.prompt)
+    return ResultRow(run.title, run.model, run.failures, run.missing, scores, filled, run.prompt)
 
 
 def results_table(rows: Sequence[ResultRow], notes: Sequence[str] = ()) -> Table:

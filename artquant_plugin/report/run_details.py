@@ -9,7 +9,7 @@ from typing import Any
 from artquant_plugin.common.secrets import secret_values, without_keys, without_secrets
 from artquant_plugin.report.task_runs import TaskRun, as_object, full_name_of, results_content
 
-VARIANTS = ("cot", "levels")  # endings of tasks that ask another question about the paintings of the same dataset
+VARIANTS = ("cot", "levels", "attributes")  # endings of tasks that ask something else about a dataset's paintings
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +81,14 @@ def dataset_of(run: TaskRun) -> tuple[str, str]:
         run: the run. Its results file names the dataset's folder; where it is missing, the task's name decides.
 
     Returns:
-        The name of the dataset, and what the task's name adds to it, such as ``cot``; empty for the plain task.
+        The name of the dataset, and what the task's name adds to it, such as ``cot``; empty for the plain task and
+        for an attribute, which says what was asked.
     """
     task = as_object(as_object(results_content(run.file).get("configs")).get(run.task))
     manifest = as_object(as_object(task.get("dataset_kwargs")).get("data_files")).get("test")
     folder = Path(manifest).parent.name if isinstance(manifest, str) else ""
     dataset = folder if folder and run.task.startswith(folder) else without_variant(run.task)
-    return dataset, run.task.removeprefix(dataset).strip("_")
+    return dataset, "" if run.attribute else run.task.removeprefix(dataset).strip("_")
 
 
 def read_descriptions(run: TaskRun, dataset: str) -> dict[str, str]:

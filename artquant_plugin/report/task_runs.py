@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from artquant_plugin.common.text import one_line
 from artquant_plugin.harness.plugin import OWN_QUESTION, REQUEST
 from artquant_plugin.report.model_names import full_name, readable_names
 
+ATTRIBUTE = ": "  # stands between a task or dataset and an attribute of it; no dataset's own name has it
 NOT_FINITE = "not_finite"  # the reason of a painting whose logged prediction is NaN, infinite or no number
 OWN_PROMPT = "own"  # the prompt of a model that asks its own question
 UNKNOWN = "unknown"  # the reason of a painting that has neither a prediction nor a reason
@@ -65,6 +66,9 @@ class TaskRun:
         checkpoint: name, revision and hash of the weights that were measured (`Identity`); None where the samples do
             not tell, as those of models outside this package.
         full_name: the whole name of the model (`full_name`), of which `model` may be the end.
+        attribute: the attribute that was asked for, such as ``Color``; empty for the score of the whole painting. A
+            task that asks for several attributes gives a run for each.
+        gaps: number of paintings that people gave no score of the attribute, and that were therefore not asked about.
     """
 
     task: str
@@ -79,6 +83,13 @@ class TaskRun:
     has_own_unit: bool = False
     checkpoint: dict[str, Any] | None = None
     full_name: str = ""
+    attribute: str = ""
+    gaps: int = 0
+
+    @property
+    def title(self) -> str:
+        """What tables and plots call the task: its name, and the attribute where one was asked for."""
+        return titled(self.task, self.attribute)
 
     @property
     def names(self) -> list[str]:
@@ -144,8 +155,23 @@ def read_runs(folders: Iterable[Path]) -> list[TaskRun]:
     runs = []
     for (model, task), files in sorted(newest.items(), key=lambda item: (item[0][1], names[item[0][0]])):
         *older, file = sorted(set(files), key=lambda path: path.name)
-        runs.append(replace(_read_run(file, names[model], task, older=len(older)), full_name=model))
+        found = _read_runs_of(file, names[model], task, older=len(older))
+        runs += [replace(run, full_name=model) for run in found]
     return runs
+
+
+def titled(name: str, attribute: str) -> str:
+    """The name of a task or dataset, with the attribute that is scored where there is one.
+
+    Args:
+        name: that of the task or dataset.
+        attribute: the attribute's name; empty for the score of the whole painting.
+
+    Example:
+        >>> titled("apdd", "Light and shadow"), titled("apdd", "")
+        ('apdd: Light and shadow', 'apdd')
+    """
+    return f"{name}{ATTRIBUTE}{attribute}" if attribute else name
 
 
 def _task(file: Path) -> str:
@@ -250,40 +276,61 @@ def _first_value(file: Path) -> Any:
         return None
 
 
-def _read_run(file: Path, model: str, task: str, *, older: int) -> TaskRun:
-    samples: dict[str, LoggedSample] = {}
-    missing, from_range, has_own_unit = 0, 0, False
+@dataclass
+class _Reading:
+    """What is known of the samples of one attribute, or of a task that asks for none, while they are read."""
+
+    samples: dict[str, LoggedSample] = field(default_factory=dict)
+    missing: int = 0
+    gaps: int = 0
+    from_range: int = 0
+    has_own_unit: bool = False
     checkpoint: dict[str, Any] | None = None
+
+    def add(self, value: dict[str, Any]) -> None:
+        """Take in a line of the samples file; a ValueError or KeyError says what is wrong with it."""
+        record = value["scored"]
+        sample = _sample(value)
+        if self.samples.setdefault(sample.id, sample) != sample:
+            raise ValueError(f"painting {sample.id!r} stands twice")
+        self.from_range += bool(record.get("from_range"))
+        self.has_own_unit = self.has_own_unit or record.get("measurement") is not None
+        self.missing = max(self.missing, int(value["missing"]))
+        self.gaps = max(self.gaps, int(record.get("gaps") or 0))
+        weights = record.get("checkpoint")  # a failed painting has none
+        if weights and self.checkpoint and weights != self.checkpoint:
+            raise ValueError("checkpoints differ within the file")
+        self.checkpoint = weights or self.checkpoint
+
+
+def _read_runs_of(file: Path, model: str, task: str, *, older: int) -> list[TaskRun]:
+    """The run of a file of samples; one for each attribute where the task asks for several."""
+    readings: dict[str, _Reading] = {}
     values = read_json_values(str(file), expected="a sample of a scoring task", remedy="run it again")
     for place, value in progress(values, f"read {task}", "sample", None, delay=SHOWN_AFTER):
         try:
-            record = value["scored"]
-            sample = _sample(value)
-            if samples.setdefault(sample.id, sample) != sample:
-                raise ValueError(f"painting {sample.id!r} stands twice")
-            from_range += bool(record.get("from_range"))
-            has_own_unit = has_own_unit or record.get("measurement") is not None
-            missing = max(missing, int(value["missing"]))
-            weights = record.get("checkpoint")  # a failed painting has none
-            if weights and checkpoint and weights != checkpoint:
-                raise ValueError("checkpoints differ within the file")
-            checkpoint = weights or checkpoint
+            readings.setdefault(str(value["scored"].get("attribute") or ""), _Reading()).add(value)
         except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
             problem = one_line(f"lacks {error}" if isinstance(error, KeyError) else error)
             raise ArtQuantError(f"{place}: not a sample of a scoring task ({problem}); run it again") from error
-    return TaskRun(
-        task=task,
-        model=model,
-        date=file.name.partition("_samples_")[0],
-        missing=missing,
-        file=file,
-        samples=list(samples.values()),
-        older=older,
-        prompt=_prompt(file, task, checkpoint),
-        from_range=from_range,
-        has_own_unit=has_own_unit,
-        checkpoint=checkpoint,
-    )
+    return [
+        TaskRun(
+            task=task,
+            model=model,
+            date=file.name.partition("_samples_")[0],
+            missing=reading.missing,
+            file=file,
+            samples=list(reading.samples.values()),
+            older=older,
+            prompt=_prompt(file, task, reading.checkpoint),
+            from_range=reading.from_range,
+            has_own_unit=reading.has_own_unit,
+            checkpoint=reading.checkpoint,
+            attribute=attribute,
+            gaps=reading.gaps,
+        )
+        for attribute, reading in sorted(readings.items())
+    ]
 
 
 def _sample(line: dict[str, Any]) -> LoggedSample:

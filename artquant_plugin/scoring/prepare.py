@@ -2,7 +2,9 @@
 
 import multiprocessing
 import os
+import signal
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -20,16 +22,13 @@ from artquant_plugin.common.machine import is_machine_fault, machine_error
 from artquant_plugin.common.text import one_line
 from artquant_plugin.common.workers import end_with_parent
 from artquant_plugin.data import images
-from artquant_plugin.data.image_memory import LARGEST_KEPT
+from artquant_plugin.data.image_memory import held_together
 from artquant_plugin.data.images import Handling, ImageError, ImageSource, open_image, source_name
 from artquant_plugin.scoring.batching import Batch
 
 BATCHES_PER_WORKER = 2  # batches that each worker process keeps ready
 THREADS = 2  # without worker processes; decoding and scaling release the interpreter's lock
 FEWEST_BATCHES = 3  # fewer batches are prepared sooner by threads than processes start
-# Pixels of the opened pictures from which on they are made into inputs before the next one is opened. A processor
-# holds them once more as arrays, so that this is half a gigabyte.
-PIXELS_AT_ONCE = LARGEST_KEPT
 MAX_WORKERS = 12  # the largest default; each process opens and scales some 70 images of 1024 pixels a second
 
 MakeInputs = Callable[[list[Image.Image]], dict[str, Any]]
@@ -52,8 +51,8 @@ class PreparedBatch(NamedTuple):
 
     Args:
         parts: model inputs of the images that could be opened and processed, in their order: one part, unless the
-            batch holds more than `PIXELS_AT_ONCE` pixels and the inputs of its parts differ in shape; none without
-            any image.
+            batch has more pixels than memory holds at one time and the inputs of its parts differ in shape; none
+            without any image.
         errors: one entry per image of the batch: its error, or None for an image in one of the parts.
         seconds: the time that opening and processing took, in seconds.
     """
@@ -72,7 +71,7 @@ class PreparedBatch(NamedTuple):
 class Preparer:
     """Opens the images of a batch and makes model inputs of them; an image that fails does not affect the others.
 
-    Pictures of `PIXELS_AT_ONCE` pixels together are made into inputs before further ones are opened, so that memory
+    Pictures that are all that memory holds at one time are made into inputs before further ones are opened, so that it
     does not grow with the batch. Processors treat each image by itself, so that the inputs are the same.
 
     Args:
@@ -96,30 +95,18 @@ class Preparer:
         started = time.perf_counter()
         parts: list[PreparedPart] = []
         errors: list[ArtQuantError | None] = []
-        held: list[tuple[Image.Image | ArtQuantError, ImageSource]] = []
-        pixels = 0
-        for source in sources:
-            if pixels >= PIXELS_AT_ONCE:
-                self._make_part(held, parts, errors)
-                held, pixels = [], 0
-            image = self._opened(source)
-            held.append((image, source))
-            if isinstance(image, Image.Image):
-                pixels += image.width * image.height
-            del image
-        self._make_part(held, parts, errors)
+        opened = ((self._opened(source), source) for source in sources)
+        for held in held_together(opened, lambda pair: picture_pixels(pair[0])):
+            self._make_part(held, parts, errors)
         return PreparedBatch(_joined(parts), errors, time.perf_counter() - started)
 
     def _make_part(
         self,
-        held: list[tuple[Image.Image | ArtQuantError, ImageSource]],
+        held: Sequence[tuple[Image.Image | ArtQuantError, ImageSource]],
         parts: list[PreparedPart],
         errors: list[ArtQuantError | None],
     ) -> None:
-        """Add the model inputs of some images to the parts, where there are any, and an entry for each to the errors.
-
-        The list of images is emptied, so that none of them is held any longer.
-        """
+        """Add the model inputs of some images to the parts, if there are any, and an entry for each to the errors."""
         opened = [image for image, _ in held]
         good = [image for image in opened if isinstance(image, Image.Image)]
         inputs = None
@@ -131,7 +118,6 @@ class Preparer:
             opened = [self._processable(image, source) for image, source in held]
             good = [image for image in opened if isinstance(image, Image.Image)]
             inputs = self.make_inputs(good) if good else None
-        held.clear()
         errors.extend(image if isinstance(image, ArtQuantError) else None for image in opened)
         if inputs is not None:
             parts.append(PreparedPart(len(good), inputs))
@@ -157,6 +143,11 @@ class Preparer:
                 f"({reason}); crop or scale it"
             )
         return image
+
+
+def picture_pixels(picture: Any) -> int:
+    """The number of an opened picture's pixels; 0 for anything else, such as a path or an error."""
+    return picture.width * picture.height if isinstance(picture, Image.Image) else 0
 
 
 def _joined(parts: list[PreparedPart]) -> list[PreparedPart]:
@@ -254,9 +245,10 @@ def _by_processes(
         worker_init_fn=_start_worker,
         multiprocessing_context="fork" if sys.platform == "linux" else None,
     )
-    with _quiet_tokenizers():
-        results = iter(loader)
+    results: Any = None
     try:
+        with _quiet_tokenizers(), _interruption_waits():
+            results = iter(loader)
         for result in results:
             if isinstance(result, MachineError):
                 raise result
@@ -322,6 +314,38 @@ def _unchanged(value: Any) -> Any:
 def _start_worker(worker: int) -> None:
     end_with_parent()  # torch's own watch waits for ever when the pipe to the parent is full
     images.after_fork()
+    sys.excepthook = _tell_unless_cut_off
+
+
+def _tell_unless_cut_off(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+    """Print an error that nothing caught in a worker, but for connections that the parent cut off when it was ended.
+
+    A thread of `multiprocessing` hands tensors to the parent. It prints a traceback when the parent is interrupted
+    while it takes one.
+    """
+    if not issubclass(kind, ConnectionError | EOFError):
+        sys.__excepthook__(kind, error, trace)
+
+
+@contextmanager
+def _interruption_waits() -> Iterator[None]:
+    """Let Ctrl-C take effect when the block ends, and have it do nothing in the processes that the block forks.
+
+    Torch's loader prints a traceback when it is interrupted while it starts its processes. These end with this one,
+    which a terminal interrupts as well.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or before is None:
+        yield
+        return
+    came: list[int] = []
+    signal.signal(signal.SIGINT, lambda number, frame: came.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if came:
+        signal.raise_signal(signal.SIGINT)
 
 
 @contextmanager

@@ -17,14 +17,15 @@ from artquant_plugin.backbones.interface import (
     not_finite_because,
     token_logits,
 )
-from artquant_plugin.backbones.prefix import SharedPrefix, shared_prefix
+from artquant_plugin.backbones.prefix import FurtherQuestions, SharedPrefix, find_shared_keys, shared_prefix
 from artquant_plugin.checkpoint import OWN, Checkpoint, ScoringSpec, load_checkpoint
-from artquant_plugin.common.device import check_compile, default_device
+from artquant_plugin.common.device import check_compile, default_device, start_threads
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.text import one_line
 from artquant_plugin.data.images import ImageSource, source_name
 from artquant_plugin.data.picture_arrays import picture_array
 from artquant_plugin.data.picture_files import ImageError
+from artquant_plugin.prompting.attributes import AttributeSpec, chosen_attributes
 from artquant_plugin.prompting.descriptions import Description, read_description
 from artquant_plugin.prompting.levels import entropy
 from artquant_plugin.prompting.prompter import Prompter, level_positions, until_level
@@ -55,12 +56,15 @@ class Score:
         entropy: the entropy of that distribution in nats, from 0 to the logarithm of the number of levels.
         level_mass: the probability that all level words have together among all tokens, from 0 to 1; None where the
             scorer was not asked for it.
+        attributes: the score of each attribute that was asked for, by its name, in the unit of that attribute's
+            values; None where none was asked for.
     """
 
     score: float
     levels: dict[str, float]
     entropy: float
     level_mass: float | None = None
+    attributes: dict[str, float] | None = None
 
 
 class ArtQuantScorer:
@@ -114,6 +118,7 @@ class ArtQuantScorer:
             model, size=size, workers=workers, by_size=dynamic, handling=checkpoint.spec.images
         )
         self._prefix = None if compile else self._shared_prefix(small)
+        self._questions: dict[tuple[str, ...], FurtherQuestions] = {}
 
     @classmethod
     def from_pretrained(
@@ -140,7 +145,8 @@ class ArtQuantScorer:
                 scoring file, a folder with one, or a ready spec; None for the checkpoint's own scoring file, or the
                 preset of a well-known Hub id.
             base: folder or Hub id of an adapter's base model; None for the one that the adapter names.
-            dtype: ``auto`` (the checkpoint's own), ``float32``, ``bfloat16`` or ``float16``.
+            dtype: ``auto``, ``float32``, ``bfloat16`` or ``float16``. ``auto`` is the checkpoint's own type; on a CPU,
+                it is float32 where that is float16, or bfloat16 that the CPU has no instructions for.
             device: torch's name of a device, such as ``cuda:1`` or ``cpu``; None for a GPU where there is one.
             attn: attention implementation, as `artquant_plugin.checkpoint.load_checkpoint` takes it.
             batch_size: images per forward pass, ``auto`` or ``auto:N``, as for the class.
@@ -158,6 +164,7 @@ class ArtQuantScorer:
         BatchSize(batch_size, device=device)  # a wrong size is an error before minutes of loading
         if compile:
             check_compile(device)
+        start_threads(device)
         checkpoint = load_checkpoint(
             pretrained,
             scoring=scoring,
@@ -193,16 +200,40 @@ class ArtQuantScorer:
 
     @overload
     def score(  # type: ignore[overload-overlap]  # a text is a sequence of texts, too, and here it is one path
-        self, images: Path | str | bytes | Image.Image, *, errors: Literal["raise"] = "raise"
+        self,
+        images: Path | str | bytes | Image.Image,
+        *,
+        errors: Literal["raise"] = "raise",
+        attributes: bool | Sequence[str] = False,
     ) -> Score: ...
     @overload
-    def score(self, images: Sequence[Picture], *, errors: Literal["raise"] = "raise") -> list[Score]: ...
+    def score(
+        self,
+        images: Sequence[Picture],
+        *,
+        errors: Literal["raise"] = "raise",
+        attributes: bool | Sequence[str] = False,
+    ) -> list[Score]: ...
     @overload
-    def score(self, images: np.ndarray | Tensor, *, errors: Literal["raise"] = "raise") -> Any: ...
+    def score(
+        self,
+        images: np.ndarray | Tensor,
+        *,
+        errors: Literal["raise"] = "raise",
+        attributes: bool | Sequence[str] = False,
+    ) -> Any: ...
     @overload
-    def score(self, images: Picture | Iterable[Picture], *, errors: str) -> Any: ...
+    def score(
+        self, images: Picture | Iterable[Picture], *, errors: str, attributes: bool | Sequence[str] = False
+    ) -> Any: ...
 
-    def score(self, images: Picture | Iterable[Picture], *, errors: str = "raise") -> Any:
+    def score(
+        self,
+        images: Picture | Iterable[Picture],
+        *,
+        errors: str = "raise",
+        attributes: bool | Sequence[str] = False,
+    ) -> Any:
         """Score one picture, or many in the order given.
 
         Args:
@@ -213,27 +244,33 @@ class ArtQuantScorer:
                 of 4 axes they are a batch of pictures.
             errors: what happens where a picture has no score. ``raise`` raises the error of the first one.
                 ``return`` puts the error, an `ArtQuantError` whose text is the reason, in the place of the score.
+            attributes: True for the scores of all attributes that the checkpoint was trained on, or the names of some;
+                they share the encoded image with the score, so that they cost little more.
 
         Returns:
             The `Score` of one picture; a list of them for several, empty without pictures.
 
         Raises:
             ArtQuantError: a picture cannot be opened, or the model gives logits that are not finite; the message names
-                the picture and, of several, its position from 0. Or `images` is nothing that has pictures, or `errors`
-                is another word.
+                the picture and, of several, its position from 0. Or `images` is nothing that has pictures, `errors` is
+                another word, or the checkpoint lacks an attribute that is asked for.
         """
         if errors not in ("raise", "return"):
             raise ArtQuantError(f"errors={errors!r} is neither 'raise' nor 'return'; use one of these")
         if _is_one_picture(images):
-            (result,) = self.score_each([images])  # type: ignore[list-item]
+            (result,) = self.score_each([images], attributes=attributes)  # type: ignore[list-item]
             if isinstance(result, ArtQuantError) and errors == "raise":
                 raise result
             return result
-        results = self.score_each(images)  # type: ignore[arg-type]
+        results = self.score_each(images, attributes=attributes)  # type: ignore[arg-type]
         return list(results) if errors == "return" else _or_raise(results)
 
     def score_each(
-        self, images: Iterable[Picture], *, timings: Timings | None = None
+        self,
+        images: Iterable[Picture],
+        *,
+        timings: Timings | None = None,
+        attributes: bool | Sequence[str] = False,
     ) -> Iterator[Score | ArtQuantError]:
         """Score a stream of images; one that fails gives its error and does not affect the others.
 
@@ -241,15 +278,38 @@ class ArtQuantScorer:
             images: pictures in the forms that `score` takes. The stream may be endless: it is read a few batches
                 ahead.
             timings: where to record how long each part takes; None to measure nothing.
+            attributes: True for the scores of all attributes of the checkpoint, or the names of some, as for `score`.
 
         Yields:
             One score or error per image, in the order given.
 
         Raises:
-            ArtQuantError: `images` is one picture, or a worker process died.
+            ArtQuantError: `images` is one picture, a worker process died, or the checkpoint lacks an attribute.
             MachineError: this machine does not let an image be read, or has too little memory.
         """
-        return self._runner.run(_sources(images), self._score_inputs, self._level_logits, self._scores, timings)
+        chosen = chosen_attributes(attributes, self.checkpoint.spec.attributes, self.checkpoint.name)
+        forward = partial(self._level_logits, questions=self._further(chosen))
+        read = partial(self._scores, attributes=chosen)
+        return self._runner.run(_sources(images), self._score_inputs, forward, read, timings)
+
+    def shared_keys(self, attributes: bool | Sequence[str] = True) -> str:
+        """Whether attributes are scored behind the keys and values of the total score's pass.
+
+        Args:
+            attributes: the attributes that are asked for, as for `score`.
+
+        Returns:
+            ``always``; ``even`` where it holds for batches of images of one size alone; ``never`` where each attribute
+            takes a pass of its own through the language model.
+
+        Raises:
+            ArtQuantError: the checkpoint lacks an attribute that is asked for, or none is.
+        """
+        chosen = chosen_attributes(attributes, self.checkpoint.spec.attributes, self.checkpoint.name)
+        questions = self._further(chosen)
+        if questions is None:
+            raise ArtQuantError("attributes=False asks for no attribute; pass True, or the names of some")
+        return questions.shared_keys
 
     def describe(self, images: Iterable[Picture], *, max_new_tokens: int = DESCRIPTION_TOKENS) -> list[Description]:
         """Describe images on the three levels, in the order given.
@@ -292,44 +352,72 @@ class ArtQuantScorer:
         forward = partial(generate_ids, self.checkpoint, options=options)
         return self._runner.run(_sources(images), self._describe_inputs, forward, self._descriptions, timings)
 
+    def _further(self, attributes: Sequence[AttributeSpec]) -> FurtherQuestions | None:
+        """The questions about attributes, tried once for what they share with the score's; None without attributes."""
+        names = tuple(each.name for each in attributes)
+        if not names:
+            return None
+        if names not in self._questions:
+            model, probes = self.checkpoint.model, [Image.new("RGB", shape) for shape in PROBES]
+            first = self._score_inputs(probes[:1])
+            questions = FurtherQuestions(first, [score_inputs(self.prompter, probes[:1], name) for name in names])
+            batches = []
+            for images in (probes, [probes[0]] * 2):
+                inputs = self._score_inputs(images)
+                positions = inputs.pop("positions")
+                batches.append(({name: to_model(value, model) for name, value in inputs.items()}, positions))
+            questions.shared_keys = find_shared_keys(
+                model, questions, batches, tolerance=ROUNDING.get(model.dtype, 0.0), prefix=self._prefix
+            )
+            self._questions[names] = questions
+        return self._questions[names]
+
     @torch.inference_mode()
-    def _level_logits(self, inputs: dict[str, Any]) -> Tensor:
-        """Logits of the level tokens, shape (n, K), float32, on the device; behind them the log of their mass."""
+    def _level_logits(self, inputs: dict[str, Any], questions: FurtherQuestions | None = None) -> Tensor:
+        """Logits of the level tokens, shape (n, questions, K), float32, on the device.
+
+        The first question is that of the score. With `level_mass`, the log of the K tokens' mass stands behind them.
+        """
         model = self.checkpoint.model
         positions = inputs["positions"]
         inputs = {name: value for name, value in inputs.items() if name != "positions"}
         shared = self._prefix is not None and self._prefix.begins(inputs["input_ids"])
         inputs = {name: to_model(value, model) for name, value in inputs.items()}
         try:
-            if self._prefix is not None and shared:
+            if questions is not None:
+                read = questions.read(model, inputs, positions, self._prefix if shared else None)
+            elif self._prefix is not None and shared:
                 hidden = self._prefix.last_hidden_states(model, inputs)
-                positions = positions - len(self._prefix.ids)
+                read = _at(hidden, positions - len(self._prefix.ids))
             else:
-                hidden = self._hidden_states(model, inputs)
+                read = _at(self._hidden_states(model, inputs), positions)
         except (ValueError, IndexError, TypeError, KeyError) as error:
             raise ArtQuantError(
                 f"{type(model).__name__} cannot compute the inputs of {type(self.checkpoint.processor).__name__} "
                 f"({one_line(error)}); its config.json and its processor's files do not fit together; fetch them again"
             ) from error
-        rows = torch.arange(len(positions), device=hidden.device)
-        read = hidden[rows, positions.to(hidden.device, non_blocking=True)]
         logits = token_logits(model, read, self._level_ids)
         if not self._level_mass:
             return logits
-        return torch.cat([logits, log_token_mass(model, read, self._level_ids)[:, None]], dim=-1)
+        return torch.cat([logits, log_token_mass(model, read, self._level_ids)[..., None]], dim=-1)
 
-    def _scores(self, sources: Sequence[ImageSource], logits: Tensor) -> list[Score | ArtQuantError]:
+    def _scores(
+        self, sources: Sequence[ImageSource], logits: Tensor, attributes: Sequence[AttributeSpec] = ()
+    ) -> list[Score | ArtQuantError]:
         """A score for each image from its level logits; an error where these are not finite."""
         scale = self.checkpoint.spec.scale
         logits = logits.cpu().double()
-        rows = logits[:, : len(scale.names)].softmax(dim=-1).numpy()
-        masses = logits[:, -1].exp().clamp_max(1).tolist() if self._level_mass else [None] * len(rows)
+        rows = logits[..., : len(scale.names)].softmax(dim=-1).numpy()
+        masses = logits[:, 0, -1].exp().clamp_max(1).tolist() if self._level_mass else [None] * len(rows)
+        scales = {each.name: each.scale(scale.names) for each in attributes}
         return [
             Score(
-                float(scale.expectation(row)),
-                dict(zip(scale.names, row.tolist(), strict=True)),
-                float(entropy(row)),
+                float(scale.expectation(row[0])),
+                dict(zip(scale.names, row[0].tolist(), strict=True)),
+                float(entropy(row[0])),
                 mass,
+                {name: float(own.expectation(row[place])) for place, (name, own) in enumerate(scales.items(), 1)}
+                or None,
             )
             if np.isfinite(row).all()
             else ArtQuantError(
@@ -362,7 +450,7 @@ def _prompter(checkpoint: Checkpoint) -> Prompter:
     """The prompter of a checkpoint; where its tokens do not go with a preset, the message names the preset."""
     spec = checkpoint.spec
     try:
-        return Prompter(checkpoint.processor, spec.prompt, spec.scale)
+        return Prompter(checkpoint.processor, spec.prompt, spec.scale, spec.attributes)
     except ArtQuantError as error:
         if spec.name == OWN:
             raise
@@ -372,18 +460,19 @@ def _prompter(checkpoint: Checkpoint) -> Prompter:
 # The worker processes run these functions, which need the prompter alone, so that they do not hold the model.
 
 
-def score_inputs(prompter: Prompter, images: list[Image.Image]) -> dict[str, Any]:
+def score_inputs(prompter: Prompter, images: list[Image.Image], attribute: str | None = None) -> dict[str, Any]:
     """Model inputs of score requests, up to the position that is read.
 
     Args:
         prompter: the prompter of the checkpoint's processor.
         images: n RGB images (PIL), n at least 1.
+        attribute: the name of the attribute that is asked for; None for the score of the whole painting.
 
     Returns:
         The model inputs that `Prompter.inputs` returns, cut off behind the last position that is read, and
         ``positions``, the position that is read in each row, shape (n,).
     """
-    request = prompter.score_request
+    request = prompter.score_request if attribute is None else prompter.attribute_request(attribute)
     inputs = prompter.inputs([request.text] * len(images), images)
     positions = level_positions(inputs["attention_mask"], [request] * len(images))
     return {**until_level(inputs, positions), "positions": positions}
@@ -397,6 +486,12 @@ def describe_inputs(prompter: Prompter, images: list[Image.Image]) -> dict[str, 
         images: n RGB images (PIL), n at least 1.
     """
     return generation_inputs(prompter.processor, [prompter.describe_text] * len(images), [[image] for image in images])
+
+
+def _at(hidden: Tensor, positions: Tensor) -> Tensor:
+    """The hidden states at one position of each row, shape (n, 1, hidden), of shape (n, L, hidden)."""
+    rows = torch.arange(len(positions), device=hidden.device)
+    return hidden[rows, positions.to(hidden.device, non_blocking=True)][:, None]
 
 
 def _is_one_picture(images: Any) -> bool:

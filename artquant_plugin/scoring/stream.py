@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from artquant_plugin.common.device import subnormals_as_zero
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.data.images import Handling, ImageSource, source_name
 from artquant_plugin.scoring.batching import Batch, BatchSize, batches, halving
@@ -95,7 +96,7 @@ class StreamRunner:
                 with timings.during("waiting", device) if timings else nullcontext():
                     batch, ready = next(ahead, (None, None))
                 if batch is not None and ready is not None:
-                    with timings.during("model", device) if timings else nullcontext():
+                    with subnormals_as_zero(device), timings.during("model", device) if timings else nullcontext():
                         launched.append(self._launch(batch, ready, prepare, forward))
                     if timings:
                         timings.count(len(batch.positions), ready.seconds)

@@ -87,6 +87,39 @@ def test_a_killed_run_into_shards_gives_the_shards_of_one_that_was_not(paintings
         assert score().finished
 
 
+def test_the_old_shards_stay_until_all_new_ones_are_there(paintings, work):
+    inputs, out = find_inputs([str(paintings)]), work / "out"
+
+    def score(name, size, **options):
+        return score_to_folder(inputs, Brightness(name=name), out, shard_size=size, show=False, **options)
+
+    def prepare():
+        score("old", 2)
+        (out / "mine.txt").write_text("a file of the user's own")
+
+    renewed(work, prepare)()
+    old = contents(work)
+    score("new", 4, overwrite=True)
+    new = contents(work)
+    assert sorted(new) == [
+        "out/_done.json",
+        "out/mine.txt",
+        *(f"out/shard-00000{index}.parquet" for index in range(3)),
+    ]
+    states = []
+    for operation, side in kills(lambda: score("new", 4, overwrite=True), work, renewed(work, prepare)):
+        left = {name: content for name, content in contents(work).items() if "/.work/" not in name}
+        states.append("old" if left == old else "new" if left == new else "being moved")
+        # Either the old result is there, or the new one is whole and any further run finishes its move.
+        if states[-1] == "old":
+            score("new", 4, overwrite=True)
+        else:
+            score("new", 4)
+        assert contents(work) == new, (operation, side)
+        assert score("new", 4).finished
+    assert states == sorted(states, key=["old", "being moved", "new"].index)
+
+
 def test_a_killed_description_is_written_whole_by_the_next_run(paintings, tiny_folder, work):
     options = ("--model", str(tiny_folder), "--device", "cpu", "--max-new-tokens", "4", "--out", str(work / "d.jsonl"))
 

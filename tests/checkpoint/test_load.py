@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForImageTextToText
 
 from artquant_plugin.checkpoint import ScoringSpec, load_checkpoint, save_checkpoint
+from artquant_plugin.common import device
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.prompting.levels import LevelScale
 from artquant_plugin.scoring.scorer import ArtQuantScorer
@@ -178,6 +179,24 @@ def test_the_attention_that_was_asked_for_is_used(attn, saved):
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_the_type_that_was_asked_for_is_used(dtype, saved):
     assert load_checkpoint(str(saved), dtype=dtype).model.dtype == getattr(torch, dtype)
+
+
+@pytest.mark.parametrize(
+    ("stored", "capabilities", "expected"),
+    [
+        ("bfloat16", {"avx512_bf16": True}, "bfloat16"),
+        ("bfloat16", {"avx512_f": True}, "float32"),
+        ("float16", {"avx512_bf16": True}, "float32"),
+        ("float32", {"avx512_bf16": True}, "float32"),
+    ],
+)
+def test_auto_takes_the_type_that_suits_the_cpu(stored, capabilities, expected, tmp_path, monkeypatch):
+    model, processor = tiny_llava()
+    save_checkpoint(tmp_path / "stored", model.to(getattr(torch, stored)), processor, ScoringSpec())
+    monkeypatch.setattr(device, "cpu_capabilities", lambda: capabilities)
+    assert load_checkpoint(str(tmp_path / "stored")).model.dtype == getattr(torch, expected)
+    asked = load_checkpoint(str(tmp_path / "stored"), dtype="bfloat16").model.dtype
+    assert asked == torch.bfloat16  # what the user asks for is done on every CPU
 
 
 def test_an_encoder_decoder_is_one_line(copy):

@@ -1,8 +1,17 @@
 """The choice of device, asked with what a machine has, and what Metal's GPUs are refused."""
 
 import pytest
+import torch
 
-from artquant_plugin.common.device import check_compile, check_device, default_device, peak_memory
+from artquant_plugin.common import device as device_module
+from artquant_plugin.common.device import (
+    check_compile,
+    check_device,
+    cpu_computes_bfloat16,
+    default_device,
+    peak_memory,
+    subnormals_as_zero,
+)
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.scoring.batching import AUTO_START, BatchSize
 
@@ -57,3 +66,30 @@ def test_the_largest_memory_does_not_shrink():
     during = peak_memory()
     del data
     assert 0 < before <= during <= peak_memory()
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "expected"),
+    [
+        ({"avx2": True, "avx512_f": True, "avx512_bf16": False, "amx_bf16": False}, False),
+        ({"avx512_f": True, "avx512_bf16": True}, True),
+        ({"amx_tile": True, "amx_bf16": True}, True),
+        ({"neon": True, "bf16": False}, False),
+        ({"neon": True, "bf16": True}, True),
+        ({}, False),  # an older torch does not tell
+    ],
+)
+def test_a_cpu_computes_bfloat16_where_it_has_instructions_for_it(capabilities, expected, monkeypatch):
+    monkeypatch.setattr(device_module, "cpu_capabilities", lambda: capabilities)
+    assert cpu_computes_bfloat16() is expected
+
+
+def test_subnormal_numbers_are_zero_in_the_block_alone():
+    small = torch.tensor([1e-39])
+    with subnormals_as_zero(torch.device("cpu")):
+        with subnormals_as_zero(torch.device("cpu")):
+            assert small.mul(1.0).item() == 0
+        assert small.mul(1.0).item() == 0  # the inner block leaves the setting that it found
+    assert small.mul(1.0).item() > 0
+    with subnormals_as_zero(torch.device("cuda")):
+        assert small.mul(1.0).item() > 0

@@ -1,8 +1,11 @@
 import os
+import sys
+import tempfile
 
 import pytest
 
-from artquant_plugin.common.files import atomic_files, atomic_folder, atomic_write, link_files
+from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.files import atomic_files, atomic_folder, atomic_write, link_files, private_folder
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path):
@@ -120,3 +123,17 @@ def test_what_a_killed_process_left_of_a_folder_goes(tmp_path):
     with atomic_folder(tmp_path / "out"):
         pass
     assert sorted(path.name for path in tmp_path.iterdir()) == [".other.part-abc", "out"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="on Windows, each user has a folder for temporary files anyway")
+def test_the_private_folder_is_the_users_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    folder = private_folder()
+    assert folder == private_folder() and folder.stat().st_mode & 0o777 == 0o700
+    folder.chmod(0o770)
+    with pytest.raises(ArtQuantError, match="is not a folder that you alone can read and write"):
+        private_folder()
+    folder.rmdir()
+    folder.symlink_to(tmp_path)  # planted by somebody who can write to the folder of all users
+    with pytest.raises(ArtQuantError, match="is a symbolic link"):
+        private_folder()

@@ -55,6 +55,8 @@ def test_rows_name_the_line_at_which_they_begin(tmp_path):
     assert [row.place for row in read_table(path, ("image",))] == [f"{path}:3"]
     path = write(tmp_path, "t.json", '[\n{"image": 1},\n\n{"image":\n2}]')
     assert [place for place, _ in read_json_values(path)] == [f"{path}:2", f"{path}:4"]
+    path = write(tmp_path, "t.json", '[{"image": 1}, {"image": 2},\n{"image": 3}]')
+    assert [place for place, _ in read_json_values(path)] == [f"{path}:1", f"{path}:1 (entry 2)", f"{path}:2"]
     path = write(tmp_path, "t.parquet", parquet_bytes(pyarrow.Table.from_pylist(ROWS)))
     assert [row.place for row in read_table(path, ("image",))] == [f"{path}, row 1", f"{path}, row 2"]
 
@@ -105,7 +107,7 @@ def test_only_asked_columns_are_read_and_others_may_stand_twice(tmp_path):
         ("t.jsonl", b'{"image": 1, "score": 1}\n"\xff"\n', r"t.jsonl:2: the line is not UTF-8 \(byte 0xff\)"),
         ("t.json", '[\n{"image": 1, "score": 1},\n{"image": tru}]', "t.json:3: not JSON that can be read"),
         ("t.json", '[{"image": 1, "score": 1},', "t.json' ends before its list does"),
-        ("t.json", '[{"image": 1, "score": 1}, "b"]', "t.json:1: str instead of an object"),
+        ("t.json", '[{"image": 1, "score": 1}, "b"]', r"t.json:1 \(entry 2\): str instead of an object"),
         ("t.json", "[" * 100_000 + "]", "t.json.*(not JSON|instead of an object)"),
         ("t.json", '{"a":' * 100_000 + "]", "t.json:1: not JSON that can be read"),
     ],

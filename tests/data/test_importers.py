@@ -1,6 +1,8 @@
 """Readers of the authors' files: made-up files in the same formats, and the real ones where they are at hand."""
 
+import csv
 import re
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +10,7 @@ import pytest
 
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.data.importers.any_table import AnnotationColumns, read_csv
-from artquant_plugin.data.importers.apdd import ATTRIBUTES, read_apdd
+from artquant_plugin.data.importers.apdd import ATTRIBUTES, FILES, read_apdd
 from artquant_plugin.data.importers.baid import read_baid
 from artquant_plugin.data.importers.vaps import read_vaps
 from tests.paths import shared
@@ -360,6 +362,29 @@ def test_the_real_apdd_files():
     comments = {split: sum(row.comment is not None for row in rows) for split, rows in splits.items()}
     assert sum(comments.values()) == 4906
     assert comments["test"] == 487
+
+
+def test_the_real_apdd_attributes_and_their_gaps():
+    folder = shared("data/apddv2")
+    for split, rows in read_apdd(folder).splits.items():
+        with (folder / FILES[split]).open(newline="") as file:
+            published = {row["filename"]: row for row in csv.DictReader(file)}
+        assert [list(row.attributes) for row in rows] == [list(ATTRIBUTES)] * len(rows)
+        for row in rows:
+            for name, value in row.attributes.items():
+                text = published[row.image][name].strip()
+                assert value == (float(text) if text else None), (row.image, name)
+        gaps = Counter(name for row in rows for name, value in row.attributes.items() if value is None)
+        if split == "test":
+            assert gaps == {
+                "Theme and logic": 207,
+                "Creativity": 622,
+                "Space and perspective": 380,
+                "The sense of order": 207,
+                "Light and shadow": 380,
+                "Color": 382,
+                "Mood": 329,
+            }
 
 
 def test_the_real_vaps_file():

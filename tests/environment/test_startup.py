@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.errors import ArtQuantError, MachineError
 from artquant_plugin.environment.startup import errors_end_evaluation, is_evaluation
 from tests.environment.distributions import write_filelock_without_api, write_metadata
 
@@ -79,10 +79,19 @@ def test_bounds_that_cannot_be_read_stop_nothing(tmp_path):
 @pytest.mark.parametrize("program", ["lmms-eval", "/x/lmms_eval/__main__.py"])
 def test_an_error_ends_an_evaluation_with_one_line(program, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", [program, "--model", "artquant", "--tasks", "baid"])
+    for error in (ArtQuantError, MachineError):  # lmms-eval would print a traceback and exit with 0
+        with pytest.raises(SystemExit) as ended, errors_end_evaluation():
+            raise error("dataset 'baid' is not there;\nmake it")
+        assert ended.value.code == 1
+        assert capsys.readouterr().err == "artquant: error: dataset 'baid' is not there; make it\n"
+
+
+def test_an_interruption_ends_an_evaluation_as_it_ends_a_command(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["lmms-eval", "--model", "artquant", "--tasks", "baid"])
     with pytest.raises(SystemExit) as ended, errors_end_evaluation():
-        raise ArtQuantError("dataset 'baid' is not there;\nmake it")
-    assert ended.value.code == 1
-    assert capsys.readouterr().err == "artquant: error: dataset 'baid' is not there; make it\n"
+        raise KeyboardInterrupt
+    assert ended.value.code == 130
+    assert capsys.readouterr().err == "artquant: interrupted\n"
 
 
 def test_a_program_gets_the_error_itself(monkeypatch, capsys):

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import weakref
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ import torch
 from artquant_plugin.checkpoint import save_checkpoint
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.hashes import sha256_file
+from artquant_plugin.data import image_memory
 from artquant_plugin.data.dataset import Painting, write_dataset
 from artquant_plugin.harness.artquant import ArtQuant
 from artquant_plugin.scoring.generation import generate
@@ -80,6 +82,30 @@ def test_requests_of_all_kinds_are_answered_in_their_order(folder):
     assert answers[4] == generate(tiny, chats[2], OPTIONS)
     assert answers[6] == generate(tiny, chats[3], {**OPTIONS, "max_new_tokens": 3})
     assert answers[7] == generate(tiny, "context", OPTIONS)
+
+
+def test_pictures_of_text_requests_are_held_as_far_as_memory_allows(folder, monkeypatch):
+    """A picture that the model no longer needs is gone when the next one is opened, whatever the batch size."""
+    held: list[int] = []
+    opened: list[weakref.ref] = []
+
+    def picture():
+        found = pictures(1)[0]
+        held.append(sum(each() is not None for each in opened))
+        opened.append(weakref.ref(found))
+        return found
+
+    requests = [request(None, index) for index in range(9)]
+    for each in requests:
+        each.arguments = ("", lambda doc: chat(picture(), "?"), *each.arguments[2:])
+    model = loaded(folder, batch_size="9")
+    model.task_dict = {"task": {"test": [{}] * 9}}
+    together = model.generate_until(requests)
+    assert held == list(range(9))
+    monkeypatch.setattr(image_memory, "PIXELS_AT_ONCE", 2 * 40 * 48)
+    held, opened = [], []
+    assert model.generate_until(requests) == together
+    assert max(held) <= 2
 
 
 @pytest.mark.parametrize(

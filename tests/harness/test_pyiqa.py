@@ -110,7 +110,7 @@ def test_a_metric_through_the_harness(home, metric):
     assert [records[f"p{index}"]["measurement"]["value"] for index in range(5)] == pytest.approx(values)
     assert records["p5"]["reason"] == "unscored"
     assert "is broken" in records["p5"]["detail"]
-    assert (found["scored"], found["failed"], found["n"]) == (5, 1, 6)
+    assert (found["scored"], found["failed"]) == (5, 1)
     assert found["srocc"] == pytest.approx(srocc([sign * value for value in values], [1, 2, 3, 4, 5]))
     assert np.isnan(found["mae"])
 

@@ -320,3 +320,10 @@ def test_a_table_in_which_every_row_failed_says_why(tmp_path: Path) -> None:
     truth = csv_file(tmp_path, "t.csv", "image,score\na.jpg,1\n")
     with pytest.raises(ArtQuantError, match="the tool gave none a score, such as 'a.jpg': no such file$"):
         join_predictions(predictions, read_truth(str(truth)))
+
+
+def test_an_image_that_stands_twice_in_a_line_of_json_is_refused(tmp_path):
+    rows = '[{"image": "a.jpg", "score": 1}, {"image": "b.jpg", "score": 2}, {"image": "a.jpg", "score": 9}]'
+    (tmp_path / "t.json").write_text(rows)
+    with pytest.raises(ArtQuantError, match=r"t.json:1 \(entry 3\): image 'a.jpg' stands twice, first at .*t.json:1;"):
+        read_truth(str(tmp_path / "t.json"))

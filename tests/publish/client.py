@@ -6,18 +6,22 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from tests.kills import Operation, Side
 from tests.paths import ROOT
 
 # One process runs many commands, since importing torch takes longer than any of them. A command that is to be killed
 # or interrupted runs in a fork of this process, which has imported everything already.
 SERVE = """
 import contextlib, io, json, os, sys
+from pathlib import Path
+from huggingface_hub.utils import get_session
 from artquant_plugin.cli import main
+from tests.kills import REQUEST, leftovers
 
 def outcome(argv, env, folder):
     inherited = dict(os.environ)
@@ -35,9 +39,23 @@ def outcome(argv, env, folder):
     os.environ.update(inherited)
     return json.dumps([code, out.getvalue(), err.getvalue()])
 
+def whole(argv, env, folder):
+    # The hooks are those of a forked process, in which this runs.
+    for kind, side in (("request", lambda request: request), ("response", lambda answer: answer.request)):
+        def told(event, kind=kind, side=side):
+            sys.audit(REQUEST, f"{kind} {side(event).method} {side(event).url.path}")
+        get_session().event_hooks[kind].append(told)
+    said = json.loads(outcome(argv, env, folder))
+    assert said[0] == 0, said
+
 for line in sys.stdin:
-    argv, env, folder, fork = json.loads(line)
-    if not fork:
+    argv, env, folder, fork, watched = json.loads(line)
+    if watched:
+        action = lambda: whole(argv, env, folder)
+        found = leftovers(action, *map(Path, watched))
+        rows = [[each.number, each.name, each.paths, side, str(copy)] for each, side, copy in found]
+        print(json.dumps(rows), flush=True)
+    elif not fork:
         print(outcome(argv, env, folder), flush=True)
     elif pid := os.fork():
         print(pid, flush=True)
@@ -120,9 +138,20 @@ class Client:
         """Give a command without waiting for it; it runs in a process of its own, whose outcome `result` gets."""
         return Running(int(self._ask(argv, str(result))), result)
 
-    def _ask(self, argv: Any, result: str = "") -> str:
+    def leftovers(self, watched: Path, copies: Path, *argv: Any) -> list[tuple[Operation, Side, Path]]:
+        """What kills of a command leave, as `tests.kills.leftovers` returns it; requests to the Hub are operations.
+
+        Args:
+            watched: the watched folder, with the Hub's store in it.
+            copies: an empty folder for the copies.
+            argv: the command, which succeeds.
+        """
+        found = json.loads(self._ask(argv, watched=[str(watched), str(copies)]))
+        return [(Operation(number, name, tuple(paths)), side, Path(copy)) for number, name, paths, side, copy in found]
+
+    def _ask(self, argv: Any, result: str = "", watched: Sequence[str] = ()) -> str:
         assert self._process.stdin is not None and self._process.stdout is not None
-        request = [[str(arg) for arg in argv], self._env, str(self._folder), result]
+        request = [[str(arg) for arg in argv], self._env, str(self._folder), result, watched]
         self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
         return self._process.stdout.readline()

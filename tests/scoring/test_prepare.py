@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 
 from artquant_plugin.common.errors import ArtQuantError, MachineError
+from artquant_plugin.data import image_memory
 from artquant_plugin.data.images import ImageError
-from artquant_plugin.scoring import prepare
 from artquant_plugin.scoring.batching import Batch, BatchSize, batches
 from artquant_plugin.scoring.prepare import Preparer, dead_workers_are_errors, default_workers, prepare_ahead
 from tests.tiny import pictures
@@ -142,7 +142,7 @@ def memory_peak() -> int:
 def test_a_batch_of_twelve_large_pictures_takes_less_memory_than_four_of_them(tmp_path, monkeypatch):
     size = 2500, 2000
     Image.new("RGB", size, (9, 8, 7)).save(tmp_path / "a.png")
-    monkeypatch.setattr(prepare, "PIXELS_AT_ONCE", size[0] * size[1])
+    monkeypatch.setattr(image_memory, "PIXELS_AT_ONCE", size[0] * size[1])
     prepared = Preparer(means)
     picture = 4 * size[0] * size[1]  # Pillow holds four bytes per pixel; a part of them may be memory that was free
     assert picture / 2 < peak_of(lambda: prepared([tmp_path / "a.png"] * 12)) < 4 * picture
@@ -153,7 +153,7 @@ def test_parts_whose_inputs_have_other_shapes_stay_apart(monkeypatch):
     def pixels(images):
         return {"pixels": torch.zeros(len(images), max(image.width for image in images))}
 
-    monkeypatch.setattr(prepare, "PIXELS_AT_ONCE", 200)
+    monkeypatch.setattr(image_memory, "PIXELS_AT_ONCE", 200)
     wide, narrow = Image.new("RGB", (20, 10)), Image.new("RGB", (10, 20))
     ready = Preparer(pixels)([wide, b"no image", wide, narrow])
     assert [(count, tuple(inputs["pixels"].shape)) for count, inputs in ready.parts] == [

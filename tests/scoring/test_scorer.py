@@ -256,6 +256,16 @@ def test_bfloat16_differs_between_batches_by_rounding_only():
     assert together == pytest.approx(alone, abs=0.02)  # of a scale from 1 to 10; 0.004 was seen
 
 
+@pytest.mark.parametrize("make", [tiny_checkpoint, dynamic_checkpoint])
+def test_scores_in_bfloat16_are_those_of_float32_within_what_the_manual_says(make):
+    tiny = make()
+    half = Checkpoint(copy.deepcopy(tiny.model).bfloat16(), tiny.processor, tiny.spec, "bf16")
+    images = pictures(8, size=(60, 60))
+    exact = [result.score for result in ArtQuantScorer(tiny).score(images)]
+    found = [result.score for result in ArtQuantScorer(half).score(images)]
+    assert found == pytest.approx(exact, abs=0.03)  # of a scale from 1 to 10, as docs/scoring.md has it
+
+
 def test_timings_say_where_the_time_goes(scorer):
     timings = Timings()
     found = list(ArtQuantScorer(scorer.checkpoint, batch_size=2).score_each(pictures(5), timings=timings))

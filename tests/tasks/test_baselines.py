@@ -157,12 +157,10 @@ def test_level_words_through_an_endpoint(home, tmp_path, monkeypatch):
     found = {name.partition(",")[0]: value for name, value in results["results"]["baid_levels"].items()}
     read = {s["scored"]["id"]: s["scored"]["prediction"] for s in results["samples"]["baid_levels"]}
     assert read == {"p0": 10.0, "p1": 5.0, "p2": 3.5, "p3": None, "p4": None}
-    counts = ("n", "scored", "failed", "n_ambiguous", "n_no_number", "n_refusal")
-    assert [found[name] for name in counts] == [5, 3, 2, 1, 1, 0]
-    # Truths 2 to 6. Of the scored ones, the order is the reverse; with the median 5 in the gaps, ranks 5, 3, 1, 3, 3
-    # against 1 to 5: products of deviations sum to -4, squares to 8 and 10.
-    assert found["srocc"] == pytest.approx(-1)
-    assert found["spearman_filled"] == pytest.approx(-4 / 80**0.5)
+    reasons = {s["scored"]["id"]: s["scored"]["reason"] for s in results["samples"]["baid_levels"]}
+    assert sorted(filter(None, reasons.values())) == ["ambiguous", "no_number"]
+    assert [found[name] for name in ("scored", "failed")] == [3, 2]
+    assert found["srocc"] == pytest.approx(-1)  # truths 2 to 4 in the reverse order
 
 
 @pytest.mark.slow

@@ -13,8 +13,9 @@ from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.prompting.levels import LevelScale
 from artquant_plugin.train.collate import count_terms
 from artquant_plugin.train.config import TrainSection
-from artquant_plugin.train.data import PaintingOrder, Sample
+from artquant_plugin.train.data import Sample
 from artquant_plugin.train.losses import moments, pair_fidelity
+from artquant_plugin.train.order import PaintingOrder
 from artquant_plugin.train.sections import LossSection
 from tests.backbones.mplug_owl2.parity import case
 from tests.paths import shared

@@ -1,14 +1,18 @@
+import gc
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.data import image_memory
 from artquant_plugin.prompting.levels import LevelScale
 from artquant_plugin.prompting.prompter import Prompter, PromptSpec, level_positions
 from artquant_plugin.train.collate import AnswerCollator, count_passes, count_terms, count_tokens, with_passes
-from artquant_plugin.train.data import Sample, SampleDataset
+from artquant_plugin.train.data import ClosedPicture, Sample, SampleDataset
+from tests.backbones.families import FAMILIES, family
 from tests.tiny import pictures, tiny_llava
 
 
@@ -138,3 +142,60 @@ def test_a_processor_that_cuts_the_answer_off_is_an_error(prompter):
 
     with pytest.raises(ArtQuantError, match="answer of sample 's' is not at the end"):
         AnswerCollator(Cutting(prompter))(items(score_sample(5.0)))
+
+
+SIZES = [(40, 48), (90, 30), (200, 120), (48, 40)]
+
+
+def of_different_sizes(folder: Path) -> list[Sample]:
+    """Score and description samples in turn, whose pictures and texts differ in size."""
+    samples = []
+    for index, size in enumerate(SIZES):
+        path = folder / f"{index}.png"
+        pictures(1, seed=index, size=size)[0].save(path)
+        text = f"{DESCRIPTION} {'And more. ' * index}"
+        samples += [score_sample(7.5, path), describe_sample(path, text)]
+    return samples
+
+
+@pytest.mark.parametrize("name", list(FAMILIES))
+def test_pictures_that_are_opened_one_after_the_other_make_the_batch_of_all_of_them(name, tmp_path, monkeypatch):
+    """The processor of every family pads what differs in size among samples as it is padded here."""
+    collator = AnswerCollator(Prompter(family(name)[1], PromptSpec(), LevelScale()))
+    samples = SampleDataset(of_different_sizes(tmp_path))
+    whole = collator(samples.__getitems__(range(len(samples))))
+    monkeypatch.setattr(image_memory, "PIXELS_AT_ONCE", 1)
+    items = samples.__getitems__(range(len(samples)))
+    assert [isinstance(item["image"], ClosedPicture) for item in items] == [False] * 2 + [True] * 6
+    for part, expected in zip(collator(items)["parts"], whole["parts"], strict=True):
+        assert part["inputs"].keys() == expected["inputs"].keys()
+        mask = expected["inputs"]["attention_mask"].bool()
+        for key, tensor in expected["inputs"].items():
+            found = part["inputs"][key]
+            if key == "cross_attention_mask":  # Llama's: what it says of padding is nobody's, and differs
+                tensor, found = tensor[mask], found[mask]
+            assert tensor.dtype == found.dtype and torch.equal(tensor, found), key
+        assert torch.equal(part["supervised"], expected["supervised"])
+
+
+def test_a_batch_holds_as_many_pictures_as_memory_allows(tmp_path, monkeypatch):
+    seen = []
+
+    class Watched(Prompter):
+        def inputs(self, texts, images):
+            gc.collect()
+            living = [each for each in gc.get_objects() if isinstance(each, Image.Image) and each.size == (50, 66)]
+            seen.append(len(living))
+            return super().inputs(texts, images)
+
+    samples = []
+    for index in range(8):
+        pictures(1, seed=index, size=(66, 50))[0].save(tmp_path / f"{index}.png")
+        samples.append(score_sample(5.0, tmp_path / f"{index}.png"))
+    collator, dataset = AnswerCollator(Watched(tiny_llava()[1], PromptSpec(), LevelScale())), SampleDataset(samples)
+    collator(dataset.__getitems__(range(8)))
+    assert seen == [8]
+    monkeypatch.setattr(image_memory, "PIXELS_AT_ONCE", 2 * 66 * 50)
+    seen.clear()
+    collator(dataset.__getitems__(range(8)))
+    assert seen == [2, 4, 4, 4]  # the two that the items hold, and two that were opened for the moment

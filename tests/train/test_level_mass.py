@@ -2,23 +2,29 @@
 
 from pathlib import Path
 
+import datasets
 import pytest
 import torch
-from peft import LoraConfig, get_peft_model
+from peft import IA3Config, LoraConfig, PeftModel, get_peft_model
+from safetensors.torch import load_file
 
 from artquant_plugin.bulk.endpoint import EndpointEngine
 from artquant_plugin.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.prompting.levels import LevelScale
 from artquant_plugin.prompting.prompter import Prompter, PromptSpec
+from artquant_plugin.publish.merge import merge_checkpoint
 from artquant_plugin.scoring.scorer import ArtQuantScorer
 from artquant_plugin.train.data import MixedSamples
-from artquant_plugin.train.level_mass import raise_level_mass
+from artquant_plugin.train.level_mass import raise_after_training, raise_level_mass
+from artquant_plugin.train.output_head import add_to_rows
+from artquant_plugin.train.parts import choose_trained
+from artquant_plugin.train.sections import LoraSection, LossSection, PartSection, TrainedSection
 from artquant_plugin.train.tiny import build_tiny_model
 from tests.bulk.test_inputs import encoded
 from tests.peers.logprob_server import LogprobServer, checkpoint_answer
 from tests.tiny import SIZES, pictures, tiny_texts
-from tests.train.trainers import samples, tiny_trainer
+from tests.train.trainers import pairs, samples, tiny_trainer
 
 
 def mixed(folder: Path, kind: str) -> MixedSamples:
@@ -114,15 +120,31 @@ def tie(model):
     model.lm_head.weight = model.get_input_embeddings().weight
 
 
-def adapt(model):
-    return get_peft_model(model, LoraConfig(r=2, target_modules=["lm_head"]))
+def adapt(model, **options):
+    return get_peft_model(model, LoraConfig(**{"r": 2, "target_modules": ["q_proj"]} | options))
 
 
 @pytest.mark.parametrize(
     ("change", "question", "wanted", "reason"),
     [
-        (lambda model: model.lm_head.requires_grad_(False) and None, "How good?", 0.95, "output head is not trained"),
-        (adapt, "How good?", 0.95, "its output head is adapted or quantised"),
+        (
+            lambda model: adapt(model, target_modules=["lm_head"]),
+            "How good?",
+            0.95,
+            "its output head is adapted or quantised",
+        ),
+        (
+            lambda model: get_peft_model(model, IA3Config(target_modules=["q_proj"], feedforward_modules=[])),
+            "How good?",
+            0.95,
+            "its output head is not trained, and an adapter of kind IA3 holds no rows of it",
+        ),
+        (
+            lambda model: adapt(model, layers_to_transform=[0], layers_pattern="layers"),
+            "How good?",
+            0.95,
+            "its output head is not trained, and the adapter's configuration leaves modules out",
+        ),
         (tie, "Is it good or bad?", 0.95, "its output head is its embedding, and the question holds a level word"),
         (lambda model: None, "How good?", 1e-9, "the level words have it already"),
     ],
@@ -155,3 +177,150 @@ def test_images_that_cannot_be_read_are_passed_over(tmp_path):
         None,
         "level words: not raised, as no image of a score sample could be read",
     )
+
+
+def test_a_frozen_head_is_raised_where_it_is_saved_with_the_whole_model(trained, tmp_path):
+    checkpoint = load_checkpoint(str(trained))
+    checkpoint.model.lm_head.requires_grad_(False)
+    before = scored(checkpoint)
+    prompter = Prompter(checkpoint.processor, checkpoint.spec.prompt, checkpoint.spec.scale)
+    assert raise_level_mass(checkpoint.model, prompter, mixed(tmp_path, "score"), None, wanted=0.95).reason is None
+    save_checkpoint(tmp_path / "raised", checkpoint.model, checkpoint.processor, checkpoint.spec)
+    raised_and_unchanged(scored(load_checkpoint(str(tmp_path / "raised"))), before)
+
+
+def raised_and_unchanged(after: list, before: list) -> None:
+    for new, old in zip(after, before, strict=True):
+        assert new.score == pytest.approx(old.score, abs=1e-4)
+        assert old.level_mass < 0.5 < 0.9 <= new.level_mass
+
+
+TRAINED = TrainedSection(
+    language=PartSection(method="lora"), vision=PartSection(method="frozen"), lora=LoraSection(rank=2, alpha=4)
+)
+
+
+@pytest.fixture(scope="module")
+def tied(trained, tmp_path_factory) -> Path:
+    """The trained checkpoint with its embedding in the place of the output head, as small language models have it."""
+    checkpoint = load_checkpoint(str(trained))
+    tie(checkpoint.model)
+    for config in (checkpoint.model.config, checkpoint.model.config.text_config):
+        config.tie_word_embeddings = True
+    folder = tmp_path_factory.mktemp("tied")
+    save_checkpoint(folder, checkpoint.model, checkpoint.processor, checkpoint.spec)
+    return folder
+
+
+def raised_adapter(base: Path, folder: Path) -> tuple[PeftModel, list]:
+    """An adapter of rank 2 on the language model, raised and saved, and the scores that it gave before."""
+    checkpoint = load_checkpoint(str(base))
+    model = choose_trained(checkpoint.model, TRAINED)
+    torch.manual_seed(0)
+    for name, value in model.named_parameters():
+        if ".lora_B" in name:
+            torch.nn.init.normal_(value, std=0.02)
+    before = scored(Checkpoint(model.eval(), checkpoint.processor, checkpoint.spec, name="adapted"))
+    embedding = model.get_base_model().get_input_embeddings().weight.detach().clone()
+    prompter = Prompter(checkpoint.processor, checkpoint.spec.prompt, checkpoint.spec.scale)
+    trained = {name for name, value in model.named_parameters() if value.requires_grad}
+    change = raise_level_mass(model, prompter, mixed(folder, "score"), mixed(folder, "describe"), wanted=0.95)
+    assert change.reason is None and change.after >= 0.95
+    assert {name for name, value in model.named_parameters() if value.requires_grad} == trained
+    assert torch.equal(model.get_base_model().get_input_embeddings().weight, embedding)
+    save_checkpoint(folder / "raised", model, checkpoint.processor, checkpoint.spec)
+    return model, before
+
+
+@pytest.mark.parametrize("base", ["trained", "tied"])
+def test_an_adapter_carries_the_vector_as_a_matrix_of_rank_1(base, request, tmp_path):
+    """Our loader, peft alone and the merged model have the same scores and the same mass."""
+    model, before = raised_adapter(request.getfixturevalue(base), tmp_path)
+    folder = tmp_path / "raised"
+    kept = load_file(folder / "adapter_model.safetensors")
+    head = {name: value for name, value in kept.items() if "lm_head" in name}
+    assert sorted(value.shape[0 if "lora_A" in name else 1] for name, value in head.items()) == [1, 1]
+    assert "lm_head.weight" not in load_file(folder / "extra_weights.safetensors")
+
+    again = load_checkpoint(str(folder))
+    raised_and_unchanged(scored(again), before)
+    merge_checkpoint(folder, tmp_path / "merged")
+    merged = load_checkpoint(str(tmp_path / "merged"))
+    raised_and_unchanged(scored(merged), before)
+    plain = model.get_base_model().get_input_embeddings().weight
+    torch.testing.assert_close(merged.model.get_input_embeddings().weight, plain)
+
+
+def test_training_goes_on_from_a_raised_adapter(trained, tmp_path):
+    """The vector stays as it is while the adapter is trained, and is moved where a later training lowers the mass."""
+    raised_adapter(trained, tmp_path)
+    checkpoint = load_checkpoint(str(tmp_path / "raised"))
+    model = choose_trained(checkpoint.model, TRAINED)
+    head = model.get_base_model().lm_head
+    trained_names = {name for name, value in model.named_parameters() if value.requires_grad}
+    assert not any("lm_head" in name for name in trained_names)
+    assert any("q_proj.lora_A" in name for name in trained_names)
+    with torch.no_grad():
+        head.lora_A["default"].weight.mul_(0.5)
+    prompter = Prompter(checkpoint.processor, checkpoint.spec.prompt, checkpoint.spec.scale)
+    before = scored(checkpoint)
+    change = raise_level_mass(model, prompter, mixed(tmp_path, "score"), mixed(tmp_path, "describe"), wanted=0.95)
+    assert change.reason is None and change.before < 0.9 < 0.95 <= change.after
+    for new, old in zip(scored(checkpoint), before, strict=True):
+        assert new.score == pytest.approx(old.score, abs=1e-4)
+
+
+def test_scores_in_bfloat16_do_not_round_with_the_vector(trained, tmp_path):
+    """Half of the paper's recipe: frozen weights in bfloat16, whose logits alone would move scores by hundredths."""
+    checkpoint = load_checkpoint(str(trained), dtype="bfloat16")
+    model = choose_trained(checkpoint.model, TRAINED).to(torch.bfloat16)
+    checkpoint = Checkpoint(model.eval(), checkpoint.processor, checkpoint.spec, name="adapted")
+    before = scored(checkpoint)
+    prompter = Prompter(checkpoint.processor, checkpoint.spec.prompt, checkpoint.spec.scale)
+    assert raise_level_mass(model, prompter, mixed(tmp_path, "score"), None, wanted=0.95).reason is None
+    raised_and_unchanged(scored(checkpoint), before)
+
+
+@pytest.mark.parametrize("targets", [["q_proj"], r".*\.q_proj"])
+def test_what_was_added_is_taken_away_again(targets):
+    model, _ = build_tiny_model(SIZES, tiny_texts(), seed=0)
+    wrapped = adapt(model, target_modules=targets)
+    before = {name: value.detach().clone() for name, value in wrapped.state_dict().items()}
+    config = wrapped.peft_config["default"].to_dict()
+    undo = add_to_rows(wrapped, [3, 5], torch.ones(SIZES.hidden))
+    hidden = torch.rand(2, SIZES.hidden)
+    added = model.lm_head(hidden) - model.lm_head.base_layer(hidden)
+    expected = torch.zeros(2, model.config.get_text_config().vocab_size)
+    expected[:, [3, 5]] = hidden.sum(dim=1, keepdim=True).expand(2, 2)
+    torch.testing.assert_close(added, expected)
+    undo()
+    assert wrapped.peft_config["default"].to_dict() == config
+    assert wrapped.state_dict().keys() == before.keys()
+    assert all(torch.equal(value, before[name]) for name, value in wrapped.state_dict().items())
+
+
+@pytest.mark.parametrize("kind", ["samples", "stream"])
+def test_a_trainers_model_is_raised_with_its_own_samples(kind, tmp_path):
+    given = pairs(tmp_path / "images", 8) if kind == "samples" else stream()
+    trainer = tiny_trainer(tmp_path, given, batch=4, max_steps=2)
+    trainer.train()
+    checkpoint = Checkpoint(trainer.model, trainer.processing_class, trainer.spec, name="trained")
+    before = scored(checkpoint)
+    change = raise_after_training(trainer)
+    assert change.reason is None and change.after >= 0.95
+    raised_and_unchanged(scored(checkpoint), before)
+
+
+def test_a_trainers_model_stays_where_the_loss_asks_for_no_mass(tmp_path):
+    chosen = samples(tmp_path / "images", ["score"] * 4)
+    trainer = tiny_trainer(tmp_path, chosen, batch=4, loss=LossSection(level_mass=0))
+    assert "loss.level_mass is 0" in raise_after_training(trainer).line
+
+
+def stream() -> datasets.IterableDataset:
+    """Eight paintings with scores and descriptions."""
+    rows = [
+        {"image": picture, "score": 1.5 + number, "description": "warm reds"}
+        for number, picture in enumerate(pictures(8))
+    ]
+    return datasets.Dataset.from_list(rows).to_iterable_dataset()

@@ -12,7 +12,8 @@ from artquant_plugin.data.dataset import Painting, write_dataset
 from artquant_plugin.data.ratings import PaintingRatings
 from artquant_plugin.prompting.levels import LevelScale
 from artquant_plugin.train.config import load_config
-from artquant_plugin.train.data import EpochSampler, MixedSamples, Sample, load_training_data
+from artquant_plugin.train.data import MixedSamples, Sample, load_training_data
+from artquant_plugin.train.order import EpochSampler
 from tests.train.runs import write_config, write_small
 
 

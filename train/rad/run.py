@@ -69,6 +69,7 @@ def generate(
         with RunStore(run / STORE_FILE) as store:
             if retry_failed:
                 store.retry_failed()
+            store.keep_chosen(splits, limit)
             positions = store.positions(splits, limit)
             if not positions and not store.open_parts():
                 return summary(store)

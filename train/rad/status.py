@@ -44,14 +44,20 @@ def status_lines(run: Path) -> list[str]:
             )
         lines.append(f"cost {store.cost():.4f}")
         lines += [f"batch {part.batch}: {part.items:,} requests to the {part.side}" for part in store.open_parts()]
-        left, done = counts["pending"] + counts["refining"], counts["accepted"] + counts["failed"]
+        unfinished, done = counts["pending"] + counts["refining"], counts["accepted"] + counts["failed"]
+        left = len(store.positions(*store.chosen())) + sum(part.items for part in store.open_parts())
         if not has_writer(run / LOCK_FILE):
-            return [*lines, "finished" if not left else "not running; the command that began it goes on with it"]
+            if not unfinished:
+                return [*lines, "finished"]
+            if not left:
+                return [*lines, f"finished what was asked for; {unfinished:,} other paintings are not described"]
+            return [*lines, "not running; the command that began it goes on with it"]
         rate = store.requests_per_second()
         if rate is not None and done:
             requests = sum(sums.requests for sums in usage.values())
             lines.append(f"{rate:.1f} requests/s, about {_duration(left * requests / done / rate)} left")
-        return [*lines, "running"]
+        asked_for = "" if left == unfinished else f"; {left:,} paintings are left of what was asked for"
+        return [*lines, f"running{asked_for}"]
 
 
 def _duration(seconds: float) -> str:

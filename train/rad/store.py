@@ -42,6 +42,7 @@ _WriteJob = tuple[Sequence[Exchange], Sequence[Change], "asyncio.Future[None]"]
 
 # The table `facts` holds the version of this form and, under ``structured.generator`` and ``structured.judge``, the
 # form in which that endpoint gives replies. A form is stored, here and in `parts`, as its index in `REPLY_FORMS`.
+# Under ``chosen`` it holds which paintings the latest process works on, as JSON.
 # The table `frames` holds what many requests share, each once; see `Exchange.frame`.
 _SCHEMA = """
 CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -276,6 +277,15 @@ class RunStore:
         row = self._fetch_one("SELECT value FROM facts WHERE name = ?", (f"structured.{side}",))
         return None if row is None else REPLY_FORMS[int(row[0])]
 
+    def chosen(self) -> tuple[list[str] | None, int | None]:
+        """The splits and the limit of the latest process, as `positions` takes them; None and None for all paintings.
+
+        A store of an earlier release, which kept neither, has None and None as well.
+        """
+        row = self._fetch_one("SELECT value FROM facts WHERE name = 'chosen'", ())
+        splits, limit = (None, None) if row is None else json.loads(row[0])
+        return splits, limit
+
     # Reading what a run works on.
 
     def positions(
@@ -365,6 +375,17 @@ class RunStore:
         """
         with self.transaction():
             values = (f"structured.{side}", str(REPLY_FORMS.index(form)))
+            self._connection.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", values)
+
+    def keep_chosen(self, splits: Sequence[str] | None, limit: int | None) -> None:
+        """Keep which paintings this process works on, for those who look at the run's status.
+
+        Args:
+            splits: names of the splits whose paintings are described; None for all splits.
+            limit: only the first so many paintings of these splits, finished ones included; None for all.
+        """
+        with self.transaction():
+            values = ("chosen", json.dumps([None if splits is None else list(splits), limit]))
             self._connection.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", values)
 
     def fill(self, items: Iterable[WorkItem]) -> None:

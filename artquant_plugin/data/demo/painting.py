@@ -72,18 +72,37 @@ def paint(seed: int, index: int) -> DemoPainting:
     """
     rng = np.random.default_rng((seed, index))
     category = CATEGORIES[rng.integers(len(CATEGORIES))]
-    skill = rng.random()
-    attributes = {name: float(SKILL * skill + (1 - SKILL) * rng.random()) for name in WEIGHTS}
+    attributes = chosen_attributes(rng)
     image = _render(category, attributes, rng)
-    quality = sum(WEIGHTS[name] * value for name, value in attributes.items())
-    raters = 5 + SPREAD * (quality - 0.5) + RATER_SD * rng.standard_normal(RATERS)
     return DemoPainting(
         image=image,
         category=category,
-        score=round(float(raters.clip(0, 10).mean()), 3),
+        score=panel_score(attributes, rng),
         attributes={name: round(10 * value, 2) for name, value in attributes.items()},
         description=demo_words.describe(category, attributes, rng),
     )
+
+
+def chosen_attributes(rng: np.random.Generator) -> dict[str, float]:
+    """The attributes of a painting: values in [0, 1] by name, each partly of its own and partly the painter's skill.
+
+    Args:
+        rng: the painting's generator of random numbers, from which six are taken.
+    """
+    skill = rng.random()
+    return {name: float(SKILL * skill + (1 - SKILL) * rng.random()) for name in WEIGHTS}
+
+
+def panel_score(attributes: Mapping[str, float], rng: np.random.Generator) -> float:
+    """The mean score that the panel of raters gives, in [0, 10], to three decimals.
+
+    Args:
+        attributes: the painting's values in [0, 1] by name.
+        rng: the painting's generator of random numbers, from which each rater's deviation is taken.
+    """
+    quality = sum(WEIGHTS[name] * value for name, value in attributes.items())
+    raters = 5 + SPREAD * (quality - 0.5) + RATER_SD * rng.standard_normal(RATERS)
+    return round(float(raters.clip(0, 10).mean()), 3)
 
 
 def _render(category: str, attributes: dict[str, float], rng: np.random.Generator) -> Image.Image:

@@ -124,6 +124,7 @@ def test_the_shipped_configuration_is_found_from_anywhere(tmp_path, monkeypatch)
 def test_one_model_cannot_judge_itself(tmp_path, data, capsys):
     line = refused(capsys, tmp_path, data, "--set", "judge.model=gpt-4o-2024-11-20")
     assert "generator and judge are the same model" in line
+    assert ": :" not in line
 
 
 def test_a_missing_key(tmp_path, data, capsys, monkeypatch):

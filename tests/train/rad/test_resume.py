@@ -10,6 +10,7 @@ import time
 import pytest
 
 from artquant_plugin.common.errors import ArtQuantError
+from artquant_plugin.common.run_record import only_writer
 from artquant_plugin.train.rad.record import RECORD_FILE
 from artquant_plugin.train.rad.run import LOCK_FILE
 from artquant_plugin.train.rad.status import status_lines
@@ -133,6 +134,19 @@ def test_a_second_process_stops(tmp_path):
         assert lines[-1] == "running"
         process.communicate(timeout=60)
     assert status_lines(tmp_path / "run")[-1] == "finished"
+
+
+def test_the_status_of_a_run_with_a_limit_counts_what_was_asked_for(tmp_path):
+    data, run = dataset(tmp_path / "data", 40), tmp_path / "run"
+    with LocalLLM(script()) as llm:
+        rad(data, run, llm.url, limit=3)
+    assert status_lines(run)[-1] == "finished what was asked for; 37 other paintings are not described"
+    with RunStore(run / STORE_FILE) as store, only_writer(run / LOCK_FILE, run):
+        assert status_lines(run)[-1] == "running; 0 paintings are left of what was asked for"
+        store.keep_chosen(["train"], 5)
+        assert status_lines(run)[-1] == "running; 2 paintings are left of what was asked for"
+        store.keep_chosen(None, None)
+        assert status_lines(run)[-1] == "running"
 
 
 @pytest.mark.parametrize(
