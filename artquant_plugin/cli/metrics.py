@@ -96,9 +96,15 @@ def _as_text(joined: "JoinedPredictions", agreement: "Agreement") -> list[str]:
         lines.append(f"       {reasons}: left out when the dataset was imported")
     for name in ("srocc", "plcc", "mae", "rmse"):
         metric = getattr(agreement, name)
-        interval = "" if math.isnan(metric.low) else f"  [{metric.low:.4f}, {metric.high:.4f}]"
-        lines.append(f"{name.upper():<6} {metric.value:.4f}{interval or ('  (too few)' if agreement.too_few else '')}")
+        interval = "" if math.isnan(metric.low) else f"  [{_figure(metric.low)}, {_figure(metric.high)}]"
+        interval = interval or ("  (too few)" if agreement.too_few else "")
+        lines.append(f"{name.upper():<6} {_figure(metric.value)}{interval}")
     return [*lines, *(f"note   {caution}" for caution in agreement.cautions)]
+
+
+def _figure(value: float) -> str:
+    """A metric with four decimals; of a million and more, in the form 2.3462e+306."""
+    return f"{value:.4f}" if abs(value) < 1e6 or not math.isfinite(value) else f"{value:.4e}"
 
 
 def _as_json(joined: "JoinedPredictions", agreement: "Agreement") -> str:

@@ -265,6 +265,8 @@ def _reason(error: Exception, source: ImageSource, name: str) -> ImageError | Ma
             f"image {name} is cut short: the file ends after {size:,} bytes, before its picture does; fetch it again",
             "broken",
         )
+    if "libjxl" in detail:  # it advises to build the library anew
+        detail = "its decoder finds no picture in it"
     if isinstance(error, UnidentifiedImageError):
         detail = f"its first bytes are those of {kind.name}, and what follows is not"
     return ImageError(f"image {name} is broken ({detail}); fetch it again, or save it again as PNG", "broken")

@@ -89,6 +89,8 @@ _AGAIN = "fetch the picture again"
 
 UNKNOWN = FileKind("a file of an unknown form", "files of unknown forms", remedy="save it as JPEG, PNG or WebP")
 EMPTY = FileKind("an empty file", "empty files", remedy="fetch it again")
+# What a broken download leaves of a picture, at least two bytes. A text begins in another way.
+FRAGMENT = FileKind("the first bytes of a picture", "first bytes of pictures", remedy="fetch it again")
 TEXT = FileKind("a text file", "text files", remedy="replace it with the picture")
 
 Test = Callable[[bytes], bool]
@@ -157,8 +159,10 @@ def _begins_text(pattern: bytes) -> Test:
 
 
 # The first kind that recognises a file is its kind: special ones stand before those that they are a case of.
+_SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
 _KINDS: tuple[tuple[Test, FileKind], ...] = (
     (lambda head: not head, EMPTY),
+    (lambda head: len(head) > 1 and any(whole != head and whole.startswith(head) for whole in _SIGNATURES), FRAGMENT),
     # Pictures that are opened. MPO is a JPEG file with further pictures behind the first one.
     (_begins(b"\xff\xd8\xff"), _picture("JPEG", "JPEG", "MPO")),
     (_begins(b"\x89PNG\r\n\x1a\n"), _picture("PNG", "PNG")),

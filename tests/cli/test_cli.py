@@ -90,6 +90,14 @@ def test_a_place_that_cannot_be_written_is_one_line(args, capsys, tmp_path, monk
     assert error.endswith("; mend the path")
 
 
+def test_an_error_of_three_hundred_digits_is_printed_short(capsys, tmp_path):
+    (tmp_path / "p.csv").write_text("image,score\na,1e300\nb,3e300\nc,2e300\n")
+    (tmp_path / "t.csv").write_text("image,score\na,1\nb,2\nc,3\n")
+    files = str(tmp_path / "p.csv"), "--truth", str(tmp_path / "t.csv")
+    assert main(["metrics", *files, "--prediction-column", "score", "--resamples", "0"]) == 0
+    assert "MAE    2.0000e+300" in capsys.readouterr().out
+
+
 @pytest.fixture
 def table(tmp_path) -> Path:
     (tmp_path / "pictures").mkdir()

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 
 from artquant_plugin.common import locations
@@ -34,6 +35,16 @@ def test_a_small_tensor_that_changed_between_two_samples_of_a_big_file_is_notice
 def test_a_file_that_is_no_safetensors_file_has_a_key_all_the_same(content, tmp_path, only_two_samples):
     (tmp_path / "x.safetensors").write_bytes(content)
     assert len(content_key(str(tmp_path / "x.safetensors"))) == 16
+
+
+@pytest.mark.parametrize("name", ["a.bmp", "a.tif", "a.ppm"])
+def test_a_quick_key_sees_a_spot_painted_anywhere_into_a_file_without_compression(tmp_path, name):
+    image, keys = Image.new("RGB", (200, 200), "white"), set()
+    for corner in ((0, 0), (0, 50), (150, 60), (20, 140), (190, 150)):
+        image.paste((255, 0, 0), (*corner, corner[0] + 5, corner[1] + 5))
+        image.save(tmp_path / name)
+        keys.add(quick_key([tmp_path / name]))
+    assert len(keys) == 5
 
 
 def test_a_quick_key_sees_size_beginning_middle_and_end_of_each_file(tmp_path):

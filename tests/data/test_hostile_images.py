@@ -279,3 +279,9 @@ def test_a_fault_of_the_machine_travels_between_processes():
     assert type(error) is MachineError and str(error) == "one line"
     with ProcessPoolExecutor(1) as pool, pytest.raises(MachineError, match="Input/output error"):
         pool.submit(open_image, BROKEN_DISK).result()
+
+
+def test_a_broken_jpeg_xl_picture_is_named_without_advice_for_builders_of_its_decoder():
+    pytest.importorskip("pillow_jxl")
+    with pytest.raises(ImageError, match="is broken \\(its decoder finds no picture in it\\); fetch it again"):
+        open_image(b"\xff\x0a" + b"JUNK" * 4)

@@ -84,6 +84,11 @@ def test_what_stands_in_the_place_of_a_picture_is_named(name):
     assert kind.remedy or kind.can_be_opened
 
 
+@pytest.mark.parametrize("head", [b"\xff\xd8", b"\x89P", b"\x89PNG\r\n\x1a"])
+def test_the_first_bytes_of_a_picture_are_no_text(head):
+    assert kind_of(head).name == "the first bytes of a picture"
+
+
 def test_text_that_begins_as_a_picture_does_stays_text():
     assert kind_of(b"BMW Art Car, 1979, by Andy Warhol") == TEXT
     assert kind_of(b"P1 is the first painting") == TEXT

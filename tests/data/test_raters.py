@@ -108,7 +108,40 @@ def test_an_import_keeps_the_ratings_but_no_names(tmp_path, table, columns):
         ),
         (COUNTS + "d.png,-1" + ",0" * 8 + "\n", OF_COUNTS, "one -1 is outside"),
         (COUNTS, AnnotationColumns("image", "score", counts=("one",)), "--count-columns has one column, 'one'; give"),
+        (
+            COUNTS + "d.png,999999999,1" + ",0" * 7 + "\n",
+            OF_COUNTS,
+            "t.csv:5: the counts are 1,000,000,000 votes together, more than 999,999,999; mend the table",
+        ),
+        (COUNTS + "d.png,1e300" + ",0" * 8 + "\n", OF_COUNTS, r"the counts are 1e\+300 votes together"),
         (WIDE, AnnotationColumns("image", "ann", rater="bob", scores=("ann",)), "pass one of the two"),
+        # A rater who is read twice agrees with herself, and the reliability rises.
+        (
+            WIDE,
+            AnnotationColumns("image", "score", scores=("ann", "bob", "ann")),
+            "column 'ann' stands in --score-columns twice; name",
+        ),
+        (
+            COUNTS,
+            AnnotationColumns("image", "score", counts=("one", "two", "two")),
+            "column 'two' stands in --count-columns twice; name",
+        ),
+        (
+            LONG,
+            AnnotationColumns("image", "score", rater="score"),
+            "column 'score' stands in --rater-column and in --score-column; name",
+        ),
+        (
+            LONG,
+            AnnotationColumns("image", "score", rater="image"),
+            "column 'image' stands in --image-column and in --rater-column; name",
+        ),
+        # A shell that completes vote* sorts by letters.
+        (
+            "image,vote1,vote2,vote10\na.png,1,2,3\n",
+            AnnotationColumns("image", "score", counts=("vote1", "vote10", "vote2")),
+            "--count-columns vote1 vote10 vote2 go up and down; name them from the lowest rating to the highest",
+        ),
         (
             LONG.replace("who", "who,split").replace("ann", "ann,train").replace("bob", "bob,test"),
             AnnotationColumns("image", "score", split="split", rater="who"),

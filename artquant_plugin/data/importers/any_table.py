@@ -1,5 +1,6 @@
 """Any dataset that is one table of image names and scores, or of what single raters gave."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -100,6 +101,8 @@ def read_csv(
         raise ArtQuantError(
             f"--count-columns has one column, {columns.counts[0]!r}; give one for each possible rating"
         )
+    _check_distinct(columns)
+    _check_order(columns.counts)
     if not 0 < test_fraction < 1:
         raise ArtQuantError(f"test fraction {test_fraction:g} is not between 0 and 1; pass one such as 0.2")
     rows = read_annotations(
@@ -154,6 +157,31 @@ def read_csv(
         split_seed=seed,
         ratings=ratings,
     )
+
+
+def _check_distinct(columns: AnnotationColumns) -> None:
+    """Refuse a column that is to hold two things: a rater who is read twice agrees with that copy."""
+    scores = columns.scores or columns.counts or (columns.score,)
+    option = "--score-columns" if columns.scores else "--count-columns" if columns.counts else "--score-column"
+    places: dict[str, str] = {}
+    named = [("--image-column", columns.image), ("--rater-column", columns.rater), ("--split-column", columns.split)]
+    for place, column in [*named, *((option, column) for column in scores)]:
+        if column is None:
+            continue
+        if column in places:
+            where = f"in {place} twice" if places[column] == place else f"in {places[column]} and in {place}"
+            raise ArtQuantError(f"the column {column!r} stands {where}; name another one in one of the two places")
+        places[column] = place
+
+
+def _check_order(counts: tuple[str, ...]) -> None:
+    """Refuse columns whose names end in numbers that go up and down, as an alphabet or a slip of the hand has them."""
+    ends = [re.search(r"\d+$", column) for column in counts]
+    numbers = [int(end[0]) for end in ends if end]
+    if len(numbers) == len(counts) and numbers not in (sorted(numbers), sorted(numbers, reverse=True)):
+        raise ArtQuantError(
+            f"--count-columns {' '.join(counts)} go up and down; name them from the lowest rating to the highest"
+        )
 
 
 def _painting(

@@ -15,6 +15,8 @@ from artquant_plugin.data.paintings import plain_name
 from artquant_plugin.data.ratings import PaintingRatings, number_raters
 
 NUMBER = "write a number"
+# NumPy draws halves of fewer votes than that; no dataset has as many of one painting.
+MOST_VOTES = 10**9 - 1
 OUTSIDE = "mend the table or pass another --score-range"
 
 
@@ -109,7 +111,8 @@ def rated_in_counts(row: TableRow, columns: Sequence[str], score_range: tuple[fl
         score_range: the lowest and the highest possible rating.
 
     Raises:
-        ArtQuantError: a cell holds no whole number from 0, or all of them are 0.
+        ArtQuantError: a cell holds no whole number from 0, all of them are 0, or together they are more than
+            `MOST_VOTES`.
     """
     counts = []
     for column in columns:
@@ -122,4 +125,10 @@ def rated_in_counts(row: TableRow, columns: Sequence[str], score_range: tuple[fl
         counts.append(int(count))
     if not sum(counts):
         raise ArtQuantError(f"{row.place}: nobody rated it, all of its counts are 0; remove the row")
+    if sum(counts) > MOST_VOTES:
+        votes = f"{sum(counts):,}" if sum(counts) < 10 * MOST_VOTES else f"{sum(counts):.3g}"
+        raise ArtQuantError(
+            f"{row.place}: the counts are {votes} votes together, more than {MOST_VOTES:,}; mend the table, "
+            "or name columns that count people"
+        )
     return PaintingRatings(tuple(np.linspace(*score_range, len(columns)).tolist()), None, tuple(counts))
