@@ -84,7 +84,8 @@ def test_the_papers_preset_trains_the_papers_architecture(tmp_path):
     output = small_run(tmp_path, ["baid.yaml"], base)
     loaded = load_checkpoint(str(output), dtype="float32")
     adapted = {key.partition(".lora_")[0] for key, _ in core(loaded.model).named_parameters() if ".lora_" in key}
-    assert {name.rpartition("self_attn.")[2] for name in adapted} == {"q_proj", "v_proj.multiway.1"}
+    # The head's matrix gives the level words their probability among all tokens.
+    assert {name.rpartition("self_attn.")[2] for name in adapted} == {"q_proj", "v_proj.multiway.1", "lm_head"}
     scores = [result.score for result in ArtQuantScorer(loaded).score(pictures(2))]
     untrained = ArtQuantScorer.from_pretrained(str(base), dtype="float32", device="cpu").score(pictures(2))
     assert all(1 <= score <= 10 for score in scores)

@@ -35,7 +35,7 @@ def test_an_adapter_beside_quantised_weights_is_trained_saved_and_loaded_again(b
     assert not (output / "extra_weights.safetensors").exists()
     adapter = weights(output)
     moved = [name for name, value in adapter.items() if "lora_B" in name and value.any()]
-    assert len(moved) == len(adapter) / 2 == 7  # of q, k, v, o, gate, up, down
+    assert len(moved) == len(adapter) / 2 == 8  # of q, k, v, o, gate, up, down, and of the output head
     record = json.loads((output / "training.json").read_text())
     assert record["trained"]["language"] == {"trained": 5120, "all": 107456}  # as many as in float32, and the adapter
 

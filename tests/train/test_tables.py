@@ -294,7 +294,8 @@ def test_the_example_of_the_manual_runs(base, table, validation, tmp_path, monke
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
     exec(compile(example, "training.md", "exec"), {})
-    *_, metrics, score = capsys.readouterr().out.splitlines()
+    *_, metrics, raised, score = capsys.readouterr().out.splitlines()
     assert "eval_srocc" in metrics and "eval_plcc" in metrics
+    assert raised.startswith("level words: 0.9")
     assert 1 <= float(score) <= 10
     assert (tmp_path / "runs" / "mine" / "final" / "adapter_config.json").is_file()
