@@ -2,6 +2,7 @@ import importlib.util
 import json
 import shutil
 import sys
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
@@ -191,8 +192,9 @@ def test_the_type_that_was_asked_for_is_used(dtype, saved):
     ],
 )
 def test_auto_takes_the_type_that_suits_the_cpu(stored, capabilities, expected, tmp_path, monkeypatch):
-    model, processor = tiny_llava()
-    save_checkpoint(tmp_path / "stored", model.to(getattr(torch, stored)), processor, ScoringSpec())
+    shared, processor = tiny_llava()
+    model = deepcopy(shared).to(getattr(torch, stored))
+    save_checkpoint(tmp_path / "stored", model, processor, ScoringSpec())
     monkeypatch.setattr(device, "cpu_capabilities", lambda: capabilities)
     assert load_checkpoint(str(tmp_path / "stored")).model.dtype == getattr(torch, expected)
     asked = load_checkpoint(str(tmp_path / "stored"), dtype="bfloat16").model.dtype

@@ -221,7 +221,10 @@ MINE = "form_version: 1\nlevels: {fine: 2, bad: 1}\nprompt: {question: 'Well?'}\
             "(artquant, zero-shot)",
         ),
         (MINE + "levls: 3\n", "unknown key 'levls', known: .*, did you mean 'levels'?"),
-        (MINE + "zzz: 3\n", "unknown key 'zzz', known: form_version, levels, prompt, images, chat_template, attributes, source"),
+        (
+            MINE + "zzz: 3\n",
+            "unknown key 'zzz', known: form_version, levels, prompt, images, chat_template, attributes",
+        ),
         (MINE.replace("question", "qestion"), "prompt has the unknown key 'qestion', did you mean 'question'?"),
         (
             MINE + "by_architecture: {llava: {image_frist: true}}\n",
