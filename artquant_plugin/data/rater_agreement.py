@@ -13,14 +13,15 @@ scores of half as many raters; the Spearman-Brown formula 2 r / (1 + r) gives th
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
-from scipy.stats import rankdata
 
 from artquant_plugin.data.ratings import PaintingRatings
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 FloatArray = NDArray[np.float64]
 Halves = tuple[FloatArray, FloatArray]  # mean scores by two halves of the ratings, shape (paintings, cuts) each
@@ -114,7 +115,7 @@ def agreement_by_split(
     return {name: rater_agreement(paintings) for name, paintings in found.items() if paintings}
 
 
-def _halves_of_raters(matrix: csr_array, halves: int) -> Iterator[Halves]:
+def _halves_of_raters(matrix: "csr_array", halves: int) -> Iterator[Halves]:
     """The mean scores by random halves of the raters."""
     given = matrix.copy()
     given.data = np.ones_like(given.data)
@@ -173,6 +174,8 @@ def _mean_correlations(pairs: Iterable[Halves]) -> tuple[float | None, float | N
 
 
 def _both_correlations(one: FloatArray, other: FloatArray) -> tuple[float | None, float | None]:
+    from scipy.stats import rankdata  # here, since every command that opens a dataset imports this module
+
     if one.size < FEWEST_PAINTINGS or np.ptp(one) == 0 or np.ptp(other) == 0:
         return None, None
     return (
@@ -189,7 +192,7 @@ def _ceiling(reliability: float | None) -> float | None:
     return None if reliability is None or reliability < 0 else reliability**0.5
 
 
-def _one_rater(matrix: csr_array) -> tuple[float | None, float | None]:
+def _one_rater(matrix: "csr_array") -> tuple[float | None, float | None]:
     """The mean correlations of a rater with the mean of the others."""
     numbers = np.diff(matrix.indptr)
     totals = matrix.sum(axis=1)
@@ -229,8 +232,10 @@ def _means_of_pairs(found: Sequence[tuple[float, float]]) -> tuple[float | None,
     return plcc, srocc
 
 
-def _matrix(ratings: Sequence[PaintingRatings]) -> csr_array:
+def _matrix(ratings: Sequence[PaintingRatings]) -> "csr_array":
     """The ratings as a sparse matrix of shape (paintings, raters), which holds a rating of 0 as well."""
+    from scipy.sparse import csr_array
+
     starts = np.cumsum([0, *(len(painting.ratings) for painting in ratings)])
     values = np.array([value for painting in ratings for value in painting.ratings], dtype=np.float64)
     names = np.array([rater for painting in ratings for rater in painting.raters or ()], dtype=np.int64)
