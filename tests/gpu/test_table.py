@@ -94,6 +94,9 @@ def test_the_whole_program_runs_on_a_cpu_with_the_smallest_models(tmp_path):
     assert len(measured) == 6
     for figures in measured:
         assert figures["rate"] > 0 and 0 < figures["of_peak"] < 1 and 0 <= figures["waiting"] < 1
-    tested = [step["figures"] for step in written["steps"] if step["name"].startswith("tests")]
-    assert all(figures["passed"] >= 1 and not figures["failed"] for figures in tested)
+    tested = {step["name"]: step["figures"] for step in written["steps"] if step["name"].startswith("tests")}
+    assert not any(figures["failed"] for figures in tested.values())
+    # vLLM is in an environment of its own, where there is one.
+    assert tested["tests: vLLM"]["passed"] or all("vLLM" in why for why in tested["tests: vLLM"]["skipped"].values())
+    assert all(figures["passed"] for name, figures in tested.items() if name != "tests: vLLM")
     assert len((tmp_path / "gpu.md").read_text().splitlines()) >= 4 + len(states)
