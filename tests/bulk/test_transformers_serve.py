@@ -1,47 +1,23 @@
 """A real server with the OpenAI protocol: `transformers serve`, which lists no log-probabilities (5.24)."""
 
-import contextlib
-import os
-import socket
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
-
 import pytest
 
 from tests.cli.test_cli import fails
 from tests.paths import ROOT
+from tests.peers.started_server import started_server
 
 pytest.importorskip("fastapi", reason="`transformers serve` needs fastapi; the extra [dev] brings it")
 pytest.importorskip("uvicorn", reason="`transformers serve` needs uvicorn; the extra [dev] brings it")
 
 
 @pytest.fixture(scope="module")
-def served(tiny_folder):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+def served(tiny_folder, tmp_path_factory):
     program = "from transformers.cli.transformers import main; main()"
-    process = subprocess.Popen(
-        [sys.executable, "-c", program, "serve", str(tiny_folder), "--port", str(port), "--device", "cpu"],
-        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-    )
-    try:
-        deadline = time.monotonic() + 120
-        while True:
-            assert process.poll() is None, process.stderr.read().decode()[-3000:]
-            assert time.monotonic() < deadline, "the server did not start within two minutes"
-            with contextlib.suppress(urllib.error.URLError), urllib.request.urlopen(f"http://localhost:{port}/health"):
-                break
-            time.sleep(0.2)
-        yield f"http://localhost:{port}/v1"
-    finally:
-        process.terminate()
-        process.wait(30)
+    command = ["-c", program, "serve", str(tiny_folder), "--port", "{port}", "--device", "cpu"]
+    environment = {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
+    log = tmp_path_factory.mktemp("served") / "log"
+    with started_server(command, ready="/health", log=log, environment=environment) as address:
+        yield address
 
 
 @pytest.mark.slow

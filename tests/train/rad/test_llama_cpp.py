@@ -1,14 +1,6 @@
 """RAD's judge through a server that no one here wrote: llama.cpp with a real language model of 135 million weights."""
 
-import contextlib
 import importlib.util
-import os
-import socket
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 
 import pytest
@@ -16,6 +8,7 @@ import pytest
 from artquant_plugin.common.openai_client import EndpointDown
 from tests.cli.test_cli import fails
 from tests.peers.local_llm import LocalLLM
+from tests.peers.started_server import started_server
 from tests.real_model import real_model
 from tests.tiny import pictures
 from tests.train.rad.runs import dataset, exchanges, levels, rad, results
@@ -29,44 +22,11 @@ def served(tmp_path_factory) -> Iterator[str]:
     if importlib.util.find_spec("llama_cpp") is None:
         pytest.skip("the server is not installed; pip install 'llama-cpp-python[server]==0.3.36' compiles it")
     model = real_model().language_model_file()
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    options = (
-        "--model",
-        str(model),
-        "--port",
-        str(port),
-        "--n_ctx",
-        "4096",
-        "--n_threads",
-        "1",
-        "--logits_all",
-        "True",
-    )
-    log = tmp_path_factory.mktemp("served") / "log"  # the server writes more than a pipe holds
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "llama_cpp.server", *options],
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
-    try:
-        deadline = time.monotonic() + 120
-        while True:
-            assert process.poll() is None, log.read_text()[-3000:]
-            assert time.monotonic() < deadline, "the server did not start within two minutes"
-            with (
-                contextlib.suppress(urllib.error.URLError),
-                urllib.request.urlopen(f"http://localhost:{port}/v1/models"),
-            ):
-                break
-            time.sleep(0.2)
-        yield f"http://localhost:{port}/v1"
-    finally:
-        process.terminate()
-        process.wait(30)
+    command = ["-m", "llama_cpp.server", "--model", str(model), "--port", "{port}", "--n_ctx", "4096"]
+    command += ["--n_threads", "1", "--logits_all", "True"]
+    log = tmp_path_factory.mktemp("served") / "log"
+    with started_server(command, ready="/v1/models", log=log) as address:
+        yield address
 
 
 TEXT = "The colours are in harmony and the light fills the picture."
