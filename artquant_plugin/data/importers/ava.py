@@ -11,7 +11,7 @@ from artquant_plugin.common.tables import TableRow
 from artquant_plugin.data.dataset import Painting
 from artquant_plugin.data.importers.annotations import check_once, read_annotations, read_rows
 from artquant_plugin.data.importers.importing import Annotations, seeded_split
-from artquant_plugin.data.importers.raters import rated_in_counts
+from artquant_plugin.data.importers.raters import rated_in_counts, rated_painting
 from artquant_plugin.data.ratings import PaintingRatings
 
 FILE, ID = "AVA.txt", "2"
@@ -51,12 +51,4 @@ def read_ava(annotations: Path, *, seed: int = 0) -> Annotations:
 
 def _painting(row: TableRow) -> tuple[Painting, PaintingRatings]:
     ratings = rated_in_counts(row, VOTES, SCALE)
-    painting = Painting(
-        id=row.text(ID),
-        image=f"{row.text(ID)}.jpg",
-        sha256="",
-        score=ratings.mean,
-        rating_sd=ratings.deviation,
-        raters=ratings.number,
-    )
-    return painting, ratings
+    return rated_painting(row.text(ID), f"{row.text(ID)}.jpg", ratings), ratings

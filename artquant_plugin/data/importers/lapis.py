@@ -12,7 +12,7 @@ from artquant_plugin.common.tables import TableRow
 from artquant_plugin.data.dataset import Painting
 from artquant_plugin.data.importers.annotations import read_annotations
 from artquant_plugin.data.importers.importing import Annotations
-from artquant_plugin.data.importers.raters import rated_in_rows
+from artquant_plugin.data.importers.raters import rated_in_rows, rated_painting
 from artquant_plugin.data.ratings import PaintingRatings
 
 FILE = "annotation/LAPIS_individualratings_metaANDdemodata.csv"
@@ -56,15 +56,7 @@ def read_lapis(annotations: Path) -> Annotations:
         if path.name not in split_of:
             unlisted += 1
             continue
-        painting = Painting(
-            id=path.name,
-            image=path.name,
-            sha256="",
-            score=ratings.mean,
-            category=path.parent.name or None,
-            rating_sd=ratings.deviation,
-            raters=ratings.number,
-        )
+        painting = rated_painting(path.name, path.name, ratings, category=path.parent.name or None)
         splits[split_of[path.name]].append(painting)
         kept[painting.id] = ratings
     if unlisted:

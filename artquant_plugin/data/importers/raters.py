@@ -11,13 +11,33 @@ import numpy as np
 from artquant_plugin.common.errors import ArtQuantError
 from artquant_plugin.common.tables import TableRow
 from artquant_plugin.data.importers.annotations import read_rows
-from artquant_plugin.data.paintings import plain_name
+from artquant_plugin.data.paintings import Painting, plain_name
 from artquant_plugin.data.ratings import PaintingRatings, number_raters
 
 NUMBER = "write a number"
 # NumPy draws halves of fewer votes than that; no dataset has as many of one painting.
 MOST_VOTES = 10**9 - 1
 OUTSIDE = "mend the table or pass another --score-range"
+
+
+def rated_painting(id: str, image: str, ratings: PaintingRatings, *, category: str | None = None) -> Painting:
+    """A painting whose score is the mean of its ratings.
+
+    Args:
+        id: the painting's id, which is unique in its dataset.
+        image: the image's name in the annotations, relative to the image folder.
+        ratings: what single people gave the painting.
+        category: as the dataset's authors write it; None where they give none.
+    """
+    return Painting(
+        id=id,
+        image=image,
+        sha256="",
+        score=ratings.mean,
+        category=category,
+        rating_sd=ratings.deviation,
+        raters=ratings.number,
+    )
 
 
 def rated_in_rows(

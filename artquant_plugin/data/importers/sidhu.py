@@ -7,13 +7,10 @@ zeros, other endings, and ``cropped`` in the names of some. Data: OSF 2sy4f, doi
 from pathlib import Path
 from typing import Literal
 
-from artquant_plugin.common.tables import TableRow
-from artquant_plugin.data.dataset import Painting
 from artquant_plugin.data.importers.annotations import read_annotations
 from artquant_plugin.data.importers.importing import Annotations, seeded_split
 from artquant_plugin.data.importers.picture_names import Match
-from artquant_plugin.data.importers.raters import rated_in_rows
-from artquant_plugin.data.ratings import PaintingRatings
+from artquant_plugin.data.importers.raters import rated_in_rows, rated_painting
 
 Rating = Literal["beauty", "liking"]
 FILES: dict[Rating, str] = {"beauty": "Abstract_All_Raters.csv", "liking": "Abstract_Liking_All_Raters.csv"}
@@ -38,7 +35,7 @@ def read_sidhu(annotations: Path, *, rating: Rating = "beauty", seed: int = 0) -
     column = rating.capitalize()
     rows = read_annotations(path, (RATER, IMAGE, column))
     rated = rated_in_rows(rows, image=IMAGE, rater=RATER, score=column, score_range=SCALE)
-    paintings = [_painting(row, ratings) for row, ratings in rated]
+    paintings = [rated_painting(Path(row.text(IMAGE)).stem, row.text(IMAGE), ratings) for row, ratings in rated]
     parts = seeded_split([painting.id for painting in paintings], {"train": 0.8, "test": 0.2}, seed)
     files = {f"{number}.jpg": f"{number}cropped.jpg" for number in CROPPED}
     files |= {f"{number}.jpg": f"{number}croppedtofit.jpg" for number in CROPPED_TO_FIT}
@@ -53,15 +50,4 @@ def read_sidhu(annotations: Path, *, rating: Rating = "beauty", seed: int = 0) -
         split_seed=seed,
         ratings={painting.id: ratings for painting, (_, ratings) in zip(paintings, rated, strict=True)},
         match=Match(stem=True, files=files),
-    )
-
-
-def _painting(row: TableRow, ratings: PaintingRatings) -> Painting:
-    return Painting(
-        id=Path(row.text(IMAGE)).stem,
-        image=row.text(IMAGE),
-        sha256="",
-        score=ratings.mean,
-        rating_sd=ratings.deviation,
-        raters=ratings.number,
     )
